@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/warehouse"
+	"consentpipeline.io/internal/warehouse/embedded"
+)
+
+// A databaseChoice is the database that the flags name: a server, or the folder of an embedded one.
+type databaseChoice struct {
+	url          string
+	passwordFile string
+	wait         time.Duration
+	dataDir      string
+	port         int
+}
+
+func (d *databaseChoice) flags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&d.url, "database-url", "", "`URL` (postgres://…) or DSN of a Postgres 15 or newer")
+	flags.StringVar(&d.passwordFile, "database-password-file", "", "`file` with the password, read at each connect")
+	flags.DurationVar(&d.wait, "database-wait", 5*time.Minute, "how long to wait for a database that is away")
+	flags.StringVar(&d.dataDir, "data-dir", "", "`folder` of an embedded Postgres, which runs as long as the command")
+	flags.IntVar(&d.port, "port", 0, "port of the embedded Postgres on 127.0.0.1 (0: a free one)")
+}
+
+// A database is one that a command may connect to.
+type database struct {
+	warehouse.Config
+	server *embedded.Server // nil where the database is somebody else's
+}
+
+// open starts the embedded server, if that is the choice. The caller closes it.
+func (d *databaseChoice) open(ctx context.Context, a *app, name string) (*database, error) {
+	config := warehouse.Config{URL: d.url, PasswordFile: d.passwordFile, Wait: d.wait, Name: "consent " + name, Log: a.log}
+	switch {
+	case d.url != "" && d.dataDir != "":
+		return nil, badConfiguration("--database-url and --data-dir name two databases: give one of them")
+	case d.url == "" && d.dataDir == "":
+		return nil, badConfiguration("no database: give --database-url URL, or --data-dir FOLDER for an embedded Postgres")
+	case d.url != "":
+		return &database{Config: config}, nil
+	}
+	server, err := embedded.Start(ctx, embedded.Options{DataDir: d.dataDir, Port: d.port, Log: a.log})
+	if err != nil {
+		return nil, report.With(report.BadConfiguration, fmt.Errorf("start the embedded Postgres: %w", err))
+	}
+	config.URL = server.URL()
+	// A server of our own does not come back by itself.
+	config.Wait = 10 * time.Second
+	return &database{Config: config, server: server}, nil
+}
+
+// close stops the embedded server. An end by itself is an error.
+func (d *database) close() error {
+	if d.server == nil {
+		return nil
+	}
+	return report.With(report.TryAgain, d.server.Stop())
+}
+
+// safeURL is the URL without a password, for people.
+func (d *database) safeURL() string {
+	if d.server != nil {
+		return d.server.SafeURL()
+	}
+	return withoutPassword(d.URL)
+}
+
+// withoutPassword rewrites a URL or DSN so that it can be shown.
+func withoutPassword(url string) string {
+	if url == "" {
+		return ""
+	}
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return "(not valid)"
+	}
+	return fmt.Sprintf("postgres://%s@%s:%d/%s", config.User, config.Host, config.Port, config.Database)
+}
+
+// connect opens the database and waits for its schema.
+func (d *database) connect(ctx context.Context, connections int) (*warehouse.DB, error) {
+	db, err := warehouse.Open(ctx, d.Config, connections)
+	if err != nil {
+		return nil, report.With(databaseCode(err), err)
+	}
+	return db, nil
+}
+
+// databaseCode is the exit code of an error on the way to the database.
+func databaseCode(err error) int {
+	if warehouse.IsLater(err) || errors.Is(err, context.Canceled) {
+		return report.TryAgain
+	}
+	return report.BadConfiguration
+}
+
+// dataDirFor is the folder in which the data of an input folder is kept unless another is named: one for each, so
+// that the metrics of two exports do not mix.
+func dataDirFor(input string) (string, error) {
+	abs, err := filepath.Abs(input)
+	if err != nil {
+		return "", err
+	}
+	base := "/var/lib"
+	if os.Getuid() != 0 {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", badConfiguration("no home folder to keep the data in: give --data-dir FOLDER: %w", err)
+		}
+		base = filepath.Join(home, ".local", "share")
+		if xdg := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(xdg) {
+			base = xdg
+		}
+	}
+	sum := sha256.Sum256([]byte(abs))
+	return filepath.Join(base, "consent-pipeline", filepath.Base(abs)+"-"+hex.EncodeToString(sum[:4])), nil
+}

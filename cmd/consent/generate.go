@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"consentpipeline.io/internal/sample"
+)
+
+func newGenerateCommand() *cobra.Command {
+	o := sample.Defaults()
+	dir := "input"
+	command := &cobra.Command{
+		Use:   "generate",
+		Short: "Make an invented export of consent events, of any size",
+		Long: `Make an export of consent events that looks like a real one and is invented: a file of companies, and a
+file of events for each company with events, in CSV or Parquet.
+
+The same flags make the same export, on any machine and in any year: CSV files byte for byte, Parquet files row for
+row. A flag changes only what it names: with --dirty, the events without a defect are those of the clean export.
+A README.md in the export tells how it was made, and the true rates that its metrics estimate.`,
+		Example: `  # The sample in the folder input
+  consent generate
+
+  # One event in twenty has a defect
+  consent generate --out /tmp/dirty --dirty 0.05
+
+  # Ten million rows, to measure with
+  consent generate --out /tmp/big --companies 1 --events 10000000 --format csv --parameters empty
+
+  # Another export, with the column USER_ID
+  consent generate --out /tmp/newer --user-id --seed 7`,
+		Args:         cobra.NoArgs,
+		SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			summary, err := sample.Generate(cmd.Context(), o, dir, progressLines(cmd.ErrOrStderr(), time.Now))
+			if err != nil {
+				return fmt.Errorf("generate: %w", err)
+			}
+			return printSummary(cmd.OutOrStdout(), summary)
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&dir, "out", dir, "directory to write to; it must be empty or not exist")
+	flags.IntVar(&o.Companies, "companies", o.Companies,
+		"companies that have events; four times as many are listed")
+	flags.Int64Var(&o.Events, "events", o.Events,
+		"events of each company; the 5th and the 9th of ten companies have 52% and 87% of it")
+	flags.Uint64Var(&o.Seed, "seed", o.Seed, "what everything is drawn from; another seed makes another export")
+	flags.Float64Var(&o.Dirty, "dirty", o.Dirty, "`ratio` of events that get one defect, from 0 to 1")
+	flags.StringVar((*string)(&o.Count), "count", string(o.Count),
+		"what COUNT holds: `inverse`, round(1/RATE); independent, how many equal events a row stands for; mixed, both")
+	flags.BoolVar(&o.UserID, "user-id", o.UserID, "add the column USER_ID, which newer exports have")
+	flags.StringVar((*string)(&o.Parameters), "parameters", string(o.Parameters),
+		"PARAMETERS as exported, or empty (to measure what the other columns cost)")
+	flags.StringVar((*string)(&o.Format), "format", string(o.Format),
+		"csv, parquet, or mixed: CSV for the first half of the companies")
+	flags.BoolVar(&o.Force, "force", false, "overwrite the export that is in the directory")
+	return command
+}
+
+// progressLines tells every ten seconds how much is done. Short work tells nothing.
+func progressLines(w io.Writer, now func() time.Time) func(done, total int64) {
+	const every = 10 * time.Second
+	begin := now()
+	last := begin
+	return func(done, total int64) {
+		t := now()
+		if t.Sub(last) < every {
+			return
+		}
+		last = t
+		perSecond := float64(done) / t.Sub(begin).Seconds()
+		left := time.Duration(float64(total-done) / perSecond * float64(time.Second)).Round(time.Second)
+		fmt.Fprintf(w, "generate: %d of %d events (%.0f%%), %.0f a second, %s left\n",
+			done, total, 100*float64(done)/float64(total), perSecond, left)
+	}
+}
+
+// printSummary prints a line for each file, unless there are so many that nobody reads them.
+func printSummary(w io.Writer, s sample.Summary) error {
+	const most = 40
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "FILE\tROWS\tBYTES\n")
+	for i, file := range s.Files {
+		if i == most {
+			fmt.Fprintf(table, "and %d more\n", len(s.Files)-most)
+			break
+		}
+		fmt.Fprintf(table, "%s\t%d\t%d\n", file.Path, file.Rows, file.Bytes)
+	}
+	if len(s.Defects) > 0 {
+		fmt.Fprintf(table, "\nDEFECT\tEFFECT\tEVENTS\n")
+		for _, d := range s.Defects {
+			fmt.Fprintf(table, "%s\t%s\t%d\n", d.Code, d.Effect, d.Events)
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s: %d events and %d companies, %d bytes\n", s.Directory, s.Events, s.Companies, s.Bytes)
+	return err
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/source"
+	"consentpipeline.io/jobs/ingest"
+)
+
+// ingestFlags are the flags of everything that ingests.
+type ingestFlags struct {
+	sourceID         string
+	runID, runName   string
+	drift            string
+	maxRejectedRatio string
+	force            bool
+	concurrency      int
+}
+
+func (f *ingestFlags) flags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.sourceID, "source-id", "", "`URI` that names the source in the ledger, wherever it is mounted "+
+		"(default: file:// and the folder's absolute path)")
+	flags.StringVar(&f.runID, "run-id", "", "`UUID` of the run; a retry with the same id is the same run (default: a new one)")
+	flags.StringVar(&f.runName, "run-name", "", "`name` of the run, for display")
+	flags.StringVar(&f.drift, "drift", string(contract.Evolve),
+		"what becomes of columns that the contract does not know: evolve (kept in the column extra), freeze (the file fails), discard")
+	flags.StringVar(&f.maxRejectedRatio, "max-rejected-ratio", "1%", "a file with more rejected rows than this `share` fails")
+	flags.BoolVar(&f.force, "force", false, "load also files that are unchanged or were retracted")
+	flags.IntVar(&f.concurrency, "concurrency", runtime.NumCPU(), "files at a time")
+}
+
+// options checks the flags. The caller adds the database and the folder.
+func (f *ingestFlags) options(a *app) (ingest.Options, error) {
+	o := ingest.Options{SourceID: f.sourceID, RunName: f.runName, Force: f.force, Concurrency: f.concurrency, Log: a.log}
+	var err error
+	if o.Drift, err = contract.ParseDrift(f.drift); err != nil {
+		return o, badConfiguration("--drift: %w", err)
+	}
+	if o.MaxRejectedRatio, err = parseRatio(f.maxRejectedRatio); err != nil {
+		return o, badConfiguration("--max-rejected-ratio: %w", err)
+	}
+	if o.Concurrency < 1 {
+		return o, badConfiguration("--concurrency %d: expected 1 or more", o.Concurrency)
+	}
+	o.RunID = uuid.New()
+	if f.runID != "" {
+		if o.RunID, err = uuid.Parse(f.runID); err != nil {
+			return o, badConfiguration("--run-id %q: expected a UUID", f.runID)
+		}
+	}
+	if o.RunName == "" {
+		o.RunName = "consent-" + o.RunID.String()[:8]
+	}
+	return o, nil
+}
+
+// parseRatio reads a share such as 1% or 0.01.
+func parseRatio(text string) (float64, error) {
+	number, isPercent := strings.CutSuffix(strings.TrimSpace(text), "%")
+	ratio, err := strconv.ParseFloat(number, 64)
+	if isPercent {
+		ratio /= 100
+	}
+	if err != nil || !(ratio >= 0 && ratio <= 1) {
+		return 0, fmt.Errorf("%q: expected a share from 0%% to 100%%, such as 1%% or 0.01", text)
+	}
+	return ratio, nil
+}
+
+func newIngestCommand(a *app) *cobra.Command {
+	var choice databaseChoice
+	var flags ingestFlags
+	var sourceDir string
+	cmd := &cobra.Command{
+		Use:   "ingest --source FOLDER [FILE…]",
+		Short: "Load files of events and companies into Postgres, each row exactly once",
+		Long: `ingest loads CSV and Parquet files. What a file holds, events or companies, follows from its columns.
+A file that is loaded already and has not changed costs one read; one that has changed replaces its rows in one
+commit. Rows that cannot be loaded are kept with the reason and the place, and too many of them fail the file.
+
+FILE is a path or a glob pattern relative to the source; without any, all of its files are loaded.`,
+		Example: `  consent ingest --database-url postgres://me@localhost/consent --source ./input
+  consent ingest --data-dir ./data --source ./input 'events/csv/*.csv'`,
+		RunE: func(cmd *cobra.Command, files []string) (err error) {
+			ctx := cmd.Context()
+			o, err := flags.options(a)
+			if err != nil {
+				return err
+			}
+			o.Patterns = files
+			folder, err := openSource(sourceDir, &o)
+			if err != nil {
+				return err
+			}
+			defer folder.Close()
+			db, err := choice.open(ctx, a, "ingest")
+			if err != nil {
+				return err
+			}
+			defer func() { err = firstError(err, db.close()) }()
+			result, err := a.ingest(ctx, db, o)
+			return firstError(a.writeIngest(result), err)
+		},
+	}
+	choice.flags(cmd)
+	flags.flags(cmd)
+	cmd.Flags().StringVar(&sourceDir, "source", "", "`folder` that holds the files")
+	return cmd
+}
+
+// openSource opens the folder and gives it its name in the ledger.
+func openSource(dir string, o *ingest.Options) (*source.Folder, error) {
+	if dir == "" {
+		return nil, badConfiguration("no source: give --source FOLDER")
+	}
+	folder, err := source.OpenFolder(dir)
+	if err != nil {
+		return nil, report.With(report.BadConfiguration, err)
+	}
+	o.Folder = folder
+	if o.SourceID == "" {
+		o.SourceID, err = folder.ID()
+	}
+	return folder, err
+}
+
+// ingest runs the ingestion on a database whose schema is there, and shows its progress.
+func (a *app) ingest(ctx context.Context, db *database, o ingest.Options) (ingest.Result, error) {
+	// Each file needs one connection for its rows and one, now and then, for the ledger.
+	warehouse, err := db.connect(ctx, 2*o.Concurrency+1)
+	if err != nil {
+		return ingest.Result{}, err
+	}
+	defer warehouse.Close()
+	o.DB = warehouse
+	o.Progress = &ingest.Progress{}
+	stop := a.showProgress(o.Progress)
+	defer stop()
+	return ingest.Run(ctx, o)
+}
+
+func (a *app) writeIngest(result ingest.Result) error {
+	if a.output == "json" {
+		return writeJSON(a.stdout, result)
+	}
+	return writeFiles(a.stdout, result)
+}
+
+// writeFiles writes what became of each file.
+func writeFiles(w io.Writer, result ingest.Result) error {
+	t := newTable("FILE", "STATE", "ROWS", "REJECTED", "WARNINGS", "MESSAGE")
+	for _, f := range result.Files {
+		t.add(f.Path, string(f.Outcome), count(f.Rows), count(f.Rejected), count(f.Warnings),
+			contract.Excerpt([]byte(f.Message), 300))
+	}
+	if len(result.Files) == 0 {
+		return nil
+	}
+	if err := t.write(w); err != nil {
+		return err
+	}
+	if n := len(result.Ignored); n > 0 {
+		_, err := fmt.Fprintf(w, "Left aside, for they are neither CSV nor Parquet: %s\n",
+			strings.Join(result.Ignored[:min(n, 5)], ", ")+more(n-5))
+		return err
+	}
+	return nil
+}
+
+func more(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and %d more", n)
+}
+

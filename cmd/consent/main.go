@@ -1,0 +1,22 @@
+// Command consent turns files of consent events into consent metrics.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"consentpipeline.io/internal/report"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := newRootCommand().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "consent: "+err.Error())
+	}
+	os.Exit(report.ExitCode(err))
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"consentpipeline.io/internal/report"
+)
+
+// common are the flags that every command has.
+type common struct {
+	config    string
+	logFormat string
+	logLevel  string
+	output    string
+}
+
+// An app is what a command works with: its settings, its log and its streams.
+type app struct {
+	common
+	log    *slog.Logger
+	stdout io.Writer
+	stderr io.Writer
+}
+
+func newRootCommand() *cobra.Command {
+	a := &app{}
+	root := &cobra.Command{
+		Use:   "consent",
+		Short: "Turn files of consent events into consent metrics",
+		Long: `consent loads files of consent events (CSV and Parquet) into Postgres, each row exactly once, and
+computes consent metrics from them with dbt.
+
+Every flag can also be given as a variable of the environment (--database-url as CONSENT_DATABASE_URL) and
+as a key of a configuration file (--config consent.yaml, with the line "database-url: …"). A flag goes
+before the environment, and that before the file.
+
+Exit codes: 0 done; 65 something is wrong with the data; 75 try again, something was away, full or locked;
+78 something is wrong with the configuration.`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              cobra.NoArgs,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.prepare(cmd) },
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.config, "config", "", "`file` with settings (YAML, TOML or JSON)")
+	flags.StringVar(&a.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, JSON otherwise")
+	flags.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVarP(&a.output, "output", "o", "table", "table, for people, or json, for programs")
+	root.AddCommand(
+//		newRunCommand(a),
+		newIngestCommand(a),
+//		newTransformCommand(a),
+		newMigrateCommand(a),
+		newStatusCommand(a),
+		newGenerateCommand(),
+		newConfigCommand(a),
+		newVersionCommand(a),
+	)
+	return root
+}
+
+// prepare reads the settings and opens the log, before any command runs.
+func (a *app) prepare(cmd *cobra.Command) error {
+	a.stdout, a.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	if err := readSettings(cmd, a.config); err != nil {
+		return err
+	}
+	if a.output != "table" && a.output != "json" {
+		return fmt.Errorf("--output %q: expected table or json", a.output)
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(a.logLevel)); err != nil {
+		return fmt.Errorf("--log-level %q: expected debug, info, warn or error", a.logLevel)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch {
+	case a.logFormat == "json", a.logFormat == "auto" && !isTerminal(a.stderr):
+		a.log = slog.New(slog.NewJSONHandler(a.stderr, options))
+	case a.logFormat == "text", a.logFormat == "auto":
+		options.ReplaceAttr = shortTime
+		a.log = slog.New(slog.NewTextHandler(a.stderr, options))
+	default:
+		return fmt.Errorf("--log-format %q: expected auto, text or json", a.logFormat)
+	}
+	return nil
+}
+
+// shortTime leaves the date out of what a person reads as it happens.
+func shortTime(groups []string, attr slog.Attr) slog.Attr {
+	if attr.Key == slog.TimeKey && len(groups) == 0 {
+		attr.Value = slog.StringValue(attr.Value.Time().Format("15:04:05"))
+	}
+	return attr
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+func newVersionCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Show the version of this program",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			v := struct {
+				Version string `json:"version"`
+				Commit  string `json:"commit,omitempty"`
+				Go      string `json:"go"`
+			}{Version: "unknown"}
+			if info, ok := debug.ReadBuildInfo(); ok {
+				v.Version, v.Go = info.Main.Version, info.GoVersion
+				for _, setting := range info.Settings {
+					if setting.Key == "vcs.revision" {
+						v.Commit = setting.Value
+					}
+				}
+			}
+			if a.output == "json" {
+				return writeJSON(a.stdout, v)
+			}
+			_, err := fmt.Fprintln(a.stdout, strings.TrimSpace(fmt.Sprintf("consent %s %s %s", v.Version, v.Commit, v.Go)))
+			return err
+		},
+	}
+}
+
+// badConfiguration makes the error of a setting that is wrong.
+func badConfiguration(format string, args ...any) error {
+	return report.With(report.BadConfiguration, fmt.Errorf(format, args...))
+}

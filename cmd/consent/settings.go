@@ -1,0 +1,157 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/agext/levenshtein"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+)
+
+// readSettings gives each flag of a command that does not stand on the command line the value that the environment
+// or the configuration file has for it.
+//
+// An unknown key in the file is an error. An unknown CONSENT_ variable is not: Kubernetes sets some for a service
+// of that name.
+func readSettings(cmd *cobra.Command, file string) error {
+	v := viper.New()
+	v.SetEnvPrefix("CONSENT")
+	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
+	v.AutomaticEnv()
+	if file == "" && !cmd.Flags().Changed("config") {
+		file = v.GetString("config")
+	}
+	if file != "" {
+		if err := readSettingsFile(v, file, knownSettings(cmd.Root())); err != nil {
+			return err
+		}
+	}
+	var failed error
+	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+		if flag.Changed || !v.IsSet(flag.Name) || failed != nil {
+			return
+		}
+		if err := setFlag(cmd.Flags(), flag, v); err != nil {
+			failed = fmt.Errorf("the setting %s (--%s, CONSENT_%s or a key of --config): %w", flag.Name, flag.Name,
+				strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_")), err)
+		}
+	})
+	return failed
+}
+
+func setFlag(flags *pflag.FlagSet, flag *pflag.Flag, v *viper.Viper) error {
+	if list, ok := flag.Value.(pflag.SliceValue); ok {
+		return list.Replace(v.GetStringSlice(flag.Name))
+	}
+	return flags.Set(flag.Name, v.GetString(flag.Name))
+}
+
+func readSettingsFile(v *viper.Viper, file string, known []string) error {
+	v.SetConfigFile(file)
+	if err := v.ReadInConfig(); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the configuration file %s does not exist", file)
+		}
+		return fmt.Errorf("the configuration file %s: %w", file, err)
+	}
+	inFile := viper.New()
+	inFile.SetConfigFile(file)
+	if err := inFile.ReadInConfig(); err != nil {
+		return fmt.Errorf("the configuration file %s: %w", file, err)
+	}
+	for _, key := range inFile.AllKeys() {
+		if !slices.Contains(known, key) {
+			return fmt.Errorf("the configuration file %s: unknown key %s%s", file, key, suggest(key, known))
+		}
+	}
+	return nil
+}
+
+// knownSettings are the flags of all commands: one file may serve several of them.
+func knownSettings(root *cobra.Command) []string {
+	var known []string
+	add := func(flag *pflag.Flag) {
+		if flag.Name != "help" && flag.Name != "config" {
+			known = append(known, flag.Name)
+		}
+	}
+	root.PersistentFlags().VisitAll(add)
+	for _, cmd := range root.Commands() {
+		cmd.LocalNonPersistentFlags().VisitAll(add)
+	}
+	slices.Sort(known)
+	return slices.Compact(known)
+}
+
+// suggest names the setting that was probably meant.
+func suggest(key string, known []string) string {
+	best, least := "", len(key)/2+1
+	for _, name := range known {
+		if distance := levenshtein.Distance(key, name, nil); distance < least {
+			best, least = name, distance
+		}
+	}
+	if best == "" {
+		return "; the keys are " + strings.Join(known, ", ")
+	}
+	return fmt.Sprintf("; did you mean %s?", best)
+}
+
+func newConfigCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "config",
+		Short: "Show the settings that commands have, and where they come from",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			settings, err := effectiveSettings(cmd.Root(), a.config)
+			if err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return writeJSON(a.stdout, settings)
+			}
+			t := newTable("COMMAND", "SETTING", "VALUE", "EXPLANATION")
+			for _, s := range settings {
+				t.add(s.Command, s.Name, s.Value, s.Usage)
+			}
+			return t.write(a.stdout)
+		},
+	}
+}
+
+// A setting is one flag of one command with the value that it would have.
+type setting struct {
+	Command string `json:"command"`
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Usage   string `json:"usage"`
+}
+
+func effectiveSettings(root *cobra.Command, file string) ([]setting, error) {
+	var settings []setting
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "config" || cmd.Name() == "help" || cmd.Name() == "completion" {
+			continue
+		}
+		if err := readSettings(cmd, file); err != nil {
+			return nil, err
+		}
+		cmd.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
+			if flag.Name == "help" {
+				return
+			}
+			value := flag.Value.String()
+			if flag.Name == "database-url" {
+				value = withoutPassword(value)
+			}
+			_, usage := pflag.UnquoteUsage(flag)
+			settings = append(settings, setting{Command: cmd.Name(), Name: flag.Name, Value: value, Usage: usage})
+		})
+	}
+	return settings, nil
+}

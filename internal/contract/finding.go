@@ -1,0 +1,64 @@
+package contract
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Severity says what became of a row with a finding.
+type Severity string
+
+// A reject is a row that cannot be loaded, a warning a field that was dropped or doubted.
+const (
+	Reject  Severity = "reject"
+	Warning Severity = "warning"
+)
+
+// A Finding is one thing that is wrong with a row.
+type Finding struct {
+	Severity Severity
+	Code     string // column_problem in small letters, such as event_time_malformed; counted by it
+	Column   string // as the contract has it; empty if the row as a whole is wrong
+	Message  string // what is wrong and what was expected, without the place
+	Value    []byte // the field as the file gives it; valid until the next row is judged
+}
+
+// The problems that a value can have; the second half of a finding's code.
+const (
+	problemNull       = "null"
+	problemMalformed  = "malformed"
+	problemRange      = "out_of_range"
+	problemEncoding   = "invalid_utf8"
+	problemNUL        = "nul_byte"
+	problemUnknown    = "unknown"
+	problemWindow     = "not_event_hour"
+	codeExtraEncoding = "extra_" + problemEncoding
+)
+
+// Excerpt writes bytes of a file so that they can stand in a message, a log line or a text column: on one line,
+// invalid bytes and control characters as escapes, and no longer than most bytes of the original.
+func Excerpt(b []byte, most int) string {
+	cut := len(b) > most
+	if cut {
+		b = b[:most]
+		for len(b) > 0 && !utf8.RuneStart(b[len(b)-1]) {
+			b = b[:len(b)-1]
+		}
+	}
+	var out strings.Builder
+	for len(b) > 0 {
+		r, size := utf8.DecodeRune(b)
+		if r == '"' || (r != utf8.RuneError && r != '\\' && strconv.IsPrint(r)) {
+			out.WriteRune(r)
+		} else {
+			escaped := strconv.QuoteToGraphic(string(b[:size]))
+			out.WriteString(escaped[1 : len(escaped)-1])
+		}
+		b = b[size:]
+	}
+	if cut {
+		out.WriteString("…")
+	}
+	return out.String()
+}

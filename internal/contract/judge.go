@@ -1,0 +1,385 @@
+package contract
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Drift says what becomes of columns that the contract does not know.
+type Drift string
+
+// The drift policies.
+const (
+	Evolve  Drift = "evolve"  // they are kept in the column extra
+	Freeze  Drift = "freeze"  // the file fails
+	Discard Drift = "discard" // they are left out
+)
+
+// ParseDrift reads a policy's name.
+func ParseDrift(name string) (Drift, error) {
+	switch d := Drift(name); d {
+	case Evolve, Freeze, Discard:
+		return d, nil
+	}
+	return "", fmt.Errorf("drift policy %q: expected evolve, freeze or discard", name)
+}
+
+// A Judge judges the rows of one file, one after another.
+type Judge struct {
+	contract *Contract
+	columns  []int             // for each column of the file its place in the contract; -1 if it is not known
+	names    []string          // the file's own names
+	known    []map[string]bool // for each column of the contract its known values
+	values   []Value
+	findings []Finding
+	rates    numberCache
+	json     jsonScanner
+	extra    []byte
+	scratch  []byte
+
+	parameters, action, created, updated, extraColumn int
+	eventTime, windowStart                            int
+}
+
+// NewJudge makes a judge for a file with the given columns. An error means that the file as a whole breaks the
+// contract: a required column is missing, one stands twice, or one is new and drift is Freeze.
+func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
+	j := &Judge{
+		contract:    c,
+		names:       header,
+		values:      make([]Value, len(c.Columns)),
+		known:       make([]map[string]bool, len(c.Columns)),
+		rates:       numberCache{},
+		parameters:  c.sqlIndex("parameters"),
+		action:      c.sqlIndex("action"),
+		created:     c.sqlIndex("token_created"),
+		updated:     c.sqlIndex("token_updated"),
+		eventTime:   c.sqlIndex("event_time"),
+		windowStart: c.sqlIndex("window_start"),
+		extraColumn: -1,
+	}
+	if drift == Evolve {
+		j.extraColumn = c.sqlIndex("extra")
+	}
+	seen := map[string]bool{}
+	var unknown []string
+	for _, name := range header {
+		folded := strings.ToUpper(name)
+		if seen[folded] {
+			return nil, fmt.Errorf("the column %s stands twice in the header: remove one of them", Excerpt([]byte(name), 60))
+		}
+		seen[folded] = true
+		column := c.index(name)
+		if column < 0 {
+			unknown = append(unknown, name)
+		}
+		j.columns = append(j.columns, column)
+	}
+	var missing []string
+	for i, column := range c.Columns {
+		if column.Required && !seen[column.Name] {
+			missing = append(missing, column.Name)
+		}
+		if column.Known != nil {
+			j.known[i] = map[string]bool{}
+			for _, value := range column.Known {
+				j.known[i][value] = true
+			}
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("the required column %s is missing; the file has %s", list(missing), list(header))
+	}
+	if drift == Freeze && len(unknown) > 0 {
+		return nil, fmt.Errorf("the column %s is not in the contract of %s rows, and the drift policy is freeze: "+
+			"remove it, or choose evolve or discard", list(unknown), c.Name)
+	}
+	return j, nil
+}
+
+// Row judges one row. It gives the values in the order of the contract's columns, and false if the row is rejected.
+// The values are valid until the next call, and so are those of Findings. A row with an error is judged to its end,
+// so that all its errors are told at once.
+func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
+	j.findings = j.findings[:0]
+	j.extra = j.extra[:0]
+	j.scratch = j.scratch[:0]
+	clear(j.values)
+	ok = true
+	for i, column := range j.columns {
+		if column < 0 {
+			if j.extraColumn >= 0 {
+				j.addExtra(j.names[i], &fields[i])
+			}
+			continue
+		}
+		spec := &j.contract.Columns[column]
+		value := &j.values[column]
+		problem, wrong := j.convert(spec, &fields[i], value)
+		if problem == "" {
+			if j.known[column] != nil && value.Valid && !j.known[column][string(value.Text)] {
+				j.add(Warning, spec, problemUnknown, "is not one of "+strings.Join(spec.Known, ", "), &fields[i])
+			}
+			continue
+		}
+		severity := Warning
+		if (problem == problemNull && spec.NotNull) || (problem != problemNull && (spec.Strict || spec.NotNull)) {
+			severity, ok = Reject, false
+		}
+		if problem != problemNull || spec.NotNull {
+			j.add(severity, spec, problem, wrong, &fields[i])
+		}
+		*value = Value{}
+	}
+	if j.parameters >= 0 {
+		j.derive()
+	}
+	if j.windowStart >= 0 && ok {
+		j.checkWindow()
+	}
+	if len(j.extra) > 0 {
+		j.extra = append(j.extra, '}')
+		j.values[j.extraColumn] = Value{Valid: true, Text: j.extra}
+	}
+	return j.values, ok
+}
+
+// Findings are what was wrong with the last row.
+func (j *Judge) Findings() []Finding { return j.findings }
+
+// convert reads a field as its column's type. It gives the problem and what is wrong in words, or two empty strings.
+func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wrong string) {
+	if field.Kind == Null || (field.Kind == Text && len(field.Text) == 0) {
+		return problemNull, "has no value"
+	}
+	value.Valid = true
+	switch spec.Type {
+	case TypeText:
+		return j.text(spec, field, value)
+	case TypeUUID:
+		if field.Kind == Text {
+			if id, ok := parseUUID(trim(field.Text)); ok {
+				value.UUID = id
+				return "", ""
+			}
+		}
+		return problemMalformed, "is not a UUID of the form 123e4567-e89b-42d3-a456-426614174000"
+	case TypeTimestamp:
+		switch field.Kind {
+		case Instant:
+			value.Int = field.Int
+		case Text:
+			if value.Int, wrong = parseTimestamp(trim(field.Text)); wrong != "" {
+				return problemMalformed, wrong
+			}
+		default:
+			return problemMalformed, "is a number, but a timestamp was expected"
+		}
+		if value.Int < minTimestamp || value.Int > maxTimestamp {
+			return problemRange, "is not between 2000 and 2100"
+		}
+	case TypeInteger:
+		return integer(field, value)
+	case TypeNumber:
+		switch field.Kind {
+		case Number:
+			value.Float = field.Float
+		case Integer:
+			value.Float = float64(field.Int)
+		case Text:
+			var ok bool
+			if value.Float, ok = j.rates.parse(trim(field.Text)); !ok {
+				return problemMalformed, "is not a finite number"
+			}
+		default:
+			return problemMalformed, "is a timestamp, but a number was expected"
+		}
+		if math.IsNaN(value.Float) || math.IsInf(value.Float, 0) {
+			return problemMalformed, "is not a finite number"
+		}
+	case TypeJSON:
+		if problem, wrong = j.text(spec, field, value); problem != "" {
+			return problem, wrong
+		}
+		if wrong = j.json.scan(value.Text); wrong != "" {
+			return problemMalformed, "is not JSON that Postgres can store: " + wrong
+		}
+	}
+	return "", ""
+}
+
+// text takes a field as text that Postgres can store.
+func (j *Judge) text(spec *Column, field *Field, value *Value) (problem, wrong string) {
+	text := field.Text
+	if field.Kind != Text {
+		start := len(j.scratch)
+		j.scratch = appendField(j.scratch, field)
+		text = j.scratch[start:]
+	}
+	if problem, wrong = unstorable(text); problem != "" {
+		return problem, wrong
+	}
+	if n := len(text); spec.Quoted && n >= 2 && text[0] == '"' && text[n-1] == '"' {
+		if text = text[1 : n-1]; len(text) == 0 {
+			return problemNull, "has no value"
+		}
+	}
+	value.Text = text
+	return "", ""
+}
+
+// unstorable tells why Postgres cannot store a text: its encoding is broken, or it holds a NUL.
+func unstorable(text []byte) (problem, wrong string) {
+	if bytes.IndexByte(text, 0) >= 0 {
+		return problemNUL, "holds a NUL byte, which Postgres cannot store"
+	}
+	if !utf8.Valid(text) {
+		return problemEncoding, "is not valid UTF-8"
+	}
+	return "", ""
+}
+
+func integer(field *Field, value *Value) (problem, wrong string) {
+	const wanted = "is not a whole number of at most 64 bits"
+	ok := false
+	switch field.Kind {
+	case Integer:
+		value.Int, ok = field.Int, true
+	case Number:
+		value.Int, ok = wholeNumber(field.Float)
+	case Text:
+		value.Int, ok = parseInteger(trim(field.Text))
+	}
+	if !ok {
+		return problemMalformed, wanted
+	}
+	return "", ""
+}
+
+// derive takes the columns that dbt would otherwise have to parse out of every row's PARAMETERS. A timestamp that
+// is none stays null without a finding: PARAMETERS itself is as the file has it.
+func (j *Judge) derive() {
+	if !j.values[j.parameters].Valid {
+		return
+	}
+	p := &j.json.parameters
+	if p.action != nil {
+		if text := unquote(p.action); len(text) > 0 {
+			j.values[j.action] = Value{Valid: true, Text: text}
+		}
+	}
+	for _, token := range []struct {
+		quoted []byte
+		column int
+	}{{p.created, j.created}, {p.updated, j.updated}} {
+		if token.quoted == nil {
+			continue
+		}
+		micros, wrong := parseTimestamp(unquote(token.quoted))
+		if wrong == "" && micros >= minTimestamp && micros <= maxTimestamp {
+			j.values[token.column] = Value{Valid: true, Int: micros}
+		}
+	}
+}
+
+// checkWindow doubts a WINDOW_START that is not the hour of the row's EVENT_TIME.
+func (j *Judge) checkWindow() {
+	window, event := &j.values[j.windowStart], &j.values[j.eventTime]
+	if !window.Valid || window.Int == event.Int-event.Int%microsPerHour {
+		return
+	}
+	field := Field{Kind: Instant, Int: window.Int}
+	j.add(Warning, &j.contract.Columns[j.windowStart], problemWindow, "is not the hour of EVENT_TIME", &field)
+}
+
+// addExtra keeps the field of a column that the contract does not know.
+func (j *Judge) addExtra(name string, field *Field) {
+	if field.Kind == Null || (field.Kind == Text && len(field.Text) == 0) {
+		return
+	}
+	start := len(j.scratch)
+	j.scratch = appendField(j.scratch, field)
+	text := j.scratch[start:]
+	problem, wrong := unstorable(text)
+	if problem == "" {
+		problem, wrong = unstorable([]byte(name))
+	}
+	if problem != "" {
+		j.add(Warning, &Column{Name: name, SQL: "extra"}, problem, wrong, field)
+		return
+	}
+	if len(j.extra) == 0 {
+		j.extra = append(j.extra, '{')
+	} else {
+		j.extra = append(j.extra, ',')
+	}
+	j.extra = appendQuoted(j.extra, []byte(name))
+	j.extra = append(j.extra, ':')
+	if finite := !math.IsNaN(field.Float) && !math.IsInf(field.Float, 0); field.Kind == Integer || (field.Kind == Number && finite) {
+		j.extra = append(j.extra, text...)
+	} else {
+		j.extra = appendQuoted(j.extra, text)
+	}
+}
+
+func (j *Judge) add(severity Severity, spec *Column, problem, message string, field *Field) {
+	text := field.Text
+	if field.Kind != Text {
+		text = appendField(nil, field)
+	}
+	j.findings = append(j.findings, Finding{
+		Severity: severity,
+		Code:     spec.SQL + "_" + problem,
+		Column:   spec.Name,
+		Message:  message,
+		Value:    text,
+	})
+}
+
+// appendField appends a field as text, in the form in which it would stand in a CSV file.
+func appendField(dst []byte, field *Field) []byte {
+	switch field.Kind {
+	case Text:
+		return append(dst, field.Text...)
+	case Integer:
+		return strconv.AppendInt(dst, field.Int, 10)
+	case Number:
+		return strconv.AppendFloat(dst, field.Float, 'g', -1, 64)
+	case Instant:
+		return time.UnixMicro(field.Int).UTC().AppendFormat(dst, "2006-01-02 15:04:05.999999")
+	}
+	return dst
+}
+
+// AppendCSV appends a row's fields as a CSV record without its record end.
+func AppendCSV(dst []byte, fields []Field) []byte {
+	for i := range fields {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		start := len(dst)
+		dst = appendField(dst, &fields[i])
+		text := dst[start:]
+		if bytes.ContainsAny(text, ",\"\r\n") {
+			doubled := bytes.ReplaceAll(text, []byte(`"`), []byte(`""`))
+			dst = append(append(append(dst[:start], '"'), doubled...), '"')
+		}
+	}
+	return dst
+}
+
+// trim takes blanks off both ends of a value that is not text.
+func trim(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}

@@ -1,0 +1,41 @@
+package contract
+
+const noHex = 0xFF
+
+// hexDigit gives the value of a hexadecimal digit.
+var hexDigit = func() (t [256]byte) {
+	for i := range t {
+		t[i] = noHex
+	}
+	for c := byte('0'); c <= '9'; c++ {
+		t[c] = c - '0'
+	}
+	for c := byte('a'); c <= 'f'; c++ {
+		t[c] = c - 'a' + 10
+		t[c-'a'+'A'] = c - 'a' + 10
+	}
+	return t
+}()
+
+// parseUUID reads 32 hexadecimal digits of either case, with hyphens after the 8th, 12th, 16th and 20th, or none.
+func parseUUID(b []byte) (id [16]byte, ok bool) {
+	hyphens := len(b) == 36
+	if !hyphens && len(b) != 32 {
+		return id, false
+	}
+	pos := 0
+	var bad byte
+	for i := range id {
+		if hyphens && (i == 4 || i == 6 || i == 8 || i == 10) {
+			if b[pos] != '-' {
+				return id, false
+			}
+			pos++
+		}
+		high, low := hexDigit[b[pos]], hexDigit[b[pos+1]]
+		bad |= high | low
+		id[i] = high<<4 | low&15
+		pos += 2
+	}
+	return id, bad < 16
+}

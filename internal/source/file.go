@@ -1,0 +1,223 @@
+package source
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// A Format is how a file decodes; it follows from the suffix of its name.
+type Format string
+
+// The formats.
+const (
+	CSV     Format = "csv"
+	CSVGzip Format = "csv.gz"
+	CSVZstd Format = "csv.zst"
+	Parquet Format = "parquet"
+)
+
+// Formats are all formats, each also the suffix of its files' names.
+var Formats = []Format{CSV, CSVGzip, CSVZstd, Parquet}
+
+func formatOf(name string) (Format, error) {
+	for _, format := range Formats {
+		if strings.HasSuffix(strings.ToLower(name), "."+string(format)) {
+			return format, nil
+		}
+	}
+	return "", fmt.Errorf("the name %q has none of the suffixes .csv, .csv.gz, .csv.zst and .parquet", filepath.Base(name))
+}
+
+// ErrChanged says that a file is no longer what it was when it was opened.
+var ErrChanged = errors.New("the file changed while it was read: try again when it is complete")
+
+// A File is one open file of a source.
+type File struct {
+	Path   string // in its source
+	Format Format
+
+	folder *Folder
+	file   *os.File
+	info   fs.FileInfo // when it was opened
+	hash   hash.Hash   // of what was read so far
+	read   atomic.Int64
+	close  func()
+}
+
+// Open opens a file by its path in the folder.
+func (f *Folder) Open(name string) (*File, error) {
+	format, err := formatOf(name)
+	if err != nil {
+		return nil, err
+	}
+	file, err := f.root.Open(filepath.FromSlash(name))
+	if err != nil {
+		return nil, f.explain(name, err)
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("it is not a regular file but %s", info.Mode().Type())
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &File{Path: name, Format: format, folder: f, file: file, info: info, hash: sha256.New(), close: func() {}}, nil
+}
+
+// explain says why a file cannot be opened, for one that cannot be read with its mode and who tried.
+func (f *Folder) explain(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the file does not exist in %s", f.dir)
+	}
+	if info, statErr := f.root.Stat(name); statErr == nil && errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("the file has mode %04o and cannot be read by user %d: make it readable (chmod a+r)",
+			info.Mode().Perm(), os.Getuid())
+	}
+	return err
+}
+
+// Size is the file's length in bytes.
+func (f *File) Size() int64 { return f.info.Size() }
+
+// BytesRead tells how far the file has been read, for showing progress.
+func (f *File) BytesRead() int64 { return min(f.read.Load(), f.Size()) }
+
+// Close gives the file back.
+func (f *File) Close() error {
+	f.close()
+	return f.file.Close()
+}
+
+// Sum reads the whole file and gives the SHA-256 of its bytes. Records can be read afterwards.
+func (f *File) Sum(ctx context.Context) ([]byte, error) {
+	if err := f.rewind(); err != nil {
+		return nil, err
+	}
+	if _, err := io.CopyBuffer(io.Discard, contextReader{ctx, f.tee()}, make([]byte, 1<<20)); err != nil {
+		return nil, fmt.Errorf("read the file: %w", err)
+	}
+	return f.hash.Sum(nil), nil
+}
+
+// Records gives a reader of the file's records, and a function to call after the last one, which gives the SHA-256
+// of the file's bytes. A CSV file is hashed as it is read; a Parquet file, which is not read from front to back, in
+// a pass of its own beforehand.
+func (f *File) Records(ctx context.Context) (Reader, func() ([]byte, error), error) {
+	if f.Format == Parquet {
+		sum, err := f.Sum(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		f.read.Store(0)
+		records, err := OpenParquet(counted{f.file, &f.read}, f.Size())
+		return records, func() ([]byte, error) { return sum, nil }, err
+	}
+	if err := f.rewind(); err != nil {
+		return nil, nil, err
+	}
+	raw := contextReader{ctx, f.tee()}
+	plain, err := f.decompress(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	records, err := NewCSVReader(plain)
+	return records, func() ([]byte, error) {
+		// What a decompressor leaves unread belongs to the file as well.
+		if _, err := io.Copy(io.Discard, raw); err != nil {
+			return nil, fmt.Errorf("read the file: %w", err)
+		}
+		return f.hash.Sum(nil), nil
+	}, err
+}
+
+func (f *File) decompress(raw io.Reader) (io.Reader, error) {
+	switch f.Format {
+	case CSVGzip:
+		reader, err := gzip.NewReader(bufio.NewReaderSize(raw, 64<<10))
+		if err != nil {
+			return nil, fmt.Errorf("the file is not gzip: %w", err)
+		}
+		return reader, nil
+	case CSVZstd:
+		reader, err := zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(32<<20))
+		if err != nil {
+			return nil, fmt.Errorf("the file is not zstd: %w", err)
+		}
+		f.close = reader.Close
+		return reader, nil
+	}
+	return raw, nil
+}
+
+// Unchanged tells whether the path still leads to the file that was opened, and nobody wrote to it since: size,
+// modification time and identity are compared. It gives ErrChanged if not.
+func (f *File) Unchanged() error {
+	open, err := f.file.Stat()
+	if err != nil {
+		return fmt.Errorf("look at the file again: %w", err)
+	}
+	now, err := f.folder.root.Stat(f.Path)
+	if err != nil || !os.SameFile(open, now) || open.Size() != f.info.Size() || !open.ModTime().Equal(f.info.ModTime()) {
+		return ErrChanged
+	}
+	return nil
+}
+
+func (f *File) rewind() error {
+	if _, err := f.file.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("read the file: %w", err)
+	}
+	f.hash.Reset()
+	f.read.Store(0)
+	return nil
+}
+
+// tee reads the file and hashes and counts what is read.
+func (f *File) tee() io.Reader { return teeReader{f} }
+
+type teeReader struct{ f *File }
+
+func (t teeReader) Read(p []byte) (int, error) {
+	n, err := t.f.file.Read(p)
+	t.f.hash.Write(p[:n])
+	t.f.read.Add(int64(n))
+	return n, err
+}
+
+// counted counts the bytes that are read out of order. Some are read twice, so that the sum is only good for progress.
+type counted struct {
+	r io.ReaderAt
+	n *atomic.Int64
+}
+
+func (c counted) ReadAt(p []byte, offset int64) (int, error) {
+	n, err := c.r.ReadAt(p, offset)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// contextReader ends with the context's error once the context is done.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}

@@ -1,0 +1,111 @@
+// Package source knows where files are and how they decode: a folder of CSV and Parquet files, read record by
+// record in bounded memory. It does not judge what the records hold.
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// A Folder is a source whose files lie below one directory. No path and no symbolic link leads out of it.
+type Folder struct {
+	dir  string
+	root *os.Root
+}
+
+// ErrNoMatch says that a path or a pattern names no file.
+var ErrNoMatch = errors.New("no file")
+
+// OpenFolder opens a folder, which must exist and be readable.
+func OpenFolder(dir string) (*Folder, error) {
+	root, err := os.OpenRoot(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("the folder %s does not exist: give one that holds the files", dir)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("the folder %s cannot be read by user %d: %w", dir, os.Getuid(), err)
+	case err != nil:
+		return nil, fmt.Errorf("open the folder %s: %w", dir, err)
+	}
+	return &Folder{dir: dir, root: root}, nil
+}
+
+// ID names the folder as a source where no other name is given: file:// and its absolute path.
+func (f *Folder) ID() (string, error) {
+	dir, err := filepath.Abs(f.dir)
+	if err != nil {
+		return "", err
+	}
+	return "file://" + filepath.ToSlash(dir), nil
+}
+
+// Close gives the folder back.
+func (f *Folder) Close() error { return f.root.Close() }
+
+// List finds the files that a path or a glob pattern names, in the order of their names. A path that exists is that
+// file, whatever characters it holds. It gives ErrNoMatch if there is none.
+func (f *Folder) List(pattern string) ([]string, error) {
+	if !filepath.IsLocal(pattern) {
+		return nil, fmt.Errorf("the path %q leads out of the source: give it relative to the folder, without ..", pattern)
+	}
+	name := path.Clean(filepath.ToSlash(pattern))
+	if info, err := f.root.Stat(name); err == nil && !info.IsDir() {
+		return []string{name}, nil
+	} else if err == nil {
+		return nil, fmt.Errorf("the path %q is a folder: name its files, for example %s/*.csv", pattern, name)
+	}
+	matches, err := fs.Glob(f.root.FS(), name)
+	if err != nil {
+		return nil, fmt.Errorf("the pattern %q: %w: [ needs its ]", pattern, err)
+	}
+	matches = slices.DeleteFunc(matches, func(match string) bool {
+		info, err := f.root.Stat(match)
+		return err == nil && info.IsDir()
+	})
+	if len(matches) == 0 {
+		return nil, fmt.Errorf("%w matches %q in %s", ErrNoMatch, pattern, f.dir)
+	}
+	return matches, nil
+}
+
+// All finds every file below the folder that has the name of a format, in the order of their paths, and the files
+// that are left aside because they have not. Hidden files and folders are in neither.
+func (f *Folder) All() (files, others []string, err error) {
+	err = fs.WalkDir(f.root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return fmt.Errorf("list the folder %s: %w", filepath.Join(f.dir, name), err)
+		case name != "." && strings.HasPrefix(entry.Name(), "."):
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+		case entry.IsDir():
+		default:
+			if _, err := formatOf(name); err == nil {
+				files = append(files, name)
+			} else {
+				others = append(others, name)
+			}
+		}
+		return nil
+	})
+	return files, others, err
+}
+
+// Dir is the directory as it was given.
+func (f *Folder) Dir() string { return f.dir }
+
+// Size is a file's length in bytes; 0 if it cannot be looked at.
+func (f *Folder) Size(name string) int64 {
+	info, err := f.root.Stat(name)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}

@@ -1,0 +1,27 @@
+package source
+
+import "consentpipeline.io/internal/contract"
+
+// A Record is one row of a file. It and its fields are valid until the next call of Next.
+type Record struct {
+	Number int64            // the row's number in its file; the first row after a CSV header is 1
+	Offset int64            // bytes before the row in its (decompressed) file; -1 in a Parquet file
+	Fields []contract.Field // in the order of the reader's columns
+	Raw    []byte           // the row's bytes without its record end; nil in a Parquet file
+	Broken *Broken          // why the row as a whole cannot be read; nil if it can
+}
+
+// Broken says why a row as a whole cannot be read: a wrong number of fields, or a stray quote.
+type Broken struct {
+	Code    string // of the finding: field_count or stray_quote
+	Message string
+}
+
+// A Reader gives the records of one file in bounded memory.
+type Reader interface {
+	// Columns are the names of the columns as the file has them.
+	Columns() []string
+	// Next gives the next record, or io.EOF after the last. Any other error means that the file
+	// cannot be read on; it names the place in the file but not the file.
+	Next() (*Record, error)
+}

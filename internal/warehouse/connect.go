@@ -1,0 +1,233 @@
+// Package warehouse is the Postgres side: its schema, the ledger of loads, and rows in Postgres's binary COPY
+// format. It knows contracts, but neither files nor jobs.
+package warehouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// minServer is the oldest Postgres that is supported, as server_version_num has it.
+const minServer = 150000
+
+// Config says which database to use.
+type Config struct {
+	URL          string        // postgres:// URL or DSN
+	PasswordFile string        // read at each connect, so that a rotated password is found; empty to use the URL's
+	Wait         time.Duration // how long to wait for a server that is away and for its schema
+	Name         string        // of the program, as pg_stat_activity shows it
+	Log          *slog.Logger
+}
+
+// A DB is a database whose schema is there.
+type DB struct {
+	pool *pgxpool.Pool
+	wait time.Duration
+	log  *slog.Logger
+}
+
+// settings are what every session of ours has. The keepalives and the check of the connection end a lock whose
+// client's machine is gone; the time-outs end a wait that nobody is behind.
+var settings = map[string]string{
+	"timezone":                            "UTC",
+	"lock_timeout":                        "10min",
+	"client_connection_check_interval":    "10s",
+	"tcp_keepalives_idle":                 "30",
+	"tcp_keepalives_interval":             "10",
+	"tcp_keepalives_count":                "3",
+	"idle_in_transaction_session_timeout": "5min",
+}
+
+// ParseConfig reads the configuration of connections, with the settings of our sessions. Its errors show no password.
+func (c Config) ParseConfig() (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("the database URL: %w", err)
+	}
+	for name, value := range settings {
+		config.RuntimeParams[name] = value
+	}
+	if c.Name != "" {
+		config.RuntimeParams["application_name"] = c.Name
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = 10 * time.Second
+	}
+	return config, c.readPassword(config)
+}
+
+func (c Config) readPassword(config *pgx.ConnConfig) error {
+	if c.PasswordFile == "" {
+		return nil
+	}
+	password, err := os.ReadFile(c.PasswordFile)
+	if err != nil {
+		return fmt.Errorf("the database password file: %w", err)
+	}
+	config.Password = strings.TrimRight(string(password), "\r\n")
+	return nil
+}
+
+// Open connects, with at most connections at a time, and waits until the server answers and has the schema of this
+// program's version.
+func Open(ctx context.Context, c Config, connections int) (*DB, error) {
+	connConfig, err := c.ParseConfig()
+	if err != nil {
+		return nil, err
+	}
+	config, err := pgxpool.ParseConfig("")
+	if err != nil {
+		return nil, err
+	}
+	config.ConnConfig = connConfig
+	config.MaxConns = int32(connections)
+	config.BeforeConnect = func(_ context.Context, fresh *pgx.ConnConfig) error { return c.readPassword(fresh) }
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{pool: pool, wait: c.Wait, log: c.Log}
+	if err := db.Retry(ctx, "the database", func() error { return db.checkSchema(ctx) }); err != nil {
+		pool.Close()
+		return nil, explain(connConfig, err)
+	}
+	return db, nil
+}
+
+// Close ends all connections.
+func (db *DB) Close() { db.pool.Close() }
+
+// Pool gives the connections for what the ledger does not do itself, such as reading marts.
+func (db *DB) Pool() *pgxpool.Pool { return db.pool }
+
+// errNoSchema says that the database does not have this version's tables yet.
+var errNoSchema = errors.New("the database does not have the tables of this version yet: run `consent migrate`")
+
+func (db *DB) checkSchema(ctx context.Context) error {
+	wanted, err := newestMigration()
+	if err != nil {
+		return err
+	}
+	var have int64
+	err = db.pool.QueryRow(ctx, "select max(version_id) from raw.schema_version where is_applied").Scan(&have)
+	if code := sqlState(err); code == "42P01" || code == "3F000" || (err == nil && have < wanted) {
+		return errNoSchema
+	}
+	return err
+}
+
+// Retry calls try until it succeeds, as long as the database is away or has no schema and the wait is not over.
+// what names what is waited for, in the log.
+func (db *DB) Retry(ctx context.Context, what string, try func() error) error {
+	return retry(ctx, db.wait, db.log, what, try)
+}
+
+// longTry is how long a try lasts that had a database for a while: an outage after it is a new one.
+const longTry = time.Minute
+
+func retry(ctx context.Context, wait time.Duration, log *slog.Logger, what string, try func() error) error {
+	var deadline, lastLog time.Time
+	pause := 100 * time.Millisecond
+	for {
+		began := time.Now()
+		err := try()
+		if err == nil || ctx.Err() != nil || !(IsAway(err) || errors.Is(err, errNoSchema)) {
+			return err
+		}
+		now := time.Now()
+		if deadline.IsZero() || now.Sub(began) > longTry {
+			deadline = now.Add(wait)
+			pause = 100 * time.Millisecond
+		}
+		if now.After(deadline) {
+			return err
+		}
+		if now.Sub(lastLog) > 10*time.Second {
+			lastLog = now
+			log.Warn("waiting for "+what, "until", deadline.Format(time.TimeOnly), "error", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, 2*time.Second)
+	}
+}
+
+// IsAway tells whether an error means that the server cannot be reached, went away, or asked to try again.
+func IsAway(err error) bool {
+	var server *pgconn.PgError
+	if errors.As(err, &server) {
+		switch server.Code[:2] {
+		case "08", "40", "57": // connection, rollback by the server, operator intervention
+			return server.Code != "57014" // a cancelled query, which is nobody's outage
+		}
+		return server.Code == "53300" // too many connections
+	}
+	var network net.Error
+	var closed *net.OpError
+	return errors.As(err, &network) || errors.As(err, &closed) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		pgconn.SafeToRetry(err) || strings.Contains(fmt.Sprint(err), "conn closed")
+}
+
+// IsLater tells whether an error can go away by itself: the server is away, its disk is full, or another job holds
+// a lock.
+func IsLater(err error) bool {
+	code := sqlState(err)
+	return IsAway(err) || code == "55P03" || strings.HasPrefix(code, "53")
+}
+
+// IsRefused tells whether the database turns us away for good: login, database or rights are wrong.
+func IsRefused(err error) bool {
+	switch code := sqlState(err); code {
+	case "42501", "3D000":
+		return true
+	default:
+		return strings.HasPrefix(code, "28")
+	}
+}
+
+// IsData tells whether the server refused a value that was sent (class 22).
+func IsData(err error) bool { return strings.HasPrefix(sqlState(err), "22") }
+
+func sqlState(err error) string {
+	var server *pgconn.PgError
+	if errors.As(err, &server) {
+		return server.Code
+	}
+	return ""
+}
+
+// explain adds to an error of a connection where it led and what to do.
+func explain(config *pgx.ConnConfig, err error) error {
+	where := fmt.Sprintf("%s:%d, database %s, user %s", config.Host, config.Port, config.Database, config.User)
+	switch code := sqlState(err); {
+	case code == "28P01" || code == "28000":
+		return fmt.Errorf("the database at %s refuses the login: check user and password "+
+			"(--database-url or --database-password-file): %w", where, err)
+	case code == "3D000":
+		return fmt.Errorf("the server at %s has no such database: create it (createdb %s) or name another: %w",
+			where, config.Database, err)
+	case code == "42501":
+		return fmt.Errorf("the database at %s denies the right: %w", where, err)
+	case IsAway(err):
+		return fmt.Errorf("the database at %s cannot be reached: check that it runs and that host and port are right: %w",
+			where, err)
+	case errors.Is(err, errNoSchema):
+		return fmt.Errorf("the database at %s: %w", where, err)
+	}
+	return err
+}

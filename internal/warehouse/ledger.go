@@ -1,0 +1,431 @@
+package warehouse
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"consentpipeline.io/internal/contract"
+)
+
+// Limits of what the ledger keeps of a load's findings.
+const (
+	MaxWarnings      = 1000    // of one code
+	MaxValue         = 4 << 10 // bytes of a finding's value
+	maxFailedRejects = 10000   // of a load that failed
+)
+
+// Outcome is what a run did with a file.
+type Outcome string
+
+// The outcomes.
+const (
+	Loaded    Outcome = "Loaded"
+	Unchanged Outcome = "Unchanged"
+	Failed    Outcome = "Failed"
+	NoMatch   Outcome = "NoMatch"
+)
+
+// An Identity is what makes two loads the same: where the file is, what it holds, and how it was read.
+type Identity struct {
+	Source, Path string
+	SHA256       []byte
+	Version      int    // of the contract
+	Options      string // how it was read, beyond the contract: the drift policy
+}
+
+// A Load is a row of raw.load.
+type Load struct {
+	ID       int64
+	RunID    uuid.UUID
+	State    string
+	Version  int
+	Options  string
+	SHA256   []byte
+	Bytes    int64
+	Rows     int64
+	Rejected int64
+	Warnings int64
+}
+
+// StartRun records a run, unless another process of the same run has.
+func (db *DB) StartRun(ctx context.Context, id uuid.UUID, name, source string) error {
+	_, err := db.pool.Exec(ctx,
+		"insert into raw.run (run_id, name, source) values ($1, $2, $3) on conflict (run_id) do nothing", id, name, source)
+	return wrap("record the run", err)
+}
+
+// FinishRun records that a process of a run has ended; the last one counts.
+func (db *DB) FinishRun(ctx context.Context, id uuid.UUID) error {
+	_, err := db.pool.Exec(ctx, "update raw.run set finished = now() where run_id = $1", id)
+	return wrap("record the end of the run", err)
+}
+
+// RecordFile records what a run did with a file. loadID is 0 where there is no load.
+func (db *DB) RecordFile(ctx context.Context, run uuid.UUID, path string, outcome Outcome, loadID int64, message string) error {
+	_, err := db.pool.Exec(ctx, `
+		insert into raw.run_file (run_id, path, outcome, load_id, message)
+		values ($1, $2, $3, nullif($4, 0), nullif($5, ''))
+		on conflict (run_id, path) do update
+		set outcome = excluded.outcome, load_id = excluded.load_id, message = excluded.message, recorded = now()`,
+		run, path, outcome, loadID, message)
+	return wrap("record the file's outcome", err)
+}
+
+// FileID finds the ledger's number of a file, and gives it one if it has none.
+func (db *DB) FileID(ctx context.Context, source, path string) (id int64, err error) {
+	// Another process may insert it between the two halves; then the second statement sees it.
+	for range 2 {
+		err = db.pool.QueryRow(ctx, `
+			with known as (select file_id from raw.file where source = $1 and path = $2),
+			     new as (
+			         insert into raw.file (source, path) select $1, $2 where not exists (select from known)
+			         on conflict (source, path) do nothing
+			         returning file_id
+			     )
+			select file_id from known union all select file_id from new`, source, path).Scan(&id)
+		if !errors.Is(err, pgx.ErrNoRows) {
+			break
+		}
+	}
+	return id, wrap("look the file up in the ledger", err)
+}
+
+// querier is a connection, a pool or a transaction.
+type querier interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// Latest gives the file's published load, nil if there is none, and whether the file was retracted: its rows were
+// taken out and are to stay out.
+func (db *DB) Latest(ctx context.Context, fileID int64) (published *Load, retracted bool, err error) {
+	return latest(ctx, db.pool, fileID)
+}
+
+func latest(ctx context.Context, q querier, fileID int64) (published *Load, retracted bool, err error) {
+	// A retracted load is followed only by a later one that was published or superseded, or by attempts that failed.
+	err = q.QueryRow(ctx, `
+		select state = 'retracted' from raw.load
+		where file_id = $1 and state in ('published', 'superseded', 'retracted')
+		order by load_id desc limit 1`, fileID).Scan(&retracted)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, false, nil
+	}
+	if err != nil || retracted {
+		return nil, retracted, wrap("look the file up in the ledger", err)
+	}
+	var l Load
+	err = q.QueryRow(ctx, `
+		select load_id, run_id, state, contract_version, options, sha256, bytes, rows, rejected, warnings
+		from raw.load where file_id = $1 and state = 'published'`, fileID).
+		Scan(&l.ID, &l.RunID, &l.State, &l.Version, &l.Options, &l.SHA256, &l.Bytes, &l.Rows, &l.Rejected, &l.Warnings)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, false, nil
+	}
+	return &l, false, wrap("look the file up in the ledger", err)
+}
+
+// A FileLock keeps all other loads of one file out. It is a transaction that holds the file's row, so that the server
+// releases it when this process dies.
+type FileLock struct {
+	db     *DB
+	conn   *pgxpool.Conn
+	tx     pgx.Tx
+	fileID int64
+}
+
+// Lock waits for the file's lock, for ten minutes at most.
+func (db *DB) Lock(ctx context.Context, fileID int64) (*FileLock, error) {
+	conn, err := db.pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the database: %w", err)
+	}
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		conn.Release()
+		return nil, fmt.Errorf("begin the load: %w", err)
+	}
+	lock := &FileLock{db: db, conn: conn, tx: tx, fileID: fileID}
+	// Plain `for update` would keep this process's own inserts into raw.load waiting at their foreign key.
+	if _, err := tx.Exec(ctx, "select from raw.file where file_id = $1 for no key update", fileID); err != nil {
+		lock.Release(ctx)
+		if sqlState(err) == "55P03" {
+			return nil, fmt.Errorf("another load of this file has held its lock for ten minutes: try again later: %w", err)
+		}
+		return nil, fmt.Errorf("lock the file in the ledger: %w", err)
+	}
+	return lock, nil
+}
+
+// Latest is DB.Latest, seen by the holder of the lock.
+func (l *FileLock) Latest(ctx context.Context) (published *Load, retracted bool, err error) {
+	return latest(ctx, l.tx, l.fileID)
+}
+
+// Release gives the lock back and drops what the load wrote, unless it was published.
+func (l *FileLock) Release(ctx context.Context) {
+	if l.conn == nil {
+		return
+	}
+	// An error means that the connection is gone, and the server has rolled back already.
+	_ = l.tx.Rollback(context.WithoutCancel(ctx))
+	l.conn.Release()
+	l.conn = nil
+}
+
+// A Loading is one load in progress. Its rows are written in the lock's transaction; its state and its findings over
+// another connection, so that they survive a rollback.
+type Loading struct {
+	ID       int64
+	lock     *FileLock
+	contract *contract.Contract
+	previous *Load
+}
+
+// A Summary is what a load found.
+type Summary struct {
+	Bytes    int64
+	SHA256   []byte
+	Rows     int64 // that were accepted
+	Rejected int64 // rows
+	Warnings int64
+	Counts   map[string]int64 // findings by code
+}
+
+// Begin records an attempt. Attempts that a dead process left behind are marked as interrupted: nobody else can be
+// working on the file, since the lock is ours.
+func (l *FileLock) Begin(ctx context.Context, run uuid.UUID, c *contract.Contract, format, options string, columns []string) (*Loading, error) {
+	published, _, err := l.Latest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	loading := &Loading{lock: l, contract: c, previous: published}
+	_, err = l.db.pool.Exec(ctx, `
+		update raw.load set state = 'failed', error = 'interrupted', finished = now()
+		where file_id = $1 and state = 'loading'`, l.fileID)
+	if err != nil {
+		return nil, fmt.Errorf("mark interrupted loads: %w", err)
+	}
+	var name *string
+	if c != nil {
+		name = &c.Name
+	}
+	err = l.db.pool.QueryRow(ctx, `
+		insert into raw.load (file_id, run_id, state, contract, contract_version, options, format, columns)
+		values ($1, $2, 'loading', $3, $4, $5, $6, $7) returning load_id`,
+		l.fileID, run, name, contract.Version, options, format, columns).Scan(&loading.ID)
+	return loading, wrap("record the load", err)
+}
+
+// Copy sends rows that an Encoder has written.
+func (l *Loading) Copy(ctx context.Context, rows io.Reader) error {
+	_, err := l.lock.tx.Conn().PgConn().CopyFrom(ctx, rows, copyCommand(l.contract))
+	return err
+}
+
+// A Finding is a finding with its place in the file.
+type Finding struct {
+	contract.Finding
+	Row    int64
+	Offset int64  // in bytes; -1 if the format has none
+	Value  string // as Excerpt gives it
+	Record []byte // of the first finding of a rejected row: the row as CSV
+}
+
+// AddFindings keeps findings, also if the load fails later.
+func (l *Loading) AddFindings(ctx context.Context, findings []Finding) error {
+	columns := []string{"load_id", "row_number", "byte_offset", "severity", "code", "column_name", "message", "value", "record"}
+	_, err := l.lock.db.pool.CopyFrom(ctx, pgx.Identifier{"raw", "finding"}, columns,
+		pgx.CopyFromSlice(len(findings), func(i int) ([]any, error) {
+			f := &findings[i]
+			return []any{l.ID, f.Row, nullIf(f.Offset, -1), string(f.Severity), f.Code, nullIf(f.Column, ""), f.Message,
+				nullIf(f.Value, ""), f.Record}, nil
+		}))
+	return wrap("keep findings", err)
+}
+
+// Publish makes the load's rows the file's rows, in one commit with the end of those before.
+func (l *Loading) Publish(ctx context.Context, s Summary) error {
+	tx := l.lock.tx
+	if l.previous != nil {
+		if _, err := tx.Exec(ctx, "update raw.load set state = 'superseded' where load_id = $1", l.previous.ID); err != nil {
+			return fmt.Errorf("supersede the file's previous load: %w", err)
+		}
+		if err := deleteRows(ctx, tx, l.previous.ID); err != nil {
+			return err
+		}
+	}
+	if err := l.finish(ctx, tx, "published", s, ""); err != nil {
+		return err
+	}
+	return wrap("commit the load", tx.Commit(ctx))
+}
+
+// deleteRows takes out the rows of a load, of whichever contract.
+func deleteRows(ctx context.Context, q querier, loadID int64) error {
+	for _, c := range []*contract.Contract{contract.Event, contract.Company} {
+		if _, err := q.Exec(ctx, "delete from "+c.Table+" where load_id = $1", loadID); err != nil {
+			return fmt.Errorf("take out the rows of load %d: %w", loadID, err)
+		}
+	}
+	return nil
+}
+
+// Fail drops the load's rows and records why. Its findings stay, of its rejects the first 10,000.
+func (l *Loading) Fail(ctx context.Context, s Summary, reason string) error {
+	l.lock.Release(ctx)
+	tx, err := l.lock.db.pool.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("record that the load failed: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing to roll back after the commit
+	if s.Rejected > maxFailedRejects {
+		_, err := tx.Exec(ctx, `
+			delete from raw.finding where load_id = $1 and severity = 'reject' and row_number > (
+			    select row_number from raw.finding where load_id = $1 and record is not null
+			    order by row_number offset $2 limit 1)`, l.ID, maxFailedRejects-1)
+		if err != nil {
+			return fmt.Errorf("cut the findings: %w", err)
+		}
+	}
+	if err := l.finish(ctx, tx, "failed", s, reason); err != nil {
+		return err
+	}
+	return wrap("record that the load failed", tx.Commit(ctx))
+}
+
+func (l *Loading) finish(ctx context.Context, q querier, state string, s Summary, reason string) error {
+	_, err := q.Exec(ctx, `
+		update raw.load
+		set state = $2, bytes = $3, sha256 = $4, rows = $5, rejected = $6, warnings = $7, error = nullif($8, ''),
+		    finished = clock_timestamp()
+		where load_id = $1`, l.ID, state, s.Bytes, s.SHA256, s.Rows, s.Rejected, s.Warnings, reason)
+	if err != nil {
+		return fmt.Errorf("record the load's end: %w", err)
+	}
+	for code, n := range s.Counts {
+		_, err := q.Exec(ctx, "insert into raw.finding_count (load_id, code, n) values ($1, $2, $3)", l.ID, code, n)
+		if err != nil {
+			return fmt.Errorf("count the findings: %w", err)
+		}
+	}
+	return nil
+}
+
+// Retract takes a file's rows out. They stay out until a forced load. It gives the number of the load that was
+// retracted, and pgx.ErrNoRows if the file has none that is published.
+func (db *DB) Retract(ctx context.Context, source, path string) (loadID int64, err error) {
+	var fileID int64
+	err = db.pool.QueryRow(ctx, "select file_id from raw.file where source = $1 and path = $2", source, path).Scan(&fileID)
+	if err != nil {
+		return 0, wrap("look the file up in the ledger", err)
+	}
+	lock, err := db.Lock(ctx, fileID)
+	if err != nil {
+		return 0, err
+	}
+	defer lock.Release(ctx)
+	err = lock.tx.QueryRow(ctx, `
+		update raw.load set state = 'retracted' where file_id = $1 and state = 'published' returning load_id`, fileID).
+		Scan(&loadID)
+	if err != nil {
+		return 0, wrap("retract the load", err)
+	}
+	if err := deleteRows(ctx, lock.tx, loadID); err != nil {
+		return 0, err
+	}
+	return loadID, wrap("commit", lock.tx.Commit(ctx))
+}
+
+// RunFile is a file in a run, as the ledger shows it.
+type RunFile struct {
+	Path     string  `json:"path"`
+	Outcome  Outcome `json:"outcome"`
+	LoadID   int64   `json:"load_id,omitempty"`
+	State    string  `json:"state,omitempty"` // of the load, now
+	Rows     int64   `json:"rows"`
+	Rejected int64   `json:"rejected"`
+	Warnings int64   `json:"warnings"`
+	SHA256   string  `json:"sha256,omitempty"`
+	Message  string  `json:"message,omitempty"`
+}
+
+// RunInfo is a run, as the ledger shows it.
+type RunInfo struct {
+	ID       uuid.UUID  `json:"run_id"`
+	Name     string     `json:"name"`
+	Source   string     `json:"source"`
+	Started  time.Time  `json:"started"`
+	Finished *time.Time `json:"finished"`
+	Files    int64      `json:"files"`
+	Failed   int64      `json:"failed"`
+	Rows     int64      `json:"rows"`
+	Rejected int64      `json:"rejected"`
+}
+
+// Runs lists the latest runs, the newest first.
+func (db *DB) Runs(ctx context.Context, limit int) ([]RunInfo, error) {
+	rows, err := db.pool.Query(ctx, runQuery+" group by r.run_id order by r.started desc limit $1", limit)
+	if err != nil {
+		return nil, wrap("list the runs", err)
+	}
+	runs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[RunInfo])
+	return runs, wrap("list the runs", err)
+}
+
+const runQuery = `
+	select r.run_id, r.name, r.source, r.started, r.finished, count(f.path),
+	       count(*) filter (where f.outcome in ('Failed', 'NoMatch')),
+	       coalesce(sum(l.rows) filter (where f.outcome in ('Loaded', 'Unchanged')), 0)::bigint,
+	       coalesce(sum(l.rejected), 0)::bigint
+	from raw.run r left join raw.run_file f using (run_id) left join raw.load l using (load_id)`
+
+// Run finds a run by its id or its name, the newest if several have it, and its files in the order of their paths.
+func (db *DB) Run(ctx context.Context, idOrName string) (RunInfo, []RunFile, error) {
+	rows, err := db.pool.Query(ctx, runQuery+
+		" where r.run_id::text = $1 or r.name = $1 group by r.run_id order by r.started desc limit 1", idOrName)
+	if err != nil {
+		return RunInfo{}, nil, wrap("look the run up", err)
+	}
+	run, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[RunInfo])
+	if err != nil {
+		return RunInfo{}, nil, wrap("look the run up", err)
+	}
+	rows, err = db.pool.Query(ctx, `
+		select f.path, f.outcome, coalesce(f.load_id, 0), coalesce(l.state, ''), coalesce(l.rows, 0), coalesce(l.rejected, 0),
+		       coalesce(l.warnings, 0), coalesce(encode(l.sha256, 'hex'), ''), coalesce(f.message, '')
+		from raw.run_file f left join raw.load l using (load_id)
+		where f.run_id = $1 order by f.path`, run.ID)
+	if err != nil {
+		return run, nil, wrap("list the run's files", err)
+	}
+	files, err := pgx.CollectRows(rows, pgx.RowToStructByPos[RunFile])
+	return run, files, wrap("list the run's files", err)
+}
+
+// Sum writes a SHA-256 for people.
+func Sum(sha256 []byte) string { return hex.EncodeToString(sha256) }
+
+func nullIf[T comparable](value, null T) *T {
+	if value == null {
+		return nil
+	}
+	return &value
+}
+
+// wrap adds to an error what was attempted; nil stays nil.
+func wrap(attempted string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", attempted, err)
+}

@@ -1,0 +1,144 @@
+package warehouse
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// versionTable is where the migrations that were applied are recorded.
+const versionTable = "raw.schema_version"
+
+// The advisory locks that processes take against each other, one number each within a database.
+const lockMigrate = 0x636f6e73656e7401 // "consent" and a number
+
+// Migrate brings the schema to this program's version. Several processes may do so at once: one does, the others wait
+// for it. It gives the versions that it applied.
+func Migrate(ctx context.Context, c Config) (applied []int64, err error) {
+	config, err := c.ParseConfig()
+	if err != nil {
+		return nil, err
+	}
+	err = retry(ctx, c.Wait, c.Log, "the database", func() error {
+		applied, err = migrate(ctx, config)
+		return err
+	})
+	if err != nil {
+		return nil, explain(config, err)
+	}
+	return applied, nil
+}
+
+func migrate(ctx context.Context, config *pgx.ConnConfig) (applied []int64, err error) {
+	// The lock belongs to one session, so that it goes with it; goose works over others.
+	lock, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close(context.WithoutCancel(ctx))
+	if err := checkServer(ctx, lock); err != nil {
+		return nil, err
+	}
+	if _, err := lock.Exec(ctx, "select pg_advisory_lock($1)", int64(lockMigrate)); err != nil {
+		return nil, fmt.Errorf("wait for another migration: %w", err)
+	}
+	for _, schema := range []string{"raw", "analytics"} {
+		if err := createSchema(ctx, lock, schema); err != nil {
+			return nil, err
+		}
+	}
+	if err := setTimeZone(ctx, lock); err != nil {
+		return nil, err
+	}
+	db := stdlib.OpenDB(*config)
+	defer db.Close()
+	provider, err := newProvider(db)
+	if err != nil {
+		return nil, err
+	}
+	results, err := provider.Up(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migrate the database: %w", err)
+	}
+	for _, result := range results {
+		applied = append(applied, result.Source.Version)
+	}
+	return applied, nil
+}
+
+func newProvider(db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(database.DialectPostgres, db, files, goose.WithTableName(versionTable))
+}
+
+// newestMigration is the version of the schema that this program needs.
+func newestMigration() (int64, error) {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return 0, err
+	}
+	return goose.NumericComponent(names[len(names)-1])
+}
+
+// checkServer refuses a server on which the schema would not work.
+func checkServer(ctx context.Context, conn *pgx.Conn) error {
+	var version int
+	var encoding string
+	err := conn.QueryRow(ctx, "select current_setting('server_version_num')::int, current_setting('server_encoding')").
+		Scan(&version, &encoding)
+	if err != nil {
+		return err
+	}
+	if version < minServer {
+		return fmt.Errorf("the server is Postgres %d: %d or newer is needed", version/10000, minServer/10000)
+	}
+	if encoding != "UTF8" {
+		return fmt.Errorf("the database's encoding is %s: create one with encoding UTF8", encoding)
+	}
+	return nil
+}
+
+func createSchema(ctx context.Context, conn *pgx.Conn, schema string) error {
+	// `create schema if not exists` would ask for the right even where the schema is there.
+	var exists bool
+	err := conn.QueryRow(ctx, "select exists (select from pg_namespace where nspname = $1)", schema).Scan(&exists)
+	if err != nil || exists {
+		return err
+	}
+	if _, err := conn.Exec(ctx, "create schema "+pgx.Identifier{schema}.Sanitize()); err != nil {
+		config := conn.Config()
+		return fmt.Errorf("create the schema %s; if the right is missing, an administrator gives it with: "+
+			"grant create on database %s to %s: %w", schema,
+			pgx.Identifier{config.Database}.Sanitize(), pgx.Identifier{config.User}.Sanitize(), err)
+	}
+	return nil
+}
+
+// setTimeZone makes UTC the database's zone, for people who query it by hand. Only its owner may; for others their
+// sessions' zone has to do.
+func setTimeZone(ctx context.Context, conn *pgx.Conn) error {
+	var mayAlter, isUTC bool
+	err := conn.QueryRow(ctx, `
+		select pg_has_role(current_user, datdba, 'USAGE'),
+		       exists (select from pg_db_role_setting
+		               where setdatabase = pg_database.oid and setrole = 0 and 'TimeZone=UTC' = any (setconfig))
+		from pg_database where datname = current_database()`).Scan(&mayAlter, &isUTC)
+	if err != nil || isUTC || !mayAlter {
+		return err
+	}
+	_, err = conn.Exec(ctx, "alter database "+pgx.Identifier{conn.Config().Database}.Sanitize()+" set timezone to 'UTC'")
+	return err
+}
