@@ -55,7 +55,7 @@ func (d *databaseChoice) open(ctx context.Context, a *app, name string) (*databa
 	}
 	server, err := embedded.Start(ctx, embedded.Options{DataDir: d.dataDir, Port: d.port, Log: a.log})
 	if err != nil {
-		return nil, report.With(report.BadConfiguration, fmt.Errorf("start the embedded Postgres: %w", err))
+		return nil, report.New(report.BadConfig, fmt.Errorf("start the embedded Postgres: %w", err))
 	}
 	config.URL = server.URL()
 	// A server of our own does not come back by itself.
@@ -68,7 +68,7 @@ func (d *database) close() error {
 	if d.server == nil {
 		return nil
 	}
-	return report.With(report.TryAgain, d.server.Stop())
+	return report.New(report.TryAgain, d.server.Stop())
 }
 
 // safeURL is the URL without a password, for people.
@@ -95,7 +95,7 @@ func withoutPassword(url string) string {
 func (d *database) connect(ctx context.Context, connections int) (*warehouse.DB, error) {
 	db, err := warehouse.Open(ctx, d.Config, connections)
 	if err != nil {
-		return nil, report.With(databaseCode(err), err)
+		return nil, report.New(databaseCode(err), err)
 	}
 	return db, nil
 }
@@ -105,7 +105,7 @@ func databaseCode(err error) int {
 	if warehouse.IsLater(err) || errors.Is(err, context.Canceled) {
 		return report.TryAgain
 	}
-	return report.BadConfiguration
+	return report.BadConfig
 }
 
 // dataDirFor is the folder in which the data of an input folder is kept unless another is named: one for each, so

@@ -126,7 +126,7 @@ func openSource(dir string, o *ingest.Options) (*source.Folder, error) {
 	}
 	folder, err := source.OpenFolder(dir)
 	if err != nil {
-		return nil, report.With(report.BadConfiguration, err)
+		return nil, report.New(report.BadConfig, err)
 	}
 	o.Folder = folder
 	if o.SourceID == "" {
@@ -184,4 +184,3 @@ func more(n int) string {
 	}
 	return fmt.Sprintf(" and %d more", n)
 }
-

@@ -26,7 +26,7 @@ date, and can run beside others: one does the work, the rest wait for it.`,
 			defer func() { err = firstError(err, db.close()) }()
 			applied, err := warehouse.Migrate(ctx, db.Config)
 			if err != nil {
-				return report.With(databaseCode(err), err)
+				return report.New(databaseCode(err), err)
 			}
 			if a.output == "json" {
 				return writeJSON(a.stdout, struct {

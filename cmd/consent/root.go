@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -53,12 +54,13 @@ Exit codes: 0 done; 65 something is wrong with the data; 75 try again, something
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.config, "config", "", "`file` with settings (YAML, TOML or JSON)")
 	flags.StringVar(&a.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, JSON otherwise")
-	flags.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&a.logLevel, "log-level", "auto", "debug, info, warn, error, or auto: info, but warn on a terminal, "+
+		"where progress and results are shown")
 	flags.StringVarP(&a.output, "output", "o", "table", "table, for people, or json, for programs")
 	root.AddCommand(
-//		newRunCommand(a),
+		//		newRunCommand(a),
 		newIngestCommand(a),
-//		newTransformCommand(a),
+		//		newTransformCommand(a),
 		newMigrateCommand(a),
 		newStatusCommand(a),
 		newGenerateCommand(),
@@ -77,16 +79,15 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if a.output != "table" && a.output != "json" {
 		return fmt.Errorf("--output %q: expected table or json", a.output)
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(a.logLevel)); err != nil {
-		return fmt.Errorf("--log-level %q: expected debug, info, warn or error", a.logLevel)
+	level, err := a.level()
+	if err != nil {
+		return err
 	}
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
 	switch {
 	case a.logFormat == "json", a.logFormat == "auto" && !isTerminal(a.stderr):
 		a.log = slog.New(slog.NewJSONHandler(a.stderr, options))
 	case a.logFormat == "text", a.logFormat == "auto":
-		options.ReplaceAttr = shortTime
 		a.log = slog.New(slog.NewTextHandler(a.stderr, options))
 	default:
 		return fmt.Errorf("--log-format %q: expected auto, text or json", a.logFormat)
@@ -94,10 +95,23 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	return nil
 }
 
-// shortTime leaves the date out of what a person reads as it happens.
-func shortTime(groups []string, attr slog.Attr) slog.Attr {
-	if attr.Key == slog.TimeKey && len(groups) == 0 {
-		attr.Value = slog.StringValue(attr.Value.Time().Format("15:04:05"))
+func (a *app) level() (level slog.Level, err error) {
+	switch {
+	case a.logLevel == "auto" && isTerminal(a.stderr):
+		return slog.LevelWarn, nil
+	case a.logLevel == "auto":
+		return slog.LevelInfo, nil
+	}
+	if err := level.UnmarshalText([]byte(a.logLevel)); err != nil {
+		return level, fmt.Errorf("--log-level %q: expected auto, debug, info, warn or error", a.logLevel)
+	}
+	return level, nil
+}
+
+// readable writes durations as people read them, also in JSON.
+func readable(_ []string, attr slog.Attr) slog.Attr {
+	if attr.Value.Kind() == slog.KindDuration {
+		attr.Value = slog.StringValue(attr.Value.Duration().Round(time.Millisecond).String())
 	}
 	return attr
 }
@@ -137,5 +151,5 @@ func newVersionCommand(a *app) *cobra.Command {
 
 // badConfiguration makes the error of a setting that is wrong.
 func badConfiguration(format string, args ...any) error {
-	return report.With(report.BadConfiguration, fmt.Errorf(format, args...))
+	return report.New(report.BadConfig, fmt.Errorf(format, args...))
 }

@@ -41,10 +41,10 @@ const (
 func Excerpt(b []byte, most int) string {
 	cut := len(b) > most
 	if cut {
-		b = b[:most]
-		for len(b) > 0 && !utf8.RuneStart(b[len(b)-1]) {
-			b = b[:len(b)-1]
+		for most > 0 && !utf8.RuneStart(b[most]) {
+			most--
 		}
+		b = b[:most]
 	}
 	var out strings.Builder
 	for len(b) > 0 {

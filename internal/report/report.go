@@ -1,25 +1,25 @@
-// Package report is what a job tells whoever started it: its exit code. It imports nothing of ours, so that the
-// operator, which never sees a file or a database, can read it too.
+// Package report is what a job tells whoever started it: how it ended, as an exit code. It imports nothing of ours, so
+// that both the jobs and the operator can use it.
 package report
 
 import "errors"
 
-// The exit codes (sysexits.h).
+// The codes that commands end with, by gravity: of several outcomes the greatest code is the one to report.
 const (
-	OK               = 0
-	BadData          = 65 // EX_DATAERR: a file, a model or a test is wrong; trying again changes nothing
-	TryAgain         = 75 // EX_TEMPFAIL: something was away, full or locked
-	BadConfiguration = 78 // EX_CONFIG: a flag, a password or a right is wrong, whatever the files hold
+	OK        = 0
+	BadData   = 65 // the data or what was made of it is wrong; trying again does not help
+	TryAgain  = 75 // something was away, or the work was interrupted; the same command can succeed later
+	BadConfig = 78 // what the command was given or where it runs is wrong; nothing succeeds until that is mended
 )
 
-// An Error is an error with the exit code that it ends the process with.
+// An Error is an error that knows the exit code that it calls for.
 type Error struct {
 	Code int
 	Err  error
 }
 
-// With gives an error a code; nil stays nil.
-func With(code int, err error) error {
+// New gives err the exit code. A nil err stays nil.
+func New(code int, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -31,15 +31,32 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap gives the error without its code.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ExitCode is the code of an error: OK for nil, and BadConfiguration for one without a code, since such errors come
-// from reading the command line.
+// ExitCode gives the code to exit with: that of the outermost Error in the chain, and the gravest one of joined errors.
+// An error without a code is one that nobody foresaw: TryAgain, so that whoever started the job may retry it.
 func ExitCode(err error) int {
 	if err == nil {
 		return OK
 	}
-	var coded *Error
-	if errors.As(err, &coded) {
-		return coded.Code
+	if code := codeOf(err); code != OK {
+		return code
 	}
-	return BadConfiguration
+	return TryAgain
+}
+
+// codeOf walks the tree of wrapped errors as errors.As does, but takes the gravest of joined ones instead of the first.
+func codeOf(err error) int {
+	switch e := err.(type) { //nolint:errorlint // The walk looks at each error of the tree itself.
+	case *Error:
+		return e.Code
+	case interface{ Unwrap() []error }:
+		gravest := OK
+		for _, part := range e.Unwrap() {
+			gravest = max(gravest, codeOf(part))
+		}
+		return gravest
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		return codeOf(inner)
+	}
+	return OK
 }

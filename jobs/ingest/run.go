@@ -127,7 +127,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	result := Result{RunID: o.RunID, Source: o.SourceID}
 	paths, unmatched, err := resolve(o, &result)
 	if err != nil {
-		return result, report.With(report.BadData, err)
+		return result, report.New(report.BadData, err)
 	}
 	for _, path := range paths {
 		o.Progress.set(path, func(f *fileProgress) { f.size = o.Folder.Size(path) })
@@ -185,7 +185,7 @@ func resolve(o Options, result *Result) (paths []string, unmatched []FileResult,
 		matches, err := o.Folder.List(pattern)
 		if err != nil {
 			unmatched = append(unmatched, FileResult{Path: pattern, Outcome: warehouse.NoMatch, Message: err.Error(),
-				err: report.With(report.BadData, err)})
+				err: report.New(report.BadData, err)})
 		}
 		for _, match := range matches {
 			if !seen[match] {
@@ -244,11 +244,11 @@ func classify(err error) error {
 		return err
 	case warehouse.IsLater(err), errors.Is(err, source.ErrChanged),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return report.With(report.TryAgain, err)
+		return report.New(report.TryAgain, err)
 	case warehouse.IsRefused(err):
-		return report.With(report.BadConfiguration, err)
+		return report.New(report.BadConfig, err)
 	}
-	return report.With(report.BadData, err)
+	return report.New(report.BadData, err)
 }
 
 // gravest gives one error with the gravest code of several: what dooms every file, then what may go away, then what
@@ -270,5 +270,5 @@ func gravest(failed []error, files int) error {
 	if len(failed) > most {
 		lines = append(lines, fmt.Sprintf("and %d more", len(failed)-most))
 	}
-	return report.With(code, fmt.Errorf("%d of %d files failed:\n  %s", len(failed), files, strings.Join(lines, "\n  ")))
+	return report.New(code, fmt.Errorf("%d of %d files failed:\n  %s", len(failed), files, strings.Join(lines, "\n  ")))
 }

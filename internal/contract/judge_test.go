@@ -1,0 +1,341 @@
+package contract
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	anID  = "91e36d4b-21b5-43a5-90c8-229b61ed22f2"
+	aKey  = "49af23d9-0cad-4d42-8adc-744791443345"
+	aTime = "2025-09-05 01:14:29.602"
+	aHour = "2025-09-05 01:00:00.000"
+)
+
+// eventRow is a good event as a CSV file gives it, with some columns changed.
+func eventRow(changes map[string]Field) (header []string, fields []Field) {
+	good := []struct{ name, value string }{
+		{"EVENT_ID", anID}, {"TYPE", "pageview"}, {"RATE", "0.1"}, {"PARAMETERS", `{"action": "click"}`},
+		{"EVENT_TIME", aTime}, {"WINDOW_START", aHour}, {"APIKEY", aKey}, {"CONSENT", "full opt-in"}, {"COUNT", "10"},
+		{"EXPERIMENT", "a"}, {"SDK_TYPE", "sdk-web"}, {"DOMAIN", "example.org"}, {"DEPLOYMENT_ID", "d"},
+		{"COUNTRY", `"ES"`}, {"REGION", `"CM"`}, {"BROWSER_FAMILY", "Chrome"}, {"DEVICE_TYPE", "desktop"}, {"USER_ID", "u"},
+	}
+	for _, column := range good {
+		field := Field{Kind: Text, Text: []byte(column.value)}
+		if change, ok := changes[column.name]; ok {
+			field = change
+		}
+		header = append(header, column.name)
+		fields = append(fields, field)
+	}
+	for name, field := range changes {
+		if Event.index(name) < 0 {
+			header = append(header, name)
+			fields = append(fields, field)
+		}
+	}
+	return header, fields
+}
+
+func text(s string) Field { return Field{Kind: Text, Text: []byte(s)} }
+
+// judged is what became of a row, in a form that compares and prints well.
+func judged(t *testing.T, drift Drift, header []string, fields []Field) (values map[string]string, findings []string, ok bool) {
+	t.Helper()
+	judge, err := NewJudge(Event, header, drift)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row, ok := judge.Row(fields)
+	values = map[string]string{}
+	for i, v := range row {
+		column := Event.Columns[i]
+		switch {
+		case !v.Valid:
+		case column.Type == TypeUUID:
+			values[column.SQL] = fmt.Sprintf("%x", v.UUID)
+		case column.Type == TypeTimestamp:
+			values[column.SQL] = time.UnixMicro(v.Int).UTC().Format("2006-01-02T15:04:05.999999")
+		case column.Type == TypeInteger:
+			values[column.SQL] = fmt.Sprint(v.Int)
+		case column.Type == TypeNumber:
+			values[column.SQL] = fmt.Sprint(v.Float)
+		default:
+			values[column.SQL] = string(v.Text)
+		}
+	}
+	for _, f := range judge.Findings() {
+		findings = append(findings, string(f.Severity)+" "+f.Code)
+	}
+	return values, findings, ok
+}
+
+func TestGoodRow(t *testing.T) {
+	header, fields := eventRow(nil)
+	values, findings, ok := judged(t, Evolve, header, fields)
+	if !ok || len(findings) > 0 {
+		t.Fatalf("rejected, or with findings: %v", findings)
+	}
+	want := map[string]string{
+		"event_id": strings.ReplaceAll(anID, "-", ""), "type": "pageview", "rate": "0.1", "parameters": `{"action": "click"}`,
+		"event_time": "2025-09-05T01:14:29.602", "window_start": "2025-09-05T01:00:00", "api_key": strings.ReplaceAll(aKey, "-", ""),
+		"consent": "full opt-in", "count": "10", "experiment": "a", "sdk_type": "sdk-web", "domain": "example.org",
+		"deployment_id": "d", "country": "ES", "region": "CM", "browser_family": "Chrome", "device_type": "desktop",
+		"user_id": "u", "action": "click",
+	}
+	for column, value := range want {
+		if values[column] != value {
+			t.Errorf("%s is %q, want %q", column, values[column], value)
+		}
+	}
+	if len(values) != len(want) {
+		t.Errorf("values are %v", values)
+	}
+}
+
+// TestContractTable holds each cell of the contract's table: what a null and what a malformed value does, for each
+// column.
+func TestContractTable(t *testing.T) {
+	null := Field{}
+	broken := text("a\x00b")
+	for name, c := range map[string]struct {
+		column  string
+		field   Field
+		reject  bool
+		finding string
+		value   string // of the column, if the row is loaded
+	}{
+		"EVENT_ID null":                   {"EVENT_ID", null, true, "event_id_null", ""},
+		"EVENT_ID malformed":              {"EVENT_ID", text("91e36d4b"), true, "event_id_malformed", ""},
+		"EVENT_ID as a number":            {"EVENT_ID", Field{Kind: Integer, Int: 7}, true, "event_id_malformed", ""},
+		"APIKEY null":                     {"APIKEY", text(""), true, "api_key_null", ""},
+		"APIKEY malformed":                {"APIKEY", text(strings.Replace(aKey, "4", "g", 1)), true, "api_key_malformed", ""},
+		"APIKEY in capitals":              {"APIKEY", text(strings.ToUpper(aKey)), false, "", strings.ReplaceAll(aKey, "-", "")},
+		"TYPE null":                       {"TYPE", null, true, "type_null", ""},
+		"TYPE unknown":                    {"TYPE", text("consent.lost"), false, "type_unknown", "consent.lost"},
+		"TYPE with a NUL":                 {"TYPE", broken, true, "type_nul_byte", ""},
+		"TYPE not UTF-8":                  {"TYPE", text("caf\xe9"), true, "type_invalid_utf8", ""},
+		"EVENT_TIME null":                 {"EVENT_TIME", null, true, "event_time_null", ""},
+		"EVENT_TIME malformed":            {"EVENT_TIME", text("2025-13-05 01:00:00"), true, "event_time_malformed", ""},
+		"EVENT_TIME before 2000":          {"EVENT_TIME", text("1999-12-31 23:59:59.999999"), true, "event_time_out_of_range", ""},
+		"EVENT_TIME after 2100":           {"EVENT_TIME", text("2101-01-01 00:00:00"), true, "event_time_out_of_range", ""},
+		"EVENT_TIME as an instant":        {"EVENT_TIME", Field{Kind: Instant, Int: 1757034869602000}, false, "", "2025-09-05T01:14:29.602"},
+		"EVENT_TIME as a number":          {"EVENT_TIME", Field{Kind: Integer, Int: 1757034869}, true, "event_time_malformed", ""},
+		"COUNT null":                      {"COUNT", null, false, "", ""},
+		"COUNT malformed":                 {"COUNT", text("ten"), true, "count_malformed", ""},
+		"COUNT not whole":                 {"COUNT", text("1.5"), true, "count_malformed", ""},
+		"COUNT too large":                 {"COUNT", text("9223372036854775808"), true, "count_malformed", ""},
+		"COUNT below 1":                   {"COUNT", text("-3"), false, "", "-3"},
+		"COUNT zero":                      {"COUNT", text("0"), false, "", "0"},
+		"COUNT with a point":              {"COUNT", text("10.0"), false, "", "10"},
+		"COUNT as a whole double":         {"COUNT", Field{Kind: Number, Float: 10}, false, "", "10"},
+		"COUNT as a broken double":        {"COUNT", Field{Kind: Number, Float: 10.5}, true, "count_malformed", ""},
+		"COUNT with blanks":               {"COUNT", text(" 10 "), false, "", "10"},
+		"RATE null":                       {"RATE", null, false, "", ""},
+		"RATE malformed":                  {"RATE", text("often"), false, "rate_malformed", ""},
+		"RATE NaN":                        {"RATE", text("NaN"), false, "rate_malformed", ""},
+		"RATE infinite":                   {"RATE", Field{Kind: Number, Float: math.Inf(1)}, false, "rate_malformed", ""},
+		"RATE hexadecimal":                {"RATE", text("0x1p-2"), false, "rate_malformed", ""},
+		"RATE zero is loaded":             {"RATE", text("0"), false, "", "0"},
+		"RATE above 1 is loaded":          {"RATE", text("3"), false, "", "3"},
+		"RATE keeps float32 noise":        {"RATE", text("0.1000000015"), false, "", "0.1000000015"},
+		"RATE as an integer":              {"RATE", Field{Kind: Integer, Int: 1}, false, "", "1"},
+		"WINDOW_START null":               {"WINDOW_START", null, false, "", ""},
+		"WINDOW_START malformed":          {"WINDOW_START", text("noon"), false, "window_start_malformed", ""},
+		"WINDOW_START not the hour":       {"WINDOW_START", text("2025-09-05 02:00:00"), false, "window_start_not_event_hour", "2025-09-05T02:00:00"},
+		"PARAMETERS null":                 {"PARAMETERS", null, false, "", ""},
+		"PARAMETERS malformed":            {"PARAMETERS", text(`{"a": }`), false, "parameters_malformed", ""},
+		"PARAMETERS with a NUL":           {"PARAMETERS", broken, false, "parameters_nul_byte", ""},
+		"CONSENT null":                    {"CONSENT", null, false, "", ""},
+		"CONSENT unknown":                 {"CONSENT", text("maybe"), false, "consent_unknown", "maybe"},
+		"CONSENT not UTF-8":               {"CONSENT", text("\xff"), false, "consent_invalid_utf8", ""},
+		"EXPERIMENT null":                 {"EXPERIMENT", null, false, "", ""},
+		"EXPERIMENT as a double":          {"EXPERIMENT", Field{Kind: Number, Float: 1.5}, false, "", "1.5"},
+		"EXPERIMENT as an instant":        {"EXPERIMENT", Field{Kind: Instant, Int: 1757034869602000}, false, "", "2025-09-05 01:14:29.602"},
+		"SDK_TYPE with a NUL":             {"SDK_TYPE", broken, false, "sdk_type_nul_byte", ""},
+		"DOMAIN with a NUL":               {"DOMAIN", broken, false, "domain_nul_byte", ""},
+		"DEPLOYMENT_ID null":              {"DEPLOYMENT_ID", null, false, "", ""},
+		"COUNTRY without quotes":          {"COUNTRY", text("ES"), false, "", "ES"},
+		"COUNTRY of quotes only":          {"COUNTRY", text(`""`), false, "", ""},
+		"COUNTRY in two pairs":            {"COUNTRY", text(`""ES""`), false, "", `"ES"`},
+		"REGION of one quote":             {"REGION", text(`"`), false, "", `"`},
+		"BROWSER_FAMILY keeps its quotes": {"BROWSER_FAMILY", text(`"Chrome"`), false, "", `"Chrome"`},
+		"DEVICE_TYPE null":                {"DEVICE_TYPE", null, false, "", ""},
+		"USER_ID keeps its blanks":        {"USER_ID", text(" u "), false, "", " u "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			header, fields := eventRow(map[string]Field{c.column: c.field})
+			values, findings, ok := judged(t, Evolve, header, fields)
+			if ok == c.reject {
+				t.Errorf("loaded is %v, findings %v", ok, findings)
+			}
+			want := ""
+			if c.finding != "" {
+				want = "warning " + c.finding
+			}
+			if c.reject {
+				want = "reject " + c.finding
+			}
+			if got := strings.Join(findings, ", "); got != want {
+				t.Errorf("findings are %q, want %q", got, want)
+			}
+			if ok && values[Event.Columns[Event.index(c.column)].SQL] != c.value {
+				t.Errorf("value is %q, want %q", values[Event.Columns[Event.index(c.column)].SQL], c.value)
+			}
+		})
+	}
+}
+
+func TestAllErrorsOfARowAreTold(t *testing.T) {
+	header, fields := eventRow(map[string]Field{"EVENT_ID": text("x"), "COUNT": text("y"), "RATE": text("z")})
+	_, findings, ok := judged(t, Evolve, header, fields)
+	want := "reject event_id_malformed, warning rate_malformed, reject count_malformed"
+	if got := strings.Join(findings, ", "); ok || got != want {
+		t.Errorf("findings are %q, want %q", got, want)
+	}
+}
+
+func TestMissingColumns(t *testing.T) {
+	for _, column := range Event.Columns {
+		if column.derived {
+			continue
+		}
+		t.Run(column.Name, func(t *testing.T) {
+			header, _ := eventRow(nil)
+			var without []string
+			for _, name := range header {
+				if name != column.Name {
+					without = append(without, name)
+				}
+			}
+			_, err := NewJudge(Event, without, Evolve)
+			if column.Required != (err != nil) {
+				t.Fatalf("error is %v", err)
+			}
+			if err != nil && !strings.Contains(err.Error(), "the required column "+column.Name+" is missing") {
+				t.Errorf("the error does not name the column: %v", err)
+			}
+		})
+	}
+}
+
+func TestDriftPolicies(t *testing.T) {
+	header, fields := eventRow(map[string]Field{"SCORE": {Kind: Integer, Int: 3}})
+	header = append(header, `odd "name"`, "empty")
+	fields = append(fields, text("line\nbreak \\ ünï"), Field{})
+
+	values, _, ok := judged(t, Evolve, header, fields)
+	if want := `{"SCORE":3,"odd \"name\"":"line\u000abreak \\ ünï"}`; !ok || values["extra"] != want {
+		t.Errorf("evolve keeps %s, want %s", values["extra"], want)
+	}
+	values, _, ok = judged(t, Discard, header, fields)
+	if _, kept := values["extra"]; !ok || kept {
+		t.Errorf("discard keeps %s", values["extra"])
+	}
+	_, err := NewJudge(Event, header, Freeze)
+	if err == nil || !strings.Contains(err.Error(), "SCORE") || !strings.Contains(err.Error(), "freeze") {
+		t.Errorf("freeze gives %v", err)
+	}
+	if _, err := ParseDrift("Evolve"); err == nil || !strings.Contains(err.Error(), "evolve, freeze or discard") {
+		t.Errorf("an unknown policy gives %v", err)
+	}
+}
+
+func TestExtraThatPostgresCannotStore(t *testing.T) {
+	header, fields := eventRow(map[string]Field{"SCORE": text("a\x00")})
+	values, findings, ok := judged(t, Evolve, header, fields)
+	if got := strings.Join(findings, ", "); !ok || got != "warning extra_nul_byte" || values["extra"] != "" {
+		t.Errorf("findings are %q, extra is %q", got, values["extra"])
+	}
+}
+
+func TestHeader(t *testing.T) {
+	event, _ := eventRow(nil)
+	for name, c := range map[string]struct {
+		header []string
+		want   *Contract
+		err    string
+	}{
+		"events":                  {event, Event, ""},
+		"events in small letters": {strings.Split(strings.ToLower(strings.Join(event, ",")), ","), Event, ""},
+		"companies":               {[]string{"PUBLIC_API_KEY", "INDUSTRY_BACK", "INDUSTRY_FRONT", "HQ_COUNTRY"}, Company, ""},
+		"companies in any order":  {[]string{"hq_country", "public_api_key", "more"}, Company, ""},
+		"neither":                 {[]string{"a", "b"}, nil, "neither those of events"},
+		"as many of each":         {[]string{"EVENT_ID", "HQ_COUNTRY"}, nil, "neither those of events"},
+		"separated by semicolons": {[]string{"EVENT_ID;TYPE"}, nil, "separated by semicolons"},
+		"nothing":                 {nil, nil, "(none)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Identify(c.header)
+			if got != c.want {
+				t.Errorf("identified as %v", got)
+			}
+			if (err == nil) != (c.err == "") || (err != nil && !strings.Contains(err.Error(), c.err)) {
+				t.Errorf("error is %v, want one with %q", err, c.err)
+			}
+		})
+	}
+	if _, err := NewJudge(Event, append(event, "rate"), Evolve); err == nil || !strings.Contains(err.Error(), "rate stands twice") {
+		t.Errorf("a column that stands twice gives %v", err)
+	}
+}
+
+func TestParameters(t *testing.T) {
+	for name, c := range map[string]struct{ json, action, created, updated string }{
+		"all three": {`{"created": "2025-09-05T05:40:41.173Z", "action": "click", "updated": "2025-09-05T05:40:44.6Z"}`,
+			"click", "2025-09-05T05:40:41.173", "2025-09-05T05:40:44.6"},
+		"deeper ones do not count": {`{"a": {"action": "x"}, "b": [{"created": "2025-09-05T05:40:41Z"}]}`, "", "", ""},
+		"of another type":          {`{"action": {"a": 1}, "created": 5, "updated": null}`, "", "", ""},
+		"not a timestamp":          {`{"action": "click", "created": "soon", "updated": "1970-01-01T00:00:00Z"}`, "click", "", ""},
+		"the last one counts":      {`{"action": "a", "action": "b"}`, "b", "", ""},
+		"with escapes":             {`{"action": "a\"\u00e9"}`, `a"é`, "", ""},
+		"an array":                 {`["action", "created"]`, "", "", ""},
+		"a zone":                   {`{"created": "2025-09-05T05:40:41+02:00"}`, "", "2025-09-05T03:40:41", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			header, fields := eventRow(map[string]Field{"PARAMETERS": text(c.json)})
+			values, findings, ok := judged(t, Evolve, header, fields)
+			if !ok || len(findings) > 0 {
+				t.Fatalf("findings are %v", findings)
+			}
+			got := [3]string{values["action"], values["token_created"], values["token_updated"]}
+			if want := [3]string{c.action, c.created, c.updated}; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func TestMessagesNameWhatWasExpected(t *testing.T) {
+	header, fields := eventRow(map[string]Field{"EVENT_TIME": text("2025-13-05 01:00:00")})
+	judge, err := NewJudge(Event, header, Evolve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge.Row(fields)
+	f := judge.Findings()[0]
+	if f.Column != "EVENT_TIME" || f.Message != "month out of range" || string(f.Value) != "2025-13-05 01:00:00" {
+		t.Errorf("the finding is %+v", f)
+	}
+}
+
+func TestAppendCSV(t *testing.T) {
+	got := string(AppendCSV(nil, []Field{text(`say "a", b`), {}, {Kind: Integer, Int: -5}, {Kind: Number, Float: 0.1},
+		{Kind: Instant, Int: 1757034869602000}, text("two\nlines"), text("plain")}))
+	if want := "\"say \"\"a\"\", b\",,-5,0.1,2025-09-05 01:14:29.602,\"two\nlines\",plain"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestExcerpt(t *testing.T) {
+	for in, want := range map[string]string{
+		"a \"text\"": `a "text"`, "a\nb\x00\xff": `a\nb\x00\xff`, "äöü€": "äöü€", "\\n": `\\n`, "123456789ä": "123456789…",
+	} {
+		if got := Excerpt([]byte(in), 10); got != want {
+			t.Errorf("Excerpt(%q) is %q, want %q", in, got, want)
+		}
+	}
+}

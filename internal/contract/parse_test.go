@@ -1,0 +1,181 @@
+package contract
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func TestTimestampForms(t *testing.T) {
+	for in, want := range map[string]string{
+		"2025-09-05 01:14:29":             "2025-09-05T01:14:29Z",
+		"2025-09-05 1:14:29":              "2025-09-05T01:14:29Z",
+		"2025-09-05T01:14:29":             "2025-09-05T01:14:29Z",
+		"2025-09-05 01:14:29.6":           "2025-09-05T01:14:29.6Z",
+		"2025-09-05 01:14:29.602":         "2025-09-05T01:14:29.602Z",
+		"2025-09-05 01:14:29.602123":      "2025-09-05T01:14:29.602123Z",
+		"2025-09-05 01:14:29.602123999":   "2025-09-05T01:14:29.602123Z",
+		"2025-09-05 01:14:29.":            "2025-09-05T01:14:29Z",
+		"2025-09-05T01:14:29Z":            "2025-09-05T01:14:29Z",
+		"2025-09-05T01:14:29.602z":        "2025-09-05T01:14:29.602Z",
+		"2025-09-05 01:14:29 UTC":         "2025-09-05T01:14:29Z",
+		"2025-09-05 01:14:29+02":          "2025-09-04T23:14:29Z",
+		"2025-09-05 01:14:29+0230":        "2025-09-04T22:44:29Z",
+		"2025-09-05 01:14:29.5-05:30":     "2025-09-05T06:44:29.5Z",
+		"2024-02-29 00:00:00":             "2024-02-29T00:00:00Z",
+		"2000-02-29 00:00:00":             "2000-02-29T00:00:00Z",
+		"2025-02-29 00:00:00":             "day out of range",
+		"2100-02-29 00:00:00":             "day out of range",
+		"2025-04-31 00:00:00":             "day out of range",
+		"2025-00-05 01:00:00":             "month out of range",
+		"2025-09-05 24:00:00":             "hour out of range",
+		"2025-09-05 00:60:00":             "minute out of range",
+		"2025-09-05 00:00:60":             "second out of range",
+		"2025-09-05 01:14:29.1234567890":  "more than nine digits of fraction",
+		"2025-09-05":                      "not a timestamp",
+		"2025-09-05 01:14":                "not a timestamp",
+		"2025/09/05 01:14:29":             "not a timestamp",
+		"05.09.2025 01:14:29":             "not a timestamp",
+		"2025-09-05 01:14:29 Europe/Rome": "not a timestamp",
+		"2025-09-05 01:14:29+16":          "not a timestamp",
+		"2025-09-0x 01:14:29":             "not a timestamp",
+		"-025-09-05 01:14:29":             "not a timestamp",
+		"1757034869":                      "not a timestamp",
+	} {
+		micros, wrong := parseTimestamp([]byte(in))
+		got := wrong
+		if wrong == "" {
+			got = time.UnixMicro(micros).UTC().Format(time.RFC3339Nano)
+		}
+		if !strings.HasPrefix(got, want) {
+			t.Errorf("%q gives %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestEveryDayOfTheRange(t *testing.T) {
+	for day := time.Date(1999, 12, 30, 0, 0, 0, 0, time.UTC); day.Year() < 2102; day = day.AddDate(0, 0, 1) {
+		micros, wrong := parseTimestamp(day.AppendFormat(nil, "2006-01-02 15:04:05"))
+		if wrong != "" || micros != day.UnixMicro() {
+			t.Fatalf("%v gives %d %s, want %d", day, micros, wrong, day.UnixMicro())
+		}
+	}
+}
+
+// FuzzTimestamp holds that what we accept is what the standard library reads, to the microsecond.
+func FuzzTimestamp(f *testing.F) {
+	for _, seed := range []string{aTime, "2025-09-05T1:14:29.602123999+02:00", "2024-02-29 23:59:59Z", "2025-09-05 01:14:29-0530"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		micros, wrong := parseTimestamp([]byte(in))
+		if wrong != "" || micros < minTimestamp || micros > maxTimestamp {
+			return
+		}
+		text := strings.TrimSuffix(strings.Replace(in, "T", " ", 1), " UTC")
+		text = strings.Replace(strings.ToUpper(text), " Z", "Z", 1)
+		for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z0700", "2006-01-02 15:04:05Z07"} {
+			for _, blank := range []string{"", " "} {
+				at, err := time.Parse(strings.Replace(layout, "Z", blank+"Z", 1), strings.Replace(text, ". ", " ", 1))
+				if err == nil && at.UnixMicro() == micros {
+					return
+				}
+			}
+		}
+		if i := strings.IndexByte(text, '.'); i >= 0 && (i+1 == len(text) || text[i+1] < '0' || text[i+1] > '9') {
+			return // a point without digits, which the standard library does not read
+		}
+		t.Errorf("%q gives %v, which the standard library does not read so", in, time.UnixMicro(micros).UTC())
+	})
+}
+
+func TestUUID(t *testing.T) {
+	for in, want := range map[string]bool{
+		anID: true, strings.ToUpper(anID): true, strings.ReplaceAll(anID, "-", ""): true,
+		anID[:35]: false, anID + "0": false, "": false, strings.Replace(anID, "-", "0", 1): false,
+		strings.Replace(anID, "9", "g", 1): false, "{" + anID + "}": false, strings.Repeat("-", 36): false,
+	} {
+		id, ok := parseUUID([]byte(in))
+		if ok != want {
+			t.Errorf("%q is accepted: %v", in, ok)
+		}
+		if got := fmt.Sprintf("%x", id); ok && got != strings.ToLower(strings.ReplaceAll(in, "-", "")) {
+			t.Errorf("%q reads as %s", in, got)
+		}
+	}
+}
+
+// scanned runs the scanner as the judge does, after the check of the encoding.
+func scanned(in []byte) string {
+	if _, wrong := unstorable(in); wrong != "" {
+		return wrong
+	}
+	var s jsonScanner
+	return s.scan(in)
+}
+
+func TestJSON(t *testing.T) {
+	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	for in, wrong := range map[string]string{
+		`{}`: "", `[]`: "", ` {"a" : [1, -2.5e+3, true, false, null, "x", {"b": {}}]} `: "", `"text"`: "", `0`: "", `1e100`: "",
+		`"\ud83d\ude00"`: "", `"é€😀"`: "", `"\\\"\/\b\f\n\r\t"`: "", `{"a":1,"a":2}`: "", `1e131071`: "", `0.1e-16382`: "",
+		deep(64): "", deep(65): "nested more than 64 deep",
+		``: "it ends", `{`: "it ends", `{"a"`: "a colon", `{"a":}`: "a value", `{"a":1,}`: "a key in quotes", `{a:1}`: "a key in quotes",
+		`[1,]`: "a value", `[1 2]`: "a comma", `{"a":1]`: "a comma", `[1}`: "a comma", `1 2`: "nothing after", `nul`: "a value",
+		`01`: "leading zeros", `-`: "leading zeros", `1.`: "decimal point", `1e`: "exponent", `+1`: "a value", `.5`: "a value",
+		`"`: "does not end", `"\x"`: "unknown escape", `"\u12"`: "four hexadecimal digits", "\"a\nb\"": "control character",
+		`"\u0000"`: "Postgres cannot store", `"\ud83d"`: "lone surrogate", `"\ude00"`: "lone surrogate", `"\ud83d\u0041"`: "lone surrogate",
+		`1e131072`: "outside Postgres's numeric", `1e-16384`: "outside Postgres's numeric", `1e99999999999999999999`: "outside",
+		"\"\xff\"": "UTF-8", "\"\x00\"": "NUL", `NaN`: "a value",
+	} {
+		got := scanned([]byte(in))
+		if (wrong == "") != (got == "") || !strings.Contains(got, wrong) {
+			t.Errorf("%.60q gives %q, want %q", in, got, wrong)
+		}
+	}
+	if got := scanned([]byte(`"` + strings.Repeat("x", MaxJSON) + `"`)); !strings.Contains(got, "longer than") {
+		t.Errorf("a value over the limit gives %q", got)
+	}
+}
+
+// FuzzJSON holds that what we accept is JSON, and that we refuse only what has one of our stricter reasons.
+func FuzzJSON(f *testing.F) {
+	for _, seed := range []string{`{"a": [1, -2.5e+3, true, null, "x\u00e9", {"action": "click"}]}`, `"\ud83d\ude00"`, `[[[]]]`, `1e5`, `{"created":"x"}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		wrong := scanned(in)
+		if wrong == "" && !json.Valid(in) {
+			t.Errorf("%q is accepted, but is not JSON", in)
+		}
+		if wrong == "" || !json.Valid(in) || !utf8.Valid(in) {
+			return
+		}
+		for _, stricter := range []string{"Postgres", "lone surrogate", "nested", "longer"} {
+			if strings.Contains(wrong, stricter) {
+				return
+			}
+		}
+		t.Errorf("%q is JSON, but is refused: %s", in, wrong)
+	})
+}
+
+func TestIntegers(t *testing.T) {
+	for in, want := range map[string]string{
+		"0": "0", "-0": "0", "+7": "7", "9223372036854775807": "9223372036854775807", "-9223372036854775808": "-9223372036854775808",
+		"1e3": "1000", "10.0": "10", "00012": "12",
+		"9223372036854775808": "", "": "", "-": "", "1_000": "", "0x10": "", "1e30": "", "1.5": "", "ten": "", "1,000": "",
+	} {
+		n, ok := parseInteger([]byte(in))
+		got := ""
+		if ok {
+			got = fmt.Sprint(n)
+		}
+		if got != want {
+			t.Errorf("%q reads as %q, want %q", in, got, want)
+		}
+	}
+}

@@ -1,0 +1,258 @@
+package source
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"consentpipeline.io/internal/contract"
+)
+
+// rows reads a whole file: the header and the rows, or the error that ended it.
+func rows(r io.Reader) (header []string, records []string, err error) {
+	reader, err := NewCSVReader(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	for {
+		record, err := reader.Next()
+		if err == io.EOF {
+			return reader.Columns(), records, nil
+		}
+		if err != nil {
+			return reader.Columns(), records, err
+		}
+		if record.Broken != nil {
+			records = append(records, fmt.Sprintf("%d@%d %s", record.Number, record.Offset, record.Broken.Code))
+			continue
+		}
+		var fields []string
+		for _, f := range record.Fields {
+			text := "∅"
+			if f.Kind == contract.Text {
+				text = string(f.Text)
+			}
+			fields = append(fields, text)
+		}
+		records = append(records, fmt.Sprintf("%d@%d %s", record.Number, record.Offset, strings.Join(fields, "|")))
+	}
+}
+
+func TestCSV(t *testing.T) {
+	for name, c := range map[string]struct {
+		file string
+		want []string
+		err  string
+	}{
+		"LF":                           {"a,b\n1,2\n3,4\n", []string{"1@4 1|2", "2@8 3|4"}, ""},
+		"CRLF":                         {"a,b\r\n1,2\r\n3,4\r\n", []string{"1@5 1|2", "2@10 3|4"}, ""},
+		"no record end at the end":     {"a,b\n1,2", []string{"1@4 1|2"}, ""},
+		"lone CR at the end":           {"a,b\n1,2\r", []string{"1@4 1|2"}, ""},
+		"byte order mark":              {"\xEF\xBB\xBFa,b\n1,2\n", []string{"1@7 1|2"}, ""},
+		"empty fields are null":        {"a,b,c\n,\"\",\n", []string{"1@6 ∅|∅|∅"}, ""},
+		"empty lines are skipped":      {"a,b\n\n\r\n1,2\n\n", []string{"1@7 1|2"}, ""},
+		"header only":                  {"a,b\n", nil, ""},
+		"header without record end":    {"a,b", nil, ""},
+		"quotes":                       {"a,b\n\"x,\ny\",\"say \"\"a\"\"\"\n", []string{"1@4 x,\ny|say \"a\""}, ""},
+		"quotes at the end":            {"a,b\n1,\"2\"", []string{"1@4 1|2"}, ""},
+		"quotes and CRLF":              {"a,b\r\n\"1\",\"2\"\r\n", []string{"1@5 1|2"}, ""},
+		"LF inside, CRLF outside":      {"a,b\r\n\"{\n}\",2\r\n", []string{"1@5 {\n}|2"}, ""},
+		"CR inside a field":            {"a,b\n1\r1,2\n", []string{"1@4 1\r1|2"}, ""},
+		"three quotes":                 {"a\n\"\"\"ES\"\"\"\n", []string{"1@2 \"ES\""}, ""},
+		"too few fields":               {"a,b\n1\n3,4\n", []string{"1@4 field_count", "2@6 3|4"}, ""},
+		"too many fields":              {"a,b\n1,2,3\n3,4\n", []string{"1@4 field_count", "2@10 3|4"}, ""},
+		"text after a closing quote":   {"a,b\n\"1\"x,2\n3,4\n", []string{"1@4 stray_quote", "2@11 3|4"}, ""},
+		"quote inside a field":         {"a,b\n1\"1,2\n3,4\n", []string{"1@4 stray_quote", "2@10 3|4"}, ""},
+		"unclosed quote":               {"a,b\n1,2\n3,\"4\n5,6\n", []string{"1@4 1|2"}, "row 2, byte 8: the quote that opens at byte 10 is never closed"},
+		"unclosed quote in the header": {"a,\"b\n1,2\n", nil, "header: the quote that opens at byte 2 is never closed"},
+		"empty":                        {"", nil, "the file is empty"},
+		"blank":                        {"\n\r\n", nil, "the file is empty"},
+		"UTF-16":                       {"\xFF\xFEa\x00", nil, "UTF-16"},
+		"Parquet":                      {"PAR1xxx", nil, "Parquet"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for how, r := range map[string]io.Reader{
+				"at once": strings.NewReader(c.file), "byte by byte": iotest.OneByteReader(strings.NewReader(c.file)),
+			} {
+				_, got, err := rows(r)
+				if strings.Join(got, "\n") != strings.Join(c.want, "\n") {
+					t.Errorf("%s: rows are %q, want %q", how, got, c.want)
+				}
+				if (err == nil) != (c.err == "") || (err != nil && !strings.Contains(err.Error(), c.err)) {
+					t.Errorf("%s: error is %v, want %q", how, err, c.err)
+				}
+			}
+		})
+	}
+}
+
+// smallBuffer reads a file through a buffer that splits nearly every record, as records do at a large buffer's end.
+func smallBuffer(file []byte, size int) ([]string, error) {
+	c := &CSVReader{r: bytes.NewReader(file), buf: make([]byte, size)}
+	if err := c.fill(); err != nil {
+		return nil, err
+	}
+	var got []string
+	for {
+		next, broken, err := c.scan()
+		if err == io.EOF {
+			return got, nil
+		}
+		if err != nil {
+			return got, err
+		}
+		c.take()
+		line := fmt.Sprint(c.offset+int64(c.start), broken)
+		for _, f := range c.fields {
+			line += "|" + string(f.Text)
+		}
+		got = append(got, line)
+		c.start = next
+	}
+}
+
+func TestCSVRecordsAcrossReads(t *testing.T) {
+	var file strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&file, "%d,\"%s\"\"%d\",%s\r\n", i, strings.Repeat("x\n", i%17), i, strings.Repeat("y", i%23))
+	}
+	whole, err := smallBuffer([]byte(file.String()), 1<<20)
+	if err != nil || len(whole) != 200 {
+		t.Fatalf("%d rows, %v", len(whole), err)
+	}
+	for size := 1; size < 100; size++ {
+		got, err := smallBuffer([]byte(file.String()), size)
+		if err != nil || strings.Join(got, "\n") != strings.Join(whole, "\n") {
+			t.Fatalf("a buffer of %d gives other rows, %v", size, err)
+		}
+	}
+}
+
+// endless is a quote that never closes, followed by as much as is asked for.
+type endless struct{ read int64 }
+
+func (e *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = "x\n,"[i%3]
+	}
+	if e.read == 0 {
+		copy(p, "a,b\n1,\"")
+	}
+	e.read += int64(len(p))
+	return len(p), nil
+}
+
+func TestCSVUnclosedQuoteInALargeFile(t *testing.T) {
+	file := &endless{}
+	_, _, err := rows(file)
+	if err == nil || !strings.Contains(err.Error(), "row 1, byte 4") || !strings.Contains(err.Error(), "opens at byte 6") {
+		t.Errorf("error is %v", err)
+	}
+	if file.read > 4*contract.MaxRecord {
+		t.Errorf("%d bytes were read before it was noticed", file.read)
+	}
+}
+
+func TestCSVLongRecords(t *testing.T) {
+	cell := strings.Repeat("x", contract.MaxRecord-10)
+	if _, got, err := rows(strings.NewReader("a,b\n1," + cell + "\n2,3\n")); err != nil || len(got) != 2 {
+		t.Errorf("a record under the limit gives %d rows, %v", len(got), err)
+	}
+	_, _, err := rows(strings.NewReader("a,b\n1," + cell + cell + "\n2,3\n"))
+	if err == nil || !strings.Contains(err.Error(), "row 1, byte 4: the record is longer than 2 MiB") {
+		t.Errorf("a record over the limit gives %v", err)
+	}
+}
+
+func TestCSVThousandsOfColumns(t *testing.T) {
+	line := strings.Repeat("x,", 4999) + "x\n"
+	header, got, err := rows(strings.NewReader(line + line))
+	if err != nil || len(header) != 5000 || len(got) != 1 {
+		t.Errorf("%d columns, %d rows, %v", len(header), len(got), err)
+	}
+}
+
+func TestCSVReadErrors(t *testing.T) {
+	broken := errors.New("the disk is on fire")
+	_, _, err := rows(io.MultiReader(strings.NewReader("a,b\n1,2\n"), iotest.ErrReader(broken)))
+	if !errors.Is(err, broken) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// FuzzCSV holds the reader against encoding/csv on files that both read.
+func FuzzCSV(f *testing.F) {
+	for _, seed := range []string{"a,b\n1,2\n", "a,b\r\n\"1\n\",\"\"\"x\"\"\"\r\n", "a\n\n\n1", "a,b\n1\n", "a,b\n\"", "\"a\",b\n,\n"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		// Lone carriage returns are data to us, and partly record ends to encoding/csv. A file of another kind is refused.
+		plain := bytes.ReplaceAll(file, []byte("\r\n"), []byte("\n"))
+		if bytes.IndexByte(plain, '\r') >= 0 {
+			return
+		}
+		for _, mark := range []string{"\xEF\xBB\xBF", "\xFF\xFE", "\xFE\xFF", "PAR1"} {
+			if bytes.HasPrefix(file, []byte(mark)) {
+				return
+			}
+		}
+		oracle := csv.NewReader(bytes.NewReader(file))
+		want, err := oracle.ReadAll()
+		if err != nil || len(want) == 0 {
+			// What encoding/csv refuses must not crash us, and must not be read without a complaint.
+			_, got, err := rows(bytes.NewReader(file))
+			if err == nil && !strings.Contains(strings.Join(got, " "), "field_count") && !strings.Contains(strings.Join(got, " "), "stray_quote") {
+				t.Errorf("%q is read without a complaint: %q", file, got)
+			}
+			return
+		}
+		header, got, err := rows(bytes.NewReader(file))
+		if err != nil || len(header) != len(want[0]) || len(got) != len(want)-1 {
+			t.Fatalf("%q gives %d rows, %v; encoding/csv gives %d", file, len(got), err, len(want)-1)
+		}
+		for i, record := range want[1:] {
+			var fields []string
+			for _, field := range record {
+				// encoding/csv turns CRLF inside quotes into LF.
+				if field == "" {
+					field = "∅"
+				}
+				fields = append(fields, field)
+			}
+			_, ours, _ := strings.Cut(got[i], " ")
+			if strings.ReplaceAll(ours, "\r\n", "\n") != strings.Join(fields, "|") {
+				t.Fatalf("row %d is %q, encoding/csv gives %q", i+1, ours, fields)
+			}
+		}
+	})
+}
+
+func BenchmarkCSV(b *testing.B) {
+	for name, parameters := range map[string]string{"empty": "", "exported": strings.Repeat(`""key"": ""value"", `, 60)} {
+		row := `91e36d4b-21b5-43a5-90c8-229b61ed22f2,pageview,0.1,"{` + parameters + `}",2025-09-05 01:14:29.602,` +
+			`2025-09-05 01:00:00.000,49af23d9-0cad-4d42-8adc-744791443345,full opt-in,10,,sdk-mobile,service1.org,aRV9g4BY,` +
+			`"""ES""","""CM""",SDK,smartphone` + "\n"
+		file := strings.Repeat(row, 20000)
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(file)))
+			for b.Loop() {
+				reader, err := NewCSVReader(strings.NewReader(file))
+				if err != nil {
+					b.Fatal(err)
+				}
+				for {
+					if _, err := reader.Next(); err == io.EOF {
+						break
+					} else if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,185 @@
+package source
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+func folder(t *testing.T, files map[string]string) (*Folder, string) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f, dir
+}
+
+func TestFolderThatIsNone(t *testing.T) {
+	_, dir := folder(t, map[string]string{"a.csv": ""})
+	if _, err := OpenFolder(filepath.Join(dir, "b")); err == nil || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("a missing folder gives %v", err)
+	}
+	if _, err := OpenFolder(filepath.Join(dir, "a.csv")); err == nil {
+		t.Error("a file is opened as a folder")
+	}
+}
+
+func TestAllFiles(t *testing.T) {
+	f, _ := folder(t, map[string]string{"b/c d.CSV": "", "a.parquet": "", "b/e.csv.gz": "", "b/e.csv.zst": "", "notes.md": "", ".git/x.csv": "", "b/.y.csv": ""})
+	files, others, err := f.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(files, ", "); got != "a.parquet, b/c d.CSV, b/e.csv.gz, b/e.csv.zst" {
+		t.Errorf("files are %s", got)
+	}
+	if got := strings.Join(others, ", "); got != "notes.md" {
+		t.Errorf("left aside: %s", got)
+	}
+}
+
+func TestLinksDoNotLeadOut(t *testing.T) {
+	f, dir := folder(t, map[string]string{"a.csv": "a\n"})
+	outside := filepath.Join(t.TempDir(), "secret.csv")
+	if err := os.WriteFile(outside, []byte("a\n1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{"out.csv": outside, "in.csv": "a.csv"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if file, err := f.Open("in.csv"); err != nil {
+		t.Errorf("a link inside the folder gives %v", err)
+	} else {
+		file.Close()
+	}
+	if file, err := f.Open("out.csv"); err == nil {
+		file.Close()
+		t.Error("a link out of the folder is followed")
+	}
+}
+
+func TestRecordsAndSum(t *testing.T) {
+	plain := "a,b\n1,2\n3,4\n"
+	var gz, zst bytes.Buffer
+	gzWriter := gzip.NewWriter(&gz)
+	zstWriter, err := zstd.NewWriter(&zst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []io.WriteCloser{gzWriter, zstWriter} {
+		if _, err := io.WriteString(w, plain); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	contents := map[string]string{"a.csv": plain, "a.csv.gz": gz.String(), "a.csv.zst": zst.String()}
+	f, _ := folder(t, contents)
+	for name, content := range contents {
+		t.Run(name, func(t *testing.T) {
+			file, err := f.Open(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			want := sha256.Sum256([]byte(content))
+			if sum, err := file.Sum(t.Context()); err != nil || !bytes.Equal(sum, want[:]) {
+				t.Errorf("sum is %x, %v", sum, err)
+			}
+			records, finish, err := file.Records(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for {
+				if _, err := records.Next(); err == io.EOF {
+					break
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				n++
+			}
+			if sum, err := finish(); err != nil || !bytes.Equal(sum, want[:]) || n != 2 {
+				t.Errorf("%d records, sum is %x, %v", n, sum, err)
+			}
+			if file.BytesRead() != int64(len(content)) {
+				t.Errorf("%d bytes read of %d", file.BytesRead(), len(content))
+			}
+			if err := file.Unchanged(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestDamagedCompression(t *testing.T) {
+	f, _ := folder(t, map[string]string{"a.csv.gz": "a,b\n", "a.csv.zst": "a,b\n"})
+	for name, want := range map[string]string{"a.csv.gz": "the file is not gzip", "a.csv.zst": "magic number"} {
+		file, err := f.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if _, _, err := file.Records(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s gives %v, want %q", name, err, want)
+		}
+	}
+}
+
+func TestChangedFilesAreNoticed(t *testing.T) {
+	for name, change := range map[string]func(path string) error{
+		"appended": func(path string) error {
+			file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = file.WriteString("5,6\n")
+			return errors.Join(err, file.Close())
+		},
+		"cut":       func(path string) error { return os.Truncate(path, 3) },
+		"rewritten": func(path string) error { return os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour)) },
+		"removed":   os.Remove,
+		"replaced": func(path string) error {
+			return errors.Join(os.WriteFile(path+".new", []byte("a,b\n1,2\n"), 0o644), os.Rename(path+".new", path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, dir := folder(t, map[string]string{"a.csv": "a,b\n1,2\n"})
+			file, err := f.Open("a.csv")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			if err := file.Unchanged(); err != nil {
+				t.Fatal(err)
+			}
+			if err := change(filepath.Join(dir, "a.csv")); err != nil {
+				t.Fatal(err)
+			}
+			if err := file.Unchanged(); !errors.Is(err, ErrChanged) {
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,270 @@
+package warehouse_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"consentpipeline.io/internal/warehouse"
+	"consentpipeline.io/internal/warehouse/warehousetest"
+)
+
+func TestMain(m *testing.M) { warehousetest.Main(m) }
+
+func config(url string) warehouse.Config {
+	return warehouse.Config{URL: url, Wait: 30 * time.Second, Name: "warehouse test", Log: slog.New(slog.DiscardHandler)}
+}
+
+func connect(t *testing.T, url string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+func TestManyMigrateAtOnce(t *testing.T) {
+	url := warehousetest.Database(t)
+	type outcome struct {
+		applied []int64
+		err     error
+	}
+	outcomes := make(chan outcome)
+	const processes = 4
+	for range processes {
+		go func() {
+			applied, err := warehouse.Migrate(context.Background(), config(url))
+			outcomes <- outcome{applied, err}
+		}()
+	}
+	worked := 0
+	for range processes {
+		o := <-outcomes
+		if o.err != nil {
+			t.Error(o.err)
+		}
+		if len(o.applied) > 0 {
+			worked++
+		}
+	}
+	if worked != 1 {
+		t.Errorf("%d processes applied migrations, want one", worked)
+	}
+	var zone string
+	if err := connect(t, url).QueryRow(t.Context(), "show timezone").Scan(&zone); err != nil || zone != "UTC" {
+		t.Errorf("the database's time zone is %s, %v", zone, err)
+	}
+}
+
+func TestOpenWaitsForTheSchema(t *testing.T) {
+	url := warehousetest.Database(t)
+	impatient := config(url)
+	impatient.Wait = 0
+	_, err := warehouse.Open(t.Context(), impatient, 1)
+	if err == nil || !strings.Contains(err.Error(), "run `consent migrate`") {
+		t.Fatalf("error is %v", err)
+	}
+	opened := make(chan error)
+	go func() {
+		db, err := warehouse.Open(context.Background(), config(url), 1)
+		if err == nil {
+			db.Close()
+		}
+		opened <- err
+	}()
+	if _, err := warehouse.Migrate(t.Context(), config(url)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// user makes a login role that may connect and nothing else, and gives the URL for it.
+func user(t *testing.T, database, password string) string {
+	t.Helper()
+	conn := connect(t, database)
+	name := fmt.Sprintf("consent_test_%d", time.Now().UnixNano())
+	if _, err := conn.Exec(t.Context(), fmt.Sprintf("create role %s login password '%s'", name, password)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := conn.Exec(context.Background(), fmt.Sprintf("drop owned by %s; drop role %[1]s", name)); err != nil {
+			t.Error(err)
+		}
+	})
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(name, password)
+	return u.String()
+}
+
+func TestWhatAPersonSeesWhoMayNot(t *testing.T) {
+	database := warehousetest.Database(t)
+	limited := user(t, database, "secret-1")
+	wrong := strings.Replace(limited, "secret-1", "secret-2", 1)
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing := strings.Replace(database, u.Path, "/no_such_database", 1)
+	port := strings.Replace(database, u.Host, closedPort(t), 1)
+
+	for name, c := range map[string]struct {
+		url  string
+		want []string
+	}{
+		"wrong password":     {wrong, []string{"refuses the login", "--database-password-file"}},
+		"no right to create": {limited, []string{"create the schema raw", "grant create on database"}},
+		"no such database":   {missing, []string{"no such database", "createdb no_such_database"}},
+		"nobody listens":     {port, []string{"cannot be reached", "check that it runs"}},
+		"not a URL":          {"postgres://host:port/", []string{"the database URL"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c2 := config(c.url)
+			c2.Wait = 0
+			_, err := warehouse.Migrate(t.Context(), c2)
+			if err == nil {
+				t.Fatal("there is no error")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error lacks %q: %v", want, err)
+				}
+			}
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("the error shows the password: %v", err)
+			}
+		})
+	}
+}
+
+// TestAUserWithOnlyCreateCanWork holds that one needs no more than CREATE on the database.
+func TestAUserWithOnlyCreateCanWork(t *testing.T) {
+	database := warehousetest.Database(t)
+	limited := user(t, database, "secret-1")
+	u, err := url.Parse(limited)
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant := fmt.Sprintf("grant create on database %s to %s", strings.TrimPrefix(u.Path, "/"), u.User.Username())
+	if _, err := connect(t, database).Exec(t.Context(), grant); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := warehouse.Migrate(t.Context(), config(limited)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func closedPort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func TestThePasswordFileIsReadAtEachConnect(t *testing.T) {
+	database := warehousetest.Database(t)
+	if _, err := warehouse.Migrate(t.Context(), config(database)); err != nil {
+		t.Fatal(err)
+	}
+	limited := user(t, database, "secret-1")
+	u, err := url.Parse(limited)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := connect(t, database)
+	if _, err := admin.Exec(t.Context(), fmt.Sprintf("grant usage on schema raw to %s; grant select on raw.schema_version to %[1]s", u.User.Username())); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "password")
+	c := config(strings.Replace(limited, "secret-1", "ignored", 1))
+	c.PasswordFile = file
+	if _, err := warehouse.Open(t.Context(), c, 1); err == nil || !strings.Contains(err.Error(), "the database password file") {
+		t.Errorf("a missing file gives %v", err)
+	}
+	for _, password := range []string{"secret-1", "secret-2"} {
+		if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := admin.Exec(t.Context(), fmt.Sprintf("alter role %s password '%s'", u.User.Username(), password)); err != nil {
+			t.Fatal(err)
+		}
+		db, err := warehouse.Open(t.Context(), c, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db.Close()
+	}
+}
+
+func TestSessionsHaveTheirSettings(t *testing.T) {
+	database := warehousetest.Database(t)
+	parsed, err := config(database).ParseConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.ConnectConfig(t.Context(), parsed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for name, want := range map[string]string{"timezone": "UTC", "lock_timeout": "10min", "client_connection_check_interval": "10s",
+		"idle_in_transaction_session_timeout": "5min", "application_name": "warehouse test"} {
+		var got string
+		if err := conn.QueryRow(t.Context(), "select current_setting($1)", name).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %s, want %s, %v", name, got, want, err)
+		}
+	}
+}
+
+func TestErrorsThatPassByThemselves(t *testing.T) {
+	conn := connect(t, warehousetest.Database(t))
+	failing := func(sqlstate string) error {
+		_, err := conn.Exec(t.Context(), fmt.Sprintf("do $$ begin raise exception 'x' using errcode = '%s'; end $$", sqlstate))
+		return err
+	}
+	for name, c := range map[string]struct {
+		err         error
+		away, later bool
+	}{
+		"server shuts down":    {failing("57P01"), true, true},
+		"serialization":        {failing("40001"), true, true},
+		"too many connections": {failing("53300"), true, true},
+		"disk full":            {failing("53100"), false, true},
+		"lock not available":   {failing("55P03"), false, true},
+		"cancelled query":      {failing("57014"), false, false},
+		"bad value":            {failing("22P02"), false, false},
+		"end of connection":    {fmt.Errorf("read: %w", io.ErrUnexpectedEOF), true, true},
+		"something else":       {errors.New("x"), false, false},
+		"nothing":              {nil, false, false},
+	} {
+		if got := warehouse.IsAway(c.err); got != c.away {
+			t.Errorf("%s: away is %v", name, got)
+		}
+		if got := warehouse.IsLater(c.err); got != c.later {
+			t.Errorf("%s: later is %v", name, got)
+		}
+	}
+	if !warehouse.IsRefused(failing("42501")) || !warehouse.IsRefused(failing("28P01")) || warehouse.IsRefused(failing("22P02")) {
+		t.Error("refusals are not told from other errors")
+	}
+}
