@@ -145,7 +145,7 @@ func (a *app) ingest(ctx context.Context, db *database, o ingest.Options) (inges
 	defer warehouse.Close()
 	o.DB = warehouse
 	o.Progress = &ingest.Progress{}
-	stop := a.showProgress(o.Progress)
+	stop := a.showIngest(o.Progress)
 	defer stop()
 	return ingest.Run(ctx, o)
 }

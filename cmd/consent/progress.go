@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"time"
 
@@ -14,21 +13,32 @@ import (
 // progressInterval is how often long work says how far it is where there is no terminal.
 const progressInterval = 10 * time.Second
 
-// showProgress shows how far an ingestion is until stop is called: a bar on a terminal, a line every ten seconds
+// showsBars tells whether somebody watches.
+func (a *app) showsBars() bool { return isTerminal(a.stderr) && a.output == "table" }
+
+// showIngest shows how far an ingestion is until stop is called: a bar on a terminal, a line every ten seconds
 // elsewhere.
-func (a *app) showProgress(progress *ingest.Progress) (stop func()) {
-	show, interval, finish := a.logProgress(progress), progressInterval, func() {}
-	if isTerminal(a.stderr) && a.output == "table" {
-		bar := newBar("ingest")
-		show = func() {
+func (a *app) showIngest(progress *ingest.Progress) (stop func()) {
+	began := time.Now()
+	if !a.showsBars() {
+		return every(progressInterval, func() {
 			s := progress.Snapshot()
-			bar.Describe(fmt.Sprintf("ingest  %d/%d files, %s rows", s.FilesDone, s.Files, count(s.Rows)))
-			bar.ChangeMax64(max(s.Bytes, 1))
-			_ = bar.Set64(s.BytesDone) // only a terminal that is gone fails
-		}
-		interval = 100 * time.Millisecond
-		finish = func() { _ = bar.Exit(); _ = bar.Clear() }
+			a.log.Info("ingesting", "files", fmt.Sprintf("%d/%d", s.FilesDone, s.Files), "rows", s.Rows,
+				"megabytes", fmt.Sprintf("%d/%d", s.BytesDone>>20, s.Bytes>>20), "elapsed", time.Since(began).Round(time.Second))
+		})
 	}
+	bar := newBar("ingest")
+	stopShowing := every(100*time.Millisecond, func() {
+		s := progress.Snapshot()
+		bar.Describe(fmt.Sprintf("ingest  %d/%d files, %s rows", s.FilesDone, s.Files, count(s.Rows)))
+		bar.ChangeMax64(max(s.Bytes, 1))
+		_ = bar.Set64(s.BytesDone) // only a terminal that is gone fails
+	})
+	return func() { stopShowing(); clearBar(bar) }
+}
+
+// every calls show at each interval until stop is called.
+func every(interval time.Duration, show func()) (stop func()) {
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -39,7 +49,6 @@ func (a *app) showProgress(progress *ingest.Progress) (stop func()) {
 			case <-ticker.C:
 				show()
 			case <-done:
-				finish()
 				return
 			}
 		}
@@ -47,23 +56,18 @@ func (a *app) showProgress(progress *ingest.Progress) (stop func()) {
 	return func() { close(done); <-stopped }
 }
 
-func (a *app) logProgress(progress *ingest.Progress) func() {
-	began := time.Now()
-	return func() {
-		s := progress.Snapshot()
-		a.log.Info("ingesting", "files", fmt.Sprintf("%d/%d", s.FilesDone, s.Files), "rows", s.Rows,
-			slog.Int64("megabytes", s.BytesDone>>20), slog.Int64("of_megabytes", s.Bytes>>20),
-			"elapsed", time.Since(began).Round(time.Second))
-	}
-}
-
 func newBar(what string) *progressbar.ProgressBar {
 	return progressbar.NewOptions64(1,
 		progressbar.OptionSetWriter(os.Stderr),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionSetWidth(30),
-		progressbar.OptionSetPredictTime(true),
-		progressbar.OptionShowBytes(true),
+		progressbar.OptionSetPredictTime(false),
+		progressbar.OptionSetRenderBlankState(true),
 		progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "░", BarStart: "", BarEnd: ""}))
+}
+
+// clearBar takes the bar off the terminal, so that results stand where it was.
+func clearBar(bar *progressbar.ProgressBar) {
+	_ = bar.Clear() // only a terminal that is gone fails
 }

@@ -58,9 +58,9 @@ Exit codes: 0 done; 65 something is wrong with the data; 75 try again, something
 		"where progress and results are shown")
 	flags.StringVarP(&a.output, "output", "o", "table", "table, for people, or json, for programs")
 	root.AddCommand(
-		//		newRunCommand(a),
+		newRunCommand(a),
 		newIngestCommand(a),
-		//		newTransformCommand(a),
+		newTransformCommand(a),
 		newMigrateCommand(a),
 		newStatusCommand(a),
 		newGenerateCommand(),

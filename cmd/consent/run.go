@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/warehouse"
+	"consentpipeline.io/jobs/ingest"
+	"consentpipeline.io/jobs/transform"
+)
+
+// A runResult is what `consent run` did, for programs.
+type runResult struct {
+	Ingest    ingest.Result     `json:"ingest"`
+	Transform *transform.Result `json:"transform,omitempty"`
+	Companies []companyMetrics  `json:"companies,omitempty"`
+	Database  string            `json:"database"` // without the password
+	DataDir   string            `json:"data_dir,omitempty"`
+}
+
+func newRunCommand(a *app) *cobra.Command {
+	var choice databaseChoice
+	var ingestFlags ingestFlags
+	var transformFlags transformFlags
+	var input string
+	var serve bool
+	cmd := &cobra.Command{
+		Use:   "run --input FOLDER",
+		Short: "Do everything on this machine: load a folder, compute the metrics, print them",
+		Long: `run makes the tables, loads all files of a folder, computes the metrics with dbt and prints them.
+
+Without --database-url it works on an embedded Postgres, which runs as long as the command and keeps its data for
+the next time, one folder of data for each input folder (--data-dir names another). With --serve it stays up
+afterwards, so that the results can be queried.`,
+		Example: `  consent run --input ./input
+  consent run --input ./input --serve
+  consent run --input ./input --database-url postgres://me@localhost/consent -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			ctx := cmd.Context()
+			o, err := ingestFlags.options(a)
+			if err != nil {
+				return err
+			}
+			if input == "" {
+				return badConfiguration("no input: give --input FOLDER")
+			}
+			folder, err := openSource(input, &o)
+			if err != nil {
+				return err
+			}
+			defer folder.Close()
+			if choice.url == "" && choice.dataDir == "" {
+				if choice.dataDir, err = dataDirFor(input); err != nil {
+					return err
+				}
+			}
+			// dbt is looked for before the loading, so that its absence does not show only after it.
+			if transformFlags.dbt, err = transform.FindDbt(transformFlags.dbt); err != nil {
+				return report.New(report.BadConfig, err)
+			}
+			if transformFlags.project, err = findProject(transformFlags.project); err != nil {
+				return err
+			}
+			db, err := choice.open(ctx, a, "run")
+			if err != nil {
+				return err
+			}
+			defer func() { err = firstError(err, db.close()) }()
+			if db.server != nil && transformFlags.state == "" {
+				transformFlags.state = filepath.Join(db.server.DataDir(), "dbt")
+			}
+			if _, err := warehouse.Migrate(ctx, db.Config); err != nil {
+				return report.New(databaseCode(err), err)
+			}
+			result, err := a.runAll(ctx, db, o, transformFlags)
+			if err = firstError(err, a.writeRunResult(result, db, serve)); err != nil || !serve || db.server == nil {
+				return err
+			}
+			return serveUntilStopped(ctx, db)
+		},
+	}
+	choice.flags(cmd)
+	ingestFlags.flags(cmd)
+	transformFlags.flags(cmd)
+	cmd.Flags().StringVar(&input, "input", "", "`folder` that holds the files")
+	cmd.Flags().BoolVar(&serve, "serve", false, "keep the embedded Postgres up until Ctrl-C")
+	return cmd
+}
+
+// runAll loads, transforms and reads the metrics. What can be had is had: after a file has failed the metrics are those
+// of the others, and the error comes at the end.
+func (a *app) runAll(ctx context.Context, db *database, o ingest.Options, flags transformFlags) (runResult, error) {
+	result := runResult{Database: db.safeURL()}
+	if db.server != nil {
+		result.DataDir = db.server.DataDir()
+	}
+	ingested, ingestErr := a.ingest(ctx, db, o)
+	result.Ingest = ingested
+	if ctx.Err() != nil || len(ingested.Files) == 0 {
+		return result, ingestErr
+	}
+	transformOptions, err := flags.options(a, db, nil)
+	if err != nil {
+		return result, firstError(ingestErr, err)
+	}
+	transformed, err := a.transform(ctx, transformOptions)
+	result.Transform = &transformed
+	if err != nil {
+		return result, firstError(ingestErr, err)
+	}
+	ledger, err := db.connect(ctx, 1)
+	if err != nil {
+		return result, firstError(ingestErr, err)
+	}
+	defer ledger.Close()
+	result.Companies, err = readMetrics(ctx, ledger.Pool())
+	return result, firstError(ingestErr, err)
+}
+
+func (a *app) writeRunResult(result runResult, db *database, serve bool) error {
+	if a.output == "json" {
+		return writeJSON(a.stdout, result)
+	}
+	w := a.stdout
+	if err := writeFiles(w, result.Ingest); err != nil {
+		return err
+	}
+	if result.Transform != nil {
+		fmt.Fprintln(w)
+		if err := writeTransform(w, *result.Transform); err != nil {
+			return err
+		}
+	}
+	if result.Companies != nil {
+		fmt.Fprintln(w)
+		if err := writeMetrics(w, result.Companies); err != nil {
+			return err
+		}
+	}
+	return writeWhere(w, result, db, serve)
+}
+
+// writeWhere tells where the data is and how to query it.
+func writeWhere(w io.Writer, result runResult, db *database, serve bool) error {
+	const example = `select * from analytics.company_consent_metrics`
+	var text string
+	switch {
+	case db.server == nil:
+		text = fmt.Sprintf("The data is in %s (schemas raw and analytics), for example:\n  psql '%[1]s' -c '%s'\n",
+			result.Database, example)
+	case serve:
+		text = fmt.Sprintf("The data is in %s. Postgres runs until Ctrl-C:\n  PGPASSFILE='%s' psql '%s' -c '%s'\n",
+			result.DataDir, db.server.PassFile(), result.Database, example)
+	default:
+		text = fmt.Sprintf("The data is in %s. To query it, start Postgres on it again with\n  %s --serve\n"+
+			"and see the ledger with\n  consent status --data-dir '%[1]s'\n",
+			result.DataDir, strings.Join([]string{"consent run --input", quoted(strings.TrimPrefix(result.Ingest.Source, "file://"))}, " "))
+	}
+	_, err := fmt.Fprint(w, "\n"+text)
+	return err
+}
+
+func quoted(path string) string { return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'" }
+
+// serveUntilStopped keeps the embedded server up.
+func serveUntilStopped(ctx context.Context, db *database) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-db.server.Done():
+		return report.New(report.TryAgain, db.server.Err())
+	}
+}

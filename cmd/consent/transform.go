@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/jobs/transform"
+)
+
+// transformFlags are the flags of everything that runs dbt.
+type transformFlags struct {
+	project string
+	dbt     string
+	state   string
+}
+
+func (f *transformFlags) flags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.project, "dbt-project", "", "`folder` of the dbt project (default: dbt_project in the working folder, "+
+		"or beside the program's folder)")
+	flags.StringVar(&f.dbt, "dbt", "", "`path` of dbt (default: that of .venv, which make makes, or the one on PATH)")
+	flags.StringVar(&f.state, "dbt-state", "", "`folder` for dbt's target and logs, which speeds the next start up "+
+		"(default: a temporary one)")
+}
+
+func (f *transformFlags) options(a *app, db *database, args []string) (transform.Options, error) {
+	project, err := findProject(f.project)
+	return transform.Options{Database: db.Config, ProjectDir: project, Dbt: f.dbt, StateDir: f.state, Args: args, Log: a.log}, err
+}
+
+// findProject looks for the dbt project where a clone and an image have it.
+func findProject(given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	candidates := []string{"dbt_project"}
+	if executable, err := os.Executable(); err == nil {
+		candidates = append(candidates, filepath.Join(filepath.Dir(executable), "..", "dbt_project"))
+	}
+	for _, dir := range candidates {
+		if _, err := os.Stat(filepath.Join(dir, "dbt_project.yml")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", badConfiguration("the dbt project is not there, neither in %s: give --dbt-project FOLDER", candidates)
+}
+
+func newTransformCommand(a *app) *cobra.Command {
+	var choice databaseChoice
+	var flags transformFlags
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "transform [-- ARGUMENT…]",
+		Short: "Compute the metrics from what is loaded, with dbt, and test them",
+		Long: `transform runs dbt build over what is loaded. It ends at once where the last build that succeeded had the same
+loads, the same project and the same variables. Only one runs at a time; others wait for it.
+
+ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build, which always runs.`,
+		Example: `  consent transform --database-url postgres://me@localhost/consent
+  consent transform --data-dir ./data -- --full-refresh
+  consent transform --data-dir ./data -- --vars 'extrapolation: inverse_rate'`,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			ctx := cmd.Context()
+			db, err := choice.open(ctx, a, "transform")
+			if err != nil {
+				return err
+			}
+			defer func() { err = firstError(err, db.close()) }()
+			o, err := flags.options(a, db, args)
+			if err != nil {
+				return err
+			}
+			o.Timeout = timeout
+			result, err := a.transform(ctx, o)
+			if a.output == "json" {
+				return firstError(writeJSON(a.stdout, result), err)
+			}
+			return firstError(writeTransform(a.stdout, result), err)
+		},
+	}
+	choice.flags(cmd)
+	flags.flags(cmd)
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long it may take, waiting for another one included (0: as long as it takes)")
+	return cmd
+}
+
+// transform runs dbt and shows its progress: a bar on a terminal, a line every ten seconds elsewhere.
+func (a *app) transform(ctx context.Context, o transform.Options) (transform.Result, error) {
+	began := time.Now()
+	last := began
+	o.Progress = func(e transform.Event) {
+		if now := time.Now(); now.Sub(last) >= progressInterval {
+			last = now
+			a.log.Info("transforming", "done", fmt.Sprintf("%d/%d", e.Done, e.Total), "node", e.Node,
+				"elapsed", now.Sub(began).Round(time.Second))
+		}
+	}
+	if a.showsBars() {
+		bar := newBar("transform  starting dbt")
+		defer clearBar(bar)
+		o.Progress = func(e transform.Event) {
+			if e.State == transform.Waiting {
+				bar.Describe("transform  waiting for another run")
+				return
+			}
+			bar.Describe(fmt.Sprintf("transform  %d/%d  %s", e.Done, e.Total, e.Node))
+			bar.ChangeMax(max(e.Total, 1))
+			_ = bar.Set(e.Done) // only a terminal that is gone fails
+		}
+	}
+	return transform.Run(ctx, o)
+}
+
+func writeTransform(w io.Writer, r transform.Result) error {
+	if r.Skipped {
+		_, err := fmt.Fprintln(w, "dbt had nothing to do: the last build had the same loads and the same project.")
+		return err
+	}
+	t := newTable("DBT", "PASSED", "WARNED", "FAILED", "SKIPPED")
+	for _, line := range []struct {
+		name   string
+		counts transform.Counts
+	}{{"models", r.Models}, {"tests", r.Tests}} {
+		t.add(line.name, fmt.Sprint(line.counts.Passed), fmt.Sprint(line.counts.Warned), fmt.Sprint(line.counts.Failed),
+			fmt.Sprint(line.counts.Skipped))
+	}
+	if err := t.write(w); err != nil {
+		return err
+	}
+	if err := writeProblems(w, "failed", r.Failures); err != nil {
+		return err
+	}
+	return writeProblems(w, "warned", r.Warnings)
+}
+
+func writeProblems(w io.Writer, what string, problems []transform.Problem) error {
+	for _, p := range problems {
+		text := fmt.Sprintf("\n%s %s %s: %s\n", p.Kind, p.Node, what, contract.Excerpt([]byte(p.Message), 500))
+		if p.Query != "" {
+			text += "  the query that shows it:\n" + p.Query + "\n"
+		}
+		if _, err := io.WriteString(w, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
