@@ -1,13 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/sample"
 )
 
@@ -34,14 +36,19 @@ A README.md in the export tells how it was made, and the true rates that its met
 
   # Another export, with the column USER_ID
   consent generate --out /tmp/newer --user-id --seed 7`,
-		Args:         cobra.NoArgs,
-		SilenceUsage: true,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			summary, err := sample.Generate(cmd.Context(), o, dir, progressLines(cmd.ErrOrStderr(), time.Now))
-			if err != nil {
-				return fmt.Errorf("generate: %w", err)
+			switch {
+			case errors.Is(err, sample.ErrOptions), errors.Is(err, fs.ErrPermission):
+				return badConfiguration("generate: %w", err)
+			case err != nil:
+				return report.New(report.TryAgain, fmt.Errorf("generate: %w", err))
 			}
-			return printSummary(cmd.OutOrStdout(), summary)
+			if output := cmd.Flag("output"); output != nil && output.Value.String() == "json" {
+				return writeJSON(cmd.OutOrStdout(), summary)
+			}
+			return writeSummary(cmd.OutOrStdout(), summary)
 		},
 	}
 	flags := command.Flags()
@@ -65,43 +72,46 @@ A README.md in the export tells how it was made, and the true rates that its met
 
 // progressLines tells every ten seconds how much is done. Short work tells nothing.
 func progressLines(w io.Writer, now func() time.Time) func(done, total int64) {
-	const every = 10 * time.Second
 	begin := now()
 	last := begin
 	return func(done, total int64) {
 		t := now()
-		if t.Sub(last) < every {
+		if t.Sub(last) < progressInterval {
 			return
 		}
 		last = t
 		perSecond := float64(done) / t.Sub(begin).Seconds()
 		left := time.Duration(float64(total-done) / perSecond * float64(time.Second)).Round(time.Second)
-		fmt.Fprintf(w, "generate: %d of %d events (%.0f%%), %.0f a second, %s left\n",
-			done, total, 100*float64(done)/float64(total), perSecond, left)
+		fmt.Fprintf(w, "generate: %s of %s events (%d%%), %s a second, %s left\n",
+			count(done), count(total), 100*done/total, count(int64(perSecond)), left)
 	}
 }
 
-// printSummary prints a line for each file, unless there are so many that nobody reads them.
-func printSummary(w io.Writer, s sample.Summary) error {
+// writeSummary writes a line for each file, unless there are so many that nobody reads them.
+func writeSummary(w io.Writer, s sample.Summary) error {
 	const most = 40
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "FILE\tROWS\tBYTES\n")
+	files := newTable("FILE", "ROWS", "BYTES")
 	for i, file := range s.Files {
 		if i == most {
-			fmt.Fprintf(table, "and %d more\n", len(s.Files)-most)
+			files.add(fmt.Sprintf("and %d more", len(s.Files)-most), "", "")
 			break
 		}
-		fmt.Fprintf(table, "%s\t%d\t%d\n", file.Path, file.Rows, file.Bytes)
+		files.add(file.Path, count(file.Rows), count(file.Bytes))
 	}
-	if len(s.Defects) > 0 {
-		fmt.Fprintf(table, "\nDEFECT\tEFFECT\tEVENTS\n")
-		for _, d := range s.Defects {
-			fmt.Fprintf(table, "%s\t%s\t%d\n", d.Code, d.Effect, d.Events)
-		}
-	}
-	if err := table.Flush(); err != nil {
+	if err := files.write(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s: %d events and %d companies, %d bytes\n", s.Directory, s.Events, s.Companies, s.Bytes)
+	if len(s.Defects) > 0 {
+		defects := newTable("DEFECT", "EFFECT", "EVENTS")
+		for _, d := range s.Defects {
+			defects.add(d.Code, string(d.Effect), count(d.Events))
+		}
+		fmt.Fprintln(w)
+		if err := defects.write(w); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "\n%s: %s events, %s companies, %s bytes\n",
+		s.Directory, count(s.Events), count(int64(s.Companies)), count(s.Bytes))
 	return err
 }

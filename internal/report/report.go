@@ -2,7 +2,10 @@
 // that both the jobs and the operator can use it.
 package report
 
-import "errors"
+import (
+	"context"
+	"errors"
+)
 
 // The codes that commands end with, by gravity: of several outcomes the greatest code is the one to report.
 const (
@@ -32,7 +35,8 @@ func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
 // ExitCode gives the code to exit with: that of the outermost Error in the chain, and the gravest one of joined errors.
-// An error without a code is one that nobody foresaw: TryAgain, so that whoever started the job may retry it.
+// An error without a code is TryAgain if it tells of an interrupt, else BadConfig: such errors come from reading the
+// command line.
 func ExitCode(err error) int {
 	if err == nil {
 		return OK
@@ -40,7 +44,10 @@ func ExitCode(err error) int {
 	if code := codeOf(err); code != OK {
 		return code
 	}
-	return TryAgain
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return TryAgain
+	}
+	return BadConfig
 }
 
 // codeOf walks the tree of wrapped errors as errors.As does, but takes the gravest of joined ones instead of the first.

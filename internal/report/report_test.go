@@ -19,9 +19,9 @@ func TestExitCode(t *testing.T) {
 		"the outermost code decides":          {New(BadData, fmt.Errorf("x: %w", New(TryAgain, plain))), BadData},
 		"the gravest of joined errors counts": {errors.Join(New(BadData, plain), New(BadConfig, plain), plain), BadConfig},
 		"of two in one message too":           {fmt.Errorf("%w; %w", New(TryAgain, plain), New(BadData, plain)), TryAgain},
-		"an error without a code":             {plain, TryAgain},
+		"an error without a code":             {plain, BadConfig},
 		"an interrupt":                        {fmt.Errorf("stopped: %w", context.Canceled), TryAgain},
-		"joined errors without a code":        {errors.Join(plain, plain), TryAgain},
+		"joined errors without a code":        {errors.Join(plain, plain), BadConfig},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,273 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/internal/warehouse"
+	"consentpipeline.io/internal/warehouse/warehousetest"
+)
+
+// copyTree copies a folder, so that a test can break it.
+func copyTree(t *testing.T, from string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "input")
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func sampleInput(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(testneeds.Root(t), "input")
+}
+
+// check holds what is expected of a run: its files' outcomes and how many companies it gives metrics of.
+func checkRun(t *testing.T, r runResult, outcome warehouse.Outcome, rows int64, companies int) {
+	t.Helper()
+	for _, file := range r.Ingest.Files {
+		if file.Outcome != outcome || file.Rejected != 0 {
+			t.Errorf("%s is %s with %d rejects: %s", file.Path, file.Outcome, file.Rejected, file.Message)
+		}
+	}
+	if r.Ingest.Rows != rows {
+		t.Errorf("%d rows are published, want %d", r.Ingest.Rows, rows)
+	}
+	if len(r.Companies) != companies {
+		t.Errorf("%d companies have metrics, want %d", len(r.Companies), companies)
+	}
+	if r.Transform.Models.Failed+r.Transform.Tests.Failed > 0 {
+		t.Errorf("dbt: %+v", r.Transform)
+	}
+}
+
+func TestRunOnTheSample(t *testing.T) {
+	args := withDbt(t, "run", "--input", sampleInput(t), "--database-url", warehousetest.Database(t))
+	o := consent(t, append(args, "-o", "json")...)
+	first := decode[runResult](t, o)
+	if first.Transform.Models.Passed == 0 || first.Transform.Tests.Passed == 0 {
+		t.Errorf("dbt did not run: %+v", first.Transform)
+	}
+	withEvents := 0
+	for _, c := range first.Companies {
+		if c.Rows > 0 {
+			withEvents++
+			if c.Conversion == nil || c.Volume == nil || c.Countries == nil || c.Industry == nil {
+				t.Errorf("metrics are missing: %+v", c)
+			}
+		}
+	}
+	if withEvents != 10 {
+		t.Errorf("%d companies have events, want 10", withEvents)
+	}
+	checkRun(t, first, warehouse.Loaded, first.Ingest.Rows, 40)
+	if strings.Contains(o.stdout+o.stderr, "secret") {
+		t.Error("a password is shown")
+	}
+
+	second := decode[runResult](t, consent(t, append(args, "-o", "json")...))
+	checkRun(t, second, warehouse.Unchanged, first.Ingest.Rows, 40)
+	if !second.Transform.Skipped {
+		t.Error("dbt ran again over the same loads")
+	}
+
+	table := consent(t, args...)
+	for _, want := range []string{"events/parquet/events-company-6.parquet", "Unchanged", "CONVERSION", "Volume by company", "30 more companies", "psql"} {
+		if table.code != 0 || !strings.Contains(table.stdout, want) {
+			t.Errorf("exit code %d; the tables lack %q:\n%s", table.code, want, table.stdout)
+		}
+	}
+}
+
+// TestRunGoesOnAfterABadFile holds that the metrics of the other files are there, and that the exit code tells.
+func TestRunGoesOnAfterABadFile(t *testing.T) {
+	input := copyTree(t, sampleInput(t))
+	cut := filepath.Join(input, "events/parquet/events-company-6.parquet")
+	info, err := os.Stat(cut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(cut, info.Size()/2); err != nil {
+		t.Fatal(err)
+	}
+	o := consent(t, withDbt(t, "run", "--input", input, "--database-url", warehousetest.Database(t))...)
+	if o.code != 65 || !strings.Contains(o.stderr, "events/parquet/events-company-6.parquet: ") {
+		t.Errorf("exit code %d, %s", o.code, o.stderr)
+	}
+	if !strings.Contains(o.stdout, "Failed") || !strings.Contains(o.stdout, "31 more companies have no events") {
+		t.Errorf("the results are\n%s", o.stdout)
+	}
+}
+
+// TestWhatAPersonGetsWrong runs the program as one would who makes the mistake.
+func TestWhatAPersonGetsWrong(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty")
+	if err := os.Mkdir(empty, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	database := warehousetest.Database(t)
+	oldDbt := write(t, filepath.Join(dir, "dbt"), "#!/bin/sh\necho 'dbt 0.1'\nexit 1\n")
+	if err := os.Chmod(oldDbt, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"missing folder": {withDbt(t, "run", "--input", filepath.Join(dir, "none"), "--database-url", database), 78, "none does not exist"},
+		"empty folder":   {withDbt(t, "run", "--input", empty, "--database-url", database), 65, "no file with the suffix .csv"},
+		"no dbt": {[]string{"run", "--input", sampleInput(t), "--database-url", database, "--dbt", filepath.Join(dir, "no-dbt")}, 78,
+			"make"},
+		"a dbt that does not run": {[]string{"run", "--input", sampleInput(t), "--database-url", database, "--dbt", oldDbt,
+			"--dbt-project", filepath.Join(testneeds.Root(t), "dbt_project")}, 78, "dbt"},
+		"no dbt project": {[]string{"transform", "--database-url", database, "--dbt", testneeds.Dbt(t), "--dbt-project", empty}, 78, "dbt_project.yml"},
+		"no schema":      {[]string{"status", "--database-url", warehousetest.Database(t), "--database-wait", "0s"}, 78, "run `consent migrate`"},
+		"nobody there":   {[]string{"status", "--database-url", "postgres://x@127.0.0.1:1/x", "--database-wait", "0s"}, 75, "cannot be reached"},
+		"no such run":    {[]string{"status", "--database-url", database, "nightly"}, 78, "no run has the id or the name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "no such run" {
+				if o := consent(t, "migrate", "--database-url", database); o.code != 0 {
+					t.Fatal(o.stderr)
+				}
+			}
+			o := consent(t, c.args...)
+			if o.code != c.code || !strings.Contains(o.stderr, c.want) {
+				t.Errorf("exit code %d, want %d: %s, want %q", o.code, c.code, o.stderr, c.want)
+			}
+			if strings.Contains(o.stderr, "goroutine") {
+				t.Errorf("a stack trace: %s", o.stderr)
+			}
+		})
+	}
+}
+
+// TestAFileThatCannotBeRead runs as an ordinary user, since root can read everything.
+func TestAFileThatCannotBeRead(t *testing.T) {
+	dir, err := os.MkdirTemp("", "consent-unreadable-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(write(t, filepath.Join(dir, "a.csv"), "EVENT_ID\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	database := warehousetest.Database(t)
+	if o := consent(t, "migrate", "--database-url", database); o.code != 0 {
+		t.Fatal(o.stderr)
+	}
+	cmd := program(t.Context(), t, "ingest", "--source", dir, "--database-url", database)
+	cmd.Dir = dir
+	if os.Getuid() == 0 {
+		const nobody = 65534
+		// Not where the test binary is, which only root may enter.
+		copied := filepath.Join(dir, "consent")
+		binary, err := os.ReadFile(cmd.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(copied, binary, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Path = copied
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	o := finish(t, cmd)
+	if o.code != 65 || !strings.Contains(o.stderr, "a.csv: the file has mode 0000 and cannot be read by user") {
+		t.Errorf("exit code %d, %s", o.code, o.stderr)
+	}
+}
+
+// TestStatus shows the ledger as tables and for programs.
+func TestStatus(t *testing.T) {
+	database := warehousetest.Database(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "companies.csv"), "PUBLIC_API_KEY,HQ_COUNTRY\ne158f373-2e1a-4e7e-b4dd-0e48860c8f99,France\n")
+	write(t, filepath.Join(dir, "broken.csv"), "a,b\n")
+	if o := consent(t, "migrate", "--database-url", database); o.code != 0 {
+		t.Fatal(o.stderr)
+	}
+	if o := consent(t, "ingest", "--source", dir, "--database-url", database, "--run-name", "nightly"); o.code != 65 {
+		t.Fatalf("exit code %d: %s", o.code, o.stderr)
+	}
+	runs := decode[[]warehouse.RunInfo](t, consent(t, "status", "--database-url", database, "-o", "json"))
+	if len(runs) != 1 || runs[0].Name != "nightly" || runs[0].Files != 2 || runs[0].Failed != 1 || runs[0].Rows != 1 || runs[0].Finished == nil {
+		t.Errorf("runs are %+v", runs)
+	}
+	for _, run := range []string{"nightly", runs[0].ID.String()} {
+		o := consent(t, "status", run, "--database-url", database)
+		for _, want := range []string{"companies.csv", "Loaded", "broken.csv", "Failed", "neither those of events", "file://" + dir} {
+			if !strings.Contains(o.stdout, want) {
+				t.Errorf("%s: the table lacks %q:\n%s", run, want, o.stdout)
+			}
+		}
+	}
+}
+
+// TestEmbeddedRun holds the whole way on the embedded server: its data stays, and no process of it.
+func TestEmbeddedRun(t *testing.T) {
+	// Root's server is an ordinary user, who must be able to enter the folder.
+	dir, err := os.MkdirTemp("", "consent-data-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	input := t.TempDir()
+	for _, name := range []string{"country_and_industry/industry and country.csv", "events/csv/events-company-1.csv"} {
+		content, err := os.ReadFile(filepath.Join(sampleInput(t), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(input, name), string(content))
+	}
+	args := withDbt(t, "run", "--input", input, "--data-dir", filepath.Join(dir, "data"), "-o", "json")
+	first := decode[runResult](t, consent(t, args...))
+	checkRun(t, first, warehouse.Loaded, first.Ingest.Rows, 40)
+	second := decode[runResult](t, consent(t, args...))
+	checkRun(t, second, warehouse.Unchanged, first.Ingest.Rows, 40)
+	if second.DataDir != filepath.Join(dir, "data") {
+		t.Errorf("the data is said to be in %s", second.DataDir)
+	}
+	if left := processesIn(t, dir); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
+	if err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Name() == "postmaster.pid" {
+			return fmt.Errorf("%s is left", path)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// processesIn lists the processes whose command line names a folder.
+func processesIn(t *testing.T, dir string) (found []string) {
+	t.Helper()
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range lines {
+		// A process may have ended since.
+		if line, err := os.ReadFile(file); err == nil && strings.Contains(string(line), dir) {
+			found = append(found, strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return found
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// value finds a setting's value in what `consent config -o json` prints.
+func value(t *testing.T, o outcome, command, name string) string {
+	t.Helper()
+	for _, s := range decode[[]setting](t, o) {
+		if s.Command == command && s.Name == name {
+			return s.Value
+		}
+	}
+	t.Fatalf("no setting %s of %s", name, command)
+	return ""
+}
+
+func TestSettingsAndTheirOrder(t *testing.T) {
+	file := write(t, filepath.Join(t.TempDir(), "consent.yaml"),
+		"concurrency: 3\ndrift: freeze\ndatabase-url: postgres://u:secret@db/x\ndata-dir: /from/file\n")
+	cmd := program(t.Context(), t, "config", "--config", file, "-o", "json")
+	cmd.Env = append(cmd.Env, "CONSENT_DRIFT=discard", "CONSENT_KUBERNETES_SETS_SUCH=1", "CONSENT_DATA_DIR=/from/env")
+	o := finish(t, cmd)
+	for name, want := range map[string]string{
+		"concurrency": "3", "drift": "discard", "data-dir": "/from/env", "max-rejected-ratio": "1%",
+		"database-url": "postgres://u@db:5432/x",
+	} {
+		if got := value(t, o, "ingest", name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if strings.Contains(o.stdout, "secret") {
+		t.Error("the password is shown")
+	}
+
+	// The command line goes before both.
+	cmd = program(t.Context(), t, "ingest", "--config", file, "--drift", "nonsense")
+	cmd.Env = append(cmd.Env, "CONSENT_DRIFT=discard")
+	if o := finish(t, cmd); !strings.Contains(o.stderr, `"nonsense": expected evolve, freeze or discard`) {
+		t.Errorf("the flag does not count: %s", o.stderr)
+	}
+	// The file itself can be named by the environment.
+	cmd = program(t.Context(), t, "config", "-o", "json")
+	cmd.Env = append(cmd.Env, "CONSENT_CONFIG="+file)
+	if got := value(t, finish(t, cmd), "run", "concurrency"); got != "3" {
+		t.Errorf("concurrency is %s", got)
+	}
+}
+
+func TestSettingsThatAreWrong(t *testing.T) {
+	dir := t.TempDir()
+	for name, c := range map[string]struct {
+		file string
+		args []string
+		want string
+	}{
+		"unknown key":              {"max-rejected-ration: 1%\n", []string{"config"}, "unknown key max-rejected-ration; did you mean max-rejected-ratio?"},
+		"nested unknown key":       {"database:\n  url: x\n", []string{"config"}, "unknown key database.url; did you mean database-url?"},
+		"a key like none":          {"zzz: 1\n", []string{"config"}, "unknown key zzz; the keys are"},
+		"not YAML":                 {"a: [", []string{"config"}, "consent.yaml"},
+		"wrong type":               {"concurrency: many\n", []string{"config"}, "the setting concurrency (--concurrency, CONSENT_CONCURRENCY or a key of --config)"},
+		"no such file":             {"", []string{"config", "--config", filepath.Join(dir, "none.yaml")}, "none.yaml does not exist"},
+		"unknown flag":             {"", []string{"ingest", "--sorce", "x"}, "unknown flag: --sorce"},
+		"unknown command":          {"", []string{"ingset"}, "unknown command"},
+		"output":                   {"", []string{"config", "-o", "xml"}, "expected table or json"},
+		"log level":                {"", []string{"config", "--log-level", "loud"}, "expected auto, debug, info, warn or error"},
+		"log format":               {"", []string{"config", "--log-format", "xml"}, "expected auto, text or json"},
+		"no database":              {"", []string{"status"}, "give --database-url URL, or --data-dir FOLDER"},
+		"two databases":            {"", []string{"status", "--database-url", "postgres://x", "--data-dir", "y"}, "give one of them"},
+		"no source":                {"", []string{"ingest", "--data-dir", dir}, "give --source FOLDER"},
+		"no input":                 {"", []string{"run"}, "give --input FOLDER"},
+		"ratio":                    {"", []string{"ingest", "--source", dir, "--max-rejected-ratio", "101%"}, "expected a share from 0% to 100%"},
+		"concurrency":              {"", []string{"ingest", "--source", dir, "--concurrency", "0"}, "expected 1 or more"},
+		"run id":                   {"", []string{"ingest", "--source", dir, "--run-id", "7"}, "expected a UUID"},
+		"drift":                    {"", []string{"ingest", "--source", dir, "--drift", "grow"}, "expected evolve, freeze or discard"},
+		"arguments where none are": {"", []string{"migrate", "now"}, "unknown command"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := c.args
+			if c.file != "" {
+				args = append(args, "--config", write(t, filepath.Join(t.TempDir(), "consent.yaml"), c.file))
+			}
+			o := consent(t, args...)
+			if o.code != 78 || !strings.Contains(o.stderr, c.want) {
+				t.Errorf("exit code %d, %s, want %q", o.code, o.stderr, c.want)
+			}
+		})
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	if o := consent(t, "version"); o.code != 0 || !strings.HasPrefix(o.stdout, "consent ") {
+		t.Errorf("version gives %+v", o)
+	}
+	o := consent(t)
+	for _, want := range []string{"run ", "ingest ", "transform ", "migrate ", "status ", "generate ", "Exit codes"} {
+		if !strings.Contains(o.stdout, want) {
+			t.Errorf("the help lacks %q", want)
+		}
+	}
+}

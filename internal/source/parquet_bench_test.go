@@ -1,0 +1,154 @@
+package source
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// exportRow has the columns of an export of events.
+type exportRow struct {
+	EventID    string   `parquet:"EVENT_ID,optional"`
+	Type       string   `parquet:"TYPE,optional,dict"`
+	Rate       float64  `parquet:"RATE,optional,dict"`
+	Parameters string   `parquet:"PARAMETERS,optional"`
+	EventTime  string   `parquet:"EVENT_TIME,optional"`
+	Window     string   `parquet:"WINDOW_START,optional,dict"`
+	APIKey     string   `parquet:"APIKEY,optional,dict"`
+	Consent    string   `parquet:"CONSENT,optional,dict"`
+	Count      int64    `parquet:"COUNT,optional"`
+	Experiment *float64 `parquet:"EXPERIMENT,optional"`
+	SDK        string   `parquet:"SDK_TYPE,optional,dict"`
+	Domain     string   `parquet:"DOMAIN,optional,dict"`
+	Deployment string   `parquet:"DEPLOYMENT_ID,optional,dict"`
+	Country    string   `parquet:"COUNTRY,optional,dict"`
+	Region     string   `parquet:"REGION,optional,dict"`
+	Browser    string   `parquet:"BROWSER_FAMILY,optional,dict"`
+	Device     string   `parquet:"DEVICE_TYPE,optional,dict"`
+}
+
+// exportFile makes a file of events whose PARAMETERS have about so many bytes.
+func exportFile(t testing.TB, rows, parameters int, options ...parquet.WriterOption) []byte {
+	t.Helper()
+	random := rand.New(rand.NewPCG(5, 6))
+	one := func(of ...string) string { return of[random.IntN(len(of))] }
+	var file bytes.Buffer
+	w := parquet.NewGenericWriter[exportRow](&file, options...)
+	for i := range rows {
+		text := ""
+		for len(text) < parameters {
+			text += fmt.Sprintf(`{"n":%d},`, random.Uint32())
+			text += strings.Repeat(`"purposes":["analytics","ads"],`, min(10, (parameters-len(text))/40))
+		}
+		row := exportRow{
+			EventID:    fmt.Sprintf("%08x-%04x-4000-8000-%012x", random.Uint32(), i&0xffff, random.Uint64()>>16),
+			Type:       one("pageview", "consent.asked", "consent.given", "ui.action"),
+			Rate:       0.1,
+			Parameters: text,
+			EventTime:  fmt.Sprintf("2025-09-05 %02d:%02d:%02d.%03d", i%24, i%60, i%59, i%1000),
+			Window:     fmt.Sprintf("2025-09-05 %02d:00:00.000", i%24),
+			APIKey:     "00000000-0000-4000-8000-000000000001",
+			Consent:    one("full opt-in", "opt-out", "empty"),
+			Count:      10,
+			SDK:        "web", Domain: "example.org", Deployment: "abcdefgh",
+			Country: one(`"FR"`, `"ES"`, `"DE"`), Region: one(`"A"`, "", `"B"`, `"C"`),
+			Browser: one("Chrome", "Safari", "Firefox"), Device: one("desktop", "smartphone"),
+		}
+		if _, err := w.Write([]exportRow{row}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+// BenchmarkParquet reads events; an operation is a row.
+func BenchmarkParquet(b *testing.B) {
+	for _, parameters := range []int{0, 100, 1400} {
+		for name, codec := range map[string]parquet.WriterOption{
+			"snappy": parquet.Compression(&parquet.Snappy), "zstd": parquet.Compression(&parquet.Zstd),
+		} {
+			b.Run(fmt.Sprintf("parameters=%d/%s", parameters, name), func(b *testing.B) {
+				file := exportFile(b, 100_000, parameters, codec)
+				b.ReportAllocs()
+				b.ResetTimer()
+				start := cpuSeconds(b)
+				for left := b.N; left > 0; {
+					p, err := OpenParquet(bytes.NewReader(file), int64(len(file)))
+					if err != nil {
+						b.Fatal(err)
+					}
+					for ; left > 0; left-- {
+						if _, err := p.Next(); err == io.EOF {
+							break
+						} else if err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+				b.ReportMetric(float64(b.N)/(cpuSeconds(b)-start), "rows/cpu-s")
+			})
+		}
+	}
+}
+
+// cpuSeconds is the time that all cores spent on this process.
+func cpuSeconds(b *testing.B) float64 {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return float64(used.Utime.Nano()+used.Stime.Nano()) / 1e9
+}
+
+// Pages as large as the row group, cells of 35 kB, dictionaries: none of it may raise the memory above the bound.
+func TestParquetMemory(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(20))
+	files := map[string][]byte{
+		"cells of 35 kB in one page": exportFile(t, 3000, 35_000, parquet.Compression(&parquet.Zstd),
+			parquet.PageBufferSize(1<<30), parquet.MaxRowsPerRowGroup(1<<40)),
+		"row groups of 50,000 rows, small pages": exportFile(t, 100_000, 100, parquet.Compression(&parquet.Snappy),
+			parquet.MaxRowsPerRowGroup(50_000)),
+		"a row group of 100,000 rows in one page": exportFile(t, 100_000, 300, parquet.Compression(&parquet.Zstd),
+			parquet.PageBufferSize(1<<30)),
+	}
+	for name, file := range files {
+		t.Run(name, func(t *testing.T) {
+			var m runtime.MemStats
+			for range 3 { // the writers' pools are kept for two collections
+				runtime.GC()
+			}
+			runtime.ReadMemStats(&m)
+			before, peak := m.HeapAlloc, uint64(0)
+			p, err := OpenParquet(bytes.NewReader(file), int64(len(file)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := 0; ; n++ {
+				if n%100 == 0 {
+					runtime.ReadMemStats(&m)
+					peak = max(peak, m.HeapAlloc-min(before, m.HeapAlloc))
+				}
+				if _, err := p.Next(); err == io.EOF {
+					break
+				} else if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if p.record.Number == 0 || peak > 48<<20 {
+				t.Errorf("%d rows took %d MiB", p.record.Number, peak>>20)
+			}
+			t.Logf("%d rows, a file of %d MiB: %d MiB", p.record.Number, len(file)>>20, peak>>20)
+		})
+	}
+}

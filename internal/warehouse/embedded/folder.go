@@ -1,0 +1,384 @@
+package embedded
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// What a data folder holds. The lock file marks it as ours.
+const (
+	lockName     = "server.lock"
+	clusterName  = "cluster" // PostgreSQL's own data directory
+	passName     = "pgpass"
+	logName      = "postgres.log"
+	unfinishedIn = "unfinished-*" // a cluster in the making
+)
+
+// How long a live server in the folder may take to go before it counts as somebody else's.
+const (
+	orphanNotices = 3 * time.Second  // its owner was killed a moment ago
+	orphanStops   = 60 * time.Second // it says that it is stopping
+)
+
+// A folder is a data folder that this process has locked.
+type folder struct {
+	path    string
+	lock    *os.File
+	owner   account // of the folder and of the files that we write there
+	account account // of the cluster and of the server
+}
+
+func (f *folder) cluster() string  { return filepath.Join(f.path, clusterName) }
+func (f *folder) passFile() string { return filepath.Join(f.path, passName) }
+func (f *folder) log() string      { return filepath.Join(f.path, logName) }
+func (f *folder) pidFile() string  { return filepath.Join(f.cluster(), "postmaster.pid") }
+
+func (f *folder) hasCluster() bool {
+	_, err := os.Lstat(f.cluster())
+	return err == nil
+}
+
+// openFolder makes the folder if there is none, makes sure that it is ours, and locks it.
+func openFolder(path string) (*folder, error) {
+	if err := makeFolders(path); err != nil {
+		return nil, unwritable(path, err)
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, unwritable(path, err)
+	}
+	if err := refuseForeign(path, entries); err != nil {
+		return nil, err
+	}
+	f := &folder{path: path}
+	f.owner, _ = ownerOf(path)
+	if f.account, err = f.chooseAccount(); err != nil {
+		return nil, err
+	}
+
+	f.lock, err = os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return nil, unwritable(path, err)
+	}
+	if err := f.takeLock(); err != nil {
+		return nil, errors.Join(err, f.lock.Close())
+	}
+	return f, nil
+}
+
+func (f *folder) takeLock() error {
+	if !tryLock(f.lock) {
+		holder, _ := io.ReadAll(io.LimitReader(f.lock, 20))
+		who := "another process"
+		if pid := strings.TrimSpace(string(holder)); pid != "" {
+			who = "process " + pid
+		}
+		return fmt.Errorf("data folder %s is in use by %s, which runs a server there: wait until it ends or stop it, "+
+			"give another --data-dir, or use its server with --database-url URL", f.path, who)
+	}
+	if err := f.lock.Truncate(0); err != nil {
+		return unwritable(f.path, err)
+	}
+	if _, err := fmt.Fprintln(f.lock, os.Getpid()); err != nil {
+		return unwritable(f.path, err)
+	}
+	if err := f.owner.give(f.lock.Name()); err != nil {
+		return unwritable(f.path, err)
+	}
+	// Only now: a cluster that appears while we look is being made by the lock's holder.
+	return f.checkCluster()
+}
+
+// refuseForeign keeps us from working in a folder that holds something else.
+func refuseForeign(path string, entries []fs.DirEntry) error {
+	stranger := ""
+	for _, entry := range entries {
+		switch entry.Name() {
+		case lockName:
+			return nil
+		case "PG_VERSION":
+			return fmt.Errorf("data folder %s belongs to another PostgreSQL server: give another --data-dir, or use that "+
+				"server with --database-url URL", path)
+		case "lost+found": // the root of a volume
+		default:
+			stranger = entry.Name()
+		}
+	}
+	if stranger == "" {
+		return nil
+	}
+	return fmt.Errorf("data folder %s is not empty and not one of ours (it holds %q): give a new or an empty folder "+
+		"as --data-dir", path, stranger)
+}
+
+// chooseAccount says who runs the server: we ourselves, unless we are root. Then a folder that has an owner keeps it,
+// so that it works for that user the next time, and root's folders go to an ordinary account.
+func (f *folder) chooseAccount() (account, error) {
+	owner, notRoots := ownerOf(f.cluster())
+	exists := f.hasCluster()
+	if !isRoot() {
+		if exists && owner.other {
+			return account{}, fmt.Errorf("data folder %s belongs to user %v: run as that user, or give another --data-dir",
+				f.path, owner)
+		}
+		return ourselves(), nil
+	}
+	if notRoots {
+		return owner, nil
+	}
+	chosen := ordinary()
+	if f.owner.uid != 0 && f.owner.listed() { // initdb looks its user up
+		chosen = f.owner
+	}
+	if !exists {
+		return chosen, nil
+	}
+	// Copied by root, as from a backup.
+	err := filepath.WalkDir(f.cluster(), func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, chosen.give(path))
+	})
+	if err != nil {
+		return account{}, fmt.Errorf("giving %s to user %v, as whom the server has to run: %w", f.cluster(), chosen, err)
+	}
+	return chosen, nil
+}
+
+// checkCluster refuses data that this version of PostgreSQL cannot open.
+func (f *folder) checkCluster() error {
+	if !f.hasCluster() {
+		return nil
+	}
+	made, err := os.ReadFile(filepath.Join(f.cluster(), "PG_VERSION"))
+	if err != nil {
+		return fmt.Errorf("data folder %s is damaged: give another --data-dir, and load the files again: %w", f.path, err)
+	}
+	if major := strings.TrimSpace(string(made)); major != majorVersion {
+		return fmt.Errorf("data folder %s was made by PostgreSQL %s, the embedded server is PostgreSQL %s and cannot open "+
+			"it: give another --data-dir and load the files again, or run PostgreSQL %s on %s yourself and use it with "+
+			"--database-url URL", f.path, major, majorVersion, major, f.cluster())
+	}
+	return nil
+}
+
+// A pidFile is what a postmaster tells about itself in its cluster.
+type pidFile struct {
+	pid    int
+	status string // starting, ready, stopping
+	lines  []string
+}
+
+var errUnreadablePidFile = errors.New("unreadable pid file")
+
+// readPidFile returns fs.ErrNotExist if there is no file, as after an orderly end.
+func (f *folder) readPidFile() (pidFile, error) {
+	content, err := os.ReadFile(f.pidFile())
+	if err != nil {
+		return pidFile{}, err
+	}
+	file := pidFile{lines: strings.Split(string(content), "\n")}
+	if file.pid, err = strconv.Atoi(file.lines[0]); err != nil || file.pid <= 0 {
+		return pidFile{}, errUnreadablePidFile
+	}
+	if len(file.lines) >= 8 {
+		file.status = strings.TrimSpace(file.lines[7])
+	}
+	return file, nil
+}
+
+// endStaleServer sees to it that no postmaster works in the cluster and that a pid file left by one does not keep the
+// next from starting. PostgreSQL takes a left file for a live server's if its number now belongs to another program.
+func (f *folder) endStaleServer(ctx context.Context, log *slog.Logger) error {
+	for began := time.Now(); ; {
+		file, err := f.readPidFile()
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case errors.Is(err, errUnreadablePidFile):
+			// Cut short by a crash or a full disk; PostgreSQL would ask a person to remove it.
+			log.Warn("removing an unreadable pid file", "file", f.pidFile())
+			return os.Remove(f.pidFile())
+		case err != nil:
+			return fmt.Errorf("looking for a server in data folder %s: %w", f.path, err)
+		case !isPostmasterOf(file.pid, f.cluster()):
+			return f.disownPidFile(file)
+		}
+		patience := orphanNotices
+		if file.status == "stopping" {
+			patience = orphanStops
+		}
+		if time.Since(began) > patience {
+			return fmt.Errorf("data folder %s is in use by a PostgreSQL server, process %d, that this program does not "+
+				"own: stop it (kill -INT %d), give another --data-dir, or use it with --database-url URL",
+				f.path, file.pid, file.pid)
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// disownPidFile puts our number for the one of a postmaster that is gone: PostgreSQL knows that its parent is no
+// postmaster. Removing the file would also take away the number of the shared memory, by which the next postmaster
+// finds backends that have outlived theirs.
+func (f *folder) disownPidFile(file pidFile) error {
+	file.lines[0] = strconv.Itoa(os.Getpid())
+	left, err := os.OpenFile(f.pidFile(), os.O_WRONLY|os.O_TRUNC|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return unwritable(f.path, err)
+	}
+	_, err = left.WriteString(strings.Join(file.lines, "\n"))
+	if err = errors.Join(err, left.Close()); err != nil {
+		return unwritable(f.path, err)
+	}
+	return nil
+}
+
+// ensurePassword returns the server's password, made at random when the folder is new. It is written before the
+// cluster exists, so that there is never a cluster whose password nobody knows.
+func (f *folder) ensurePassword() (string, error) {
+	content, err := os.ReadFile(f.passFile())
+	switch {
+	case err == nil:
+		fields := strings.Split(strings.TrimSpace(string(content)), ":")
+		if len(fields) != 5 || fields[4] == "" {
+			return "", fmt.Errorf("password file %s is damaged, expected one line 127.0.0.1:*:*:%s:PASSWORD: restore it, "+
+				"or give another --data-dir", f.passFile(), userName)
+		}
+		return fields[4], os.Chmod(f.passFile(), 0o600)
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", unwritable(f.path, err)
+	case f.hasCluster():
+		return "", fmt.Errorf("data folder %s has lost its password file %s: restore it, or give another --data-dir and "+
+			"load the files again", f.path, passName)
+	}
+	password := rand.Text()
+	line := fmt.Sprintf("127.0.0.1:*:*:%s:%s\n", userName, password)
+	unfinished := f.passFile() + ".unfinished"
+	err = errors.Join(os.RemoveAll(unfinished), writeAndSync(unfinished, line), f.owner.give(unfinished),
+		os.Rename(unfinished, f.passFile()))
+	if err != nil {
+		return "", unwritable(f.path, err)
+	}
+	return password, nil
+}
+
+func writeAndSync(path, content string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(content)
+	return errors.Join(err, file.Sync(), file.Close())
+}
+
+// newLog starts a log for this run; that of the run before is kept as postgres.log.1.
+func (f *folder) newLog() (*os.File, error) {
+	if err := os.Rename(f.log(), f.log()+".1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, unwritable(f.path, err)
+	}
+	file, err := os.OpenFile(f.log(), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, unwritable(f.path, err)
+	}
+	if err := f.owner.give(f.log()); err != nil {
+		return nil, errors.Join(unwritable(f.path, err), file.Close())
+	}
+	return file, nil
+}
+
+// An endedError tells of a server that ended without being asked to.
+type endedError struct {
+	what  string
+	cause error
+	file  string
+	log   string // the last lines
+}
+
+func (e *endedError) Error() string {
+	cause := ""
+	if e.cause != nil {
+		cause = " (" + e.cause.Error() + ")"
+	}
+	return fmt.Sprintf("%s%s%s; the end of its log %s:\n%s", e.what, cause, remedy(e.log), e.file, e.log)
+}
+
+// endedError reads the log from an offset on, which leaves out earlier attempts.
+func (f *folder) endedError(what string, cause error, from int64) error {
+	text, err := os.ReadFile(f.log())
+	if err != nil || int64(len(text)) < from {
+		text, from = fmt.Appendf(nil, "(not readable: %v)", err), 0
+	}
+	return &endedError{what: what, cause: cause, file: f.log(), log: lastLines(string(text[from:]))}
+}
+
+// lastLines is the end of what a program printed, fit for an error message.
+func lastLines(text string) string {
+	const lines, length = 15, 300
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	last := all[max(0, len(all)-lines):]
+	for i := range last {
+		last[i] = "    " + last[i][:min(len(last[i]), length)]
+	}
+	return strings.Join(last, "\n")
+}
+
+// remedy adds to what a program of PostgreSQL printed what the user can do.
+func remedy(output string) string {
+	switch {
+	case strings.Contains(output, syscall.ENOSPC.Error()), // as Go words it; PostgreSQL:
+		strings.Contains(output, "No space left on device"), strings.Contains(output, "Check free disk space"):
+		return ": the disk is full (a new server takes about 70 MB): free some space, or give another --data-dir"
+	case strings.Contains(output, "user does not exist"):
+		return ": PostgreSQL needs a user that the system's list (/etc/passwd) has: run as one, or use an existing server " +
+			"with --database-url URL"
+	}
+	return ""
+}
+
+// explainBlocked says which folder keeps the server's account from its data, if one does.
+func (f *folder) explainBlocked(err error) error {
+	blocked := f.account.blockedBy(f.path)
+	if blocked == "" {
+		return nil
+	}
+	return fmt.Errorf("user %v, as whom the server has to run because PostgreSQL refuses to run as root, may not enter "+
+		"%s, where data folder %s lies: give a --data-dir outside of it (without one, a folder in TMPDIR is used), or "+
+		"run as an ordinary user: %w", f.account, blocked, f.path, err)
+}
+
+// unwritable says what to do about a data folder in which we cannot work.
+func unwritable(path string, err error) error {
+	return fmt.Errorf("cannot write in data folder %s%s: give another --data-dir, or use an existing server with "+
+		"--database-url URL: %w", path, remedy(err.Error()), err)
+}
+
+// makeFolders is os.MkdirAll whose new folders may be entered by the server's account even if root's umask is strict.
+func makeFolders(path string) error {
+	var missing []string
+	for folder := path; ; folder = filepath.Dir(folder) {
+		if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		missing = append(missing, folder)
+	}
+	if err := os.MkdirAll(path, 0o755); err != nil || !isRoot() {
+		return err
+	}
+	for _, folder := range missing {
+		if err := os.Chmod(folder, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}

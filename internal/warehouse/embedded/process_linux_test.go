@@ -1,0 +1,45 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestServerOutlivesTheThreadThatStartedIt(t *testing.T) {
+	started := make(chan *Server)
+	thread := make(chan int, 1)
+	go func() {
+		// Never unlocked: the thread ends with this goroutine, unless it is the process's first, which stays.
+		runtime.LockOSThread()
+		thread <- syscall.Gettid()
+		server, err := Start(context.Background(), Options{Settings: unsafeAndFast})
+		if err != nil {
+			t.Error(err)
+		}
+		started <- server
+	}()
+	server := <-started
+	if server == nil {
+		return
+	}
+	if id := <-thread; id != os.Getpid() {
+		waitUntil(t, "end of the thread", func() bool {
+			_, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", id))
+			return errors.Is(err, fs.ErrNotExist)
+		})
+	}
+	select {
+	case <-server.Done():
+		t.Error(server.Err())
+	case <-time.After(500 * time.Millisecond): // a signalled server without connections ends in a tenth of that
+		execute(t, server.URL(), "select 1")
+	}
+	_ = server.Stop()
+}

@@ -1,0 +1,116 @@
+// Package warehousetest gives tests empty databases on a real PostgreSQL: on the server that CONSENT_DATABASE_URL names
+// (15 or newer, a user with CREATEDB), else on an embedded one that all tests of the process share.
+package warehousetest
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"consentpipeline.io/internal/warehouse/embedded"
+)
+
+const serverVariable = "CONSENT_DATABASE_URL"
+
+var (
+	mutex  sync.Mutex
+	shared *embedded.Server
+)
+
+// Main runs the tests and then stops the shared server, if there is one:
+//
+//	func TestMain(m *testing.M) { warehousetest.Main(m) }
+//
+// A package without it leaves the server to end with the process, and its temporary folder to the next server's start.
+func Main(m *testing.M) {
+	m.Run() // the exit status reaches os.Exit through m
+	mutex.Lock()
+	defer mutex.Unlock()
+	if shared == nil {
+		return
+	}
+	if err := shared.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// Database returns the URL of a new, empty database, which is dropped after the test, with all connections to it.
+func Database(t testing.TB) string {
+	t.Helper()
+	server := serverURL(t)
+	name := "consent_test_" + strings.ToLower(rand.Text()[:16])
+	administer(t, server, "create database "+name+" template template0 encoding 'UTF8'")
+	t.Cleanup(func() { administer(t, server, "drop database "+name+" with (force)") })
+
+	database := *server
+	database.Path = "/" + name
+	return database.String()
+}
+
+// serverURL starts the embedded server on first use.
+func serverURL(t testing.TB) *url.URL {
+	t.Helper()
+	server := os.Getenv(serverVariable)
+	if server == "" {
+		server = sharedServer(t).URL()
+	}
+	parsed, err := url.Parse(server)
+	// Not the value: it may hold a password.
+	if err != nil || parsed.Scheme != "postgres" && parsed.Scheme != "postgresql" {
+		t.Fatalf("%s is not a URL of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE", serverVariable)
+	}
+	return parsed
+}
+
+func sharedServer(t testing.TB) *embedded.Server {
+	t.Helper()
+	mutex.Lock()
+	defer mutex.Unlock()
+	if shared != nil {
+		if err := shared.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return shared
+	}
+	// Not the test's context: the server is there for the others, too.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	server, err := embedded.Start(ctx, embedded.Options{Settings: map[string]string{
+		// Nothing has to outlive the process.
+		"fsync":              "off",
+		"synchronous_commit": "off",
+		"full_page_writes":   "off",
+		// Several packages are tested side by side.
+		"shared_buffers": "64MB",
+	}})
+	if err != nil {
+		t.Fatalf("%v\n(or set %s to the URL of an existing server)", err, serverVariable)
+	}
+	shared = server
+	return shared
+}
+
+// administer runs a statement on the server's own database.
+func administer(t testing.TB, server *url.URL, statement string) {
+	t.Helper()
+	// Not the test's context: that has ended when the database is dropped.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	connection, err := pgx.Connect(ctx, server.String())
+	if err != nil {
+		t.Fatalf("no connection to the tests' server: %v", err)
+	}
+	defer connection.Close(ctx)
+	if _, err := connection.Exec(ctx, statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
