@@ -14,6 +14,7 @@ import (
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/source"
+	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/jobs/ingest"
 )
 
@@ -82,6 +83,7 @@ func newIngestCommand(a *app) *cobra.Command {
 	var choice databaseChoice
 	var flags ingestFlags
 	var sourceDir string
+	var check bool
 	cmd := &cobra.Command{
 		Use:   "ingest --source FOLDER [FILE…]",
 		Short: "Load files of events and companies into Postgres, each row exactly once",
@@ -89,8 +91,10 @@ func newIngestCommand(a *app) *cobra.Command {
 A file that is loaded already and has not changed costs one read; one that has changed replaces its rows in one
 commit. Rows that cannot be loaded are kept with the reason and the place, and too many of them fail the file.
 
-FILE is a path or a glob pattern relative to the source; without any, all of its files are loaded.`,
-		Example: `  consent ingest --database-url postgres://me@localhost/consent --source ./input
+FILE is a path or a glob pattern relative to the source; without any, all of its files are loaded. With --check
+the files are only judged, without a database, and what is wrong with them is shown with examples.`,
+		Example: `  consent ingest --source ./input --check
+  consent ingest --database-url postgres://me@localhost/consent --source ./input
   consent ingest --data-dir ./data --source ./input 'events/csv/*.csv'`,
 		RunE: func(cmd *cobra.Command, files []string) (err error) {
 			ctx := cmd.Context()
@@ -104,6 +108,10 @@ FILE is a path or a glob pattern relative to the source; without any, all of its
 				return err
 			}
 			defer folder.Close()
+			if check {
+				results, err := ingest.Check(ctx, o)
+				return firstError(a.writeCheck(results), err)
+			}
 			db, err := choice.open(ctx, a, "ingest")
 			if err != nil {
 				return err
@@ -116,6 +124,7 @@ FILE is a path or a glob pattern relative to the source; without any, all of its
 	choice.flags(cmd)
 	flags.flags(cmd)
 	cmd.Flags().StringVar(&sourceDir, "source", "", "`folder` that holds the files")
+	cmd.Flags().BoolVar(&check, "check", false, "only judge the files, without a database")
 	return cmd
 }
 
@@ -138,12 +147,12 @@ func openSource(dir string, o *ingest.Options) (*source.Folder, error) {
 // ingest runs the ingestion on a database whose schema is there, and shows its progress.
 func (a *app) ingest(ctx context.Context, db *database, o ingest.Options) (ingest.Result, error) {
 	// Each file needs one connection for its rows and one, now and then, for the ledger.
-	warehouse, err := db.connect(ctx, 2*o.Concurrency+1)
+	ledger, err := db.connect(ctx, 2*o.Concurrency+1)
 	if err != nil {
 		return ingest.Result{}, err
 	}
-	defer warehouse.Close()
-	o.DB = warehouse
+	defer ledger.Close()
+	o.DB = ledger
 	o.Progress = &ingest.Progress{}
 	stop := a.showIngest(o.Progress)
 	defer stop()
@@ -174,6 +183,37 @@ func writeFiles(w io.Writer, result ingest.Result) error {
 		_, err := fmt.Fprintf(w, "Left aside, for they are neither CSV nor Parquet: %s\n",
 			strings.Join(result.Ignored[:min(n, 5)], ", ")+more(n-5))
 		return err
+	}
+	return nil
+}
+
+// writeCheck writes what is to be said about each file, then its findings.
+func (a *app) writeCheck(results []ingest.CheckResult) error {
+	if a.output == "json" {
+		return writeJSON(a.stdout, results)
+	}
+	t := newTable("FILE", "CONTRACT", "ROWS", "REJECTED", "WARNINGS", "FINDING", "MESSAGE")
+	for _, r := range results {
+		t.add(r.Path, r.Contract, count(r.Rows), count(r.Rejected), count(r.Warnings), "", contract.Excerpt([]byte(r.Message), 300))
+		for _, f := range r.Findings {
+			t.add("", "", "", "", "", f.Code+" × "+count(f.N), "")
+		}
+	}
+	if err := t.write(a.stdout); err != nil {
+		return err
+	}
+	for _, r := range results {
+		var examples []warehouse.Finding
+		for _, f := range r.Findings {
+			examples = append(examples, f.Examples...)
+		}
+		if len(examples) == 0 {
+			continue
+		}
+		fmt.Fprintf(a.stdout, "\n%s, the first of each finding:\n", r.Path)
+		if err := findingsTable(examples).write(a.stdout); err != nil {
+			return err
+		}
 	}
 	return nil
 }

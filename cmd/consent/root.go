@@ -63,6 +63,8 @@ Exit codes: 0 done; 65 something is wrong with the data; 75 try again, something
 		newTransformCommand(a),
 		newMigrateCommand(a),
 		newStatusCommand(a),
+		newFindingsCommand(a),
+		newRetractCommand(a),
 		newGenerateCommand(),
 		newConfigCommand(a),
 		newVersionCommand(a),

@@ -203,6 +203,15 @@ func IsRefused(err error) bool {
 // IsData tells whether the server refused a value that was sent (class 22).
 func IsData(err error) bool { return strings.HasPrefix(sqlState(err), "22") }
 
+// ServerContext is what the server says of an error: its message and where it arose.
+func ServerContext(err error) string {
+	var server *pgconn.PgError
+	if !errors.As(err, &server) {
+		return fmt.Sprint(err)
+	}
+	return strings.TrimSpace(server.Message + " " + server.Detail + " (" + server.Where + ")")
+}
+
 func sqlState(err error) string {
 	var server *pgconn.PgError
 	if errors.As(err, &server) {

@@ -232,13 +232,16 @@ func (l *Loading) Copy(ctx context.Context, rows io.Reader) error {
 	return err
 }
 
-// A Finding is a finding with its place in the file.
+// A Finding is what was wrong with a row, and where in the file.
 type Finding struct {
-	contract.Finding
-	Row    int64
-	Offset int64  // in bytes; -1 if the format has none
-	Value  string // as Excerpt gives it
-	Record []byte // of the first finding of a rejected row: the row as CSV
+	Row      int64             `json:"row"`
+	Offset   int64             `json:"byte"` // -1 if the format has none
+	Severity contract.Severity `json:"severity"`
+	Code     string            `json:"code"`
+	Column   string            `json:"column,omitempty"`
+	Message  string            `json:"message"`
+	Value    string            `json:"value,omitempty"` // as contract.Excerpt gives it
+	Record   []byte            `json:"-"`               // of the first reject of a row: the row as CSV
 }
 
 // AddFindings keeps findings, also if the load fails later.

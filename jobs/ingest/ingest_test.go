@@ -463,3 +463,68 @@ func TestAnEmptyFolder(t *testing.T) {
 		t.Errorf("files that were left aside: %v", result.Ignored)
 	}
 }
+
+// TestWhatOnlyPostgresRefuses narrows a column, since the contract refuses first what an ordinary table would.
+func TestWhatOnlyPostgresRefuses(t *testing.T) {
+	b := newBench(t)
+	b.write("a.csv", events(0, 10))
+	if _, err := b.db.Pool().Exec(t.Context(), "alter table raw.event alter column type type varchar(3)"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.run(nil)
+	if report.ExitCode(err) != report.BadData || !strings.Contains(err.Error(), "Postgres refused a value that the contract accepts") {
+		t.Errorf("error is %v", err)
+	}
+	if got := b.query("select code || ': ' || message from raw.finding"); !strings.Contains(got, "refused_by_postgres: value too long") ||
+		!strings.Contains(got, "column type") {
+		t.Errorf("the finding is %s", got)
+	}
+	if got := b.query("select state from raw.load"); got != "failed" {
+		t.Errorf("the load is %s", got)
+	}
+}
+
+func TestFindingsBeforeAnErrorAreKept(t *testing.T) {
+	b := newBench(t)
+	b.write("a.csv", events(0, 10)+"x\n"+event(11)+"\"")
+	if _, err := b.run(nil); err == nil || !strings.Contains(err.Error(), "never closed") {
+		t.Fatalf("error is %v", err)
+	}
+	if got := b.query("select row_number || ' ' || code from raw.finding"); got != "11 field_count" {
+		t.Errorf("the finding is %s", got)
+	}
+}
+
+func TestCheckNeedsNoDatabase(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"good.csv": events(0, 200), "bad.csv": events(0, 20) + "x\n", "none.csv": "a,b\n",
+		"some.csv": events(0, 200) + "x\n" + strings.Replace(event(1), "0.1", "often", 1),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	folder, err := source.OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	results, err := Check(t.Context(), Options{Folder: folder, Drift: contract.Evolve, MaxRejectedRatio: 0.01})
+	if report.ExitCode(err) != report.BadData {
+		t.Errorf("error is %v", err)
+	}
+	var got []string
+	for _, r := range results {
+		line := fmt.Sprintf("%s %s %d %d %v", r.Path, r.Contract, r.Rows, r.Rejected, r.Message == "")
+		for _, f := range r.Findings {
+			line += fmt.Sprintf(" %s %d %d", f.Code, f.N, f.Examples[0].Row)
+		}
+		got = append(got, line)
+	}
+	want := []string{"bad.csv event 20 1 false field_count 1 21", "good.csv event 200 0 true", "none.csv  0 0 false",
+		"some.csv event 201 1 true field_count 1 201 rate_malformed 1 202"}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("results are\n%s, want\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}

@@ -107,8 +107,8 @@ func (o Options) attempt(ctx context.Context, file *source.File, lock *warehouse
 	summary := warehouse.Summary{Bytes: file.Size()}
 	if err == nil {
 		s := newStream(ctx, o, loading, c, judge, records)
-		err = s.copy()
-		s.summarize(&summary)
+		err = s.copy(ctx)
+		summary.Rows, summary.Rejected, summary.Warnings, summary.Counts = s.tally.rows, s.tally.rejected, s.tally.warnings, s.tally.counts
 		r.Rejected, r.Warnings = summary.Rejected, summary.Warnings
 	}
 	if err == nil {

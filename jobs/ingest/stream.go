@@ -16,10 +16,6 @@ const (
 	chunks       = 4         // that exist
 	findingBatch = 500       // findings written at a time; rejects carry their row, so also by size:
 	findingBytes = 1 << 20
-
-	// A file that is mostly wrong is given up early, not after gigabytes of rejects.
-	earlyRows  = 10_000
-	earlyRatio = 0.5
 )
 
 // A stream judges a file's records and sends the accepted ones to Postgres. One goroutine reads, judges and encodes,
@@ -27,11 +23,10 @@ const (
 type stream struct {
 	ctx      context.Context
 	stop     context.CancelFunc
-	options  Options
+	progress *Progress
 	loading  *warehouse.Loading
-	contract *contract.Contract
-	judge    *contract.Judge
 	records  source.Reader
+	tally    *tally
 	encoder  *warehouse.Encoder
 
 	full, empty chan []byte
@@ -39,21 +34,18 @@ type stream struct {
 	current     []byte // the whole of it
 	err         error  // of the producer; to be read after full is closed
 
-	rows, rejected, warnings int64
-	counts                   map[string]int64
-	findings                 []warehouse.Finding
-	findingBytes             int
+	findings     []warehouse.Finding // not written yet
+	findingBytes int
 }
 
 func newStream(ctx context.Context, o Options, loading *warehouse.Loading, c *contract.Contract, judge *contract.Judge,
 	records source.Reader,
 ) *stream {
 	s := &stream{
-		options: o, loading: loading, contract: c, judge: judge, records: records,
-		encoder: warehouse.NewEncoder(c, loading.ID),
-		full:    make(chan []byte, chunks), empty: make(chan []byte, chunks),
-		counts: map[string]int64{},
+		progress: o.Progress, loading: loading, records: records, encoder: warehouse.NewEncoder(c, loading.ID),
+		full: make(chan []byte, chunks), empty: make(chan []byte, chunks),
 	}
+	s.tally = newTally(judge, o.MaxRejectedRatio, s.keep)
 	s.ctx, s.stop = context.WithCancel(ctx)
 	for range chunks {
 		s.empty <- make([]byte, 0, chunkSize+chunkSize/4)
@@ -63,10 +55,14 @@ func newStream(ctx context.Context, o Options, loading *warehouse.Loading, c *co
 
 // copy sends all rows. It gives the reader's or the judge's error before the server's, which then only says that the
 // copy was broken off.
-func (s *stream) copy() error {
+func (s *stream) copy(ctx context.Context) error {
 	defer s.stop()
 	go func() {
 		s.err = s.produce()
+		if s.ctx.Err() == nil {
+			// What was found before an error is kept as well.
+			s.err = errors.Join(s.err, s.flushFindings())
+		}
 		close(s.full)
 	}()
 	err := s.loading.Copy(s.ctx, s)
@@ -78,10 +74,20 @@ func (s *stream) copy() error {
 	case s.err != nil && !(err != nil && errors.Is(s.err, context.Canceled)):
 		return s.err
 	case warehouse.IsData(err):
-		// The contract should have refused what Postgres refuses. The server's context tells the row and the column.
-		return fmt.Errorf("Postgres refused a value that the contract accepts: %w", err)
+		return s.refused(ctx, err)
 	}
 	return err
+}
+
+// refused keeps as a finding what Postgres refused although the contract accepts it; the server's context tells the
+// line, counted in accepted rows, and the column.
+func (s *stream) refused(ctx context.Context, err error) error {
+	const code = "refused_by_postgres"
+	s.tally.counts[code]++
+	s.findings = append(s.findings, warehouse.Finding{Offset: -1, Severity: contract.Reject, Code: code,
+		Message: warehouse.ServerContext(err)})
+	return errors.Join(fmt.Errorf("Postgres refused a value that the contract accepts: %s", warehouse.ServerContext(err)),
+		s.loading.AddFindings(ctx, s.findings))
 }
 
 // Read gives the encoded rows to the connection.
@@ -124,11 +130,17 @@ func (s *stream) produce() error {
 		if err != nil {
 			return s.contextError(err)
 		}
-		values, ok, err := s.judgeRecord(record)
-		if err != nil {
-			return err
+		values, ok := s.tally.record(record)
+		s.progress.rows.Add(1)
+		if len(s.findings) >= findingBatch || s.findingBytes >= findingBytes {
+			if err := s.flushFindings(); err != nil {
+				return err
+			}
 		}
 		if !ok {
+			if err := s.tally.hopeless(); err != nil {
+				return err
+			}
 			continue
 		}
 		chunk = s.encoder.Row(chunk, record.Number, values)
@@ -139,13 +151,8 @@ func (s *stream) produce() error {
 			}
 		}
 	}
-	if err := s.flushFindings(); err != nil {
+	if err := s.tally.verdict(); err != nil {
 		return err
-	}
-	total := s.rows + s.rejected
-	if ratio := s.options.MaxRejectedRatio; float64(s.rejected) > ratio*float64(total) {
-		return s.tooManyRejects(fmt.Sprintf("%d of %d rows are rejected, more than the %g%% that are allowed "+
-			"(--max-rejected-ratio)", s.rejected, total, ratio*100))
 	}
 	s.full <- s.encoder.Trailer(chunk)
 	return nil
@@ -168,57 +175,9 @@ func (s *stream) nextChunk() ([]byte, error) {
 	}
 }
 
-// judgeRecord judges one record and keeps its findings.
-func (s *stream) judgeRecord(record *source.Record) (values []contract.Value, ok bool, err error) {
-	if record.Broken != nil {
-		s.add(record, contract.Finding{Severity: contract.Reject, Code: record.Broken.Code, Message: record.Broken.Message}, true)
-	} else {
-		values, ok = s.judge.Row(record.Fields)
-		first := !ok
-		for _, finding := range s.judge.Findings() {
-			s.add(record, finding, first && finding.Severity == contract.Reject)
-			first = first && finding.Severity != contract.Reject
-		}
-	}
-	if ok {
-		s.rows++
-	} else {
-		s.rejected++
-	}
-	s.options.Progress.rows.Add(1)
-	if total := s.rows + s.rejected; !ok && total >= earlyRows && float64(s.rejected) > earlyRatio*float64(total) {
-		if err := s.flushFindings(); err != nil {
-			return nil, false, err
-		}
-		return nil, false, s.tooManyRejects(fmt.Sprintf("%d of the first %d rows are rejected: given up", s.rejected, total))
-	}
-	if len(s.findings) >= findingBatch || s.findingBytes >= findingBytes {
-		err = s.flushFindings()
-	}
-	return values, ok, err
-}
-
-// add counts a finding and keeps it: a reject always, of warnings the first of each code.
-func (s *stream) add(record *source.Record, f contract.Finding, withRecord bool) {
-	s.counts[f.Code]++
-	if f.Severity == contract.Warning {
-		s.warnings++
-		if s.counts[f.Code] > warehouse.MaxWarnings {
-			return
-		}
-	}
-	kept := warehouse.Finding{Finding: f, Row: record.Number, Offset: record.Offset,
-		Value: contract.Excerpt(f.Value, warehouse.MaxValue)}
-	if withRecord {
-		if record.Raw != nil {
-			kept.Record = append([]byte{}, record.Raw...)
-		} else {
-			kept.Record = contract.AppendCSV([]byte{}, record.Fields)
-		}
-	}
-	kept.Finding.Value = nil // valid only until the next row
-	s.findings = append(s.findings, kept)
-	s.findingBytes += len(kept.Record) + len(kept.Value)
+func (s *stream) keep(f warehouse.Finding) {
+	s.findings = append(s.findings, f)
+	s.findingBytes += len(f.Record) + len(f.Value)
 }
 
 func (s *stream) flushFindings() error {
@@ -229,20 +188,4 @@ func (s *stream) flushFindings() error {
 	s.findings = s.findings[:0]
 	s.findingBytes = 0
 	return err
-}
-
-// tooManyRejects says why a file fails and what is wrong with most of its rows.
-func (s *stream) tooManyRejects(what string) error {
-	most, n := "", int64(0)
-	for code, count := range s.counts {
-		if count > n || (count == n && code < most) {
-			most, n = code, count
-		}
-	}
-	return fmt.Errorf("%s; most often %s (%d); nothing of the file is published; `consent findings %d` lists the rows",
-		what, most, n, s.loading.ID)
-}
-
-func (s *stream) summarize(summary *warehouse.Summary) {
-	summary.Rows, summary.Rejected, summary.Warnings, summary.Counts = s.rows, s.rejected, s.warnings, s.counts
 }

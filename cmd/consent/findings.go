@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/warehouse"
+)
+
+func newFindingsCommand(a *app) *cobra.Command {
+	var choice databaseChoice
+	var limit int
+	var export string
+	cmd := &cobra.Command{
+		Use:   "findings [LOAD]",
+		Short: "Show what was rejected or doubted in the files, and export rejected rows",
+		Long: `findings counts what is wrong in the latest load of each file. With the number of a load it lists its findings
+with their places. With --export it writes the rejected rows as a CSV file in their original form, to be mended and
+loaded like any other.`,
+		Example: `  consent findings --data-dir ./data
+  consent findings 12 --data-dir ./data
+  consent findings 12 --data-dir ./data --export rejects.csv`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			ctx := cmd.Context()
+			if limit < 1 {
+				return badConfiguration("--limit %d: expected 1 or more", limit)
+			}
+			var load int64
+			if len(args) == 1 {
+				if load, err = strconv.ParseInt(args[0], 10, 64); err != nil {
+					return badConfiguration("the load %q is not a number: `consent status RUN` shows the loads of a run", args[0])
+				}
+			} else if export != "" {
+				return badConfiguration("--export needs the number of a load: `consent findings` lists them")
+			}
+			db, err := choice.open(ctx, a, "findings")
+			if err != nil {
+				return err
+			}
+			defer func() { err = firstError(err, db.close()) }()
+			ledger, err := db.connect(ctx, 1)
+			if err != nil {
+				return err
+			}
+			defer ledger.Close()
+			switch {
+			case export != "":
+				return a.exportRejects(ctx, ledger, load, export)
+			case len(args) == 1:
+				findings, err := ledger.Findings(ctx, load, limit)
+				return firstError(err, a.writeFindings(findings))
+			}
+			counts, err := ledger.FindingCounts(ctx)
+			return firstError(err, a.writeFindingCounts(counts))
+		},
+	}
+	choice.flags(cmd)
+	cmd.Flags().IntVar(&limit, "limit", 100, "how many findings are listed")
+	cmd.Flags().StringVar(&export, "export", "", "`file` to write the rejected rows to, as CSV")
+	return cmd
+}
+
+func (a *app) writeFindingCounts(counts []warehouse.FindingCount) error {
+	if a.output == "json" {
+		return writeJSON(a.stdout, counts)
+	}
+	if len(counts) == 0 {
+		_, err := fmt.Fprintln(a.stdout, "Nothing was rejected or doubted.")
+		return err
+	}
+	t := newTable("FILE", "LOAD", "STATE", "FINDING", "ROWS")
+	for _, c := range counts {
+		t.add(c.Path, fmt.Sprint(c.LoadID), c.State, c.Code, count(c.N))
+	}
+	return t.write(a.stdout)
+}
+
+func (a *app) writeFindings(findings []warehouse.Finding) error {
+	if a.output == "json" {
+		return writeJSON(a.stdout, findings)
+	}
+	if len(findings) == 0 {
+		_, err := fmt.Fprintln(a.stdout, "The load has no findings.")
+		return err
+	}
+	return findingsTable(findings).write(a.stdout)
+}
+
+func findingsTable(findings []warehouse.Finding) *table {
+	t := newTable("ROW", "BYTE", "SEVERITY", "FINDING", "COLUMN", "VALUE", "MESSAGE")
+	for _, f := range findings {
+		offset := ""
+		if f.Offset >= 0 {
+			offset = fmt.Sprint(f.Offset)
+		}
+		t.add(fmt.Sprint(f.Row), offset, string(f.Severity), f.Code, f.Column, cut(f.Value, 60), f.Message)
+	}
+	return t
+}
+
+// cut shortens a value to so many characters.
+func cut(text string, most int) string {
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most]) + "…"
+	}
+	return text
+}
+
+func (a *app) exportRejects(ctx context.Context, ledger *warehouse.DB, load int64, path string) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return badConfiguration("--export: %w", err)
+	}
+	out := bufio.NewWriter(file)
+	written, rejected, err := ledger.ExportRejects(ctx, load, out)
+	if err := errors.Join(err, out.Flush(), file.Close()); err != nil {
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = badConfiguration("no load has the number %d: `consent status RUN` shows the loads of a run", load)
+		}
+		return errors.Join(err, os.Remove(path))
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s rejected rows were written to %s\n", count(written), path)
+	if written < rejected {
+		_, err = fmt.Fprintf(a.stdout, "The load failed with %s rejected rows, of which only the first are kept: "+
+			"mend the whole file instead.\n", count(rejected))
+	}
+	return err
+}
+
+func newRetractCommand(a *app) *cobra.Command {
+	var choice databaseChoice
+	cmd := &cobra.Command{
+		Use:   "retract SOURCE PATH",
+		Short: "Take a file's rows out again; it stays out until --force",
+		Long: `retract takes the rows of one file out of the tables, in one commit. The ledger keeps the load. The file stays
+out, also when it changes, until it is ingested with --force. Removing a file from the source takes nothing out.
+
+SOURCE and PATH are as ` + "`consent status`" + ` shows them.`,
+		Example: `  consent retract file:///data/input events/csv/events-company-1.csv --data-dir ./data`,
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			ctx := cmd.Context()
+			db, err := choice.open(ctx, a, "retract")
+			if err != nil {
+				return err
+			}
+			defer func() { err = firstError(err, db.close()) }()
+			ledger, err := db.connect(ctx, 3)
+			if err != nil {
+				return err
+			}
+			defer ledger.Close()
+			load, err := ledger.Retract(ctx, args[0], args[1])
+			if errors.Is(err, pgx.ErrNoRows) {
+				return badConfiguration("no published load of %s in %s: `consent status RUN` shows source and files of a run", args[1], args[0])
+			}
+			if err != nil {
+				return report.New(databaseCode(err), err)
+			}
+			if a.output == "json" {
+				return writeJSON(a.stdout, map[string]int64{"load_id": load})
+			}
+			_, err = fmt.Fprintf(a.stdout, "Load %d was retracted.\n", load)
+			return err
+		},
+	}
+	choice.flags(cmd)
+	return cmd
+}

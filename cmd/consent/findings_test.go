@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"consentpipeline.io/internal/warehouse"
+	"consentpipeline.io/internal/warehouse/warehousetest"
+)
+
+const (
+	companyHeader = "PUBLIC_API_KEY,INDUSTRY_BACK,HQ_COUNTRY\n"
+	goodCompany   = "e158f373-2e1a-4e7e-b4dd-0e48860c8f99,Food,France\n"
+	badCompany    = "nonsense,\"Food, \"\"Drink\"\"\nand more\",Spain\n"
+)
+
+// TestRejectsAreMendedAndLoaded goes the whole way: load, look, export, mend, load.
+func TestRejectsAreMendedAndLoaded(t *testing.T) {
+	database := warehousetest.Database(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "companies.csv"), companyHeader+strings.Repeat(goodCompany, 9)+badCompany+"too,short\n")
+	at := func(args ...string) outcome { return consent(t, append(args, "--database-url", database)...) }
+	ok := func(args ...string) outcome {
+		t.Helper()
+		o := at(args...)
+		if o.code != 0 {
+			t.Fatalf("%v: exit code %d: %s", args, o.code, o.stderr)
+		}
+		return o
+	}
+	ok("migrate")
+	if o := ok("findings"); !strings.Contains(o.stdout, "Nothing was rejected") {
+		t.Errorf("without findings: %s", o.stdout)
+	}
+	ok("ingest", "--source", dir, "--max-rejected-ratio", "20%")
+	counts := decode[[]warehouse.FindingCount](t, at("findings", "-o", "json"))
+	if len(counts) != 2 || counts[0].Code != "api_key_malformed" || counts[0].N != 1 || counts[1].Code != "field_count" {
+		t.Fatalf("counts are %+v", counts)
+	}
+	o := ok("findings", "1")
+	for _, want := range []string{"api_key_malformed", "PUBLIC_API_KEY", "nonsense", "is not a UUID", "the row has 2 fields, the header has 3"} {
+		if !strings.Contains(o.stdout, want) {
+			t.Errorf("the table lacks %q:\n%s", want, o.stdout)
+		}
+	}
+	rejects := filepath.Join(dir, "rejects.csv")
+	if o := ok("findings", "1", "--export", rejects); !strings.Contains(o.stdout, "2 rejected rows") {
+		t.Errorf("the export says %s", o.stdout)
+	}
+	exported, err := os.ReadFile(rejects)
+	if err != nil || string(exported) != companyHeader+badCompany+"too,short\n" {
+		t.Fatalf("the export is %q, %v", exported, err)
+	}
+	mended := bytes.ReplaceAll(exported, []byte("nonsense"), []byte("e158f373-2e1a-4e7e-b4dd-0e48860c8f98"))
+	mended = bytes.ReplaceAll(mended, []byte("too,short"), []byte("e158f373-2e1a-4e7e-b4dd-0e48860c8f97,Health,Chile"))
+	write(t, rejects, string(mended))
+	if o := ok("ingest", "--source", dir, "rejects.csv"); !strings.Contains(o.stdout, "Loaded") {
+		t.Errorf("the mended file gives %s", o.stdout)
+	}
+	for _, wrong := range [][]string{{"findings", "x"}, {"findings", "--export", rejects}, {"findings", "99", "--export", filepath.Join(dir, "none.csv")}} {
+		if o := at(wrong...); o.code != 78 {
+			t.Errorf("%v: exit code %d: %s", wrong, o.code, o.stderr)
+		}
+	}
+}
+
+// TestAFailedLoadsExportSaysWhatIsMissing holds that nobody takes 10,000 rejects for all of them.
+func TestAFailedLoadsExportSaysWhatIsMissing(t *testing.T) {
+	database := warehousetest.Database(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "companies.csv"), companyHeader+strings.Repeat(goodCompany, 12_000)+strings.Repeat("x\n", 11_000))
+	at := func(args ...string) outcome { return consent(t, append(args, "--database-url", database)...) }
+	if o := at("migrate"); o.code != 0 {
+		t.Fatal(o.stderr)
+	}
+	if o := at("ingest", "--source", dir); o.code != 65 {
+		t.Fatalf("exit code %d: %s", o.code, o.stderr)
+	}
+	o := at("findings", "1", "--export", filepath.Join(dir, "rejects.csv"))
+	if !strings.Contains(o.stdout, "10,000 rejected rows") || !strings.Contains(o.stdout, "11,000 rejected rows, of which only the first are kept") {
+		t.Errorf("the export says %s", o.stdout)
+	}
+}
+
+func TestRetractCommand(t *testing.T) {
+	database := warehousetest.Database(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "companies.csv"), companyHeader+goodCompany)
+	at := func(args ...string) outcome { return consent(t, append(args, "--database-url", database)...) }
+	at("migrate")
+	at("ingest", "--source", dir)
+	if o := at("retract", "file://"+dir, "companies.csv"); o.code != 0 || !strings.Contains(o.stdout, "Load 1 was retracted") {
+		t.Errorf("exit code %d: %s %s", o.code, o.stdout, o.stderr)
+	}
+	if o := at("retract", "file://"+dir, "companies.csv"); o.code != 78 || !strings.Contains(o.stderr, "no published load") {
+		t.Errorf("a second time: exit code %d: %s", o.code, o.stderr)
+	}
+	if o := at("ingest", "--source", dir); !strings.Contains(o.stdout, "retracted earlier") {
+		t.Errorf("the next run says %s", o.stdout)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "companies.csv"), companyHeader+goodCompany+badCompany)
+	o := consent(t, "ingest", "--check", "--source", dir)
+	for _, want := range []string{"1 of 2 rows are rejected", "api_key_malformed × 1", "the first of each finding", "nonsense"} {
+		if o.code != 65 || !strings.Contains(o.stdout, want) {
+			t.Errorf("exit code %d; the table lacks %q:\n%s", o.code, want, o.stdout)
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/source"
+	"consentpipeline.io/internal/warehouse"
+)
+
+// maxExamples of each finding are shown.
+const maxExamples = 3
+
+// A CheckResult is what is to be said about a file before it is loaded.
+type CheckResult struct {
+	Path     string         `json:"path"`
+	Contract string         `json:"contract,omitempty"` // event or company
+	Rows     int64          `json:"rows"`               // that would be loaded
+	Rejected int64          `json:"rejected"`
+	Warnings int64          `json:"warnings"`
+	Message  string         `json:"message,omitempty"` // why the file would fail
+	Findings []CheckFinding `json:"findings,omitempty"`
+
+	err error
+}
+
+// A CheckFinding is one kind of finding in a file, with its first examples.
+type CheckFinding struct {
+	Code     string              `json:"code"`
+	N        int64               `json:"n"`
+	Severity contract.Severity   `json:"severity"`
+	Examples []warehouse.Finding `json:"examples"`
+}
+
+// Check judges files as Run would, without a database. Of the options it needs folder, patterns, drift and ratio.
+func Check(ctx context.Context, o Options) ([]CheckResult, error) {
+	paths, unmatched, err := resolve(o, &Result{})
+	if err != nil {
+		return nil, report.New(report.BadData, err)
+	}
+	var results []CheckResult
+	var failed []error
+	for _, path := range paths {
+		r := o.check(ctx, path)
+		if r.err != nil {
+			r.Message = r.err.Error()
+			failed = append(failed, classify(fmt.Errorf("%s: %w", path, r.err)))
+		}
+		results = append(results, r)
+	}
+	for _, r := range unmatched {
+		results = append(results, CheckResult{Path: r.Path, Message: r.Message})
+		failed = append(failed, r.err)
+	}
+	return results, gravest(failed, len(results))
+}
+
+func (o Options) check(ctx context.Context, path string) (r CheckResult) {
+	r.Path = path
+	file, err := o.Folder.Open(path)
+	if err != nil {
+		r.err = err
+		return r
+	}
+	defer file.Close()
+	records, _, err := file.Records(ctx)
+	if err != nil {
+		r.err = err
+		return r
+	}
+	c, judge, err := identify(records.Columns(), o.Drift)
+	if err != nil {
+		r.err = err
+		return r
+	}
+	r.Contract = c.Name
+	examples := map[string][]warehouse.Finding{}
+	t := newTally(judge, o.MaxRejectedRatio, func(f warehouse.Finding) {
+		if len(examples[f.Code]) < maxExamples {
+			examples[f.Code] = append(examples[f.Code], f)
+		}
+	})
+	r.err = t.all(records)
+	r.Rows, r.Rejected, r.Warnings = t.rows, t.rejected, t.warnings
+	for code, found := range examples {
+		r.Findings = append(r.Findings, CheckFinding{Code: code, N: t.counts[code], Severity: found[0].Severity, Examples: found})
+	}
+	slices.SortFunc(r.Findings, func(a, b CheckFinding) int {
+		return int(a.Examples[0].Row - b.Examples[0].Row)
+	})
+	return r
+}
+
+// all judges all records of a file, and then the file.
+func (t *tally) all(records source.Reader) error {
+	for {
+		record, err := records.Next()
+		if err == io.EOF {
+			return t.verdict()
+		}
+		if err != nil {
+			return err
+		}
+		if _, ok := t.record(record); !ok {
+			if err := t.hopeless(); err != nil {
+				return err
+			}
+		}
+	}
+}
