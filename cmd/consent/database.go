@@ -100,6 +100,22 @@ func (d *database) connect(ctx context.Context, connections int) (*warehouse.DB,
 	return db, nil
 }
 
+// withLedger calls do with the ledger of the database that the flags name, and closes both afterwards.
+func (d *databaseChoice) withLedger(ctx context.Context, a *app, name string, do func(*warehouse.DB) error) (err error) {
+	db, err := d.open(ctx, a, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = firstError(err, db.close()) }()
+	const connections = 2 // one for a transaction, one beside it
+	ledger, err := db.connect(ctx, connections)
+	if err != nil {
+		return err
+	}
+	defer ledger.Close()
+	return do(ledger)
+}
+
 // databaseCode is the exit code of an error on the way to the database.
 func databaseCode(err error) int {
 	if warehouse.IsLater(err) || errors.Is(err, context.Canceled) {

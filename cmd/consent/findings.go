@@ -29,38 +29,37 @@ loaded like any other.`,
   consent findings 12 --data-dir ./data
   consent findings 12 --data-dir ./data --export rejects.csv`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			if limit < 1 {
 				return badConfiguration("--limit %d: expected 1 or more", limit)
 			}
 			var load int64
 			if len(args) == 1 {
+				var err error
 				if load, err = strconv.ParseInt(args[0], 10, 64); err != nil {
 					return badConfiguration("the load %q is not a number: `consent status RUN` shows the loads of a run", args[0])
 				}
 			} else if export != "" {
 				return badConfiguration("--export needs the number of a load: `consent findings` lists them")
 			}
-			db, err := choice.open(ctx, a, "findings")
-			if err != nil {
-				return err
-			}
-			defer func() { err = firstError(err, db.close()) }()
-			ledger, err := db.connect(ctx, 1)
-			if err != nil {
-				return err
-			}
-			defer ledger.Close()
-			switch {
-			case export != "":
-				return a.exportRejects(ctx, ledger, load, export)
-			case len(args) == 1:
-				findings, err := ledger.Findings(ctx, load, limit)
-				return firstError(err, a.writeFindings(findings))
-			}
-			counts, err := ledger.FindingCounts(ctx)
-			return firstError(err, a.writeFindingCounts(counts))
+			return choice.withLedger(ctx, a, "findings", func(ledger *warehouse.DB) error {
+				switch {
+				case export != "":
+					return a.exportRejects(ctx, ledger, load, export)
+				case len(args) == 1:
+					findings, err := ledger.Findings(ctx, load, limit)
+					if err != nil {
+						return err
+					}
+					return a.writeFindings(findings)
+				}
+				counts, err := ledger.FindingCounts(ctx)
+				if err != nil {
+					return err
+				}
+				return a.writeFindingCounts(counts)
+			})
 		},
 	}
 	choice.flags(cmd)
@@ -147,30 +146,23 @@ out, also when it changes, until it is ingested with --force. Removing a file fr
 SOURCE and PATH are as ` + "`consent status`" + ` shows them.`,
 		Example: `  consent retract file:///data/input events/csv/events-company-1.csv --data-dir ./data`,
 		Args:    cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			db, err := choice.open(ctx, a, "retract")
-			if err != nil {
+			return choice.withLedger(ctx, a, "retract", func(ledger *warehouse.DB) error {
+				load, err := ledger.Retract(ctx, args[0], args[1])
+				if errors.Is(err, pgx.ErrNoRows) {
+					return badConfiguration("no published load of %s in %s: `consent status RUN` shows source and files of a run",
+						args[1], args[0])
+				}
+				if err != nil {
+					return report.New(databaseCode(err), err)
+				}
+				if a.output == "json" {
+					return writeJSON(a.stdout, map[string]int64{"load_id": load})
+				}
+				_, err = fmt.Fprintf(a.stdout, "Load %d was retracted.\n", load)
 				return err
-			}
-			defer func() { err = firstError(err, db.close()) }()
-			ledger, err := db.connect(ctx, 3)
-			if err != nil {
-				return err
-			}
-			defer ledger.Close()
-			load, err := ledger.Retract(ctx, args[0], args[1])
-			if errors.Is(err, pgx.ErrNoRows) {
-				return badConfiguration("no published load of %s in %s: `consent status RUN` shows source and files of a run", args[1], args[0])
-			}
-			if err != nil {
-				return report.New(databaseCode(err), err)
-			}
-			if a.output == "json" {
-				return writeJSON(a.stdout, map[string]int64{"load_id": load})
-			}
-			_, err = fmt.Fprintf(a.stdout, "Load %d was retracted.\n", load)
-			return err
+			})
 		},
 	}
 	choice.flags(cmd)

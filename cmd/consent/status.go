@@ -21,30 +21,28 @@ func newStatusCommand(a *app) *cobra.Command {
 		Long: `status lists the latest runs of the ingestion. With the id or the name of a run it lists its files: what
 became of each, its rows and rejected rows, and why it failed.`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			if limit < 1 {
 				return badConfiguration("--limit %d: expected 1 or more", limit)
 			}
-			db, err := choice.open(ctx, a, "status")
-			if err != nil {
-				return err
-			}
-			defer func() { err = firstError(err, db.close()) }()
-			ledger, err := db.connect(ctx, 1)
-			if err != nil {
-				return err
-			}
-			defer ledger.Close()
-			if len(args) == 0 {
-				runs, err := ledger.Runs(ctx, limit)
-				return firstError(err, a.writeRuns(runs))
-			}
-			run, files, err := ledger.Run(ctx, args[0])
-			if errors.Is(err, pgx.ErrNoRows) {
-				return badConfiguration("no run has the id or the name %q: `consent status` lists the latest", args[0])
-			}
-			return firstError(err, a.writeRun(run, files))
+			return choice.withLedger(ctx, a, "status", func(ledger *warehouse.DB) error {
+				if len(args) == 0 {
+					runs, err := ledger.Runs(ctx, limit)
+					if err != nil {
+						return err
+					}
+					return a.writeRuns(runs)
+				}
+				run, files, err := ledger.Run(ctx, args[0])
+				if errors.Is(err, pgx.ErrNoRows) {
+					return badConfiguration("no run has the id or the name %q: `consent status` lists the latest", args[0])
+				}
+				if err != nil {
+					return err
+				}
+				return a.writeRun(run, files)
+			})
 		},
 	}
 	choice.flags(cmd)
