@@ -145,7 +145,7 @@ func TestReferenceData(t *testing.T) {
 	defer conn.Close(context.Background())
 	for _, extrapolation := range []string{"count_over_rate", "inverse_rate", "count"} {
 		t.Run(extrapolation, func(t *testing.T) {
-			o := consent(t, append(withDbt(t, "transform", "--database-url", database, "--"), "--vars", "extrapolation: "+extrapolation)...)
+			o := consent(t, append(withDbt(t, "transform", "--database-url", database), "--", "--vars", "extrapolation: "+extrapolation)...)
 			if o.code != 0 {
 				t.Fatal(o.stderr, o.stdout)
 			}

@@ -165,7 +165,7 @@ func uint64Value(raw []byte, f *contract.Field, made *[]byte) error {
 func float16(raw []byte, f *contract.Field, _ *[]byte) error {
 	h := binary.LittleEndian.Uint16(raw)
 	exponent, fraction := int(h>>10&31), float64(h&1023)
-	v := 0.0
+	var v float64
 	switch exponent {
 	case 0:
 		v = math.Ldexp(fraction, -24)

@@ -30,8 +30,8 @@ func NewEncoder(c *contract.Contract, loadID int64) *Encoder {
 	return e
 }
 
-// copyCommand names the columns in the order in which Row writes them.
-func copyCommand(c *contract.Contract) string {
+// CopyCommand is the command that takes an Encoder's stream. It names the columns in the order in which Row writes them.
+func CopyCommand(c *contract.Contract) string {
 	columns := []string{"load_id", "row_number"}
 	for _, column := range c.Columns {
 		columns = append(columns, column.SQL)

@@ -228,7 +228,7 @@ func (l *FileLock) Begin(ctx context.Context, run uuid.UUID, c *contract.Contrac
 
 // Copy sends rows that an Encoder has written.
 func (l *Loading) Copy(ctx context.Context, rows io.Reader) error {
-	_, err := l.lock.tx.Conn().PgConn().CopyFrom(ctx, rows, copyCommand(l.contract))
+	_, err := l.lock.tx.Conn().PgConn().CopyFrom(ctx, rows, CopyCommand(l.contract))
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -174,7 +175,7 @@ func (s *Server) attempt(ctx context.Context, binaries string, port int, o Optio
 	for name, value := range settings(o.Settings, port) {
 		args = append(args, "-c", name+"="+value)
 	}
-	from, err := logFile.Seek(0, os.SEEK_END)
+	from, err := logFile.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
 	}

@@ -299,9 +299,9 @@ func TestServerThatDiesIsNoticedAndStartsAgain(t *testing.T) {
 func TestCancelledStartLeavesNothing(t *testing.T) {
 	folder := dataDir(t)
 	cause := errors.New("enough")
-	for _, after := range []time.Duration{0, 50, 200, 400, 600, 800} {
+	for _, milliseconds := range []int{0, 50, 200, 400, 600, 800} {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		timer := time.AfterFunc(after*time.Millisecond, func() { cancel(cause) })
+		timer := time.AfterFunc(time.Duration(milliseconds)*time.Millisecond, func() { cancel(cause) })
 		server, err := Start(ctx, Options{DataDir: folder, Settings: unsafeAndFast})
 		timer.Stop()
 		cancel(nil)
@@ -311,10 +311,10 @@ func TestCancelledStartLeavesNothing(t *testing.T) {
 			err = nil
 		}
 		if err != nil {
-			t.Errorf("cancelled after %d ms: %v", after, err)
+			t.Errorf("cancelled after %d ms: %v", milliseconds, err)
 		}
 		if left := processesIn(t, filepath.Join(folder, clusterName)); len(left) != 0 {
-			t.Errorf("cancelled after %d ms: processes %v are left", after, left)
+			t.Errorf("cancelled after %d ms: processes %v are left", milliseconds, left)
 		}
 	}
 	start(t, Options{DataDir: folder})

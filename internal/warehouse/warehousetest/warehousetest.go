@@ -32,15 +32,19 @@ var (
 // A package without it leaves the server to end with the process, and its temporary folder to the next server's start.
 func Main(m *testing.M) {
 	m.Run() // the exit status reaches os.Exit through m
-	mutex.Lock()
-	defer mutex.Unlock()
-	if shared == nil {
-		return
-	}
-	if err := shared.Stop(); err != nil {
+	if err := stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func stop() error {
+	mutex.Lock()
+	defer mutex.Unlock()
+	if shared == nil {
+		return nil
+	}
+	return shared.Stop()
 }
 
 // Database returns the URL of a new, empty database, which is dropped after the test, with all connections to it.

@@ -1,0 +1,307 @@
+package transform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"consentpipeline.io/internal/report"
+)
+
+// wantedDbt is the line of dbt-core that the project is made for. 1.12 installs a component from outside PyPI, and 2
+// does not serve Postgres.
+const wantedDbt = "1.11"
+
+// grace is how long dbt may take to end by itself after it was interrupted: it cancels its queries first.
+const grace = 10 * time.Second
+
+// A command is `dbt build` with everything it needs.
+type command struct {
+	dbt       string
+	args      []string
+	env       []string
+	target    string // where dbt writes what it makes
+	logs      string
+	temporary string // the folder of both, if it is to be removed
+}
+
+// An outcome is how dbt ended.
+type outcome struct {
+	exit  int
+	dbt   string // its version
+	fatal string // the error that kept dbt from running nodes
+	stray string // the end of what it printed outside its log, such as a traceback
+}
+
+func newCommand(o Options) (*command, error) {
+	path, err := FindDbt(o.Dbt)
+	if err != nil {
+		return nil, err
+	}
+	project, err := filepath.Abs(o.ProjectDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"dbt_project.yml", "profiles.yml"} {
+		if _, err := os.Stat(filepath.Join(project, name)); err != nil {
+			return nil, fmt.Errorf("%s is no dbt project: %w", project, err)
+		}
+	}
+	env, err := environment(o, os.Environ())
+	if err != nil {
+		return nil, err
+	}
+	return &command{
+		dbt:  path,
+		args: append([]string{"build", "--project-dir", project, "--profiles-dir", project}, o.Args...),
+		env:  env,
+	}, nil
+}
+
+// FindDbt gives the path of dbt: the one given, else $CONSENT_DBT, else .venv/bin/dbt in the working folder, beside the
+// executable or in the folder above it, else the first on PATH.
+func FindDbt(given string) (string, error) {
+	if given == "" {
+		given = os.Getenv("CONSENT_DBT")
+	}
+	if given != "" {
+		path, err := exec.LookPath(given)
+		if err != nil {
+			return "", fmt.Errorf("dbt (--dbt, CONSENT_DBT): %w: `make venv` installs it in .venv, "+
+				"where it is found if neither is set", err)
+		}
+		return filepath.Abs(path)
+	}
+	folders := []string{"."}
+	if executable, err := os.Executable(); err == nil {
+		folder := filepath.Dir(executable)
+		folders = append(folders, folder, filepath.Dir(folder))
+	}
+	for _, folder := range folders {
+		if path, err := filepath.Abs(filepath.Join(folder, ".venv", "bin", "dbt")); err == nil {
+			if _, err := exec.LookPath(path); err == nil {
+				return path, nil
+			}
+		}
+	}
+	if path, err := exec.LookPath("dbt"); err == nil {
+		return filepath.Abs(path)
+	}
+	return "", errors.New("dbt is not there, neither in .venv nor on PATH: `make venv` installs it, " +
+		"or name its path with --dbt or CONSENT_DBT")
+}
+
+// prepareFolders makes the folders that dbt writes to: the project's own may be read-only.
+func (c *command) prepareFolders(stateDir string) error {
+	if stateDir == "" {
+		folder, err := os.MkdirTemp("", "consent-dbt-")
+		if err != nil {
+			return fmt.Errorf("a temporary folder for dbt (TMPDIR names another place): %w", err)
+		}
+		stateDir, c.temporary = folder, folder
+	}
+	folder, err := filepath.Abs(stateDir)
+	if err != nil {
+		return err
+	}
+	c.target, c.logs = filepath.Join(folder, "target"), filepath.Join(folder, "logs")
+	if err := os.MkdirAll(c.target, 0o700); err != nil {
+		return fmt.Errorf("a folder for dbt: %w", err)
+	}
+	// The results of an earlier run must not pass for those of this one.
+	if err := os.Remove(filepath.Join(c.target, "run_results.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	c.args = append(c.args, "--target-path", c.target, "--log-path", c.logs,
+		"--log-format", "json", "--log-level", "info", "--no-use-colors")
+	return nil
+}
+
+func (c *command) removeFolders() {
+	if c.temporary != "" {
+		_ = os.RemoveAll(c.temporary)
+	}
+}
+
+// environment gives dbt the database as the project's profile reads it. The password goes by the one name that dbt
+// never prints. What the shell sets for another dbt or another database is left out: it would win over ours.
+func environment(o Options, inherited []string) ([]string, error) {
+	config, err := o.Database.ParseConfig()
+	if err != nil {
+		return nil, err
+	}
+	ssl, err := sslSettings(o.Database.URL)
+	if err != nil {
+		return nil, err
+	}
+	var env []string
+	for _, entry := range inherited {
+		name, _, _ := strings.Cut(entry, "=")
+		ours := strings.HasPrefix(name, "PG") && !strings.HasPrefix(name, "PGSSL") ||
+			strings.HasPrefix(name, "DBT_") && !strings.HasPrefix(name, "DBT_ENV_") || name == "DBT_ENV_SECRET_PGPASSWORD"
+		if !ours {
+			env = append(env, entry)
+		}
+	}
+	// libpq would try all hosts of a list as pgx does, but the profile's port is one number: dbt takes the first.
+	env = append(env,
+		"PGHOST="+config.Host,
+		"PGPORT="+strconv.Itoa(int(config.Port)),
+		"PGUSER="+config.User,
+		"PGDATABASE="+config.Database,
+		"PGTZ=UTC",
+		"PGOPTIONS="+options(config.RuntimeParams),
+		"DBT_ENV_SECRET_PGPASSWORD="+config.Password,
+		"DBT_SEND_ANONYMOUS_USAGE_STATS=false",
+	)
+	for _, name := range slices.Sorted(maps.Keys(ssl)) {
+		env = append(env, name+"="+ssl[name])
+	}
+	if !slices.ContainsFunc(env, func(entry string) bool { return strings.HasPrefix(entry, "PGSSLMODE=") }) {
+		env = append(env, "PGSSLMODE=prefer") // what both pgx and libpq take when nothing is said
+	}
+	return env, nil
+}
+
+// options writes the settings of our sessions as libpq's PGOPTIONS, so that dbt's sessions have them too: one whose
+// client was killed then ends within seconds.
+func options(settings map[string]string) string {
+	escape := strings.NewReplacer(`\`, `\\`, ` `, `\ `)
+	parts := []string{}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		switch name {
+		case "application_name": // dbt sets its own
+		case "options":
+			parts = append(parts, settings[name])
+		default:
+			parts = append(parts, "-c "+name+"="+escape.Replace(settings[name]))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// dsnSetting matches one setting of a DSN: name=value or name='quoted value'.
+var dsnSetting = regexp.MustCompile(`(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s']*)`)
+
+// sslSettings gives the TLS settings of a database URL or DSN by libpq's names. pgx makes a tls.Config of them and
+// keeps no text.
+func sslSettings(database string) (map[string]string, error) {
+	values := map[string]string{}
+	if strings.HasPrefix(database, "postgres://") || strings.HasPrefix(database, "postgresql://") {
+		parsed, err := url.Parse(database)
+		if err != nil {
+			return nil, errors.New("the database URL cannot be read") // url.Parse would show the password
+		}
+		for name := range parsed.Query() {
+			values[name] = parsed.Query().Get(name)
+		}
+	} else {
+		unescape := regexp.MustCompile(`\\(.)`)
+		for _, match := range dsnSetting.FindAllStringSubmatch(database, -1) {
+			value := strings.TrimSuffix(strings.TrimPrefix(match[2], "'"), "'")
+			values[match[1]] = unescape.ReplaceAllString(value, "$1")
+		}
+	}
+	ssl := map[string]string{}
+	for _, name := range []string{"sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslsni"} {
+		if value := values[name]; value != "" {
+			ssl["PG"+strings.ToUpper(name)] = value
+		}
+	}
+	return ssl, nil
+}
+
+// installed names the dbt packages beside the executable, so that a new version builds everything anew. It is empty
+// where they are not in the place that pip uses; dbt's own word comes too late and takes a second.
+func (c *command) installed() string {
+	path, err := filepath.EvalSymlinks(c.dbt)
+	if err != nil {
+		return ""
+	}
+	// The pattern is ours and the folder may hold characters that it takes for its own, which only finds nothing.
+	found, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "..", "lib", "python3*", "site-packages", "dbt_*.dist-info"))
+	var names []string
+	for _, folder := range found {
+		names = append(names, filepath.Base(folder))
+	}
+	return strings.Join(names, " ")
+}
+
+// run runs dbt to its end. When ctx ends, dbt is interrupted, and killed if it does not end by itself.
+func (c *command) run(ctx context.Context, o Options) (outcome, error) {
+	running, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var result outcome
+	reader := &logReader{log: o.Log, progress: o.progress}
+	reader.onDbt = func(version string) {
+		if !strings.HasPrefix(version+".", wantedDbt+".") {
+			stop(report.New(report.BadConfig, fmt.Errorf("%s is dbt-core %s; %s is needed: `make venv` installs it, "+
+				"or name another with --dbt or CONSENT_DBT", c.dbt, version, wantedDbt)))
+		}
+	}
+	stderr := &tail{}
+	cmd := exec.CommandContext(running, c.dbt, c.args...)
+	cmd.Env = c.env
+	cmd.Stdout, cmd.Stderr = reader, stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	dieWithParent(cmd.SysProcAttr)
+	var kill *time.Timer
+	cmd.Cancel = func() error {
+		group := -cmd.Process.Pid
+		kill = time.AfterFunc(grace, func() { _ = syscall.Kill(group, syscall.SIGKILL) })
+		return syscall.Kill(group, syscall.SIGINT)
+	}
+	cmd.WaitDelay = grace + 5*time.Second
+
+	o.Log.Info("dbt build starts", "dbt", c.dbt, "project", o.ProjectDir, "args", o.Args)
+	err := runOnThread(cmd)
+	if kill != nil {
+		kill.Stop()
+	}
+	result.dbt, result.fatal = reader.version, reader.fatal
+	result.stray = strings.TrimSpace(reader.stray.String() + "\n" + stderr.String())
+	if cause := context.Cause(running); cause != nil && ctx.Err() == nil {
+		return result, cause
+	}
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return result, nil // the caller knows why
+	case errors.As(err, &exit):
+		result.exit = exit.ExitCode()
+	case err != nil:
+		return result, report.New(report.BadConfig, fmt.Errorf("dbt cannot be run (`make venv` installs it): %w", err))
+	}
+	if result.exit == -1 {
+		return result, report.New(report.TryAgain, fmt.Errorf("dbt was killed (is there enough memory?): %w", exit))
+	}
+	if result.dbt == "" {
+		return result, report.New(report.BadConfig, fmt.Errorf("%s did not start as dbt-core %s does "+
+			"(`make venv` installs it): %s", c.dbt, wantedDbt, describe(result, nil)))
+	}
+	return result, nil
+}
+
+// runOnThread runs the command from a thread that lives as long as it: Linux ends the command when the thread that
+// started it ends, which Go may do with a thread of its own at any time.
+func runOnThread(cmd *exec.Cmd) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		done <- cmd.Run()
+	}()
+	return <-done
+}

@@ -1,0 +1,150 @@
+package transform
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"consentpipeline.io/internal/report"
+)
+
+// runResults is what we use of dbt's run_results.json (schema v6).
+type runResults struct {
+	Results []struct {
+		UniqueID     string `json:"unique_id"` // kind.project.name, and a hash for generic tests
+		Status       string `json:"status"`
+		Message      string `json:"message"`
+		Failures     int    `json:"failures"`
+		CompiledCode string `json:"compiled_code"`
+	} `json:"results"`
+}
+
+// read takes what became of each node from dbt's target folder. dbt writes no file if it did not come to running nodes.
+func (r *Result) read(target string) error {
+	path := filepath.Join(target, "run_results.json")
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var run runResults
+	if err := json.Unmarshal(content, &run); err != nil {
+		return fmt.Errorf("read dbt's results in %s: %w", path, err)
+	}
+	for _, node := range run.Results {
+		kind, name := splitID(node.UniqueID)
+		problem := Problem{
+			Node: name, Kind: kind, Message: cleanMessage(node.Message),
+			Rows: node.Failures, Query: strings.TrimSpace(node.CompiledCode),
+		}
+		var counts *Counts
+		switch kind {
+		case "model", "seed", "snapshot":
+			counts = &r.Models
+		case "test", "unit_test":
+			counts = &r.Tests
+		default:
+			counts = new(Counts) // hooks are not counted; only their failures are shown
+		}
+		switch node.Status {
+		case "success", "pass":
+			counts.Passed++
+		case "warn":
+			counts.Warned++
+			r.Warnings = append(r.Warnings, problem)
+		case "skipped":
+			counts.Skipped++
+		case "error", "fail", "runtime error", "partial success":
+			counts.Failed++
+			r.Failures = append(r.Failures, problem)
+		}
+	}
+	return nil
+}
+
+// splitID takes kind and name from dbt's id of a node: model.project.name, test.project.name.hash,
+// unit_test.project.model.name.
+func splitID(id string) (kind, name string) {
+	parts := strings.Split(id, ".")
+	if len(parts) < 3 {
+		return "", id
+	}
+	if parts[0] == "unit_test" {
+		return parts[0], strings.Join(parts[2:], ".")
+	}
+	return parts[0], parts[2]
+}
+
+// cleanMessage leaves out dbt's line about the file with the compiled code, which may lie in a temporary folder.
+func cleanMessage(message string) string {
+	var lines []string
+	for line := range strings.Lines(message) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "compiled code at ") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// What libpq and the server say when the same build can succeed later: the server is away or ends the session, has no
+// room, or rolled a transaction back because of another. dbt passes on their text only, no SQLSTATE.
+var later = regexp.MustCompile(`(?i)` + strings.Join([]string{
+	`connection refused`, `could not connect`, `connection timed out`, `connection reset`, `timeout expired`,
+	`no route to host`, `network is unreachable`, `temporary failure in name resolution`, `connection already closed`,
+	`server closed the connection`, `terminating connection`, `the database system is`, `ssl (syscall|connection)`,
+	`too many (clients|connections)`, `remaining connection slots`, `no space left on device`, `could not extend file`,
+	`out of (shared )?memory`, `deadlock detected`, `could not serialize access`, `due to lock timeout`,
+}, "|"))
+
+// What the server says when the login or its rights are wrong.
+var refused = regexp.MustCompile(`(?i)(password authentication failed|no password supplied|no pg_hba\.conf entry|` +
+	`(role|database) ".*" (does not exist|is not permitted to log in)|permission denied|must be owner of)`)
+
+// classifyDbt gives the error for how dbt ended, with its exit code; nil if it succeeded.
+func classifyDbt(o outcome, failures []Problem) error {
+	if o.exit == 0 {
+		return nil
+	}
+	texts := []string{o.fatal}
+	for _, failure := range failures {
+		texts = append(texts, failure.Message)
+	}
+	said := strings.Join(texts, "\n")
+	switch {
+	case later.MatchString(said):
+		return report.New(report.TryAgain, fmt.Errorf("the database was away or busy while dbt ran: %s", describe(o, failures)))
+	case refused.MatchString(said):
+		return report.New(report.BadConfig, fmt.Errorf("the database denies dbt a right: %s", describe(o, failures)))
+	case len(failures) > 0:
+		return report.New(report.BadData, fmt.Errorf("dbt build failed: %s", describe(o, failures)))
+	}
+	return report.New(report.BadConfig, fmt.Errorf("dbt cannot build the project: %s", describe(o, failures)))
+}
+
+// describe says in a few lines what went wrong; the result has the rest.
+func describe(o outcome, failures []Problem) string {
+	if len(failures) == 0 {
+		for _, text := range []string{o.fatal, o.stray} {
+			if text != "" {
+				return text
+			}
+		}
+		return fmt.Sprintf("it ended with code %d and said nothing", o.exit)
+	}
+	const shown = 3
+	var parts []string
+	for _, failure := range failures[:min(shown, len(failures))] {
+		parts = append(parts, fmt.Sprintf("%s %s: %s", failure.Kind, failure.Node, failure.Message))
+	}
+	if more := len(failures) - shown; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(parts, "; ")
+}

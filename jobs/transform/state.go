@@ -1,0 +1,210 @@
+package transform
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"consentpipeline.io/internal/warehouse"
+)
+
+// lockKey is the advisory lock that a run holds: "consent" and a number, as the warehouse's own locks have it.
+const lockKey = int64(0x636f6e73656e7410)
+
+// A lock is the session that holds the advisory lock; the lock goes with it.
+type lock struct {
+	db   *warehouse.DB
+	conn *pgxpool.Conn
+}
+
+// takeLock waits for its turn.
+func takeLock(ctx context.Context, o Options) (*lock, error) {
+	db, err := warehouse.Open(ctx, o.Database, 1)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.Pool().Acquire(ctx)
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	l := &lock{db: db, conn: conn}
+	if err := l.wait(ctx, o); err != nil {
+		l.release()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *lock) wait(ctx context.Context, o Options) error {
+	var got bool
+	if err := l.conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", lockKey).Scan(&got); err != nil || got {
+		return err
+	}
+	o.Log.Info("another run of the transformation is under way; waiting for its end", "holder", l.holder(ctx))
+	o.progress(Event{State: Waiting})
+	// The other run may well take longer than a lock of a single row ever should.
+	if _, err := l.conn.Exec(ctx, "set lock_timeout = 0"); err != nil {
+		return err
+	}
+	_, err := l.conn.Exec(ctx, "select pg_advisory_lock($1)", lockKey)
+	return err
+}
+
+// holder names the session that has the lock, for people; it may have gone since.
+func (l *lock) holder(ctx context.Context) string {
+	var holder string
+	err := l.conn.QueryRow(ctx, `
+		select format('%s at %s since %s', nullif(application_name, ''), coalesce(client_addr::text, 'the server'),
+		              to_char(backend_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'))
+		from pg_locks join pg_stat_activity using (pid)
+		where locktype = 'advisory' and granted and pg_locks.database = (
+		          select oid from pg_database where datname = current_database())
+		      and classid::bigint << 32 | objid::bigint = $1 and objsubid = 1`, lockKey).Scan(&holder)
+	if err != nil {
+		return "unknown"
+	}
+	return holder
+}
+
+// watch gives a context that ends when the lock's session does: another run may begin then, so this one must stop.
+// The session serves for nothing else until stop has returned.
+func (l *lock) watch(ctx context.Context) (held context.Context, stop func()) {
+	held, cancel := context.WithCancelCause(ctx)
+	watching, stopWatching := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			// Nobody notifies this session: the call returns when the connection breaks.
+			_, err := l.conn.Conn().WaitForNotification(watching)
+			if watching.Err() != nil {
+				return
+			}
+			if err != nil {
+				cancel(fmt.Errorf("the session that holds the lock broke: %w", err))
+				return
+			}
+		}
+	}()
+	return held, func() {
+		stopWatching()
+		<-done
+	}
+}
+
+// release ends the session and with it the lock.
+func (l *lock) release() {
+	l.conn.Release()
+	l.db.Close()
+}
+
+// loads is the state of the ledger.
+type loads struct {
+	published string // digest of the published loads
+	history   string // digest of all loads that ever were, with their state: it never returns to an earlier value
+}
+
+func (l *lock) loads(ctx context.Context) (loads, error) {
+	var s loads
+	err := l.conn.QueryRow(ctx, `
+		select encode(sha256(convert_to(
+		           coalesce(string_agg(load_id::text, ',' order by load_id) filter (where state = 'published'), ''),
+		           'UTF8')), 'hex'),
+		       encode(sha256(convert_to(coalesce(string_agg(load_id || state, ',' order by load_id), ''), 'UTF8')), 'hex')
+		from raw.load
+		where state in ('published', 'superseded', 'retracted')`).Scan(&s.published, &s.history)
+	return s, err
+}
+
+// A build says what the tables of a whole build were made from.
+type build struct {
+	loadSet   string
+	project   string
+	variables string
+}
+
+func (l *lock) lastBuild(ctx context.Context) (build, error) {
+	var b build
+	err := l.conn.QueryRow(ctx, `
+		select load_set, project_digest, variables from analytics.build order by build_id desc limit 1`).
+		Scan(&b.loadSet, &b.project, &b.variables)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return b, err
+}
+
+// forgetBuild takes from the last record what it was made from. The record stays: it tells when the last whole build
+// was. An empty load set equals none, for that of no loads is a digest too.
+func (l *lock) forgetBuild(ctx context.Context) error {
+	_, err := l.conn.Exec(ctx, "update analytics.build set load_set = '' where load_set <> ''")
+	return err
+}
+
+func (l *lock) recordBuild(ctx context.Context, b build) error {
+	_, err := l.conn.Exec(ctx, "insert into analytics.build (load_set, project_digest, variables) values ($1, $2, $3)",
+		b.loadSet, b.project, b.variables)
+	return err
+}
+
+// splitArgs finds the variables among the arguments for dbt, and whether there are others: those may leave out models
+// or rebuild them, so that the run says nothing about the whole.
+func splitArgs(args []string) (variables string, partial bool) {
+	var found []string
+	for i := 0; i < len(args); i++ {
+		value, isVars := strings.CutPrefix(args[i], "--vars=")
+		switch {
+		case isVars:
+			found = append(found, strings.TrimSpace(value))
+		case args[i] == "--vars" && i+1 < len(args):
+			i++
+			found = append(found, strings.TrimSpace(args[i]))
+		default:
+			partial = true
+		}
+	}
+	return strings.Join(found, " "), partial
+}
+
+// projectDigest is a digest of the project's files and of the dbt that builds it. Hidden files and what dbt itself
+// writes do not count.
+func projectDigest(folder, dbt string) (string, error) {
+	digest := sha256.New()
+	fmt.Fprintln(digest, dbt)
+	root := os.DirFS(folder)
+	err := fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if path != "." && (strings.HasPrefix(entry.Name(), ".") || path == "target" || path == "logs") {
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		// A ConfigMap or Secret shows its files as links to hidden folders; they count as the files that they are.
+		info, err := fs.Stat(root, path)
+		if err != nil || info.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(root, path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(digest, "%q %d\n", path, len(content))
+		_, err = io.Copy(digest, bytes.NewReader(content))
+		return err
+	})
+	return hex.EncodeToString(digest.Sum(nil)), err
+}

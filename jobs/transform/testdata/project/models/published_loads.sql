@@ -1,0 +1,1 @@
+select load_id from raw.load where state = 'published'

@@ -1,0 +1,156 @@
+// Package transform is the transformation job: it runs the dbt project over what is loaded, one run at a time, and
+// reports what became of its models and tests. It knows the warehouse, but neither files nor Kubernetes.
+package transform
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/warehouse"
+)
+
+// Options say what to build, and with what.
+type Options struct {
+	Database   warehouse.Config
+	ProjectDir string        // the dbt project; it is only read
+	Dbt        string        // path of dbt; empty to look for it (see FindDbt)
+	Args       []string      // for `dbt build`. Anything but --vars makes the run a partial one, which is not recorded
+	StateDir   string        // where dbt's target and logs stay, which makes the next start faster; empty for a temporary folder
+	Timeout    time.Duration // of the whole run, waiting for another one included; 0 for none
+	Progress   func(Event)   // called for each step, one call at a time; may be nil
+	Log        *slog.Logger
+}
+
+// A Result is what a run did.
+type Result struct {
+	Skipped  bool      `json:"skipped"` // everything was built already, from the same loads by the same project
+	Models   Counts    `json:"models"`  // seeds and snapshots included
+	Tests    Counts    `json:"tests"`   // data tests and unit tests
+	Failures []Problem `json:"failures,omitempty"`
+	Warnings []Problem `json:"warnings,omitempty"`
+	Dbt      string    `json:"dbt,omitempty"` // the version that ran
+	Seconds  float64   `json:"seconds"`
+}
+
+// Counts says how many of some nodes ended how.
+type Counts struct {
+	Passed  int `json:"passed"`
+	Warned  int `json:"warned"`
+	Failed  int `json:"failed"`
+	Skipped int `json:"skipped"` // because something before them failed
+}
+
+// A Problem is a model or a test that failed or warned.
+type Problem struct {
+	Node    string `json:"node"`
+	Kind    string `json:"kind"` // model, test, unit_test, seed, snapshot or operation (a hook of the project)
+	Message string `json:"message"`
+	Rows    int    `json:"rows,omitempty"`  // that a test found
+	Query   string `json:"query,omitempty"` // as dbt compiled it; of a test, it shows those rows
+}
+
+// Run builds the project's models and tests them, unless the last whole build already had the same loads, project and
+// variables. Its errors carry their exit code: report.BadData if a model or test failed, report.TryAgain if the
+// database was away or the run was stopped, report.BadConfig for the project, its profile, dbt or the login.
+// The result is valid also beside an error.
+func Run(ctx context.Context, o Options) (result Result, err error) {
+	start := time.Now()
+	defer func() { result.Seconds = time.Since(start).Seconds() }()
+	if o.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("not finished within %s", o.Timeout))
+		defer cancel()
+	}
+
+	// 1. What needs no database comes first: it shows mistakes at once.
+	variables, partial := splitArgs(o.Args)
+	cmd, err := newCommand(o)
+	if err != nil {
+		return result, report.New(report.BadConfig, err)
+	}
+	if err := cmd.prepareFolders(o.StateDir); err != nil {
+		return result, report.New(report.BadConfig, err)
+	}
+	defer cmd.removeFolders()
+	project, err := projectDigest(o.ProjectDir, cmd.installed())
+	if err != nil {
+		return result, report.New(report.BadConfig, fmt.Errorf("read the dbt project: %w", err))
+	}
+
+	// 2. From here on no other run of this job touches the database.
+	lock, err := takeLock(ctx, o)
+	if err != nil {
+		return result, classifyDatabase(ctx, err)
+	}
+	defer lock.release()
+
+	// 3. A build that would change nothing is not made.
+	before, err := lock.loads(ctx)
+	if err != nil {
+		return result, classifyDatabase(ctx, err)
+	}
+	wanted := build{loadSet: before.published, project: project, variables: variables}
+	if !partial {
+		last, err := lock.lastBuild(ctx)
+		if err != nil {
+			return result, classifyDatabase(ctx, err)
+		}
+		if last == wanted {
+			result.Skipped = true
+			return result, nil
+		}
+	}
+
+	// 4. Whatever dbt does now, the tables may no longer be what the last record says, even if this run fails.
+	if err := lock.forgetBuild(ctx); err != nil {
+		return result, classifyDatabase(ctx, err)
+	}
+
+	// 5. dbt runs for as long as the lock is ours.
+	held, stopWatch := lock.watch(ctx)
+	outcome, err := cmd.run(held, o)
+	stopWatch()
+	result.Dbt = outcome.dbt
+	if readErr := result.read(cmd.target); readErr != nil && err == nil && outcome.exit == 0 {
+		err = report.New(report.TryAgain, readErr)
+	}
+	if err != nil {
+		return result, err
+	}
+	if held.Err() != nil {
+		return result, report.New(report.TryAgain, fmt.Errorf("dbt was stopped: %w", context.Cause(held)))
+	}
+	if err := classifyDbt(outcome, result.Failures); err != nil {
+		return result, err
+	}
+
+	// 6. The record holds only if no load came or went meanwhile: what dbt saw of it depends on the model.
+	if partial {
+		return result, nil
+	}
+	after, err := lock.loads(ctx)
+	if err != nil {
+		return result, classifyDatabase(ctx, err)
+	}
+	if after != before {
+		o.Log.Info("loads were published or taken back while dbt ran; the next run takes them up")
+		return result, nil
+	}
+	return result, classifyDatabase(ctx, lock.recordBuild(ctx, wanted))
+}
+
+// classifyDatabase gives an error of our own work in the database its exit code.
+func classifyDatabase(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return report.New(report.TryAgain, fmt.Errorf("stopped: %w", context.Cause(ctx)))
+	case warehouse.IsLater(err):
+		return report.New(report.TryAgain, err)
+	}
+	return report.New(report.BadConfig, err)
+}
