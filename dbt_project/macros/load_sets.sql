@@ -1,0 +1,179 @@
+{#
+    int_events follows the set of published loads, not a watermark, because load 5 may commit after load 6. What it
+    changes it notes as company days in analytics.touched, once for each model that aggregates them; each of those
+    aggregates its days again and strikes them off. All of this happens inside the transaction of the model itself.
+#}
+
+{#
+    Everything in a model's transaction must see the same loads: under READ COMMITTED a load published while the body
+    runs would be recorded as applied, and its rows would never come. dbt ends its own transaction before a hook with
+    transaction false and opens none after it, so that the hook itself has to.
+#}
+{% macro one_snapshot() %}
+    {{ return({"sql": "begin isolation level repeatable read", "transaction": false}) }}
+{% endmacro %}
+
+{# Stops a model that is about to record what it has done outside that one transaction. #}
+{% macro require_one_snapshot() -%}
+    do $$
+    begin
+        if current_setting('transaction_isolation') <> 'repeatable read' then
+            raise exception 'This model must run in one repeatable read transaction; see one_snapshot().';
+        end if;
+    end
+    $$
+{%- endmacro %}
+
+{# The models that aggregate int_events by company day. #}
+{% macro consumers_of_events() %}
+    {{ return(["int_daily__events", "int_daily__countries", "int_consent_durations"]) }}
+{% endmacro %}
+
+{# Notes the company days of a relation with columns api_key and day as touched. #}
+{% macro touch(relation) -%}
+    insert into {{ source("analytics_state", "touched") }} (model, api_key, day)
+    select
+        consumer.model,
+        changed.api_key,
+        changed.day
+    from (select distinct api_key, day from {{ relation }}) as changed
+    cross join unnest(array['{{ consumers_of_events() | join("', '") }}']) as consumer (model)
+    on conflict do nothing
+{%- endmacro %}
+
+{# The company days that a model has yet to aggregate again. #}
+{% macro touched_days() -%}
+    select touched.api_key, touched.day
+    from {{ source("analytics_state", "touched") }} as touched
+    where touched.model = '{{ this.identifier }}'
+{%- endmacro %}
+
+{# Before a consumer's body: takes out the days that it is about to aggregate again. #}
+{% macro take_out_touched_days() -%}
+    {% if is_incremental() %}
+        delete from {{ this }} where (api_key, day) in ({{ touched_days() }})
+    {% endif %}
+{%- endmacro %}
+
+{# After a consumer's body: its days are done. The snapshot holds no day that the body has not seen. #}
+{% macro strike_off_touched_days() -%}
+    {{ require_one_snapshot() }};
+    delete from {{ source("analytics_state", "touched") }} where model = '{{ this.identifier }}'
+{%- endmacro %}
+
+{# The loads whose rows int_events should hold. #}
+{% macro published_event_loads() -%}
+    select load_id from {{ ref("stg_consent__loads") }} where contract = 'event' and state = 'published'
+{%- endmacro %}
+
+{# Before the body of int_events: takes out the rows of loads that are gone; a full refresh starts from nothing. #}
+{% macro take_out_gone_loads() -%}
+    create temporary table affected_event (api_key uuid, event_id uuid, day date) on commit drop;
+    {% if is_incremental() %}
+        with gone as (
+            delete from {{ this }}
+            where load_id = any(array(
+                select load_id from {{ source("analytics_state", "applied_load") }}
+                except
+                {{ published_event_loads() }}
+            ))
+            returning api_key, event_id, day
+        )
+
+        insert into affected_event (api_key, event_id, day) select api_key, event_id, day from gone;
+
+        delete from {{ source("analytics_state", "applied_load") }}
+        where load_id not in ({{ published_event_loads() }});
+    {% else %}
+        {% if load_relation(this) is not none %}
+            {{ touch(this) }};
+        {% endif %}
+        delete from {{ source("analytics_state", "applied_load") }};
+    {% endif %}
+{%- endmacro %}
+
+{# After the body of int_events: records the loads that it added, and the company days that came or went. #}
+{% macro record_new_loads() -%}
+    {{ require_one_snapshot() }};
+
+    create temporary table new_load (load_id bigint) on commit drop;
+    insert into new_load (load_id)
+    {{ published_event_loads() }}
+    and load_id not in (select load_id from {{ source("analytics_state", "applied_load") }});
+
+    {% if is_incremental() %}
+        insert into affected_event (api_key, event_id, day)
+        select api_key, event_id, day from {{ this }} where load_id = any(array(select load_id from new_load));
+        analyze affected_event;
+        {{ touch("affected_event") }};
+    {% else %}
+        {{ touch(this) }};
+    {% endif %}
+
+    insert into {{ source("analytics_state", "applied_load") }} (load_id) select load_id from new_load;
+{%- endmacro %}
+
+{#
+    Of the rows with one event id one counts: that of the latest load, then of the highest row number. Only the ids that
+    came or went are judged again, because a row that went may have superseded one that stays.
+#}
+{% macro judge_duplicates() -%}
+    create temporary table judged_event on commit drop as
+    with repeated as (
+        select events.api_key, events.event_id
+        from {{ this }} as events
+        {% if is_incremental() %}
+            inner join (select distinct api_key, event_id from affected_event) as affected
+                on events.event_id = affected.event_id and events.api_key = affected.api_key
+        {% endif %}
+        group by 1, 2
+        having count(*) > 1 or not bool_or(events.is_current)
+    ),
+
+    ranked as (
+        select
+            events.load_id,
+            events.row_number,
+            events.api_key,
+            events.event_id,
+            events.day,
+            events.is_current as was_current,
+            row_number() over (
+                partition by events.api_key, events.event_id order by events.load_id desc, events.row_number desc
+            ) = 1 as is_current
+        from {{ this }} as events
+        inner join repeated on events.event_id = repeated.event_id and events.api_key = repeated.api_key
+    )
+
+    select * from ranked where was_current <> is_current;
+
+    update {{ this }} as events
+    set is_current = judged.is_current
+    from judged_event as judged
+    where
+        events.event_id = judged.event_id
+        and events.api_key = judged.api_key
+        and events.load_id = judged.load_id
+        and events.row_number = judged.row_number;
+
+    {{ touch("judged_event") }};
+{%- endmacro %}
+
+{#
+    For tests of single rows: the loads that the latest build added, or all of them; to be used as = any(…), because an
+    array makes the planner use the index on load_id.
+#}
+{% macro loads_to_test() -%}
+    array(
+        select load_id
+        from {{ source("analytics_state", "applied_load") }}
+        {% if not var("test_all_rows") %}
+            where applied = (select max(applied) from {{ source("analytics_state", "applied_load") }})
+        {% endif %}
+    )
+{%- endmacro %}
+
+{# For tests of company days: those of the loads to test. #}
+{% macro days_to_test() -%}
+    select distinct api_key, day from {{ ref("int_events") }} where load_id = any({{ loads_to_test() }})
+{%- endmacro %}

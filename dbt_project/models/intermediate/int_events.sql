@@ -1,0 +1,108 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        on_schema_change='fail',
+        indexes=[{'columns': ['load_id']}, {'columns': ['api_key', 'day']}, {'columns': ['event_id']}],
+        pre_hook=[one_snapshot(), '{{ take_out_gone_loads() }}'],
+        post_hook=['{{ record_new_loads() }}', '{{ judge_duplicates() }}', 'analyze {{ this }}']
+    )
+}}
+
+with events as (
+
+    select * from {{ ref('stg_consent__events') }}
+
+),
+
+loads as (
+
+    select * from {{ ref('stg_consent__loads') }}
+
+),
+
+applied_loads as (
+
+    select * from {{ source('analytics_state', 'applied_load') }}
+
+),
+
+-- A full refresh has emptied applied_loads, so that every published load is new to it.
+new_loads as (
+
+    select load_id
+    from loads
+    where contract = 'event' and state = 'published'
+    except
+    select load_id
+    from applied_loads
+
+),
+
+new_events as (
+
+    select
+        events.*,
+        -- Exports carry float32 noise (0.1000000015): rounded first, judged then.
+        round(events.reported_rate::numeric, 6)::double precision as rounded_rate
+    from events
+    -- An array makes the planner use the index on load_id.
+    where events.load_id = any(array(select new_loads.load_id from new_loads))
+
+),
+
+judged as (
+
+    select
+        *,
+        coalesce(rounded_rate <= 0 or rounded_rate > 1, true) as is_rate_unknown,
+        coalesce(reported_count < 1, true) as is_count_unknown
+    from new_events
+
+),
+
+cleaned as (
+
+    select
+        *,
+        case when is_rate_unknown then 1 else rounded_rate end as sampling_rate,
+        case when is_count_unknown then 1 else reported_count end as event_count
+    from judged
+
+)
+
+select
+    load_id,
+    row_number,
+    event_id,
+    api_key,
+    event_at,
+    (event_at at time zone 'UTC')::date as day,
+    event_type,
+    consent_status,
+    action,
+    case
+        when action is null then 'absent'
+        when action in ('external', 'webview') then action
+        else 'notice'
+    end as action_class,
+    country,
+    region,
+    device_type,
+    browser_family,
+    sdk_type,
+    domain,
+    deployment_id,
+    user_id,
+    token_created_at,
+    token_updated_at,
+    sampling_rate,
+    event_count,
+    event_count / sampling_rate as weight_count_over_rate,
+    1 / sampling_rate as weight_inverse_rate,
+    event_count::double precision as weight_count,
+    is_rate_unknown,
+    is_count_unknown,
+    -- Judged in the post-hook, where the rows of all loads are together.
+    true as is_current
+from cleaned

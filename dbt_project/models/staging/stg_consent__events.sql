@@ -1,0 +1,28 @@
+with source as (
+
+    select * from {{ source('raw', 'event') }}
+
+)
+
+select
+    load_id,
+    row_number,
+    event_id,
+    api_key,
+    event_time as event_at,
+    token_created as token_created_at,
+    token_updated as token_updated_at,
+    rate as reported_rate,
+    count as reported_count,
+    type as event_type,
+    nullif(consent, '') as consent_status,
+    nullif(action, '') as action,
+    nullif(country, '') as country,
+    nullif(region, '') as region,
+    nullif(device_type, '') as device_type,
+    nullif(browser_family, '') as browser_family,
+    nullif(sdk_type, '') as sdk_type,
+    nullif(domain, '') as domain,
+    nullif(deployment_id, '') as deployment_id,
+    nullif(user_id, '') as user_id
+from source

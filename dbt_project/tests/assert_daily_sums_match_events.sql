@@ -1,0 +1,69 @@
+-- Company days of the loads to test of which a daily model counts other rows, or weights, than int_events has.
+with from_events as (
+
+    select
+        api_key,
+        day,
+        count(*) as n,
+        sum(weight_count_over_rate) as weight
+    from {{ ref('int_events') }}
+    where is_current and (api_key, day) in ({{ days_to_test() }})
+    group by 1, 2
+
+),
+
+from_daily as (
+
+    select
+        'int_daily__events' as model,
+        api_key,
+        day,
+        sum(n) as n,
+        sum(weight_sum_count_over_rate) as weight
+    from {{ ref('int_daily__events') }}
+    where n > 0 and (api_key, day) in ({{ days_to_test() }})
+    group by 1, 2, 3
+    union all
+    select
+        'int_daily__countries' as model,
+        api_key,
+        day,
+        sum(n) as n,
+        sum(weight_sum_count_over_rate) as weight
+    from {{ ref('int_daily__countries') }}
+    where (api_key, day) in ({{ days_to_test() }})
+    group by 1, 2, 3
+
+),
+
+-- Every day in either, once for each model.
+expected as (
+
+    select
+        models.model,
+        from_events.api_key,
+        from_events.day,
+        from_events.n,
+        from_events.weight
+    from from_events
+    cross join unnest(array['int_daily__events', 'int_daily__countries']) as models (model)
+
+)
+
+select
+    coalesce(expected.model, from_daily.model) as model,
+    coalesce(expected.api_key, from_daily.api_key) as api_key,
+    coalesce(expected.day, from_daily.day) as day,
+    expected.n,
+    from_daily.n as daily_n,
+    expected.weight,
+    from_daily.weight as daily_weight
+from expected
+full join from_daily
+    on
+        expected.model = from_daily.model
+        and expected.api_key = from_daily.api_key
+        and expected.day = from_daily.day
+where
+    expected.n is distinct from from_daily.n
+    or abs(expected.weight - from_daily.weight) > 1e-9 * expected.weight

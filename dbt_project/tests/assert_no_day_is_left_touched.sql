@@ -1,0 +1,9 @@
+-- Company days that a model should have aggregated again.
+-- depends_on: {{ ref('int_daily__events') }}
+-- depends_on: {{ ref('int_daily__countries') }}
+-- depends_on: {{ ref('int_consent_durations') }}
+select
+    model,
+    api_key,
+    day
+from {{ source('analytics_state', 'touched') }}

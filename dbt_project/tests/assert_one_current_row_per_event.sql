@@ -1,0 +1,27 @@
+-- Events of the loads to test of which not exactly one row counts, and that one of the latest load.
+with events as (
+
+    select * from {{ ref('int_events') }}
+
+),
+
+events_to_test as (
+
+    select distinct
+        api_key,
+        event_id
+    from events
+    where load_id = any({{ loads_to_test() }})
+
+)
+
+select
+    events.api_key,
+    events.event_id
+from events
+inner join events_to_test
+    on events.event_id = events_to_test.event_id and events.api_key = events_to_test.api_key
+group by 1, 2
+having
+    count(*) filter (where events.is_current) <> 1
+    or max(events.load_id) filter (where events.is_current) <> max(events.load_id)
