@@ -28,6 +28,7 @@ type companyMetrics struct {
 	Empty             *float64 `json:"share_empty"`
 	SecondsToConsent  *float64 `json:"mean_seconds_to_consent"`
 	Volume            *float64 `json:"volume"`
+	VolumeInverse     *float64 `json:"volume_inverse_rate"`
 	Pageviews         *float64 `json:"pageviews"`
 	UIActions         *float64 `json:"ui_actions"`
 	Countries         *int64   `json:"countries"`
@@ -41,7 +42,7 @@ const metricsQuery = `
 	    max(d.share) filter (where d.consent_status = 'partial opt-in'),
 	    max(d.share) filter (where d.consent_status = 'opt-out'),
 	    max(d.share) filter (where d.consent_status = 'empty'),
-	    t.mean_seconds, p.volume,
+	    t.mean_seconds, p.volume, s.volume,
 	    (select b.estimate from analytics.event_breakdown b
 	     where b.api_key = c.api_key and b.dimension = 'type' and b.value = 'pageview'),
 	    (select b.estimate from analytics.event_breakdown b
@@ -53,7 +54,7 @@ const metricsQuery = `
 	left join analytics.consent_status_distribution d on d.api_key = c.api_key and d.population = 'given'
 	left join analytics.time_to_consent t on t.api_key = c.api_key and t.is_headline
 	group by c.api_key, c.industry, c.hq_country, p.n_events, c.extrapolation, c.asked, c.given, c.conversion,
-	         s.conversion, c.consent_rate, t.mean_seconds, p.volume, p.countries_observed
+	         s.conversion, c.consent_rate, t.mean_seconds, p.volume, s.volume, p.countries_observed
 	order by p.volume desc nulls last, c.api_key`
 
 // readMetrics reads the metrics of all companies, the largest first.
@@ -73,7 +74,7 @@ func readMetrics(ctx context.Context, pool *pgxpool.Pool) ([]companyMetrics, err
 func writeMetrics(w io.Writer, metrics []companyMetrics) error {
 	consent := newTable("COMPANY", "INDUSTRY", "HQ", "ASKED", "GIVEN", "CONVERSION", "BY 1/RATE", "OPT-IN", "FULL", "PARTIAL",
 		"OPT-OUT", "EMPTY", "TIME")
-	volume := newTable("COMPANY", "ROWS", "VOLUME", "PAGEVIEW", "ASKED", "GIVEN", "UI ACTION", "COUNTRIES")
+	volume := newTable("COMPANY", "ROWS", "VOLUME", "BY 1/RATE", "PAGEVIEW", "ASKED", "GIVEN", "UI ACTION", "COUNTRIES")
 	without := 0
 	extrapolation := "count_over_rate"
 	for _, m := range metrics {
@@ -90,7 +91,7 @@ func writeMetrics(w io.Writer, metrics []companyMetrics) error {
 		if m.Countries != nil {
 			countries = count(*m.Countries)
 		}
-		volume.add(company, count(m.Rows), estimate(m.Volume), estimate(m.Pageviews), estimate(m.Asked), estimate(m.Given),
+		volume.add(company, count(m.Rows), estimate(m.Volume), estimate(m.VolumeInverse), estimate(m.Pageviews), estimate(m.Asked), estimate(m.Given),
 			estimate(m.UIActions), countries)
 	}
 	if len(consent.rows) == 0 {
@@ -102,7 +103,7 @@ func writeMetrics(w io.Writer, metrics []companyMetrics) error {
 		return err
 	}
 	fmt.Fprint(w, `  CONVERSION is given / asked; BY 1/RATE is the same with COUNT left out: where the two differ by the sampling rate,
-  COUNT is extrapolated already, and CONVERSION counts it twice. OPT-IN is opt-ins / choices. FULL to EMPTY are
+  COUNT is extrapolated already, and COUNT / RATE counts it twice. OPT-IN is opt-ins / choices. FULL to EMPTY are
   shares of what was given. TIME is the mean from the token's creation to the choice, within 30 minutes.
 
 Volume by company

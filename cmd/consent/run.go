@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -80,7 +81,7 @@ afterwards, so that the results can be queried.`,
 				return report.New(databaseCode(err), err)
 			}
 			result, err := a.runAll(ctx, db, o, transformFlags)
-			if err = firstError(err, a.writeRunResult(result, db, serve)); err != nil || !serve || db.server == nil {
+			if err = firstError(err, a.writeRunResult(result, db, input, serve)); err != nil || !serve || db.server == nil {
 				return err
 			}
 			return serveUntilStopped(ctx, db)
@@ -124,7 +125,7 @@ func (a *app) runAll(ctx context.Context, db *database, o ingest.Options, flags 
 	return result, firstError(ingestErr, err)
 }
 
-func (a *app) writeRunResult(result runResult, db *database, serve bool) error {
+func (a *app) writeRunResult(result runResult, db *database, input string, serve bool) error {
 	if a.output == "json" {
 		return writeJSON(a.stdout, result)
 	}
@@ -144,11 +145,11 @@ func (a *app) writeRunResult(result runResult, db *database, serve bool) error {
 			return err
 		}
 	}
-	return writeWhere(w, result, db, serve)
+	return writeWhere(w, result, db, input, serve)
 }
 
 // writeWhere tells where the data is and how to query it.
-func writeWhere(w io.Writer, result runResult, db *database, serve bool) error {
+func writeWhere(w io.Writer, result runResult, db *database, input string, serve bool) error {
 	const example = `select * from analytics.company_consent_metrics`
 	var text string
 	switch {
@@ -156,12 +157,12 @@ func writeWhere(w io.Writer, result runResult, db *database, serve bool) error {
 		text = fmt.Sprintf("The data is in %s (schemas raw and analytics), for example:\n  psql '%[1]s' -c '%s'\n",
 			result.Database, example)
 	case serve:
-		text = fmt.Sprintf("The data is in %s. Postgres runs until Ctrl-C:\n  PGPASSFILE='%s' psql '%s' -c '%s'\n",
-			result.DataDir, db.server.PassFile(), result.Database, example)
+		text = fmt.Sprintf("The data is in %s. Postgres runs until Ctrl-C:\n  PGPASSFILE=%s psql '%s' -c '%s'\n",
+			result.DataDir, quoted(db.server.PassFile()), result.Database, example)
 	default:
-		text = fmt.Sprintf("The data is in %s. To query it, start Postgres on it again with\n  %s --serve\n"+
-			"and see the ledger with\n  consent status --data-dir '%[1]s'\n",
-			result.DataDir, strings.Join([]string{"consent run --input", quoted(strings.TrimPrefix(result.Ingest.Source, "file://"))}, " "))
+		text = fmt.Sprintf("The data is in %s. Query it with\n  %s run --input %s --serve\n"+
+			"which keeps Postgres up, and see the ledger with\n  %[2]s status --data-dir %[4]s\n",
+			result.DataDir, os.Args[0], quoted(input), quoted(result.DataDir))
 	}
 	_, err := fmt.Fprint(w, "\n"+text)
 	return err
