@@ -43,6 +43,7 @@ type Column struct {
 	Quoted   bool     // one pair of quotes inside the value is taken off
 	Known    []string // other values raise a warning; nil if there is no list
 	derived  bool     // not in files: taken from PARAMETERS, or the columns that are left over
+	distinct bool     // nearly every row has another value
 }
 
 // A Contract is what the rows of one kind of file must look like.
@@ -54,12 +55,12 @@ type Contract struct {
 
 // Event is the contract of consent events.
 var Event = &Contract{Name: "event", Table: "raw.event", Columns: []Column{
-	{Name: "EVENT_ID", SQL: "event_id", Type: TypeUUID, Required: true, NotNull: true, Strict: true},
+	{Name: "EVENT_ID", SQL: "event_id", Type: TypeUUID, Required: true, NotNull: true, Strict: true, distinct: true},
 	{Name: "TYPE", SQL: "type", Type: TypeText, Required: true, NotNull: true, Strict: true,
 		Known: []string{"consent.asked", "consent.given", "pageview", "ui.action"}},
 	{Name: "RATE", SQL: "rate", Type: TypeNumber, Required: true},
-	{Name: "PARAMETERS", SQL: "parameters", Type: TypeJSON},
-	{Name: "EVENT_TIME", SQL: "event_time", Type: TypeTimestamp, Required: true, NotNull: true, Strict: true},
+	{Name: "PARAMETERS", SQL: "parameters", Type: TypeJSON, distinct: true},
+	{Name: "EVENT_TIME", SQL: "event_time", Type: TypeTimestamp, Required: true, NotNull: true, Strict: true, distinct: true},
 	{Name: "WINDOW_START", SQL: "window_start", Type: TypeTimestamp},
 	{Name: "APIKEY", SQL: "api_key", Type: TypeUUID, Required: true, NotNull: true, Strict: true},
 	{Name: "CONSENT", SQL: "consent", Type: TypeText,
@@ -73,7 +74,7 @@ var Event = &Contract{Name: "event", Table: "raw.event", Columns: []Column{
 	{Name: "REGION", SQL: "region", Type: TypeText, Quoted: true},
 	{Name: "BROWSER_FAMILY", SQL: "browser_family", Type: TypeText},
 	{Name: "DEVICE_TYPE", SQL: "device_type", Type: TypeText},
-	{Name: "USER_ID", SQL: "user_id", Type: TypeText},
+	{Name: "USER_ID", SQL: "user_id", Type: TypeText, distinct: true},
 	{SQL: "action", Type: TypeText, derived: true},
 	{SQL: "token_created", Type: TypeTimestamp, derived: true},
 	{SQL: "token_updated", Type: TypeTimestamp, derived: true},

@@ -36,6 +36,7 @@ type Judge struct {
 	names    []string          // the file's own names
 	known    []map[string]bool // for each column of the contract its known values
 	values   []Value
+	last     []memo // of each column of the contract
 	findings []Finding
 	rates    numberCache
 	json     jsonScanner
@@ -46,6 +47,13 @@ type Judge struct {
 	eventTime, windowStart                            int
 }
 
+// A memo is a text and the value that it had without a finding. Most columns repeat the text of the row before, and
+// comparing costs a fraction of judging.
+type memo struct {
+	text  []byte
+	value Value // its Text is part of text
+}
+
 // NewJudge makes a judge for a file with the given columns. An error means that the file as a whole breaks the
 // contract: a required column is missing, one stands twice, or one is new and drift is Freeze.
 func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
@@ -53,6 +61,7 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 		contract:    c,
 		names:       header,
 		values:      make([]Value, len(c.Columns)),
+		last:        make([]memo, len(c.Columns)),
 		known:       make([]map[string]bool, len(c.Columns)),
 		rates:       numberCache{},
 		parameters:  c.sqlIndex("parameters"),
@@ -118,12 +127,20 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 			}
 			continue
 		}
+		field, value, last := &fields[i], &j.values[column], &j.last[column]
+		if field.Kind == Text && last.value.Valid && bytes.Equal(field.Text, last.text) {
+			*value = last.value
+			continue
+		}
 		spec := &j.contract.Columns[column]
-		value := &j.values[column]
-		problem, wrong := j.convert(spec, &fields[i], value)
+		problem, wrong := j.convert(spec, field, value)
+		if problem == "" && j.known[column] != nil && !j.known[column][string(value.Text)] {
+			j.add(Warning, spec, problemUnknown, "is not one of "+strings.Join(spec.Known, ", "), field)
+			continue
+		}
 		if problem == "" {
-			if j.known[column] != nil && value.Valid && !j.known[column][string(value.Text)] {
-				j.add(Warning, spec, problemUnknown, "is not one of "+strings.Join(spec.Known, ", "), &fields[i])
+			if field.Kind == Text && !spec.distinct {
+				last.remember(field.Text, value)
 			}
 			continue
 		}
@@ -132,7 +149,7 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 			severity, ok = Reject, false
 		}
 		if problem != problemNull || spec.NotNull {
-			j.add(severity, spec, problem, wrong, &fields[i])
+			j.add(severity, spec, problem, wrong, field)
 		}
 		*value = Value{}
 	}
@@ -147,6 +164,17 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 		j.values[j.extraColumn] = Value{Valid: true, Text: j.extra}
 	}
 	return j.values, ok
+}
+
+// remember keeps a copy of a text with its value.
+func (m *memo) remember(text []byte, value *Value) {
+	m.text = append(m.text[:0], text...)
+	m.value = *value
+	if value.Text != nil {
+		// The value is the text, or what is inside its quotes.
+		quotes := (len(text) - len(value.Text)) / 2
+		m.value.Text = m.text[quotes : quotes+len(value.Text)]
+	}
 }
 
 // Findings are what was wrong with the last row.
@@ -235,6 +263,17 @@ func (j *Judge) text(spec *Column, field *Field, value *Value) (problem, wrong s
 
 // unstorable tells why Postgres cannot store a text: its encoding is broken, or it holds a NUL.
 func unstorable(text []byte) (problem, wrong string) {
+	const short = 32
+	if len(text) <= short {
+		// Most texts are short and plain; then a loop is faster than two calls.
+		i := 0
+		for i < len(text) && text[i]-1 < utf8.RuneSelf-1 {
+			i++
+		}
+		if i == len(text) {
+			return "", ""
+		}
+	}
 	if bytes.IndexByte(text, 0) >= 0 {
 		return problemNUL, "holds a NUL byte, which Postgres cannot store"
 	}

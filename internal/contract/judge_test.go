@@ -339,3 +339,31 @@ func TestExcerpt(t *testing.T) {
 		}
 	}
 }
+
+// TestRepeatedValues holds that a row is judged as if it were the first, whatever came before.
+func TestRepeatedValues(t *testing.T) {
+	variants := []map[string]Field{
+		nil,
+		{"COUNTRY": text(`"FR"`), "REGION": text("CM"), "TYPE": text("pagewatch")},
+		{"COUNTRY": text("ES"), "RATE": text("often"), "APIKEY": text(strings.ToUpper(aKey))},
+		{"COUNTRY": {}, "WINDOW_START": text("2025-09-05 00:00:00"), "COUNT": text("ten")},
+		{"CONSENT": text(""), "DOMAIN": text("a\x00"), "DEVICE_TYPE": text("télé")},
+	}
+	header, _ := eventRow(nil)
+	judge, err := NewJudge(Event, header, Evolve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200 {
+		_, fields := eventRow(variants[(i*i+i/3)%len(variants)])
+		fresh, err := NewJudge(Event, header, Evolve)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ok := judge.Row(fields)
+		want, wantOK := fresh.Row(fields)
+		if fmt.Sprint(got, ok, judge.Findings()) != fmt.Sprint(want, wantOK, fresh.Findings()) {
+			t.Fatalf("row %d is judged as %v %v, alone as %v %v", i, got, ok, want, wantOK)
+		}
+	}
+}
