@@ -28,14 +28,15 @@ type CSVReader struct {
 	columns []string
 	fields  []contract.Field
 	spans   []span
-	scratch []byte // of the record's fields with doubled quotes
+	scratch []byte // the record's fields that held doubled quotes
 	record  Record
 }
 
-// A span is a field's place in the buffer, without its quotes. A doubled one holds "" for each quote.
+// A span is a field's place, without its quotes: in the buffer, or in the scratch where it held doubled ones.
 type span struct {
-	from, to        int
-	quoted, doubled bool
+	from, to int
+	open     int // of a field in quotes, the place of the first in the buffer; else -1
+	copied   bool
 }
 
 // NewCSVReader reads the header. Its errors say what is wrong with it, but not with which file.
@@ -112,9 +113,8 @@ func (c *CSVReader) scan() (next int, broken *Broken, err error) {
 		case c.end-c.start > contract.MaxRecord:
 			return 0, nil, c.tooLong()
 		case c.eof:
-			open := c.spans[len(c.spans)-1].from - 1
 			return 0, nil, fmt.Errorf("the quote that opens at byte %d is never closed: close it or double it",
-				c.offset+int64(open))
+				c.offset+int64(c.spans[len(c.spans)-1].open))
 		}
 		if err := c.fill(); err != nil {
 			return 0, nil, err
@@ -125,29 +125,27 @@ func (c *CSVReader) scan() (next int, broken *Broken, err error) {
 // tooLong explains a record over the limit, which is a missing quote far more often than a long value.
 func (c *CSVReader) tooLong() error {
 	last := c.spans[len(c.spans)-1]
-	if !last.quoted {
+	if last.open < 0 {
 		return fmt.Errorf("the record is longer than %d MiB", contract.MaxRecord>>20)
 	}
 	return fmt.Errorf("the record is longer than %d MiB; the quote that opens at byte %d is probably never closed: "+
-		"close it or double it", contract.MaxRecord>>20, c.offset+int64(last.from-1))
+		"close it or double it", contract.MaxRecord>>20, c.offset+int64(last.open))
 }
 
 // split scans the record at start as far as the buffer goes. complete is false if more must be read; the last span
 // is then the field that was being read.
 func (c *CSVReader) split() (next int, broken *Broken, complete bool) {
-	c.spans = c.spans[:0]
+	c.spans, c.scratch = c.spans[:0], c.scratch[:0]
 	buf := c.buf[:c.end]
 	pos := c.start
 	for {
-		field := span{from: pos}
+		field := span{from: pos, open: -1}
 		if pos < len(buf) && buf[pos] == '"' {
-			field.from, field.quoted = pos+1, true
-			field.to, field.doubled = closingQuote(buf, pos+1, c.eof)
-			if field.to < 0 {
+			var after int
+			if field, after = c.quoted(buf, pos); after < 0 {
 				c.spans = append(c.spans, field)
 				return 0, broken, false
 			}
-			after := field.to + 1
 			pos = fieldEnd(buf, after)
 			if pos > after && len(trimRecordEnd(buf[after:pos])) > 0 {
 				broken = strayQuote(len(c.spans)+1, "text follows the closing quote")
@@ -181,23 +179,34 @@ func (c *CSVReader) split() (next int, broken *Broken, complete bool) {
 // stops are the bytes at which a field without quotes ends, or is broken.
 var stops = [256]bool{',': true, '\n': true, '"': true}
 
-// closingQuote finds the quote that ends a field, and whether the field holds doubled ones. It gives -1 if the
-// buffer ends before, or right at a quote that the next byte could double.
-func closingQuote(buf []byte, pos int, eof bool) (closing int, doubled bool) {
+// quoted reads a field in quotes and gives the place after the closing one: -1 if the buffer ends before it, or right
+// at a quote that the next byte could double.
+func (c *CSVReader) quoted(buf []byte, open int) (field span, after int) {
+	field = span{from: open + 1, open: open}
+	start := len(c.scratch)
+	piece, pos := open+1, open+1
 	for {
 		n := bytes.IndexByte(buf[pos:], '"')
 		if n < 0 {
-			return -1, doubled
+			return field, -1
 		}
 		pos += n
-		switch {
-		case pos+1 < len(buf) && buf[pos+1] != '"', pos+1 == len(buf) && eof:
-			return pos, doubled
-		case pos+1 == len(buf):
-			return -1, doubled
+		if pos+1 < len(buf) && buf[pos+1] == '"' {
+			c.scratch = append(c.scratch, buf[piece:pos+1]...)
+			pos += 2
+			piece = pos
+			field.copied = true
+			continue
 		}
-		doubled = true
-		pos += 2
+		if pos+1 == len(buf) && !c.eof {
+			return field, -1
+		}
+		field.to = pos
+		if field.copied {
+			c.scratch = append(c.scratch, buf[piece:pos]...)
+			field.from, field.to = start, len(c.scratch)
+		}
+		return field, pos + 1
 	}
 }
 
@@ -212,7 +221,7 @@ func fieldEnd(buf []byte, pos int) int {
 // trimLast takes the carriage return of a record end off the last field.
 func (c *CSVReader) trimLast() {
 	last := &c.spans[len(c.spans)-1]
-	if !last.quoted && last.to > last.from && c.buf[last.to-1] == '\r' {
+	if last.open < 0 && last.to > last.from && c.buf[last.to-1] == '\r' {
 		last.to--
 	}
 }
@@ -228,34 +237,19 @@ func strayQuote(field int, what string) *Broken {
 		"%s in field %d: quotes belong around the whole field, and are doubled inside it", what, field)}
 }
 
-// take turns the spans into fields. Only a field with doubled quotes is copied.
+// take turns the spans into fields.
 func (c *CSVReader) take() {
 	c.fields = c.fields[:0]
-	c.scratch = c.scratch[:0]
 	for _, s := range c.spans {
-		text := c.buf[s.from:s.to]
-		if s.doubled {
-			text = c.undouble(text)
+		place := c.buf
+		if s.copied {
+			place = c.scratch
 		}
-		field := contract.Field{Kind: contract.Text, Text: text}
-		if len(text) == 0 {
+		field := contract.Field{Kind: contract.Text, Text: place[s.from:s.to]}
+		if s.from == s.to {
 			field.Kind = contract.Null
 		}
 		c.fields = append(c.fields, field)
-	}
-}
-
-// undouble copies a text with one quote for each two.
-func (c *CSVReader) undouble(text []byte) []byte {
-	start := len(c.scratch)
-	for {
-		n := bytes.IndexByte(text, '"')
-		if n < 0 {
-			c.scratch = append(c.scratch, text...)
-			return c.scratch[start:]
-		}
-		c.scratch = append(c.scratch, text[:n+1]...)
-		text = text[n+2:]
 	}
 }
 
