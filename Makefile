@@ -33,6 +33,7 @@ help: ## Show this list
 	    'DATABASE_URL=URL' 'a Postgres to use; without it an embedded one is started' \
 	    'DATA_DIR=DIR' 'where the embedded Postgres keeps its data' \
 	    'ARGS="..."' 'more arguments: of consent run, of dbt (dbt-run), of go test (test)' \
+	    'KILLS=200' 'how often make chaos kills' \
 	    'PKG=./...' 'the packages to test (default: all)' \
 	    'PYTHON=PATH' 'the Python to make .venv with (default: one of 3.11 to 3.13 on PATH)'
 
@@ -64,6 +65,16 @@ test: venv ## Run the tests; the last lines say what did not run and how to get 
 	if [ -s "$$skips" ]; then \
 	    printf '\nDid not run:\n'; sort "$$skips" | sed 's/^/  /'; \
 	fi; exit $$code
+
+KILLS ?= 200
+.PHONY: chaos
+chaos: ## Kill and disturb ingestion and Postgres, KILLS times, and check every row
+	go run ./internal/chaos -kills "$(KILLS)" $(ARGS)
+
+.PHONY: bench
+bench: build ## Measure ingestion beside psql's \copy; empties the tables of DATABASE_URL, which should have lz4
+	@test -n "$$DATABASE_URL" || { echo 'bench needs a database to itself: make bench DATABASE_URL=postgres://…' >&2; exit 1; }
+	go run ./internal/bench --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
 
 .PHONY: check
 check: check-go check-sql check-shell check-vuln ## Check format, linters and dependencies; runs no tests

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -33,7 +34,7 @@ func (d *databaseChoice) flags(cmd *cobra.Command) {
 	flags.StringVar(&d.passwordFile, "database-password-file", "", "`file` with the password, read at each connect")
 	flags.DurationVar(&d.wait, "database-wait", 5*time.Minute, "how long to wait for a database that is away")
 	flags.StringVar(&d.dataDir, "data-dir", "", "`folder` of an embedded Postgres, which runs as long as the command")
-	flags.IntVar(&d.port, "port", 0, "port of the embedded Postgres on 127.0.0.1 (0: a free one)")
+	flags.IntVar(&d.port, "embedded-port", 0, "port of the embedded Postgres on 127.0.0.1 (0: a free one)")
 }
 
 // A database is one that a command may connect to.
@@ -55,7 +56,11 @@ func (d *databaseChoice) open(ctx context.Context, a *app, name string) (*databa
 	}
 	server, err := embedded.Start(ctx, embedded.Options{DataDir: d.dataDir, Port: d.port, Log: a.log})
 	if err != nil {
-		return nil, report.New(report.BadConfig, fmt.Errorf("start the embedded Postgres: %w", err))
+		code := report.BadConfig
+		if errors.Is(err, embedded.ErrInUse) || ctx.Err() != nil {
+			code = report.TryAgain
+		}
+		return nil, report.New(code, fmt.Errorf("start the embedded Postgres: %w", err))
 	}
 	config.URL = server.URL()
 	// A server of our own does not come back by itself.
@@ -106,14 +111,17 @@ func (d *databaseChoice) withLedger(ctx context.Context, a *app, name string, do
 	if err != nil {
 		return err
 	}
-	defer func() { err = firstError(err, db.close()) }()
+	defer func() { err = errors.Join(err, db.close()) }()
 	const connections = 2 // one for a transaction, one beside it
 	ledger, err := db.connect(ctx, connections)
 	if err != nil {
 		return err
 	}
 	defer ledger.Close()
-	return do(ledger)
+	if err := do(ledger); err != nil {
+		return report.New(cmp.Or(report.CodeOf(err), databaseCode(err)), err)
+	}
+	return nil
 }
 
 // databaseCode is the exit code of an error on the way to the database.

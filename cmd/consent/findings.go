@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
-	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/warehouse"
 )
 
@@ -115,17 +115,22 @@ func cut(text string, most int) string {
 }
 
 func (a *app) exportRejects(ctx context.Context, ledger *warehouse.DB, load int64, path string) error {
-	file, err := os.Create(path)
+	// A file that is there stays as it is until the new one is complete.
+	file, err := os.CreateTemp(filepath.Dir(path), ".consent-export-")
 	if err != nil {
 		return badConfiguration("--export: %w", err)
 	}
+	defer os.Remove(file.Name()) // after the rename there is none
 	out := bufio.NewWriter(file)
 	written, rejected, err := ledger.ExportRejects(ctx, load, out)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = badConfiguration("no load has the number %d: `consent status RUN` shows the loads of a run", load)
+	}
 	if err := errors.Join(err, out.Flush(), file.Close()); err != nil {
-		if errors.Is(err, pgx.ErrNoRows) {
-			err = badConfiguration("no load has the number %d: `consent status RUN` shows the loads of a run", load)
-		}
-		return errors.Join(err, os.Remove(path))
+		return err
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return badConfiguration("--export: %w", err)
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s rejected rows were written to %s\n", count(written), path)
 	if written < rejected {
@@ -155,7 +160,7 @@ SOURCE and PATH are as ` + "`consent status`" + ` shows them.`,
 						args[1], args[0])
 				}
 				if err != nil {
-					return report.New(databaseCode(err), err)
+					return err
 				}
 				if a.output == "json" {
 					return writeJSON(a.stdout, map[string]int64{"load_id": load})

@@ -60,6 +60,12 @@ func TestRejectsAreMendedAndLoaded(t *testing.T) {
 	if o := ok("ingest", "--source", dir, "rejects.csv"); !strings.Contains(o.stdout, "Loaded") {
 		t.Errorf("the mended file gives %s", o.stdout)
 	}
+	if o := at("findings", "99", "--export", rejects); o.code != 78 {
+		t.Errorf("a load that is not there: exit code %d: %s", o.code, o.stderr)
+	}
+	if kept, err := os.ReadFile(rejects); err != nil || string(kept) != string(mended) {
+		t.Errorf("a failed export leaves %q, %v", kept, err)
+	}
 	for _, wrong := range [][]string{{"findings", "x"}, {"findings", "--export", rejects}, {"findings", "99", "--export", filepath.Join(dir, "none.csv")}} {
 		if o := at(wrong...); o.code != 78 {
 			t.Errorf("%v: exit code %d: %s", wrong, o.code, o.stderr)

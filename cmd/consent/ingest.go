@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -38,7 +39,7 @@ func (f *ingestFlags) flags(cmd *cobra.Command) {
 		"what becomes of columns that the contract does not know: evolve (kept in the column extra), freeze (the file fails), discard")
 	flags.StringVar(&f.maxRejectedRatio, "max-rejected-ratio", "1%", "a file with more rejected rows than this `share` fails")
 	flags.BoolVar(&f.force, "force", false, "load also files that are unchanged or were retracted")
-	flags.IntVar(&f.concurrency, "concurrency", runtime.NumCPU(), "files at a time")
+	flags.IntVar(&f.concurrency, "concurrency", min(runtime.GOMAXPROCS(0), 8), "files at a time; each needs up to two connections")
 }
 
 // options checks the flags. The caller adds the database and the folder.
@@ -110,15 +111,15 @@ the files are only judged, without a database, and what is wrong with them is sh
 			defer folder.Close()
 			if check {
 				results, err := ingest.Check(ctx, o)
-				return firstError(a.writeCheck(results), err)
+				return errors.Join(a.writeCheck(results), err)
 			}
 			db, err := choice.open(ctx, a, "ingest")
 			if err != nil {
 				return err
 			}
-			defer func() { err = firstError(err, db.close()) }()
+			defer func() { err = errors.Join(err, db.close()) }()
 			result, err := a.ingest(ctx, db, o)
-			return firstError(a.writeIngest(result), err)
+			return errors.Join(a.writeIngest(result), err)
 		},
 	}
 	choice.flags(cmd)
@@ -171,7 +172,7 @@ func writeFiles(w io.Writer, result ingest.Result) error {
 	t := newTable("FILE", "STATE", "ROWS", "REJECTED", "WARNINGS", "MESSAGE")
 	for _, f := range result.Files {
 		t.add(f.Path, string(f.Outcome), count(f.Rows), count(f.Rejected), count(f.Warnings),
-			contract.Excerpt([]byte(f.Message), 300))
+			f.Message)
 	}
 	if len(result.Files) == 0 {
 		return nil
@@ -194,7 +195,7 @@ func (a *app) writeCheck(results []ingest.CheckResult) error {
 	}
 	t := newTable("FILE", "CONTRACT", "ROWS", "REJECTED", "WARNINGS", "FINDING", "MESSAGE")
 	for _, r := range results {
-		t.add(r.Path, r.Contract, count(r.Rows), count(r.Rejected), count(r.Warnings), "", contract.Excerpt([]byte(r.Message), 300))
+		t.add(r.Path, r.Contract, count(r.Rows), count(r.Rejected), count(r.Warnings), "", r.Message)
 		for _, f := range r.Findings {
 			t.add("", "", "", "", "", f.Code+" × "+count(f.N), "")
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,7 @@ date, and can run beside others: one does the work, the rest wait for it.`,
 			if err != nil {
 				return err
 			}
-			defer func() { err = firstError(err, db.close()) }()
+			defer func() { err = errors.Join(err, db.close()) }()
 			applied, err := warehouse.Migrate(ctx, db.Config)
 			if err != nil {
 				return report.New(databaseCode(err), err)
@@ -43,12 +44,4 @@ date, and can run beside others: one does the work, the rest wait for it.`,
 	}
 	choice.flags(cmd)
 	return cmd
-}
-
-// firstError keeps what went wrong first, where closing may fail as well.
-func firstError(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"consentpipeline.io/internal/contract"
 )
 
 // writeJSON writes a value for programs.
@@ -26,7 +28,16 @@ type table struct {
 
 func newTable(header ...string) *table { return &table{header: header} }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+// add adds a row. What a file's name or value holds of control characters is escaped.
+func (t *table) add(cells ...string) {
+	for i, cell := range cells {
+		cells[i] = contract.Excerpt([]byte(cell), maxCell)
+	}
+	t.rows = append(t.rows, cells)
+}
+
+// maxCell is how many bytes of a value a table shows.
+const maxCell = 300
 
 func (t *table) write(w io.Writer) error {
 	widths := make([]int, len(t.header))

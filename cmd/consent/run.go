@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -73,18 +74,24 @@ afterwards, so that the results can be queried.`,
 			if err != nil {
 				return err
 			}
-			defer func() { err = firstError(err, db.close()) }()
+			defer func() { err = errors.Join(err, db.close()) }()
 			if db.server != nil && transformFlags.state == "" {
 				transformFlags.state = filepath.Join(db.server.DataDir(), "dbt")
 			}
 			if _, err := warehouse.Migrate(ctx, db.Config); err != nil {
 				return report.New(databaseCode(err), err)
 			}
+			serve = serve && db.server != nil
 			result, err := a.runAll(ctx, db, o, transformFlags)
-			if err = firstError(err, a.writeRunResult(result, db, input, serve)); err != nil || !serve || db.server == nil {
-				return err
+			err = errors.Join(err, a.writeRunResult(result, db, input, serve))
+			if serve && ctx.Err() == nil {
+				if err != nil {
+					// What failed shall not show only after Ctrl-C.
+					fmt.Fprintln(a.stderr, "consent: "+err.Error())
+				}
+				err = errors.Join(err, serveUntilStopped(ctx, db))
 			}
-			return serveUntilStopped(ctx, db)
+			return err
 		},
 	}
 	choice.flags(cmd)
@@ -109,20 +116,20 @@ func (a *app) runAll(ctx context.Context, db *database, o ingest.Options, flags 
 	}
 	transformOptions, err := flags.options(a, db, nil)
 	if err != nil {
-		return result, firstError(ingestErr, err)
+		return result, errors.Join(ingestErr, err)
 	}
 	transformed, err := a.transform(ctx, transformOptions)
 	result.Transform = &transformed
 	if err != nil {
-		return result, firstError(ingestErr, err)
+		return result, errors.Join(ingestErr, err)
 	}
 	ledger, err := db.connect(ctx, 1)
 	if err != nil {
-		return result, firstError(ingestErr, err)
+		return result, errors.Join(ingestErr, err)
 	}
 	defer ledger.Close()
 	result.Companies, err = readMetrics(ctx, ledger.Pool())
-	return result, firstError(ingestErr, err)
+	return result, errors.Join(ingestErr, err)
 }
 
 func (a *app) writeRunResult(result runResult, db *database, input string, serve bool) error {

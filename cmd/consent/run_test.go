@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,6 +107,20 @@ func TestRunGoesOnAfterABadFile(t *testing.T) {
 	}
 }
 
+// reachableDir is a folder that an ordinary user can enter, as which root's server runs.
+func reachableDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "consent-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // TestWhatAPersonGetsWrong runs the program as one would who makes the mistake.
 func TestWhatAPersonGetsWrong(t *testing.T) {
 	dir := t.TempDir()
@@ -114,6 +129,16 @@ func TestWhatAPersonGetsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	database := warehousetest.Database(t)
+	reachable := reachableDir(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
 	oldDbt := write(t, filepath.Join(dir, "dbt"), "#!/bin/sh\necho 'dbt 0.1'\nexit 1\n")
 	if err := os.Chmod(oldDbt, 0o755); err != nil {
 		t.Fatal(err)
@@ -130,9 +155,11 @@ func TestWhatAPersonGetsWrong(t *testing.T) {
 		"a dbt that does not run": {[]string{"run", "--input", sampleInput(t), "--database-url", database, "--dbt", oldDbt,
 			"--dbt-project", filepath.Join(testneeds.Root(t), "dbt_project")}, 78, "dbt"},
 		"no dbt project": {[]string{"transform", "--database-url", database, "--dbt", testneeds.Dbt(t), "--dbt-project", empty}, 78, "dbt_project.yml"},
-		"no schema":      {[]string{"status", "--database-url", warehousetest.Database(t), "--database-wait", "0s"}, 78, "run `consent migrate`"},
-		"nobody there":   {[]string{"status", "--database-url", "postgres://x@127.0.0.1:1/x", "--database-wait", "0s"}, 75, "cannot be reached"},
-		"no such run":    {[]string{"status", "--database-url", database, "nightly"}, 78, "no run has the id or the name"},
+		"a port in use": {withDbt(t, "run", "--input", sampleInput(t), "--data-dir", filepath.Join(reachable, "data"), "--embedded-port", port), 75,
+			"is in use by another program"},
+		"no schema":    {[]string{"status", "--database-url", warehousetest.Database(t), "--database-wait", "0s"}, 78, "run `consent migrate`"},
+		"nobody there": {[]string{"status", "--database-url", "postgres://x@127.0.0.1:1/x", "--database-wait", "0s"}, 75, "cannot be reached"},
+		"no such run":  {[]string{"status", "--database-url", database, "nightly"}, 78, "no run has the id or the name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "no such run" {
@@ -153,14 +180,7 @@ func TestWhatAPersonGetsWrong(t *testing.T) {
 
 // TestAFileThatCannotBeRead runs as an ordinary user, since root can read everything.
 func TestAFileThatCannotBeRead(t *testing.T) {
-	dir, err := os.MkdirTemp("", "consent-unreadable-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir := reachableDir(t)
 	if err := os.Chmod(write(t, filepath.Join(dir, "a.csv"), "EVENT_ID\n"), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -218,15 +238,7 @@ func TestStatus(t *testing.T) {
 
 // TestEmbeddedRun holds the whole way on the embedded server: its data stays, and no process of it.
 func TestEmbeddedRun(t *testing.T) {
-	// Root's server is an ordinary user, who must be able to enter the folder.
-	dir, err := os.MkdirTemp("", "consent-data-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir := reachableDir(t)
 	input := t.TempDir()
 	for _, name := range []string{"country_and_industry/industry and country.csv", "events/csv/events-company-1.csv"} {
 		content, err := os.ReadFile(filepath.Join(sampleInput(t), name))

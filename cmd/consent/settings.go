@@ -16,8 +16,8 @@ import (
 // readSettings gives each flag of a command that does not stand on the command line the value that the environment
 // or the configuration file has for it.
 //
-// An unknown key in the file is an error. An unknown CONSENT_ variable is not: Kubernetes sets some for a service
-// of that name.
+// An unknown key in the file is an error. An unknown CONSENT_ variable is not: Kubernetes sets some for services whose
+// names begin so. A database on the command line goes before another one in the environment or the file.
 func readSettings(cmd *cobra.Command, file string) error {
 	v := viper.New()
 	v.SetEnvPrefix("CONSENT")
@@ -32,8 +32,12 @@ func readSettings(cmd *cobra.Command, file string) error {
 		}
 	}
 	var failed error
+	databaseGiven := cmd.Flags().Changed("database-url") || cmd.Flags().Changed("data-dir")
 	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
 		if flag.Changed || !v.IsSet(flag.Name) || failed != nil {
+			return
+		}
+		if databaseGiven && (flag.Name == "database-url" || flag.Name == "data-dir") {
 			return
 		}
 		if err := setFlag(cmd.Flags(), flag, v); err != nil {

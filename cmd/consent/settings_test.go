@@ -22,7 +22,7 @@ func TestSettingsAndTheirOrder(t *testing.T) {
 	file := write(t, filepath.Join(t.TempDir(), "consent.yaml"),
 		"concurrency: 3\ndrift: freeze\ndatabase-url: postgres://u:secret@db/x\ndata-dir: /from/file\n")
 	cmd := program(t.Context(), t, "config", "--config", file, "-o", "json")
-	cmd.Env = append(cmd.Env, "CONSENT_DRIFT=discard", "CONSENT_KUBERNETES_SETS_SUCH=1", "CONSENT_DATA_DIR=/from/env")
+	cmd.Env = append(cmd.Env, "CONSENT_DRIFT=discard", "CONSENT_PORT=tcp://10.0.0.1:5432", "CONSENT_DATA_DIR=/from/env")
 	o := finish(t, cmd)
 	for name, want := range map[string]string{
 		"concurrency": "3", "drift": "discard", "data-dir": "/from/env", "max-rejected-ratio": "1%",
@@ -41,6 +41,12 @@ func TestSettingsAndTheirOrder(t *testing.T) {
 	cmd.Env = append(cmd.Env, "CONSENT_DRIFT=discard")
 	if o := finish(t, cmd); !strings.Contains(o.stderr, `"nonsense": expected evolve, freeze or discard`) {
 		t.Errorf("the flag does not count: %s", o.stderr)
+	}
+	// A database on the command line goes before another one elsewhere.
+	cmd = program(t.Context(), t, "status", "--data-dir", "/proc/none")
+	cmd.Env = append(cmd.Env, "CONSENT_DATABASE_URL=postgres://x")
+	if o := finish(t, cmd); !strings.Contains(o.stderr, "/proc/none") {
+		t.Errorf("the folder on the command line does not count: %s", o.stderr)
 	}
 	// The file itself can be named by the environment.
 	cmd = program(t.Context(), t, "config", "-o", "json")

@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
-	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/warehouse"
 )
 
@@ -85,7 +84,7 @@ func (a *app) writeRun(run warehouse.RunInfo, files []warehouse.RunFile) error {
 			load = fmt.Sprint(f.LoadID)
 		}
 		t.add(f.Path, string(f.Outcome), load, f.State, count(f.Rows), count(f.Rejected), count(f.Warnings),
-			contract.Excerpt([]byte(f.Message), 300))
+			f.Message)
 	}
 	return t.write(a.stdout)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -72,7 +73,7 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
 			if err != nil {
 				return err
 			}
-			defer func() { err = firstError(err, db.close()) }()
+			defer func() { err = errors.Join(err, db.close()) }()
 			o, err := flags.options(a, db, args)
 			if err != nil {
 				return err
@@ -80,9 +81,9 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
 			o.Timeout = timeout
 			result, err := a.transform(ctx, o)
 			if a.output == "json" {
-				return firstError(writeJSON(a.stdout, result), err)
+				return errors.Join(writeJSON(a.stdout, result), err)
 			}
-			return firstError(writeTransform(a.stdout, result), err)
+			return errors.Join(writeTransform(a.stdout, result), err)
 		},
 	}
 	choice.flags(cmd)

@@ -26,14 +26,13 @@ type Finding struct {
 
 // The problems that a value can have; the second half of a finding's code.
 const (
-	problemNull       = "null"
-	problemMalformed  = "malformed"
-	problemRange      = "out_of_range"
-	problemEncoding   = "invalid_utf8"
-	problemNUL        = "nul_byte"
-	problemUnknown    = "unknown"
-	problemWindow     = "not_event_hour"
-	codeExtraEncoding = "extra_" + problemEncoding
+	problemNull      = "null"
+	problemMalformed = "malformed"
+	problemRange     = "out_of_range"
+	problemEncoding  = "invalid_utf8"
+	problemNUL       = "nul_byte"
+	problemUnknown   = "unknown"
+	problemWindow    = "not_event_hour"
 )
 
 // Excerpt writes bytes of a file so that they can stand in a message, a log line or a text column: on one line,
@@ -41,10 +40,11 @@ const (
 func Excerpt(b []byte, most int) string {
 	cut := len(b) > most
 	if cut {
-		for most > 0 && !utf8.RuneStart(b[most]) {
-			most--
+		start := most
+		for start > most-utf8.UTFMax && start > 0 && !utf8.RuneStart(b[start]) {
+			start--
 		}
-		b = b[:most]
+		b = b[:start]
 	}
 	var out strings.Builder
 	for len(b) > 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,14 +76,11 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 	if drift == Evolve {
 		j.extraColumn = c.sqlIndex("extra")
 	}
-	seen := map[string]bool{}
+	if err := checkNames(header); err != nil {
+		return nil, err
+	}
 	var unknown []string
 	for _, name := range header {
-		folded := strings.ToUpper(name)
-		if seen[folded] {
-			return nil, fmt.Errorf("the column %s stands twice in the header: remove one of them", Excerpt([]byte(name), 60))
-		}
-		seen[folded] = true
 		column := c.index(name)
 		if column < 0 {
 			unknown = append(unknown, name)
@@ -91,7 +89,7 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 	}
 	var missing []string
 	for i, column := range c.Columns {
-		if column.Required && !seen[column.Name] {
+		if column.Required && !slices.Contains(j.columns, i) {
 			missing = append(missing, column.Name)
 		}
 		if column.Known != nil {
@@ -109,6 +107,25 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 			"remove it, or choose evolve or discard", list(unknown), c.Name)
 	}
 	return j, nil
+}
+
+// checkNames refuses a header whose columns cannot be told apart or kept.
+func checkNames(header []string) error {
+	for i, name := range header {
+		if name == "" {
+			return fmt.Errorf("column %d of %d has no name: name it or remove it", i+1, len(header))
+		}
+		if _, wrong := unstorable([]byte(name)); wrong != "" {
+			return fmt.Errorf("the name of column %d, %s, %s: rename it, or export the file again as UTF-8", i+1,
+				Excerpt([]byte(name), 60), wrong)
+		}
+		for _, other := range header[:i] {
+			if strings.EqualFold(name, other) {
+				return fmt.Errorf("the column %s stands twice in the header: remove one of them", Excerpt([]byte(name), 60))
+			}
+		}
+	}
+	return nil
 }
 
 // Row judges one row. It gives the values in the order of the contract's columns, and false if the row is rejected.
@@ -344,11 +361,7 @@ func (j *Judge) addExtra(name string, field *Field) {
 	start := len(j.scratch)
 	j.scratch = appendField(j.scratch, field)
 	text := j.scratch[start:]
-	problem, wrong := unstorable(text)
-	if problem == "" {
-		problem, wrong = unstorable([]byte(name))
-	}
-	if problem != "" {
+	if problem, wrong := unstorable(text); problem != "" {
 		j.add(Warning, &Column{Name: name, SQL: "extra"}, problem, wrong, field)
 		return
 	}

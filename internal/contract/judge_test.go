@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strings"
@@ -278,6 +279,17 @@ func TestHeader(t *testing.T) {
 			}
 		})
 	}
+	for name, c := range map[string]struct{ column, err string }{
+		"no name": {"", "column 19 of 19 has no name"}, "a NUL": {"a\x00", "NUL byte"}, "Latin-1": {"caf\xe9", "not valid UTF-8"},
+	} {
+		if _, err := NewJudge(Event, append(event, c.column), Evolve); err == nil || !strings.Contains(err.Error(), c.err) {
+			t.Errorf("a column with %s gives %v", name, err)
+		}
+	}
+	// EqualFold takes the dotless i for no i; a name that only looks like the required one is another column.
+	if _, err := NewJudge(Event, append([]string{"event_ıd"}, event[1:]...), Evolve); err == nil || !strings.Contains(err.Error(), "EVENT_ID is missing") {
+		t.Errorf("a name that only looks like a required one gives %v", err)
+	}
 	if _, err := NewJudge(Event, append(event, "rate"), Evolve); err == nil || !strings.Contains(err.Error(), "rate stands twice") {
 		t.Errorf("a column that stands twice gives %v", err)
 	}
@@ -331,6 +343,9 @@ func TestAppendCSV(t *testing.T) {
 }
 
 func TestExcerpt(t *testing.T) {
+	if got := Excerpt(bytes.Repeat([]byte{0x80}, 100), 10); len(got) < 24 {
+		t.Errorf("ten bytes that begin no character give %q", got)
+	}
 	for in, want := range map[string]string{
 		"a \"text\"": `a "text"`, "a\nb\x00\xff": `a\nb\x00\xff`, "äöü€": "äöü€", "\\n": `\\n`, "123456789ä": "123456789…",
 	} {

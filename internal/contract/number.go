@@ -8,8 +8,11 @@ import (
 // numberCache remembers the numbers of a file's texts: RATE has a handful of values in millions of rows.
 type numberCache map[string]float64
 
-// maxCached bounds the cache for a file in which every number differs.
-const maxCached = 1024
+// What the cache holds is bounded, for a file in which every number differs, or is a megabyte long.
+const (
+	maxCached     = 1024
+	maxCachedText = 32
+)
 
 // parse reads a decimal number; ok is false if it is none, or not finite.
 func (c numberCache) parse(b []byte) (f float64, ok bool) {
@@ -17,7 +20,7 @@ func (c numberCache) parse(b []byte) (f float64, ok bool) {
 		return f, true
 	}
 	f, ok = parseNumber(b)
-	if ok && len(c) < maxCached {
+	if ok && len(c) < maxCached && len(b) <= maxCachedText {
 		c[string(b)] = f
 	}
 	return f, ok

@@ -41,7 +41,7 @@ func ExitCode(err error) int {
 	if err == nil {
 		return OK
 	}
-	if code := codeOf(err); code != OK {
+	if code := CodeOf(err); code != OK {
 		return code
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -50,20 +50,20 @@ func ExitCode(err error) int {
 	return BadConfig
 }
 
-// codeOf walks the tree of wrapped errors as errors.As does, but takes the gravest of joined ones instead of the first.
-func codeOf(err error) int {
+// CodeOf gives the code that an error carries, OK if none. It walks the tree of wrapped errors as errors.As does, but takes the gravest of joined ones instead of the first.
+func CodeOf(err error) int {
 	switch e := err.(type) { //nolint:errorlint // The walk looks at each error of the tree itself.
 	case *Error:
 		return e.Code
 	case interface{ Unwrap() []error }:
 		gravest := OK
 		for _, part := range e.Unwrap() {
-			gravest = max(gravest, codeOf(part))
+			gravest = max(gravest, CodeOf(part))
 		}
 		return gravest
 	}
 	if inner := errors.Unwrap(err); inner != nil {
-		return codeOf(inner)
+		return CodeOf(inner)
 	}
 	return OK
 }

@@ -65,6 +65,9 @@ func NewCSVReader(r io.Reader) (*CSVReader, error) {
 	}
 	c.take()
 	for _, field := range c.fields {
+		if bytes.IndexByte(field.Text, '\r') >= 0 {
+			return nil, errors.New("header: records end with a carriage return alone: convert the file to LF or CRLF")
+		}
 		c.columns = append(c.columns, string(bytes.TrimSpace(field.Text)))
 	}
 	c.start = next
@@ -267,11 +270,18 @@ func (c *CSVReader) fill() error {
 		copy(grown, c.buf)
 		c.buf = grown
 	}
-	n, err := io.ReadFull(c.r, c.buf[c.end:])
-	c.end += n
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		c.eof = true
-		return nil
+	// io.ReadFull would not do: it tells a file that ends from one that is cut off by io.ErrUnexpectedEOF, which is what
+	// a decompressor says of a file that is cut off.
+	for c.end < len(c.buf) {
+		n, err := c.r.Read(c.buf[c.end:])
+		c.end += n
+		if err == io.EOF {
+			c.eof = true
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("the file cannot be read on, or is cut off: %w", err)
+		}
 	}
-	return err
+	return nil
 }

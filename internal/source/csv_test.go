@@ -72,6 +72,7 @@ func TestCSV(t *testing.T) {
 		"unclosed quote in the header": {"a,\"b\n1,2\n", nil, "header: the quote that opens at byte 2 is never closed"},
 		"empty":                        {"", nil, "the file is empty"},
 		"blank":                        {"\n\r\n", nil, "the file is empty"},
+		"CR alone ends records":        {"a,b\r1,2\r", nil, "carriage return alone"},
 		"UTF-16":                       {"\xFF\xFEa\x00", nil, "UTF-16"},
 		"Parquet":                      {"PAR1xxx", nil, "Parquet"},
 	} {

@@ -41,9 +41,6 @@ func formatOf(name string) (Format, error) {
 	return "", fmt.Errorf("the name %q has none of the suffixes .csv, .csv.gz, .csv.zst and .parquet", filepath.Base(name))
 }
 
-// ErrChanged says that a file is no longer what it was when it was opened.
-var ErrChanged = errors.New("the file changed while it was read: try again when it is complete")
-
 // A File is one open file of a source.
 type File struct {
 	Path   string // in its source
@@ -53,6 +50,7 @@ type File struct {
 	file   *os.File
 	info   fs.FileInfo // when it was opened
 	hash   hash.Hash   // of what was read so far
+	sum    []byte      // of the whole file, once it was read; nil before
 	read   atomic.Int64
 	close  func()
 }
@@ -61,18 +59,19 @@ type File struct {
 func (f *Folder) Open(name string) (*File, error) {
 	format, err := formatOf(name)
 	if err != nil {
-		return nil, err
+		return nil, Wrap(err)
+	}
+	// Opening a named pipe would wait for somebody to write to it.
+	if info, err := f.root.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, Wrap(fmt.Errorf("it is not a regular file (%s)", info.Mode()))
 	}
 	file, err := f.root.Open(filepath.FromSlash(name))
 	if err != nil {
-		return nil, f.explain(name, err)
+		return nil, Wrap(f.explain(name, err))
 	}
 	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("it is not a regular file but %s", info.Mode().Type())
-	}
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		return nil, Wrap(errors.Join(err, file.Close()))
 	}
 	return &File{Path: name, Format: format, folder: f, file: file, info: info, hash: sha256.New(), close: func() {}}, nil
 }
@@ -101,46 +100,50 @@ func (f *File) Close() error {
 	return f.file.Close()
 }
 
-// Sum reads the whole file and gives the SHA-256 of its bytes. Records can be read afterwards.
+// Sum gives the SHA-256 of the file's bytes. The first call reads all of them; records can be read afterwards.
 func (f *File) Sum(ctx context.Context) ([]byte, error) {
+	if f.sum != nil {
+		return f.sum, nil
+	}
 	if err := f.rewind(); err != nil {
-		return nil, err
+		return nil, Wrap(err)
 	}
-	if _, err := io.CopyBuffer(io.Discard, contextReader{ctx, f.tee()}, make([]byte, 1<<20)); err != nil {
-		return nil, fmt.Errorf("read the file: %w", err)
+	return f.sumRest(contextReader{ctx, f.tee()})
+}
+
+// sumRest reads what is left of the file, in large pieces for volumes on a network.
+func (f *File) sumRest(rest io.Reader) ([]byte, error) {
+	// The writer is wrapped because io.Discard would read in small pieces of its own.
+	if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, rest, make([]byte, 1<<20)); err != nil {
+		return nil, Wrap(fmt.Errorf("read the file: %w", err))
 	}
-	return f.hash.Sum(nil), nil
+	f.sum = f.hash.Sum(nil)
+	return f.sum, nil
 }
 
 // Records gives a reader of the file's records, and a function to call after the last one, which gives the SHA-256
 // of the file's bytes. A CSV file is hashed as it is read; a Parquet file, which is not read from front to back, in
-// a pass of its own beforehand.
+// a pass of its own beforehand, unless Sum has made it.
 func (f *File) Records(ctx context.Context) (Reader, func() ([]byte, error), error) {
 	if f.Format == Parquet {
-		sum, err := f.Sum(ctx)
-		if err != nil {
+		if _, err := f.Sum(ctx); err != nil {
 			return nil, nil, err
 		}
 		f.read.Store(0)
 		records, err := OpenParquet(counted{f.file, &f.read}, f.Size())
-		return records, func() ([]byte, error) { return sum, nil }, err
+		return records, func() ([]byte, error) { return f.sum, nil }, Wrap(err)
 	}
 	if err := f.rewind(); err != nil {
-		return nil, nil, err
+		return nil, nil, Wrap(err)
 	}
 	raw := contextReader{ctx, f.tee()}
 	plain, err := f.decompress(raw)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, Wrap(err)
 	}
 	records, err := NewCSVReader(plain)
-	return records, func() ([]byte, error) {
-		// What a decompressor leaves unread belongs to the file as well.
-		if _, err := io.Copy(io.Discard, raw); err != nil {
-			return nil, fmt.Errorf("read the file: %w", err)
-		}
-		return f.hash.Sum(nil), nil
-	}, err
+	// What a decompressor leaves unread belongs to the file as well.
+	return records, func() ([]byte, error) { return f.sumRest(raw) }, Wrap(err)
 }
 
 func (f *File) decompress(raw io.Reader) (io.Reader, error) {
@@ -167,11 +170,11 @@ func (f *File) decompress(raw io.Reader) (io.Reader, error) {
 func (f *File) Unchanged() error {
 	open, err := f.file.Stat()
 	if err != nil {
-		return fmt.Errorf("look at the file again: %w", err)
+		return Wrap(fmt.Errorf("look at the file again: %w", err))
 	}
 	now, err := f.folder.root.Stat(f.Path)
 	if err != nil || !os.SameFile(open, now) || open.Size() != f.info.Size() || !open.ModTime().Equal(f.info.ModTime()) {
-		return ErrChanged
+		return Wrap(ErrChanged)
 	}
 	return nil
 }
@@ -181,6 +184,7 @@ func (f *File) rewind() error {
 		return fmt.Errorf("read the file: %w", err)
 	}
 	f.hash.Reset()
+	f.sum = nil
 	f.read.Store(0)
 	return nil
 }

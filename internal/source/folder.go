@@ -19,9 +19,6 @@ type Folder struct {
 	root *os.Root
 }
 
-// ErrNoMatch says that a path or a pattern names no file.
-var ErrNoMatch = errors.New("no file")
-
 // OpenFolder opens a folder, which must exist and be readable.
 func OpenFolder(dir string) (*Folder, error) {
 	root, err := os.OpenRoot(dir)
@@ -74,11 +71,14 @@ func (f *Folder) List(pattern string) ([]string, error) {
 	return matches, nil
 }
 
-// All finds every file below the folder that has the name of a format, in the order of their paths, and the files
-// that are left aside because they have not. Hidden files and folders are in neither.
+// All finds every file below the folder that has the name of a format, in the order of their paths, and what is left
+// aside: files of other names, and folders that cannot be read. Hidden files and folders are in neither.
 func (f *Folder) All() (files, others []string, err error) {
 	err = fs.WalkDir(f.root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
+		case errors.Is(err, fs.ErrPermission) && name != ".":
+			others = append(others, name+" (cannot be read)")
+			return fs.SkipDir
 		case err != nil:
 			return fmt.Errorf("list the folder %s: %w", filepath.Join(f.dir, name), err)
 		case name != "." && strings.HasPrefix(entry.Name(), "."):

@@ -3,12 +3,16 @@ package source
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -144,6 +148,76 @@ func TestDamagedCompression(t *testing.T) {
 		if _, _, err := file.Records(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s gives %v, want %q", name, err, want)
 		}
+	}
+}
+
+// TestCutOffCompression holds that what a decompressor gives before the cut is not taken for the whole file.
+func TestCutOffCompression(t *testing.T) {
+	plain := "a,b\n" + strings.Repeat("1,1234567\n", 50_000)
+	var gz, zst bytes.Buffer
+	gzWriter := gzip.NewWriter(&gz)
+	zstWriter, err := zstd.NewWriter(&zst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []io.WriteCloser{gzWriter, zstWriter} {
+		if _, err := io.WriteString(w, plain); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, whole := range map[string][]byte{"a.csv.gz": gz.Bytes(), "a.csv.zst": zst.Bytes()} {
+		for _, size := range []int{0, 1, 5, len(whole) / 2, len(whole) - 5, len(whole) - 1} {
+			f, _ := folder(t, map[string]string{name: string(whole[:size])})
+			file, err := f.Open(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			records, finish, err := file.Records(t.Context())
+			for err == nil {
+				_, err = records.Next()
+			}
+			if err == io.EOF {
+				_, err = finish()
+			}
+			if err == nil {
+				t.Errorf("%s, cut to %d of %d bytes, is read without an error", name, size, len(whole))
+			}
+			file.Close()
+		}
+	}
+}
+
+func TestPipesAreNotWaitedFor(t *testing.T) {
+	f, dir := folder(t, map[string]string{"a.csv": "a\n"})
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.csv"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Open("pipe.csv"); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a pipe gives %v", err)
+	}
+}
+
+// TestErrorsOfFilesAreNotOfConnections holds that a caller who looks for a lost connection does not find one.
+func TestErrorsOfFilesAreNotOfConnections(t *testing.T) {
+	var network net.Error
+	for _, c := range []struct {
+		err     error
+		passing bool
+	}{{io.ErrUnexpectedEOF, false}, {io.EOF, false}, {syscall.EIO, true}, {syscall.ELOOP, false}, {ErrChanged, true}, {context.Canceled, true}} {
+		err := fmt.Errorf("a.csv: %w", Wrap(fmt.Errorf("read: %w", c.err)))
+		var marked *Error
+		if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%v looks like the error of a connection", err)
+		}
+		if !errors.As(err, &marked) || marked.Passing != c.passing {
+			t.Errorf("%v: passing is %v", err, marked.Passing)
+		}
+	}
+	if !errors.Is(Wrap(fmt.Errorf("x: %w", ErrChanged)), ErrChanged) || Wrap(nil) != nil {
+		t.Error("marked errors are not found")
 	}
 }
 

@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,13 +35,13 @@ type Config struct {
 
 // A DB is a database whose schema is there.
 type DB struct {
-	pool *pgxpool.Pool
-	wait time.Duration
-	log  *slog.Logger
+	pool   *pgxpool.Pool
+	outage *outage
 }
 
-// settings are what every session of ours has. The keepalives and the check of the connection end a lock whose
-// client's machine is gone; the time-outs end a wait that nobody is behind.
+// settings are what every session of ours has, whatever the role or the database says. The keepalives and the check of
+// the connection end a lock whose client's machine is gone; the time-outs end a wait that nobody is behind, and those
+// that are off would end work that goes on.
 var settings = map[string]string{
 	"timezone":                            "UTC",
 	"lock_timeout":                        "10min",
@@ -47,6 +50,9 @@ var settings = map[string]string{
 	"tcp_keepalives_interval":             "10",
 	"tcp_keepalives_count":                "3",
 	"idle_in_transaction_session_timeout": "5min",
+	"idle_session_timeout":                "0",
+	"statement_timeout":                   "0",
+	"default_transaction_isolation":       "read committed",
 }
 
 // ParseConfig reads the configuration of connections, with the settings of our sessions. Its errors show no password.
@@ -97,7 +103,7 @@ func Open(ctx context.Context, c Config, connections int) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{pool: pool, wait: c.Wait, log: c.Log}
+	db := &DB{pool: pool, outage: &outage{wait: c.Wait, log: c.Log}}
 	if err := db.Retry(ctx, "the database", func() error { return db.checkSchema(ctx) }); err != nil {
 		pool.Close()
 		return nil, explain(connConfig, err)
@@ -127,81 +133,124 @@ func (db *DB) checkSchema(ctx context.Context) error {
 	return err
 }
 
-// Retry calls try until it succeeds, as long as the database is away or has no schema and the wait is not over.
-// what names what is waited for, in the log.
+// Retry calls try until it succeeds, as long as the database is away or has no schema and the wait is not over. what
+// names what is waited for, in the log.
 func (db *DB) Retry(ctx context.Context, what string, try func() error) error {
-	return retry(ctx, db.wait, db.log, what, try)
+	return db.outage.retry(ctx, what, try)
 }
 
-// longTry is how long a try lasts that had a database for a while: an outage after it is a new one.
-const longTry = time.Minute
+// An outage is how long a database has been away. All who wait for one database share it, so that they wait once and
+// not one after another; only success ends it, so that what fails again and again does not go on for ever.
+type outage struct {
+	wait time.Duration
+	log  *slog.Logger
 
-func retry(ctx context.Context, wait time.Duration, log *slog.Logger, what string, try func() error) error {
-	var deadline, lastLog time.Time
+	mu      sync.Mutex
+	until   time.Time // when waiting ends; zero if the last try succeeded
+	lastLog time.Time
+}
+
+func (o *outage) retry(ctx context.Context, what string, try func() error) error {
 	pause := 100 * time.Millisecond
 	for {
-		began := time.Now()
 		err := try()
-		if err == nil || ctx.Err() != nil || !(IsAway(err) || errors.Is(err, errNoSchema)) {
-			return err
+		if ctx.Err() == nil && (IsAway(err) || errors.Is(err, errNoSchema)) && o.goesOn(what, err) {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(pause):
+			}
+			pause = min(2*pause, 2*time.Second)
+			continue
 		}
-		now := time.Now()
-		if deadline.IsZero() || now.Sub(began) > longTry {
-			deadline = now.Add(wait)
-			pause = 100 * time.Millisecond
+		if err == nil {
+			o.ends()
 		}
-		if now.After(deadline) {
-			return err
-		}
-		if now.Sub(lastLog) > 10*time.Second {
-			lastLog = now
-			log.Warn("waiting for "+what, "until", deadline.Format(time.TimeOnly), "error", err.Error())
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, 2*time.Second)
+		return err
 	}
+}
+
+// goesOn tells whether to wait on, and logs it now and then.
+func (o *outage) goesOn(what string, err error) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	if o.until.IsZero() {
+		o.until = now.Add(o.wait)
+	}
+	if !now.Before(o.until) {
+		return false
+	}
+	if now.Sub(o.lastLog) > 10*time.Second {
+		o.lastLog = now
+		o.log.Warn("waiting for "+what, "until", o.until.Format(time.TimeOnly), "error", err.Error())
+	}
+	return true
+}
+
+func (o *outage) ends() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.until = time.Time{}
 }
 
 // IsAway tells whether an error means that the server cannot be reached, went away, or asked to try again.
 func IsAway(err error) bool {
-	var server *pgconn.PgError
-	if errors.As(err, &server) {
-		switch server.Code[:2] {
-		case "08", "40", "57": // connection, rollback by the server, operator intervention
-			return server.Code != "57014" // a cancelled query, which is nobody's outage
-		}
-		return server.Code == "53300" // too many connections
+	switch code := sqlState(err); class(code) {
+	case "08", "40", "57": // connection, rollback by the server, operator intervention
+		return code != "57014" // a cancelled statement
+	case "":
+	default:
+		// The session was ended while its transaction was idle, or there were too many.
+		return code == "25P03" || code == "25P04" || code == "53300"
 	}
 	var network net.Error
-	var closed *net.OpError
-	return errors.As(err, &network) || errors.As(err, &closed) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+	var file *fs.PathError
+	var system syscall.Errno
+	switch {
+	case errors.As(err, &file):
+		return false // a password or certificate file
+	case errors.As(err, &network):
+		// An error of the system is one of a connection only inside one of the network.
+		var operation *net.OpError
+		return !errors.As(err, &system) || errors.As(err, &operation)
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		pgconn.SafeToRetry(err) || strings.Contains(fmt.Sprint(err), "conn closed")
 }
 
-// IsLater tells whether an error can go away by itself: the server is away, its disk is full, or another job holds
-// a lock.
-func IsLater(err error) bool {
-	code := sqlState(err)
-	return IsAway(err) || code == "55P03" || strings.HasPrefix(code, "53")
-}
-
-// IsRefused tells whether the database turns us away for good: login, database or rights are wrong.
+// IsRefused tells whether the database turns us away until somebody changes something: login, database, rights, or
+// tables that are not as this version made them.
 func IsRefused(err error) bool {
-	switch code := sqlState(err); code {
-	case "42501", "3D000":
+	switch class(sqlState(err)) {
+	case "28", "3D", "3F", "42", "0A":
 		return true
-	default:
-		return strings.HasPrefix(code, "28")
 	}
+	return false
 }
 
-// IsData tells whether the server refused a value that was sent (class 22).
-func IsData(err error) bool { return strings.HasPrefix(sqlState(err), "22") }
+// IsData tells whether the server refused a value that was sent.
+func IsData(err error) bool {
+	switch class(sqlState(err)) {
+	case "22", "23", "54": // data exception, constraint, limit of the program
+		return true
+	}
+	return false
+}
+
+// IsLater tells whether an error can go away by itself: the server is away, its disk is full, another job holds a lock,
+// or anything else that is neither refused nor a matter of the data.
+func IsLater(err error) bool {
+	return IsAway(err) || (sqlState(err) != "" && !IsRefused(err) && !IsData(err))
+}
+
+// class is the first half of an SQLSTATE, which says what kind of error it is.
+func class(sqlState string) string {
+	if len(sqlState) != 5 {
+		return ""
+	}
+	return sqlState[:2]
+}
 
 // ServerContext is what the server says of an error: its message and where it arose.
 func ServerContext(err error) string {

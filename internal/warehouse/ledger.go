@@ -1,6 +1,7 @@
 package warehouse
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -34,14 +35,6 @@ const (
 	NoMatch   Outcome = "NoMatch"
 )
 
-// An Identity is what makes two loads the same: where the file is, what it holds, and how it was read.
-type Identity struct {
-	Source, Path string
-	SHA256       []byte
-	Version      int    // of the contract
-	Options      string // how it was read, beyond the contract: the drift policy
-}
-
 // A Load is a row of raw.load.
 type Load struct {
 	ID       int64
@@ -55,6 +48,9 @@ type Load struct {
 	Rejected int64
 	Warnings int64
 }
+
+// errLedger says that the ledger is not as this process left it.
+var errLedger = errors.New("its row in the ledger was changed by somebody else")
 
 // StartRun records a run, unless another process of the same run has.
 func (db *DB) StartRun(ctx context.Context, id uuid.UUID, name, source string) error {
@@ -105,33 +101,31 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// Latest gives the file's published load, nil if there is none, and whether the file was retracted: its rows were
-// taken out and are to stay out.
-func (db *DB) Latest(ctx context.Context, fileID int64) (published *Load, retracted bool, err error) {
-	return latest(ctx, db.pool, fileID)
+// Latest gives the load that counts for a file: the published one, or the retracted one after which none was published.
+// It gives nil if there is neither. attempted tells of an attempt that goes on, or that died and left its row behind.
+func (db *DB) Latest(ctx context.Context, fileID int64) (l *Load, attempted bool, err error) {
+	err = db.pool.QueryRow(ctx, "select exists (select from raw.load where file_id = $1 and state = 'loading')", fileID).
+		Scan(&attempted)
+	if err != nil {
+		return nil, false, wrap("look the file up in the ledger", err)
+	}
+	l, err = latest(ctx, db.pool, fileID)
+	return l, attempted, err
 }
 
-func latest(ctx context.Context, q querier, fileID int64) (published *Load, retracted bool, err error) {
-	// A retracted load is followed only by a later one that was published or superseded, or by attempts that failed.
-	err = q.QueryRow(ctx, `
-		select state = 'retracted' from raw.load
-		where file_id = $1 and state in ('published', 'superseded', 'retracted')
-		order by load_id desc limit 1`, fileID).Scan(&retracted)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, false, nil
-	}
-	if err != nil || retracted {
-		return nil, retracted, wrap("look the file up in the ledger", err)
-	}
+func latest(ctx context.Context, q querier, fileID int64) (*Load, error) {
 	var l Load
-	err = q.QueryRow(ctx, `
+	// Loads of a file get their numbers under its lock, so that the highest of those that once were published is the
+	// last of them. A superseded one always has another after it.
+	err := q.QueryRow(ctx, `
 		select load_id, run_id, state, contract_version, options, sha256, bytes, rows, rejected, warnings
-		from raw.load where file_id = $1 and state = 'published'`, fileID).
+		from raw.load where file_id = $1 and state in ('published', 'retracted')
+		order by load_id desc limit 1`, fileID).
 		Scan(&l.ID, &l.RunID, &l.State, &l.Version, &l.Options, &l.SHA256, &l.Bytes, &l.Rows, &l.Rejected, &l.Warnings)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, false, nil
+		return nil, nil
 	}
-	return &l, false, wrap("look the file up in the ledger", err)
+	return &l, wrap("look the file up in the ledger", err)
 }
 
 // A FileLock keeps all other loads of one file out. It is a transaction that holds the file's row, so that the server
@@ -149,7 +143,8 @@ func (db *DB) Lock(ctx context.Context, fileID int64) (*FileLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}
-	tx, err := conn.Begin(ctx)
+	// In a snapshot of its own the transaction would not see the ledger row that control inserts after it began.
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		conn.Release()
 		return nil, fmt.Errorf("begin the load: %w", err)
@@ -167,7 +162,7 @@ func (db *DB) Lock(ctx context.Context, fileID int64) (*FileLock, error) {
 }
 
 // Latest is DB.Latest, seen by the holder of the lock.
-func (l *FileLock) Latest(ctx context.Context) (published *Load, retracted bool, err error) {
+func (l *FileLock) Latest(ctx context.Context) (*Load, error) {
 	return latest(ctx, l.tx, l.fileID)
 }
 
@@ -176,10 +171,17 @@ func (l *FileLock) Release(ctx context.Context) {
 	if l.conn == nil {
 		return
 	}
-	// An error means that the connection is gone, and the server has rolled back already.
-	_ = l.tx.Rollback(context.WithoutCancel(ctx))
+	rollback(ctx, l.tx)
 	l.conn.Release()
 	l.conn = nil
+}
+
+// rollback ends a transaction, also when ctx is done, but does not wait for a server that hangs. An error means that
+// the connection is gone, and then the server rolls back by itself.
+func rollback(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = tx.Rollback(ctx)
 }
 
 // A Loading is one load in progress. Its rows are written in the lock's transaction; its state and its findings over
@@ -201,20 +203,22 @@ type Summary struct {
 	Counts   map[string]int64 // findings by code
 }
 
-// Begin records an attempt. Attempts that a dead process left behind are marked as interrupted: nobody else can be
-// working on the file, since the lock is ours.
+// MarkInterrupted marks the attempts that dead processes left behind: nobody else can be working on the file, since the
+// lock is ours.
+func (l *FileLock) MarkInterrupted(ctx context.Context) error {
+	_, err := l.db.pool.Exec(ctx, `
+		update raw.load set state = 'failed', error = 'interrupted', finished = now()
+		where file_id = $1 and state = 'loading'`, l.fileID)
+	return wrap("mark interrupted loads", err)
+}
+
+// Begin records an attempt.
 func (l *FileLock) Begin(ctx context.Context, run uuid.UUID, c *contract.Contract, format, options string, columns []string) (*Loading, error) {
-	published, _, err := l.Latest(ctx)
+	previous, err := l.Latest(ctx)
 	if err != nil {
 		return nil, err
 	}
-	loading := &Loading{lock: l, contract: c, previous: published}
-	_, err = l.db.pool.Exec(ctx, `
-		update raw.load set state = 'failed', error = 'interrupted', finished = now()
-		where file_id = $1 and state = 'loading'`, l.fileID)
-	if err != nil {
-		return nil, fmt.Errorf("mark interrupted loads: %w", err)
-	}
+	loading := &Loading{lock: l, contract: c, previous: previous}
 	var name *string
 	if c != nil {
 		name = &c.Name
@@ -259,9 +263,11 @@ func (l *Loading) AddFindings(ctx context.Context, findings []Finding) error {
 // Publish makes the load's rows the file's rows, in one commit with the end of those before.
 func (l *Loading) Publish(ctx context.Context, s Summary) error {
 	tx := l.lock.tx
-	if l.previous != nil {
-		if _, err := tx.Exec(ctx, "update raw.load set state = 'superseded' where load_id = $1", l.previous.ID); err != nil {
-			return fmt.Errorf("supersede the file's previous load: %w", err)
+	if l.previous != nil && l.previous.State == "published" {
+		tag, err := tx.Exec(ctx, "update raw.load set state = 'superseded' where load_id = $1 and state = 'published'", l.previous.ID)
+		if err != nil || tag.RowsAffected() != 1 {
+			return fmt.Errorf("supersede the file's previous load, %d (%d rows): %w", l.previous.ID, tag.RowsAffected(),
+				cmp.Or(err, errLedger))
 		}
 		if err := deleteRows(ctx, tx, l.previous.ID); err != nil {
 			return err
@@ -290,7 +296,7 @@ func (l *Loading) Fail(ctx context.Context, s Summary, reason string) error {
 	if err != nil {
 		return fmt.Errorf("record that the load failed: %w", err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing to roll back after the commit
+	defer rollback(ctx, tx) // nothing is left to roll back after the commit
 	if s.Rejected > maxFailedRejects {
 		_, err := tx.Exec(ctx, `
 			delete from raw.finding where load_id = $1 and severity = 'reject' and row_number > (
@@ -307,13 +313,13 @@ func (l *Loading) Fail(ctx context.Context, s Summary, reason string) error {
 }
 
 func (l *Loading) finish(ctx context.Context, q querier, state string, s Summary, reason string) error {
-	_, err := q.Exec(ctx, `
+	tag, err := q.Exec(ctx, `
 		update raw.load
 		set state = $2, bytes = $3, sha256 = $4, rows = $5, rejected = $6, warnings = $7, error = nullif($8, ''),
 		    finished = clock_timestamp()
 		where load_id = $1`, l.ID, state, s.Bytes, s.SHA256, s.Rows, s.Rejected, s.Warnings, reason)
-	if err != nil {
-		return fmt.Errorf("record the load's end: %w", err)
+	if err != nil || tag.RowsAffected() != 1 {
+		return fmt.Errorf("record the end of load %d (%d rows): %w", l.ID, tag.RowsAffected(), cmp.Or(err, errLedger))
 	}
 	for code, n := range s.Counts {
 		_, err := q.Exec(ctx, "insert into raw.finding_count (load_id, code, n) values ($1, $2, $3)", l.ID, code, n)

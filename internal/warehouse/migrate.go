@@ -19,20 +19,28 @@ var migrations embed.FS
 // versionTable is where the migrations that were applied are recorded.
 const versionTable = "raw.schema_version"
 
-// The advisory locks that processes take against each other, one number each within a database.
-const lockMigrate = 0x636f6e73656e7401 // "consent" and a number
+// The advisory locks that processes take against each other within a database: "consent" and a number.
+const (
+	lockMigrate   int64 = 0x636f6e73656e7401
+	LockTransform int64 = 0x636f6e73656e7402 // held while dbt runs
+)
 
 // Migrate brings the schema to this program's version. Several processes may do so at once: one does, the others wait
 // for it. It gives the versions that it applied.
 func Migrate(ctx context.Context, c Config) (applied []int64, err error) {
-	config, err := c.ParseConfig()
-	if err != nil {
-		return nil, err
-	}
-	err = retry(ctx, c.Wait, c.Log, "the database", func() error {
+	var config *pgx.ConnConfig
+	away := &outage{wait: c.Wait, log: c.Log}
+	err = away.retry(ctx, "the database", func() error {
+		// Each time, because the password file may have changed.
+		if config, err = c.ParseConfig(); err != nil {
+			return err
+		}
 		applied, err = migrate(ctx, config)
 		return err
 	})
+	if config == nil {
+		return nil, err
+	}
 	if err != nil {
 		return nil, explain(config, err)
 	}
@@ -49,7 +57,7 @@ func migrate(ctx context.Context, config *pgx.ConnConfig) (applied []int64, err 
 	if err := checkServer(ctx, lock); err != nil {
 		return nil, err
 	}
-	if _, err := lock.Exec(ctx, "select pg_advisory_lock($1)", int64(lockMigrate)); err != nil {
+	if _, err := lock.Exec(ctx, "select pg_advisory_lock($1)", lockMigrate); err != nil {
 		return nil, fmt.Errorf("wait for another migration: %w", err)
 	}
 	for _, schema := range []string{"raw", "analytics"} {

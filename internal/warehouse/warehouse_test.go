@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -251,7 +253,15 @@ func TestErrorsThatPassByThemselves(t *testing.T) {
 		"too many connections": {failing("53300"), true, true},
 		"disk full":            {failing("53100"), false, true},
 		"lock not available":   {failing("55P03"), false, true},
-		"cancelled query":      {failing("57014"), false, false},
+		"cancelled query":      {failing("57014"), false, true},
+		"idle in transaction":  {failing("25P03"), true, true},
+		"damaged page":         {failing("XX001"), false, true},
+		"read-only":            {failing("25006"), false, true},
+		"table is not there":   {failing("42P01"), false, false},
+		"constraint":           {failing("23505"), false, false},
+		"no such file":         {&fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, false, false},
+		"refused connection":   {&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, true, true},
+		"failed read":          {syscall.EIO, false, false},
 		"bad value":            {failing("22P02"), false, false},
 		"end of connection":    {fmt.Errorf("read: %w", io.ErrUnexpectedEOF), true, true},
 		"something else":       {errors.New("x"), false, false},

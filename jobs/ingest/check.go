@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -90,7 +91,7 @@ func (o Options) check(ctx context.Context, path string) (r CheckResult) {
 		r.Findings = append(r.Findings, CheckFinding{Code: code, N: t.counts[code], Severity: found[0].Severity, Examples: found})
 	}
 	slices.SortFunc(r.Findings, func(a, b CheckFinding) int {
-		return int(a.Examples[0].Row - b.Examples[0].Row)
+		return cmp.Or(cmp.Compare(a.Examples[0].Row, b.Examples[0].Row), cmp.Compare(a.Code, b.Code))
 	})
 	return r
 }
@@ -103,7 +104,7 @@ func (t *tally) all(records source.Reader) error {
 			return t.verdict()
 		}
 		if err != nil {
-			return err
+			return source.Wrap(err)
 		}
 		if _, ok := t.record(record); !ok {
 			if err := t.hopeless(); err != nil {

@@ -528,3 +528,82 @@ func TestCheckNeedsNoDatabase(t *testing.T) {
 		t.Errorf("results are\n%s, want\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// TestSettingsOfTheDatabaseDoNotMatter changes what a role or a database may have set for all its sessions.
+func TestSettingsOfTheDatabaseDoNotMatter(t *testing.T) {
+	b := newBench(t)
+	for name, value := range map[string]string{"default_transaction_isolation": "'repeatable read'", "statement_timeout": "1",
+		"idle_session_timeout": "1", "timezone": "'Asia/Tokyo'"} {
+		_, err := b.db.Pool().Exec(t.Context(), fmt.Sprintf("do $$ begin execute format('alter database %%I set %s = %s', current_database()); end $$",
+			name, strings.ReplaceAll(value, "'", "''")))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.db.Pool().Reset()
+	b.write("a.csv", events(0, 20_000))
+	b.expect("a.csv Loaded 20000", nil)
+	b.write("a.csv", events(0, 300))
+	b.expect("a.csv Loaded 300", nil)
+	if got := b.query("select min(event_time at time zone 'UTC') from raw.event"); got != "2025-09-05 01:14:29.602" {
+		t.Errorf("the first event is at %s", got)
+	}
+}
+
+// TestAFileThatIsCutWhileItIsRead looks damaged, but is only not complete.
+func TestAFileThatIsCutWhileItIsRead(t *testing.T) {
+	b := newBench(t)
+	b.write("a.csv", events(0, 100_000))
+	progress := &Progress{}
+	cut := make(chan error)
+	go func() {
+		for progress.Snapshot().Rows == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		cut <- os.Truncate(filepath.Join(b.dir, "a.csv"), int64(len(events(0, 50_000)))-10)
+	}()
+	_, err := b.run(func(o *Options) { o.Progress = progress })
+	if err := <-cut; err != nil {
+		t.Fatal(err)
+	}
+	if report.ExitCode(err) != report.TryAgain || !strings.Contains(err.Error(), "the file changed while it was read") {
+		t.Errorf("error is %v", err)
+	}
+	b.consistent()
+	if got := b.query("select count(*) from raw.event"); got != "0" {
+		t.Errorf("%s rows", got)
+	}
+}
+
+func TestARetryDoesNotUndoARetraction(t *testing.T) {
+	b := newBench(t)
+	b.write("a.csv", events(0, 10))
+	id := uuid.New()
+	b.expect("a.csv Loaded 10", func(o *Options) { o.RunID = id })
+	if _, err := b.db.Retract(t.Context(), "test", "a.csv"); err != nil {
+		t.Fatal(err)
+	}
+	b.expect("a.csv Unchanged 0", func(o *Options) { o.RunID, o.Force = id, true })
+	b.expect("a.csv Loaded 10", func(o *Options) { o.Force = true })
+}
+
+func TestNamesThatPostgresCannotStore(t *testing.T) {
+	b := newBench(t)
+	b.write("caf\xe9.csv", events(0, 10))
+	b.write("good; $(x) 'y' \n.csv", events(0, 10))
+	result, err := b.run(nil)
+	if report.ExitCode(err) != report.BadData || !strings.Contains(err.Error(), `caf\xe9.csv: the path is not valid UTF-8`) {
+		t.Errorf("error is %v", err)
+	}
+	if got := outcomes(result); got != "good; $(x) 'y' \n.csv Loaded 10, caf\\xe9.csv Failed 0" {
+		t.Errorf("outcomes are %s", got)
+	}
+	b.write("bad.csv", strings.Replace(events(0, 10), "CONSENT", "caf\xe9", 1))
+	result, err = b.run(func(o *Options) { o.Patterns = []string{"bad.csv"} })
+	if report.ExitCode(err) != report.BadData || !strings.Contains(outcomes(result), "bad.csv Failed") || !strings.Contains(err.Error(), "not valid UTF-8") {
+		t.Errorf("a column that cannot be stored: %v", err)
+	}
+	if got := b.query("select error from raw.load join raw.file using (file_id) where path = 'bad.csv'"); !strings.Contains(got, "not valid UTF-8") {
+		t.Errorf("the ledger has %s", got)
+	}
+}

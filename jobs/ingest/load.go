@@ -25,9 +25,18 @@ func (o Options) load(ctx context.Context, path string) (FileResult, error) {
 	if err != nil {
 		return FileResult{}, err
 	}
-	known := ledgerCheck{Options: o, file: file}
-	if r, done, err := known.check(ctx, func() (*warehouse.Load, bool, error) { return o.DB.Latest(ctx, id) }); done || err != nil {
+	latest, attempted, err := o.DB.Latest(ctx, id)
+	if err != nil {
+		return FileResult{}, err
+	}
+	if r, done, err := o.decide(ctx, file, latest); err != nil || (done && !attempted) {
 		return r, err
+	}
+	if file.Format == source.Parquet {
+		// It is hashed in a pass of its own, which must not keep a transaction waiting.
+		if _, err := file.Sum(ctx); err != nil {
+			return FileResult{}, err
+		}
 	}
 
 	// 2. Ask again under the file's lock: another job may have loaded it meanwhile.
@@ -36,7 +45,13 @@ func (o Options) load(ctx context.Context, path string) (FileResult, error) {
 		return FileResult{}, err
 	}
 	defer lock.Release(ctx)
-	if r, done, err := known.check(ctx, func() (*warehouse.Load, bool, error) { return lock.Latest(ctx) }); done || err != nil {
+	if err := lock.MarkInterrupted(ctx); err != nil {
+		return FileResult{}, err
+	}
+	if latest, err = lock.Latest(ctx); err != nil {
+		return FileResult{}, err
+	}
+	if r, done, err := o.decide(ctx, file, latest); done || err != nil {
 		return r, err
 	}
 
@@ -44,94 +59,85 @@ func (o Options) load(ctx context.Context, path string) (FileResult, error) {
 	return o.attempt(ctx, file, lock)
 }
 
-// A ledgerCheck decides whether a file is loaded already. It reads the file at most once.
-type ledgerCheck struct {
-	Options
-	file *source.File
-	sum  []byte
-}
-
-// check looks at the file's latest load. done is true if nothing is to be loaded.
-func (c *ledgerCheck) check(ctx context.Context, latest func() (*warehouse.Load, bool, error)) (r FileResult, done bool, err error) {
-	published, retracted, err := latest()
+// decide tells whether a file is to be loaded, by the load that counts for it so far: done is true if it is not, and
+// then the result says why. The file is read only if it may be the one that was loaded.
+func (o Options) decide(ctx context.Context, file *source.File, latest *warehouse.Load) (r FileResult, done bool, err error) {
 	switch {
-	case err != nil:
+	case latest == nil:
+		return r, false, nil
+	case latest.State == "retracted":
+		// Not even a forced run brings back what it had loaded itself before it was retracted.
+		stays := !o.Force || latest.RunID == o.RunID
+		return FileResult{Outcome: warehouse.Unchanged, Message: "retracted earlier: its rows stay out until --force"}, stays, nil
+	case latest.Version != contract.Version, latest.Options != string(o.Drift), latest.Bytes != file.Size():
+		return r, false, nil
+	}
+	sum, err := file.Sum(ctx)
+	if err != nil || !bytes.Equal(sum, latest.SHA256) {
 		return r, false, err
-	case retracted && !c.Force:
-		return FileResult{Outcome: warehouse.Unchanged, Message: "retracted earlier: its rows stay out until --force"}, true, nil
-	case published == nil:
-		return r, false, nil
-	case published.Version != contract.Version, published.Options != string(c.Drift), published.Bytes != c.file.Size():
-		return r, false, nil
 	}
-	if c.sum == nil {
-		if c.sum, err = c.file.Sum(ctx); err != nil {
-			return r, false, err
-		}
-	}
-	if !bytes.Equal(c.sum, published.SHA256) {
-		return r, false, nil
-	}
-	r = resultOf(published)
-	switch {
-	case published.RunID == c.RunID:
+	r = FileResult{LoadID: latest.ID, Rows: latest.Rows, Rejected: latest.Rejected, Warnings: latest.Warnings,
+		SHA256: warehouse.Sum(latest.SHA256), Outcome: warehouse.Unchanged}
+	if latest.RunID == o.RunID {
 		// This run has loaded it: a try before this one, whose acknowledgement was lost.
 		r.Outcome = warehouse.Loaded
 		return r, true, nil
-	case c.Force:
-		return FileResult{}, false, nil
 	}
-	r.Outcome = warehouse.Unchanged
-	return r, true, nil
-}
-
-func resultOf(l *warehouse.Load) FileResult {
-	return FileResult{LoadID: l.ID, Rows: l.Rows, Rejected: l.Rejected, Warnings: l.Warnings, SHA256: warehouse.Sum(l.SHA256)}
+	return r, !o.Force, nil
 }
 
 // attempt writes the file's rows in the lock's transaction and publishes them, or records why not.
 func (o Options) attempt(ctx context.Context, file *source.File, lock *warehouse.FileLock) (FileResult, error) {
-	records, finish, err := file.Records(ctx)
+	records, finish, openErr := file.Records(ctx)
 	var c *contract.Contract
 	var judge *contract.Judge
 	var columns []string
-	if err == nil {
-		columns = records.Columns()
-		c, judge, err = identify(columns, o.Drift)
-	}
-	loading, beginErr := lock.Begin(ctx, o.RunID, c, string(file.Format), string(o.Drift), columns)
-	if beginErr != nil {
-		return FileResult{}, beginErr
-	}
-	r := FileResult{LoadID: loading.ID}
-	summary := warehouse.Summary{Bytes: file.Size()}
-	if err == nil {
-		s := newStream(ctx, o, loading, c, judge, records)
-		err = s.copy(ctx)
-		summary.Rows, summary.Rejected, summary.Warnings, summary.Counts = s.tally.rows, s.tally.rejected, s.tally.warnings, s.tally.counts
-		r.Rejected, r.Warnings = summary.Rejected, summary.Warnings
-	}
-	if err == nil {
-		summary.SHA256, err = finish()
-	}
-	if err == nil {
-		err = file.Unchanged()
-	}
-	if err == nil {
-		if err = loading.Publish(ctx, summary); err == nil {
-			r.Outcome, r.Rows, r.SHA256 = warehouse.Loaded, summary.Rows, warehouse.Sum(summary.SHA256)
-			return r, nil
+	if openErr == nil {
+		if c, judge, openErr = identify(records.Columns(), o.Drift); openErr == nil {
+			columns = records.Columns()
 		}
 	}
-	if warehouse.IsAway(err) || ctx.Err() != nil {
+	loading, err := lock.Begin(ctx, o.RunID, c, string(file.Format), string(o.Drift), columns)
+	if err != nil {
+		return FileResult{}, err
+	}
+	summary := warehouse.Summary{Bytes: file.Size()}
+	err = openErr
+	if err == nil {
+		s := newStream(ctx, o, loading, c, judge, records)
+		err = s.publish(ctx, file, finish, &summary)
+	}
+	r := FileResult{LoadID: loading.ID, Rejected: summary.Rejected, Warnings: summary.Warnings}
+	switch {
+	case err == nil:
+		r.Outcome, r.Rows, r.SHA256 = warehouse.Loaded, summary.Rows, warehouse.Sum(summary.SHA256)
+		return r, nil
+	case warehouse.IsAway(err) || ctx.Err() != nil:
 		// The next try, or the next run, marks the attempt as interrupted. After a lost acknowledgement it finds
 		// the load published.
 		return r, err
 	}
-	if failErr := loading.Fail(ctx, summary, err.Error()); failErr != nil {
-		return r, errors.Join(err, failErr)
+	// A file that changes while it is read looks damaged. The change is the reason, and passes.
+	if changed := file.Unchanged(); changed != nil {
+		err = changed
 	}
-	return r, err
+	return r, errors.Join(err, loading.Fail(ctx, summary, err.Error()))
+}
+
+// publish copies all rows and makes them the file's rows, if the file is still what it was.
+func (s *stream) publish(ctx context.Context, file *source.File, finish func() ([]byte, error), summary *warehouse.Summary) error {
+	err := s.copy(ctx)
+	summary.Rows, summary.Rejected, summary.Warnings, summary.Counts = s.tally.rows, s.tally.rejected, s.tally.warnings, s.tally.counts
+	if err != nil {
+		return err
+	}
+	if summary.SHA256, err = finish(); err != nil {
+		return err
+	}
+	if err := file.Unchanged(); err != nil {
+		return err
+	}
+	return s.loading.Publish(ctx, *summary)
 }
 
 // identify finds the contract that a file follows, and makes the judge of its rows.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
@@ -45,7 +46,7 @@ type Options struct {
 type FileResult struct {
 	Path     string            `json:"path"`
 	Outcome  warehouse.Outcome `json:"outcome"`
-	Rows     int64             `json:"rows"` // that are published now
+	Rows     int64             `json:"rows"` // of the load, if it is published
 	Rejected int64             `json:"rejected"`
 	Warnings int64             `json:"warnings"`
 	LoadID   int64             `json:"load_id,omitempty"`
@@ -137,18 +138,20 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		return result, classify(err)
 	}
 
+	closing, cancel := outlive(ctx, closingTime)
+	defer cancel()
 	results := make([]FileResult, len(paths))
 	var group errgroup.Group
 	group.SetLimit(max(o.Concurrency, 1))
 	for i, path := range paths {
 		group.Go(func() error {
-			results[i] = o.file(ctx, path)
+			results[i] = o.file(ctx, closing, path)
 			return nil
 		})
 	}
 	_ = group.Wait() // each file's error is in its result
 	for _, r := range unmatched {
-		results = append(results, o.recorded(ctx, r))
+		results = append(results, o.recorded(closing, r))
 	}
 
 	var failed []error
@@ -164,41 +167,76 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	result.Files = results
 	result.Duration = time.Since(began)
-	if err := o.DB.FinishRun(context.WithoutCancel(ctx), o.RunID); err != nil {
+	err = o.DB.Retry(closing, "the database, to record the end", func() error { return o.DB.FinishRun(closing, o.RunID) })
+	if err != nil {
 		failed = append(failed, classify(err))
 	}
 	return result, gravest(failed, len(results))
 }
 
-// resolve turns the patterns into paths, each once. A pattern without a match becomes a result of its own.
-func resolve(o Options, result *Result) (paths []string, unmatched []FileResult, err error) {
+// closingTime is how long the last writes may take after a run was told to stop.
+const closingTime = 10 * time.Second
+
+// outlive gives a context that ends some time after another one does.
+func outlive(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(grace, cancel)
+		context.AfterFunc(longer, func() { timer.Stop() })
+	})
+	return longer, func() { stop(); cancel() }
+}
+
+// resolve turns the patterns into paths, each once. A pattern without a match becomes a result of its own, and so does
+// a path that the ledger cannot hold.
+func resolve(o Options, result *Result) (paths []string, refused []FileResult, err error) {
 	if len(o.Patterns) == 0 {
 		paths, result.Ignored, err = o.Folder.All()
-		if err == nil && len(paths) == 0 {
-			err = fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet is in the folder %s: give one that "+
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(paths) == 0 {
+			return nil, nil, fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet is in the folder %s: give one that "+
 				"holds the export", source.ErrNoMatch, o.Folder.Dir())
 		}
-		return paths, nil, err
 	}
-	seen := map[string]bool{}
+	refuse := func(path string, outcome warehouse.Outcome, err error) {
+		name := contract.Excerpt([]byte(path), maxPath)
+		refused = append(refused, FileResult{Path: name, Outcome: outcome, Message: err.Error(),
+			err: report.New(report.BadData, fmt.Errorf("%s: %w", name, err))})
+	}
 	for _, pattern := range o.Patterns {
 		matches, err := o.Folder.List(pattern)
 		if err != nil {
-			unmatched = append(unmatched, FileResult{Path: pattern, Outcome: warehouse.NoMatch, Message: err.Error(),
-				err: report.New(report.BadData, err)})
+			refuse(pattern, warehouse.NoMatch, err)
 		}
-		for _, match := range matches {
-			if !seen[match] {
-				seen[match] = true
-				paths = append(paths, match)
-			}
-		}
+		paths = append(paths, matches...)
 	}
-	return paths, unmatched, nil
+	seen := map[string]bool{}
+	storable := paths[:0]
+	for _, path := range paths {
+		switch {
+		case seen[path]:
+		case !utf8.ValidString(path) || len(path) > maxPath:
+			refuse(path, warehouse.Failed, fmt.Errorf("the path is not valid UTF-8, or longer than %d bytes: rename the file", maxPath))
+		default:
+			storable = append(storable, path)
+		}
+		seen[path] = true
+	}
+	return storable, refused, nil
 }
 
-// file loads one file, again from its start whenever the database was away, and records the outcome.
-func (o Options) file(ctx context.Context, path string) (r FileResult) {
+// maxPath is how many bytes of path fit the ledger's index beside the source.
+const maxPath = 1024
+
+// file loads one file, again from its start whenever the database was away, and records the outcome with the context
+// that outlives ctx. Once ctx is done it starts nothing.
+func (o Options) file(ctx, closing context.Context, path string) (r FileResult) {
+	if ctx.Err() != nil {
+		err := stopped(ctx.Err())
+		return FileResult{Path: path, Outcome: warehouse.Failed, Message: err.Error(), err: fmt.Errorf("%s: %w", path, err)}
+	}
 	began := time.Now()
 	err := o.DB.Retry(ctx, "the database, to load "+path, func() (err error) {
 		r, err = o.load(ctx, path)
@@ -207,11 +245,14 @@ func (o Options) file(ctx context.Context, path string) (r FileResult) {
 	o.Progress.set(path, func(f *fileProgress) { f.done = true; f.read = nil })
 	r.Path = path
 	if err != nil {
+		if ctx.Err() != nil {
+			err = stopped(err)
+		}
 		r.Outcome, r.Rows = warehouse.Failed, 0
 		r.Message = err.Error()
 		r.err = classify(fmt.Errorf("%s: %w", path, err))
 	}
-	r = o.recorded(ctx, r)
+	r = o.recorded(closing, r)
 	attrs := []any{"file", path, "outcome", r.Outcome, "rows", r.Rows, "rejected", r.Rejected, "warnings", r.Warnings,
 		"duration", time.Since(began).Round(time.Millisecond)}
 	switch {
@@ -225,11 +266,16 @@ func (o Options) file(ctx context.Context, path string) (r FileResult) {
 	return r
 }
 
-// recorded writes a file's outcome into the ledger, also when the run is being stopped.
+// stopped says what became of a file when the run was told to stop, instead of what that broke off.
+func stopped(cause error) error {
+	return report.New(report.TryAgain, fmt.Errorf("stopped before it was loaded; run again (%w)", cause))
+}
+
+// recorded writes a file's outcome into the ledger.
 func (o Options) recorded(ctx context.Context, r FileResult) FileResult {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
-	defer cancel()
-	err := o.DB.RecordFile(ctx, o.RunID, r.Path, r.Outcome, r.LoadID, r.Message)
+	err := o.DB.Retry(ctx, "the database, to record "+r.Path, func() error {
+		return o.DB.RecordFile(ctx, o.RunID, r.Path, r.Outcome, r.LoadID, r.Message)
+	})
 	if err != nil && r.err == nil {
 		r.err = classify(fmt.Errorf("%s: %w", r.Path, err))
 	}
@@ -239,10 +285,11 @@ func (o Options) recorded(ctx context.Context, r FileResult) FileResult {
 // classify gives an error the exit code that tells the caller whether to try again.
 func classify(err error) error {
 	var coded *report.Error
+	var file *source.Error
 	switch {
 	case errors.As(err, &coded):
 		return err
-	case warehouse.IsLater(err), errors.Is(err, source.ErrChanged),
+	case errors.As(err, &file) && file.Passing, warehouse.IsLater(err),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return report.New(report.TryAgain, err)
 	case warehouse.IsRefused(err):

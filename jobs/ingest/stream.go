@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,7 +129,7 @@ func (s *stream) produce() error {
 			break
 		}
 		if err != nil {
-			return s.contextError(err)
+			return cmp.Or(s.ctx.Err(), source.Wrap(err))
 		}
 		values, ok := s.tally.record(record)
 		s.progress.rows.Add(1)
@@ -156,14 +157,6 @@ func (s *stream) produce() error {
 	}
 	s.full <- s.encoder.Trailer(chunk)
 	return nil
-}
-
-// contextError prefers the reason for which reading was broken off to what the reader makes of it.
-func (s *stream) contextError(err error) error {
-	if s.ctx.Err() != nil {
-		return s.ctx.Err()
-	}
-	return err
 }
 
 func (s *stream) nextChunk() ([]byte, error) {

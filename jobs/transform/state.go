@@ -18,9 +18,6 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// lockKey is the advisory lock that a run holds: "consent" and a number, as the warehouse's own locks have it.
-const lockKey = int64(0x636f6e73656e7410)
-
 // A lock is the session that holds the advisory lock; the lock goes with it.
 type lock struct {
 	db   *warehouse.DB
@@ -48,7 +45,7 @@ func takeLock(ctx context.Context, o Options) (*lock, error) {
 
 func (l *lock) wait(ctx context.Context, o Options) error {
 	var got bool
-	if err := l.conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", lockKey).Scan(&got); err != nil || got {
+	if err := l.conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", warehouse.LockTransform).Scan(&got); err != nil || got {
 		return err
 	}
 	o.Log.Info("another run of the transformation is under way; waiting for its end", "holder", l.holder(ctx))
@@ -57,7 +54,7 @@ func (l *lock) wait(ctx context.Context, o Options) error {
 	if _, err := l.conn.Exec(ctx, "set lock_timeout = 0"); err != nil {
 		return err
 	}
-	_, err := l.conn.Exec(ctx, "select pg_advisory_lock($1)", lockKey)
+	_, err := l.conn.Exec(ctx, "select pg_advisory_lock($1)", warehouse.LockTransform)
 	return err
 }
 
@@ -70,7 +67,7 @@ func (l *lock) holder(ctx context.Context) string {
 		from pg_locks join pg_stat_activity using (pid)
 		where locktype = 'advisory' and granted and pg_locks.database = (
 		          select oid from pg_database where datname = current_database())
-		      and classid::bigint << 32 | objid::bigint = $1 and objsubid = 1`, lockKey).Scan(&holder)
+		      and classid::bigint << 32 | objid::bigint = $1 and objsubid = 1`, warehouse.LockTransform).Scan(&holder)
 	if err != nil {
 		return "unknown"
 	}

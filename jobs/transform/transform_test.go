@@ -446,10 +446,10 @@ func TestRunIsCutShort(t *testing.T) {
 
 func TestRunsTakeTurns(t *testing.T) {
 	f := newFixture(t)
-	f.exec(t, "select pg_advisory_lock($1)", lockKey)
+	f.exec(t, "select pg_advisory_lock($1)", warehouse.LockTransform)
 	f.Progress = func(e Event) {
 		if e.State == Waiting {
-			f.exec(t, "select pg_advisory_unlock($1)", lockKey)
+			f.exec(t, "select pg_advisory_unlock($1)", warehouse.LockTransform)
 		}
 	}
 	if _, err := f.build(t); err != nil {
@@ -461,7 +461,7 @@ func TestRunsTakeTurns(t *testing.T) {
 	if strings.Contains(f.log.String(), "holder=unknown") {
 		t.Errorf("the log does not tell who holds the lock:\n%s", f.log)
 	}
-	f.exec(t, "select pg_advisory_lock($1)", lockKey)
+	f.exec(t, "select pg_advisory_lock($1)", warehouse.LockTransform)
 	ctx, cancel := context.WithCancel(t.Context())
 	f.Progress = func(Event) { cancel() }
 	if _, err := Run(ctx, f.Options); report.ExitCode(err) != report.TryAgain || !errors.Is(err, context.Canceled) {

@@ -43,6 +43,9 @@ const (
 	orphansGone       = 15 * time.Second // backends of a killed postmaster notice its death and end
 )
 
+// ErrInUse says that somebody else uses the data folder or the port.
+var ErrInUse = errors.New("is in use")
+
 // Options say where the server keeps its data and how it is reached. The zero value is a temporary server.
 type Options struct {
 	// DataDir is the folder of the server's data, log and password; it is made if missing. Empty: a temporary
@@ -357,7 +360,7 @@ func checkPort(port int) error {
 }
 
 func portInUse(port int) error {
-	return fmt.Errorf("port %d on 127.0.0.1 is in use by another program: give another port, or 0 for a free one", port)
+	return fmt.Errorf("port %d on 127.0.0.1 %w by another program: give another port, or 0 for a free one", port, ErrInUse)
 }
 
 // pause waits, or returns early with the cause of the context's end.

@@ -84,8 +84,8 @@ func (f *folder) takeLock() error {
 		if pid := strings.TrimSpace(string(holder)); pid != "" {
 			who = "process " + pid
 		}
-		return fmt.Errorf("data folder %s is in use by %s, which runs a server there: wait until it ends or stop it, "+
-			"give another --data-dir, or use its server with --database-url URL", f.path, who)
+		return fmt.Errorf("data folder %s %w by %s, which runs a server there: wait until it ends or stop it, "+
+			"give another --data-dir, or use its server with --database-url URL", f.path, ErrInUse, who)
 	}
 	if err := f.lock.Truncate(0); err != nil {
 		return unwritable(f.path, err)
@@ -218,9 +218,9 @@ func (f *folder) endStaleServer(ctx context.Context, log *slog.Logger) error {
 			patience = orphanStops
 		}
 		if time.Since(began) > patience {
-			return fmt.Errorf("data folder %s is in use by a PostgreSQL server, process %d, that this program does not "+
+			return fmt.Errorf("data folder %s %w by a PostgreSQL server, process %d, that this program does not "+
 				"own: stop it (kill -INT %d), give another --data-dir, or use it with --database-url URL",
-				f.path, file.pid, file.pid)
+				f.path, ErrInUse, file.pid, file.pid)
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			return err
