@@ -120,7 +120,7 @@ func (a *app) exportRejects(ctx context.Context, ledger *warehouse.DB, load int6
 	if err != nil {
 		return badConfiguration("--export: %w", err)
 	}
-	defer os.Remove(file.Name()) // after the rename there is none
+	defer func() { _ = os.Remove(file.Name()) }() // after the rename there is none
 	out := bufio.NewWriter(file)
 	written, rejected, err := ledger.ExportRejects(ctx, load, out)
 	if errors.Is(err, pgx.ErrNoRows) {
