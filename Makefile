@@ -107,7 +107,7 @@ fmt: venv-check ## Format Go and SQL
 
 .PHONY: generate
 generate: build ## Make the generated files again (input/)
-	bin/consent generate
+	bin/consent generate --force
 
 .PHONY: lock
 lock: ## Pin the Python packages anew from tools/*.in (needs Python 3.11)

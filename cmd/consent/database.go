@@ -54,6 +54,11 @@ func (d *databaseChoice) open(ctx context.Context, a *app, name string) (*databa
 	case d.url != "":
 		return &database{Config: config}, nil
 	}
+	if a.showsBars() {
+		// Usually it is there at once. The first time it is fetched, and that takes a while.
+		slow := time.AfterFunc(2*time.Second, func() { fmt.Fprintln(a.stderr, "starting Postgres; the first time it is fetched…") })
+		defer slow.Stop()
+	}
 	server, err := embedded.Start(ctx, embedded.Options{DataDir: d.dataDir, Port: d.port, Log: a.log})
 	if err != nil {
 		code := report.BadConfig
@@ -107,6 +112,11 @@ func (d *database) connect(ctx context.Context, connections int) (*warehouse.DB,
 
 // withLedger calls do with the ledger of the database that the flags name, and closes both afterwards.
 func (d *databaseChoice) withLedger(ctx context.Context, a *app, name string, do func(*warehouse.DB) error) (err error) {
+	if d.dataDir != "" && d.url == "" {
+		if _, err := os.Stat(d.dataDir); err != nil {
+			return badConfiguration("--data-dir %s: there is no data yet, or not here: %w", d.dataDir, err)
+		}
+	}
 	db, err := d.open(ctx, a, name)
 	if err != nil {
 		return err

@@ -49,6 +49,9 @@ loaded like any other.`,
 					return a.exportRejects(ctx, ledger, load, export)
 				case len(args) == 1:
 					findings, err := ledger.Findings(ctx, load, limit)
+					if errors.Is(err, pgx.ErrNoRows) {
+						return errNoLoad(load)
+					}
 					if err != nil {
 						return err
 					}
@@ -124,7 +127,7 @@ func (a *app) exportRejects(ctx context.Context, ledger *warehouse.DB, load int6
 	out := bufio.NewWriter(file)
 	written, rejected, err := ledger.ExportRejects(ctx, load, out)
 	if errors.Is(err, pgx.ErrNoRows) {
-		err = badConfiguration("no load has the number %d: `consent status RUN` shows the loads of a run", load)
+		err = errNoLoad(load)
 	}
 	if err := errors.Join(err, out.Flush(), file.Close()); err != nil {
 		return err
@@ -132,12 +135,19 @@ func (a *app) exportRejects(ctx context.Context, ledger *warehouse.DB, load int6
 	if err := os.Rename(file.Name(), path); err != nil {
 		return badConfiguration("--export: %w", err)
 	}
+	if a.output == "json" {
+		return writeJSON(a.stdout, map[string]any{"file": path, "written": written, "rejected": rejected})
+	}
 	_, err = fmt.Fprintf(a.stdout, "%s rejected rows were written to %s\n", count(written), path)
 	if written < rejected {
 		_, err = fmt.Fprintf(a.stdout, "The load failed with %s rejected rows, of which only the first are kept: "+
 			"mend the whole file instead.\n", count(rejected))
 	}
 	return err
+}
+
+func errNoLoad(load int64) error {
+	return badConfiguration("no load has the number %d: `consent status RUN` shows the loads of a run", load)
 }
 
 func newRetractCommand(a *app) *cobra.Command {

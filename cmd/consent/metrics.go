@@ -27,6 +27,7 @@ type companyMetrics struct {
 	OptOut            *float64 `json:"share_opt_out"`
 	Empty             *float64 `json:"share_empty"`
 	SecondsToConsent  *float64 `json:"mean_seconds_to_consent"`
+	TimedChoices      *int64   `json:"timed_choices"` // that the mean rests on
 	Volume            *float64 `json:"volume"`
 	VolumeInverse     *float64 `json:"volume_inverse_rate"`
 	Pageviews         *float64 `json:"pageviews"`
@@ -42,7 +43,7 @@ const metricsQuery = `
 	    max(d.share) filter (where d.consent_status = 'partial opt-in'),
 	    max(d.share) filter (where d.consent_status = 'opt-out'),
 	    max(d.share) filter (where d.consent_status = 'empty'),
-	    t.mean_seconds, p.volume, s.volume,
+	    t.mean_seconds, t.n, p.volume, s.volume,
 	    (select b.estimate from analytics.event_breakdown b
 	     where b.api_key = c.api_key and b.dimension = 'type' and b.value = 'pageview'),
 	    (select b.estimate from analytics.event_breakdown b
@@ -54,7 +55,7 @@ const metricsQuery = `
 	left join analytics.consent_status_distribution d on d.api_key = c.api_key and d.population = 'given'
 	left join analytics.time_to_consent t on t.api_key = c.api_key and t.is_headline
 	group by c.api_key, c.industry, c.hq_country, p.n_events, c.extrapolation, c.asked, c.given, c.conversion,
-	         s.conversion, c.consent_rate, t.mean_seconds, p.volume, s.volume, p.countries_observed
+	         s.conversion, c.consent_rate, t.mean_seconds, t.n, p.volume, s.volume, p.countries_observed
 	order by p.volume desc nulls last, c.api_key`
 
 // readMetrics reads the metrics of all companies, the largest first.
@@ -73,7 +74,7 @@ func readMetrics(ctx context.Context, pool *pgxpool.Pool) ([]companyMetrics, err
 // writeMetrics writes the companies that have events: first what they consent to, then how much there is of it.
 func writeMetrics(w io.Writer, metrics []companyMetrics) error {
 	consent := newTable("COMPANY", "INDUSTRY", "HQ", "ASKED", "GIVEN", "CONVERSION", "BY 1/RATE", "OPT-IN", "FULL", "PARTIAL",
-		"OPT-OUT", "EMPTY", "TIME")
+		"OPT-OUT", "EMPTY", "TIME", "OF")
 	volume := newTable("COMPANY", "ROWS", "VOLUME", "BY 1/RATE", "PAGEVIEW", "ASKED", "GIVEN", "UI ACTION", "COUNTRIES")
 	without := 0
 	extrapolation := "count_over_rate"
@@ -86,13 +87,9 @@ func writeMetrics(w io.Writer, metrics []companyMetrics) error {
 		company := m.APIKey[:8]
 		consent.add(company, text(m.Industry), text(m.HQCountry), estimate(m.Asked), estimate(m.Given), percent(m.Conversion),
 			percent(m.ConversionInverse), percent(m.ConsentRate), percent(m.FullOptIn), percent(m.PartialOptIn), percent(m.OptOut),
-			percent(m.Empty), seconds(m.SecondsToConsent))
-		countries := "–"
-		if m.Countries != nil {
-			countries = count(*m.Countries)
-		}
+			percent(m.Empty), seconds(m.SecondsToConsent), whole(m.TimedChoices))
 		volume.add(company, count(m.Rows), estimate(m.Volume), estimate(m.VolumeInverse), estimate(m.Pageviews), estimate(m.Asked), estimate(m.Given),
-			estimate(m.UIActions), countries)
+			estimate(m.UIActions), whole(m.Countries))
 	}
 	if len(consent.rows) == 0 {
 		_, err := fmt.Fprintf(w, "No company has events; %d are known.\n", without)
@@ -104,7 +101,8 @@ func writeMetrics(w io.Writer, metrics []companyMetrics) error {
 	}
 	fmt.Fprint(w, `  CONVERSION is given / asked; BY 1/RATE is the same with COUNT left out: where the two differ by the sampling rate,
   COUNT is extrapolated already, and COUNT / RATE counts it twice. OPT-IN is opt-ins / choices. FULL to EMPTY are
-  shares of what was given. TIME is the mean from the token's creation to the choice, within 30 minutes.
+  shares of what was given. TIME is the mean from the token's creation to the choice, within 30 minutes,
+  OF so many choices.
 
 Volume by company
 `)
@@ -130,6 +128,13 @@ func text(s *string) string {
 		return "–"
 	}
 	return *s
+}
+
+func whole(n *int64) string {
+	if n == nil {
+		return "–"
+	}
+	return count(*n)
 }
 
 func estimate(x *float64) string {

@@ -37,7 +37,7 @@ func (t *table) add(cells ...string) {
 }
 
 // maxCell is how many bytes of a value a table shows.
-const maxCell = 300
+const maxCell = 600
 
 func (t *table) write(w io.Writer) error {
 	widths := make([]int, len(t.header))

@@ -27,14 +27,14 @@ func (a *app) showIngest(progress *ingest.Progress) (stop func()) {
 				"megabytes", fmt.Sprintf("%d/%d", s.BytesDone>>20, s.Bytes>>20), "elapsed", time.Since(began).Round(time.Second))
 		})
 	}
-	bar := newBar("ingest")
+	bar := a.newBar("ingest")
 	stopShowing := every(100*time.Millisecond, func() {
 		s := progress.Snapshot()
 		bar.Describe(fmt.Sprintf("ingest  %d/%d files, %s rows", s.FilesDone, s.Files, count(s.Rows)))
 		bar.ChangeMax64(max(s.Bytes, 1))
 		_ = bar.Set64(s.BytesDone) // only a terminal that is gone fails
 	})
-	return func() { stopShowing(); clearBar(bar) }
+	return func() { stopShowing(); a.endBar(bar) }
 }
 
 // every calls show at each interval until stop is called.
@@ -56,15 +56,23 @@ func every(interval time.Duration, show func()) (stop func()) {
 	return func() { close(done); <-stopped }
 }
 
-func newBar(what string) *progressbar.ProgressBar {
-	return progressbar.NewOptions64(1,
+func (a *app) newBar(what string) *progressbar.ProgressBar {
+	bar := progressbar.NewOptions64(1,
 		progressbar.OptionSetWriter(os.Stderr),
 		progressbar.OptionSetDescription(what),
-		progressbar.OptionSetWidth(30),
+		progressbar.OptionSetWidth(16),
 		progressbar.OptionSetPredictTime(false),
 		progressbar.OptionSetRenderBlankState(true),
 		progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "░", BarStart: "", BarEnd: ""}))
+	a.bar.Store(bar)
+	return bar
+}
+
+// endBar takes the bar off the terminal for good.
+func (a *app) endBar(bar *progressbar.ProgressBar) {
+	a.bar.Store(nil)
+	clearBar(bar)
 }
 
 // clearBar takes the bar off the terminal, so that results stand where it was.

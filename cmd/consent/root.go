@@ -7,8 +7,10 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -29,6 +31,15 @@ type app struct {
 	log    *slog.Logger
 	stdout io.Writer
 	stderr io.Writer
+	bar    atomic.Pointer[progressbar.ProgressBar] // that is shown now; nil if none is
+}
+
+// Write writes a log line, and takes the progress bar off the terminal before.
+func (a *app) Write(line []byte) (int, error) {
+	if bar := a.bar.Load(); bar != nil {
+		clearBar(bar)
+	}
+	return a.stderr.Write(line)
 }
 
 func newRootCommand() *cobra.Command {
@@ -90,7 +101,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	case a.logFormat == "json", a.logFormat == "auto" && !isTerminal(a.stderr):
 		a.log = slog.New(slog.NewJSONHandler(a.stderr, options))
 	case a.logFormat == "text", a.logFormat == "auto":
-		a.log = slog.New(slog.NewTextHandler(a.stderr, options))
+		a.log = slog.New(slog.NewTextHandler(a, options))
 	default:
 		return fmt.Errorf("--log-format %q: expected auto, text or json", a.logFormat)
 	}

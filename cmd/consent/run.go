@@ -58,6 +58,13 @@ afterwards, so that the results can be queried.`,
 				return err
 			}
 			defer folder.Close()
+			if files, _, err := folder.All(); err == nil && len(files) == 0 {
+				return ingest.NoFiles(folder)
+			}
+			again := fmt.Sprintf("%s run --input %s --serve", os.Args[0], quoted(input))
+			if choice.dataDir != "" {
+				again += " --data-dir " + quoted(choice.dataDir)
+			}
 			if choice.url == "" && choice.dataDir == "" {
 				if choice.dataDir, err = dataDirFor(input); err != nil {
 					return err
@@ -83,7 +90,7 @@ afterwards, so that the results can be queried.`,
 			}
 			serve = serve && db.server != nil
 			result, err := a.runAll(ctx, db, o, transformFlags)
-			err = errors.Join(err, a.writeRunResult(result, db, input, serve))
+			err = errors.Join(err, a.writeRunResult(result, db, again, serve))
 			if serve && ctx.Err() == nil {
 				if err != nil {
 					// What failed shall not show only after Ctrl-C.
@@ -132,7 +139,7 @@ func (a *app) runAll(ctx context.Context, db *database, o ingest.Options, flags 
 	return result, errors.Join(ingestErr, err)
 }
 
-func (a *app) writeRunResult(result runResult, db *database, input string, serve bool) error {
+func (a *app) writeRunResult(result runResult, db *database, again string, serve bool) error {
 	if a.output == "json" {
 		return writeJSON(a.stdout, result)
 	}
@@ -152,11 +159,11 @@ func (a *app) writeRunResult(result runResult, db *database, input string, serve
 			return err
 		}
 	}
-	return writeWhere(w, result, db, input, serve)
+	return writeWhere(w, result, db, again, serve)
 }
 
-// writeWhere tells where the data is and how to query it.
-func writeWhere(w io.Writer, result runResult, db *database, input string, serve bool) error {
+// writeWhere tells where the data is and how to query it. again is the command that starts the server again.
+func writeWhere(w io.Writer, result runResult, db *database, again string, serve bool) error {
 	const example = `select * from analytics.company_consent_metrics`
 	var text string
 	switch {
@@ -167,9 +174,9 @@ func writeWhere(w io.Writer, result runResult, db *database, input string, serve
 		text = fmt.Sprintf("The data is in %s. Postgres runs until Ctrl-C:\n  PGPASSFILE=%s psql '%s' -c '%s'\n",
 			result.DataDir, quoted(db.server.PassFile()), result.Database, example)
 	default:
-		text = fmt.Sprintf("The data is in %s. Query it with\n  %s run --input %s --serve\n"+
-			"which keeps Postgres up, and see the ledger with\n  %[2]s status --data-dir %[4]s\n",
-			result.DataDir, os.Args[0], quoted(input), quoted(result.DataDir))
+		text = fmt.Sprintf("The data is in %s. Query it with\n  %s\n"+
+			"which keeps Postgres up, and see the ledger with\n  %s status --data-dir %s\n",
+			result.DataDir, again, os.Args[0], quoted(result.DataDir))
 	}
 	_, err := fmt.Fprint(w, "\n"+text)
 	return err

@@ -109,7 +109,7 @@ func suggest(key string, known []string) string {
 func newConfigCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "config",
-		Short: "Show the settings that commands have, and where they come from",
+		Short: "Show the settings that commands have now, from the environment, --config and the defaults",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			settings, err := effectiveSettings(cmd.Root(), a.config)

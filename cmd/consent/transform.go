@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,28 +95,31 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
 
 // transform runs dbt and shows its progress: a bar on a terminal, a line every ten seconds elsewhere.
 func (a *app) transform(ctx context.Context, o transform.Options) (transform.Result, error) {
-	began := time.Now()
-	last := began
-	o.Progress = func(e transform.Event) {
-		if now := time.Now(); now.Sub(last) >= progressInterval {
-			last = now
-			a.log.Info("transforming", "done", fmt.Sprintf("%d/%d", e.Done, e.Total), "node", e.Node,
-				"elapsed", now.Sub(began).Round(time.Second))
-		}
+	var last atomic.Pointer[transform.Event]
+	last.Store(&transform.Event{})
+	o.Progress = func(e transform.Event) { last.Store(&e) }
+	if !a.showsBars() {
+		began := time.Now()
+		defer every(progressInterval, func() {
+			e := last.Load()
+			a.log.Info("transforming", "done", fmt.Sprintf("%d/%d", e.Done, e.Total), "state", e.State, "node", e.Node,
+				"elapsed", time.Since(began).Round(time.Second))
+		})()
+		return transform.Run(ctx, o)
 	}
-	if a.showsBars() {
-		bar := newBar("transform  starting dbt")
-		defer clearBar(bar)
-		o.Progress = func(e transform.Event) {
-			if e.State == transform.Waiting {
-				bar.Describe("transform  waiting for another run")
-				return
-			}
-			bar.Describe(fmt.Sprintf("transform  %d/%d  %s", e.Done, e.Total, e.Node))
-			bar.ChangeMax(max(e.Total, 1))
+	bar := a.newBar("transform  starting dbt")
+	defer a.endBar(bar)
+	defer every(100*time.Millisecond, func() {
+		e := last.Load()
+		switch {
+		case e.State == transform.Waiting:
+			bar.Describe("transform  waiting for another run")
+		case e.Total > 0:
+			bar.Describe(fmt.Sprintf("transform  %d/%d  %s", e.Done, e.Total, cut(e.Node, 24)))
+			bar.ChangeMax(e.Total)
 			_ = bar.Set(e.Done) // only a terminal that is gone fails
 		}
-	}
+	})()
 	return transform.Run(ctx, o)
 }
 

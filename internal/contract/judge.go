@@ -100,7 +100,8 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 		}
 	}
 	if len(missing) > 0 {
-		return nil, fmt.Errorf("the required column %s is missing; the file has %s", list(missing), list(header))
+		return nil, fmt.Errorf("the required column %s is missing: export the file again with it; the file has %s",
+			list(missing), list(header))
 	}
 	if drift == Freeze && len(unknown) > 0 {
 		return nil, fmt.Errorf("the column %s is not in the contract of %s rows, and the drift policy is freeze: "+

@@ -88,6 +88,12 @@ func (c *CSVReader) Next() (*Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("row %d, byte %d: %w", c.record.Number, c.record.Offset, err)
 	}
+	if broken != nil && c.swallows(c.buf[c.start:next]) {
+		// The quote that opened it was stray. Only its own line is broken; the others are read as rows again.
+		line := bytes.IndexByte(c.buf[c.start:next], '\n') + 1
+		broken = &Broken{Code: "stray_quote", Message: "a quote opens a field and closes in a later row: close or remove it"}
+		next = c.start + line
+	}
 	c.record.Raw = trimRecordEnd(c.buf[c.start:next])
 	c.record.Broken = broken
 	c.take()
@@ -98,6 +104,19 @@ func (c *CSVReader) Next() (*Record, error) {
 	}
 	c.start = next
 	return &c.record, nil
+}
+
+// swallows tells whether a broken record of several lines holds others: a line with as many commas as a row has.
+func (c *CSVReader) swallows(record []byte) bool {
+	_, rest, found := bytes.Cut(record, []byte{'\n'})
+	for found {
+		var line []byte
+		line, rest, found = bytes.Cut(rest, []byte{'\n'})
+		if len(c.columns) > 1 && bytes.Count(line, []byte{','}) >= len(c.columns)-1 {
+			return true
+		}
+	}
+	return false
 }
 
 // scan finds the fields of the record at start, and where the next record begins. It skips empty lines.

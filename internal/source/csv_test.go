@@ -170,6 +170,36 @@ func TestCSVLongRecords(t *testing.T) {
 	}
 }
 
+// TestCSVStrayQuoteCostsOneRow holds that a quote that is never closed does not take the rows up to the next quote with it.
+func TestCSVStrayQuoteCostsOneRow(t *testing.T) {
+	var file strings.Builder
+	file.WriteString("a,b,c\n")
+	for n := range 10_000 {
+		switch n {
+		case 3000:
+			file.WriteString("1,\"2,3\n")
+		case 8000:
+			file.WriteString("1,\"{\n  \"\"x\"\": 1\n}\",3\n")
+		default:
+			file.WriteString("1,2,3\n")
+		}
+	}
+	_, got, err := rows(strings.NewReader(file.String()))
+	if err != nil || len(got) != 10_000 {
+		t.Fatalf("%d rows, %v", len(got), err)
+	}
+	for n, row := range got {
+		_, row, _ = strings.Cut(row, " ")
+		want := map[int]string{3000: "stray_quote", 8000: "1|{\n  \"x\": 1\n}|3"}[n]
+		if want == "" {
+			want = "1|2|3"
+		}
+		if row != want {
+			t.Errorf("row %d is %q, want %q", n, row, want)
+		}
+	}
+}
+
 func TestCSVThousandsOfColumns(t *testing.T) {
 	line := strings.Repeat("x,", 4999) + "x\n"
 	header, got, err := rows(strings.NewReader(line + line))

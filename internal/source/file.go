@@ -85,6 +85,9 @@ func (f *Folder) explain(name string, err error) error {
 		return fmt.Errorf("the file has mode %04o and cannot be read by user %d: make it readable (chmod a+r)",
 			info.Mode().Perm(), os.Getuid())
 	}
+	if info, statErr := f.root.Lstat(name); statErr == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return fmt.Errorf("the link cannot be followed (%w): put the file itself into the folder", err)
+	}
 	return err
 }
 

@@ -86,6 +86,8 @@ func (f *Folder) All() (files, others []string, err error) {
 				return fs.SkipDir
 			}
 		case entry.IsDir():
+		case entry.Type()&fs.ModeSymlink != 0 && f.isFolder(name):
+			others = append(others, name+" (a link to a folder)")
 		default:
 			if _, err := formatOf(name); err == nil {
 				files = append(files, name)
@@ -108,4 +110,9 @@ func (f *Folder) Size(name string) int64 {
 		return 0
 	}
 	return info.Size()
+}
+
+func (f *Folder) isFolder(name string) bool {
+	info, err := f.root.Stat(name)
+	return err == nil && info.IsDir()
 }

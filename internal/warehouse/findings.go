@@ -37,8 +37,11 @@ func (db *DB) FindingCounts(ctx context.Context) ([]FindingCount, error) {
 	return counts, wrap("count the findings", err)
 }
 
-// Findings lists the first findings of a load in the order of its rows.
+// Findings lists the first findings of a load in the order of its rows. It gives pgx.ErrNoRows if there is no such load.
 func (db *DB) Findings(ctx context.Context, loadID int64, limit int) ([]Finding, error) {
+	if err := db.pool.QueryRow(ctx, "select load_id from raw.load where load_id = $1", loadID).Scan(&loadID); err != nil {
+		return nil, wrap("look the load up", err)
+	}
 	rows, err := db.pool.Query(ctx, `
 		select row_number, coalesce(byte_offset, -1), severity, code, coalesce(column_name, ''), message, coalesce(value, ''), record
 		from raw.finding where load_id = $1 order by row_number, code limit $2`, loadID, limit)

@@ -43,7 +43,7 @@ func Check(ctx context.Context, o Options) ([]CheckResult, error) {
 	if err != nil {
 		return nil, report.New(report.BadData, err)
 	}
-	var results []CheckResult
+	results := []CheckResult{}
 	var failed []error
 	for _, path := range paths {
 		r := o.check(ctx, path)

@@ -111,6 +111,9 @@ func (o Options) attempt(ctx context.Context, file *source.File, lock *warehouse
 	switch {
 	case err == nil:
 		r.Outcome, r.Rows, r.SHA256 = warehouse.Loaded, summary.Rows, warehouse.Sum(summary.SHA256)
+		if r.Rejected > 0 {
+			r.Message = fmt.Sprintf("`consent findings %d` lists the rejected rows", r.LoadID)
+		}
 		return r, nil
 	case warehouse.IsAway(err) || ctx.Err() != nil:
 		// The next try, or the next run, marks the attempt as interrupted. After a lost acknowledgement it finds

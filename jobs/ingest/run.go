@@ -128,7 +128,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	result := Result{RunID: o.RunID, Source: o.SourceID}
 	paths, unmatched, err := resolve(o, &result)
 	if err != nil {
-		return result, report.New(report.BadData, err)
+		return result, classify(err)
 	}
 	for _, path := range paths {
 		o.Progress.set(path, func(f *fileProgress) { f.size = o.Folder.Size(path) })
@@ -196,8 +196,7 @@ func resolve(o Options, result *Result) (paths []string, refused []FileResult, e
 			return nil, nil, err
 		}
 		if len(paths) == 0 {
-			return nil, nil, fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet is in the folder %s: give one that "+
-				"holds the export", source.ErrNoMatch, o.Folder.Dir())
+			return nil, nil, NoFiles(o.Folder)
 		}
 	}
 	refuse := func(path string, outcome warehouse.Outcome, err error) {
@@ -225,6 +224,12 @@ func resolve(o Options, result *Result) (paths []string, refused []FileResult, e
 		seen[path] = true
 	}
 	return storable, refused, nil
+}
+
+// NoFiles is the error of a folder that holds no file to load.
+func NoFiles(folder *source.Folder) error {
+	return report.New(report.BadData, fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet is in the folder %s: "+
+		"give one that holds the export", source.ErrNoMatch, folder.Dir()))
 }
 
 // maxPath is how many bytes of path fit the ledger's index beside the source.

@@ -140,7 +140,7 @@ func (s *stream) produce() error {
 		}
 		if !ok {
 			if err := s.tally.hopeless(); err != nil {
-				return err
+				return s.tooMany(err)
 			}
 			continue
 		}
@@ -153,10 +153,15 @@ func (s *stream) produce() error {
 		}
 	}
 	if err := s.tally.verdict(); err != nil {
-		return err
+		return s.tooMany(err)
 	}
 	s.full <- s.encoder.Trailer(chunk)
 	return nil
+}
+
+// tooMany adds where the rejected rows are.
+func (s *stream) tooMany(err error) error {
+	return fmt.Errorf("%w; `consent findings %d` lists the rows", err, s.loading.ID)
 }
 
 func (s *stream) nextChunk() ([]byte, error) {

@@ -21,10 +21,11 @@ type tally struct {
 	found                    func(warehouse.Finding) // called for each finding that is worth keeping
 	rows, rejected, warnings int64
 	counts                   map[string]int64 // of findings by code
+	rejects                  map[string]int64 // of those that rejected a row
 }
 
 func newTally(judge *contract.Judge, maxRejectedRatio float64, found func(warehouse.Finding)) *tally {
-	return &tally{judge: judge, maxRejectedRatio: maxRejectedRatio, found: found, counts: map[string]int64{}}
+	return &tally{judge: judge, maxRejectedRatio: maxRejectedRatio, found: found, counts: map[string]int64{}, rejects: map[string]int64{}}
 }
 
 // record judges one record. It gives its values, and false if it is rejected.
@@ -52,7 +53,9 @@ func (t *tally) record(r *source.Record) (values []contract.Value, ok bool) {
 // add counts a finding and hands it on: a reject always, of warnings the first of each code.
 func (t *tally) add(r *source.Record, f contract.Finding, whole bool) {
 	t.counts[f.Code]++
-	if f.Severity == contract.Warning {
+	if f.Severity == contract.Reject {
+		t.rejects[f.Code]++
+	} else {
 		t.warnings++
 		if t.counts[f.Code] > warehouse.MaxWarnings {
 			return
@@ -91,7 +94,7 @@ func (t *tally) verdict() error {
 
 func (t *tally) tooMany(what string) error {
 	most, n := "", int64(0)
-	for code, count := range t.counts {
+	for code, count := range t.rejects {
 		if count > n || (count == n && code < most) {
 			most, n = code, count
 		}

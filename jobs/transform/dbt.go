@@ -244,7 +244,7 @@ func (c *command) run(ctx context.Context, o Options) (outcome, error) {
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var result outcome
-	reader := &logReader{log: o.Log, progress: o.progress}
+	reader := &logReader{log: o.Log, stopping: func() bool { return running.Err() != nil }, progress: o.progress}
 	reader.onDbt = func(version string) {
 		if !strings.HasPrefix(version+".", wantedDbt+".") {
 			stop(report.New(report.BadConfig, fmt.Errorf("%s is dbt-core %s; %s is needed: `make venv` installs it, "+

@@ -34,6 +34,7 @@ func (o Options) progress(e Event) {
 // A logReader reads dbt's log, a JSON object per line, as dbt writes it.
 type logReader struct {
 	log      *slog.Logger
+	stopping func() bool // once it is true, what dbt complains of is the stop itself
 	progress func(Event)
 	onDbt    func(version string) // called once, at the start
 
@@ -87,7 +88,7 @@ func (r *logReader) line(text []byte) {
 	}
 	message := strings.TrimSpace(line.Info.Msg)
 	level := line.Info.Level
-	if line.Data.Index > 0 || line.Info.Name == "RunResultFailure" {
+	if line.Data.Index > 0 || line.Info.Name == "RunResultFailure" || r.stopping() {
 		level = "debug" // dbt says why a node failed in a line of its own
 	}
 	switch {
