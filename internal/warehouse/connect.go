@@ -244,6 +244,9 @@ func IsLater(err error) bool {
 	return IsAway(err) || (sqlState(err) != "" && !IsRefused(err) && !IsData(err))
 }
 
+// IsFull tells whether the server's disk is full.
+func IsFull(err error) bool { return sqlState(err) == "53100" }
+
 // class is the first half of an SQLSTATE, which says what kind of error it is.
 func class(sqlState string) string {
 	if len(sqlState) != 5 {

@@ -250,8 +250,11 @@ func (o Options) file(ctx, closing context.Context, path string) (r FileResult) 
 	o.Progress.set(path, func(f *fileProgress) { f.done = true; f.read = nil })
 	r.Path = path
 	if err != nil {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			err = stopped(err)
+		case warehouse.IsFull(err):
+			err = fmt.Errorf("the database's disk is full; nothing of the file is published; free space there and run again: %w", err)
 		}
 		r.Outcome, r.Rows = warehouse.Failed, 0
 		r.Message = err.Error()

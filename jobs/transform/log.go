@@ -88,6 +88,9 @@ func (r *logReader) line(text []byte) {
 	}
 	message := strings.TrimSpace(line.Info.Msg)
 	level := line.Info.Level
+	if strings.HasPrefix(message, "Traceback") {
+		level = "debug" // the error itself stands in the line before
+	}
 	if line.Data.Index > 0 || line.Info.Name == "RunResultFailure" || r.stopping() {
 		level = "debug" // dbt says why a node failed in a line of its own
 	}

@@ -118,6 +118,9 @@ func classifyDbt(o outcome, failures []Problem) error {
 	}
 	said := strings.Join(texts, "\n")
 	switch {
+	case strings.Contains(strings.ToLower(said), "no space left on device"):
+		return report.New(report.TryAgain, fmt.Errorf("the disk of the database, or of dbt's own files (--dbt-state), is full; "+
+			"free space there and run again: %s", describe(o, failures)))
 	case later.MatchString(said):
 		return report.New(report.TryAgain, fmt.Errorf("the database was away or busy while dbt ran: %s", describe(o, failures)))
 	case refused.MatchString(said):
