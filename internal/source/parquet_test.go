@@ -21,6 +21,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/testneeds"
 )
 
 // fieldText gives a field as expected.json does.
@@ -246,10 +247,7 @@ func TestParquetPagesBatchesAndRowGroups(t *testing.T) {
 
 // The real export's files are read in full; what they hold is not repeated here.
 func TestParquetReferenceData(t *testing.T) {
-	folder := os.Getenv("CONSENT_REFERENCE_DATA")
-	if folder == "" {
-		t.Skip("CONSENT_REFERENCE_DATA is not set: it names the folder with the reference export")
-	}
+	folder := testneeds.ReferenceData(t)
 	files, err := filepath.Glob(filepath.Join(folder, "input", "events", "parquet", "*.parquet"))
 	if err != nil || len(files) != 5 {
 		t.Fatalf("%d Parquet files in %s, want 5 (%v)", len(files), folder, err)
