@@ -65,7 +65,7 @@ func NewCSVReader(r io.Reader) (*CSVReader, error) {
 	}
 	c.take()
 	for _, field := range c.fields {
-		if bytes.IndexByte(field.Text, '\r') >= 0 {
+		if bytes.Count(field.Text, []byte("\r")) > bytes.Count(field.Text, []byte("\r\n")) {
 			return nil, errors.New("header: records end with a carriage return alone: convert the file to LF or CRLF")
 		}
 		c.columns = append(c.columns, string(bytes.TrimSpace(field.Text)))
