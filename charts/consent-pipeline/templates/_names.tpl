@@ -1,0 +1,49 @@
+{{/* The beginning of all names. 40 characters leave room for what Kubernetes appends to those of Jobs and pods. */}}
+{{- define "consent.fullname" -}}
+{{- .Values.fullnameOverride | default .Release.Name | replace "." "-" | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "consent.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- define "consent.dbtImage" -}}
+{{ .Values.image.dbtRepository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{/* The labels that never change, for pods and selectors. Usage: include "consent.podLabels" (list $ "ingest") */}}
+{{- define "consent.podLabels" -}}
+{{- $ := index . 0 -}}
+app.kubernetes.io/name: consent-pipeline
+app.kubernetes.io/instance: {{ $.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/part-of: consent-pipeline
+app.kubernetes.io/managed-by: {{ $.Release.Service }}
+{{- with $.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The labels of objects. Usage: include "consent.labels" (list $ "ingest") */}}
+{{- define "consent.labels" -}}
+{{- $ := index . 0 -}}
+{{ include "consent.podLabels" . }}
+app.kubernetes.io/version: {{ $.Chart.AppVersion | quote }}
+helm.sh/chart: {{ $.Chart.Name }}-{{ $.Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* What a Service, a policy or a budget selects. Usage: include "consent.selector" (list $ "postgresql") */}}
+{{- define "consent.selector" -}}
+{{- $ := index . 0 -}}
+app.kubernetes.io/name: consent-pipeline
+app.kubernetes.io/instance: {{ $.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/*
+The name of a Job: it ends with a digest of the spec, so that another spec is another Job (a Job's spec cannot change),
+and the same spec is the same Job, which Helm leaves alone. Usage: include "consent.jobName" (list $ "ingest" $spec)
+*/}}
+{{- define "consent.jobName" -}}
+{{ include "consent.fullname" (index . 0) }}-{{ index . 1 }}-{{ index . 2 | fromYaml | toJson | sha256sum | trunc 8 }}
+{{- end }}
