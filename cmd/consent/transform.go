@@ -64,6 +64,7 @@ func newTransformCommand(a *app) *cobra.Command {
 	var flags transformFlags
 	var timeout time.Duration
 	var afterRun string
+	var debug bool
 	cmd := &cobra.Command{
 		Use:   "transform [-- ARGUMENT…]",
 		Short: "Compute the metrics from what is loaded, with dbt, and test them",
@@ -87,6 +88,9 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
 			if err != nil {
 				return err
 			}
+			if debug {
+				return transform.Debug(ctx, o, a.stdout)
+			}
 			o.Timeout, o.AfterRun = timeout, afterRun
 			result, err = a.transform(ctx, o)
 			if a.output == "json" {
@@ -97,6 +101,7 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
 	}
 	choice.flags(cmd)
 	flags.flags(cmd)
+	cmd.Flags().BoolVar(&debug, "debug", false, "only test dbt, its project and the way to the database, as dbt debug does")
 	cmd.Flags().StringVar(&afterRun, "after-run", "", "wait until the ingestion `RUN` (its id or name) has ended")
 	a.messageFlag(cmd)
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long it may take, waiting for another one included (0: as long as it takes)")

@@ -27,7 +27,7 @@ const wantedDbt = "1.11"
 // grace is how long dbt may take to end by itself after it was interrupted: it cancels its queries first.
 const grace = 10 * time.Second
 
-// A command is `dbt build` with everything it needs.
+// A command is dbt with everything it needs.
 type command struct {
 	dbt       string
 	args      []string
@@ -45,7 +45,8 @@ type outcome struct {
 	stray string // the end of what it printed outside its log, such as a traceback
 }
 
-func newCommand(o Options) (*command, error) {
+// newCommand is dbt with the verb, such as build, and what follows it.
+func newCommand(o Options, verb string, args ...string) (*command, error) {
 	path, err := FindDbt(o.Dbt)
 	if err != nil {
 		return nil, err
@@ -65,7 +66,7 @@ func newCommand(o Options) (*command, error) {
 	}
 	return &command{
 		dbt:  path,
-		args: append([]string{"build", "--project-dir", project, "--profiles-dir", project}, o.Args...),
+		args: append([]string{verb, "--project-dir", project, "--profiles-dir", project}, args...),
 		env:  env,
 	}, nil
 }
@@ -124,8 +125,7 @@ func (c *command) prepareFolders(stateDir string) error {
 	if err := os.Remove(filepath.Join(c.target, "run_results.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	c.args = append(c.args, "--target-path", c.target, "--log-path", c.logs,
-		"--log-format", "json", "--log-level", "info", "--no-use-colors")
+	c.args = append(c.args, "--log-path", c.logs, "--no-use-colors")
 	return nil
 }
 

@@ -61,7 +61,7 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 
 	// 1. What needs no database comes first: it shows mistakes at once.
 	variables, partial := splitArgs(o.Args)
-	cmd, err := newCommand(o)
+	cmd, err := newCommand(o, "build", o.Args...)
 	if err != nil {
 		return result, report.New(report.BadConfig, err)
 	}
@@ -69,6 +69,7 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 		return result, report.New(report.BadConfig, err)
 	}
 	defer cmd.removeFolders()
+	cmd.args = append(cmd.args, "--target-path", cmd.target, "--log-format", "json", "--log-level", "info")
 	project, err := projectDigest(o.ProjectDir, cmd.installed(), o.ReaderRole)
 	if err != nil {
 		return result, report.New(report.BadConfig, fmt.Errorf("read the dbt project: %w", err))

@@ -541,3 +541,19 @@ func TestRunFollowsAnIngestion(t *testing.T) {
 		t.Errorf("after the run of this id: %+v, %v", result, err)
 	}
 }
+
+// TestDebug shows that dbt tells about its project and the way to the database.
+func TestDebug(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var said bytes.Buffer
+	if err := Debug(t.Context(), f.Options, &said); err != nil || !strings.Contains(said.String(), "All checks passed!") {
+		t.Errorf("%v, said:\n%s", err, &said)
+	}
+	o := f.Options
+	o.Database.URL = "postgres://nobody@127.0.0.1:1/none"
+	said.Reset()
+	if err := Debug(t.Context(), o, &said); report.ExitCode(err) != report.BadConfig || !strings.Contains(said.String(), "Connection refused") {
+		t.Errorf("without a server: %v, said:\n%s", err, &said)
+	}
+}
