@@ -9,6 +9,17 @@ PKG          ?= ./...
 PYTHON       ?=
 CGO_ENABLED  ?= 0
 
+# The cluster, its images and the release in it. The tag is the one that the chart takes if none is set.
+CLUSTER        ?= consent
+NODE_IMAGE     ?=
+IMAGE          ?= consent
+DBT_IMAGE      ?= consent-dbt
+TAG            ?= $(shell sed -n 's/^appVersion: *//p' charts/consent-pipeline/Chart.yaml)
+POSTGRES_IMAGE ?= $(shell sed -n 's/^  image: *\(postgres:.*\)/\1/p' charts/consent-pipeline/values.yaml)
+NAMESPACE      ?= default
+RELEASE        ?= consent
+KUBE_CONTEXT   ?= kind-$(CLUSTER)
+
 export PYTHON DATABASE_URL
 export CGO_ENABLED
 # golangci-lint's version is pinned in tools/go.mod, which keeps its dependencies out of ours.
@@ -20,6 +31,11 @@ ifneq ($(shell test -n "$$HOME" -a -w "$$HOME" && echo yes),yes)
 export GOCACHE    := $(or $(GOCACHE),$(CURDIR)/.cache/go-build)
 export GOMODCACHE := $(or $(GOMODCACHE),$(if $(GOPATH),$(firstword $(subst :, ,$(GOPATH)))/pkg/mod,$(CURDIR)/.cache/go-mod))
 endif
+
+# Settings for the scripts that work on the cluster.
+IN_CLUSTER = CLUSTER="$(CLUSTER)" NODE_IMAGE="$(NODE_IMAGE)" IMAGE="$(IMAGE)" DBT_IMAGE="$(DBT_IMAGE)" TAG="$(TAG)" \
+    POSTGRES_IMAGE="$(POSTGRES_IMAGE)" NAMESPACE="$(NAMESPACE)" RELEASE="$(RELEASE)" KUBE_CONTEXT="$(KUBE_CONTEXT)"
+KUBECTL = kubectl --context "$(KUBE_CONTEXT)" --namespace "$(NAMESPACE)"
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -45,10 +61,58 @@ run: build venv ## Load INPUT, build the metrics and print them
 	    $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(ARGS)
 
 .PHONY: dbt-run
-dbt-run: build venv ## Run the dbt project over what DATABASE_URL has loaded
-	@test -n "$$DATABASE_URL" || { echo 'dbt-run needs a database: make dbt-run DATABASE_URL=postgres://…' \
-	    '(`make run` does everything on an embedded one)' >&2; exit 1; }
-	@CONSENT_DATABASE_URL="$$DATABASE_URL" bin/consent transform $(if $(ARGS),-- $(ARGS))
+dbt-run: ## Run dbt over what is loaded, in the cluster or in DATABASE_URL
+	@if [ -n "$$DATABASE_URL" ]; then \
+	    $(MAKE) --no-print-directory build venv && \
+	    CONSENT_DATABASE_URL="$$DATABASE_URL" bin/consent transform $(if $(ARGS),-- $(ARGS)); \
+	else $(IN_CLUSTER) tools/cluster-job dbt $(ARGS); fi
+
+.PHONY: dbt-debug
+dbt-debug: ## Test dbt and its way to the database, in the cluster or in DATABASE_URL
+	@if [ -n "$$DATABASE_URL" ]; then \
+	    $(MAKE) --no-print-directory build venv && \
+	    CONSENT_DATABASE_URL="$$DATABASE_URL" bin/consent transform --debug; \
+	else $(IN_CLUSTER) tools/cluster-job debug; fi
+
+.PHONY: seed
+seed: ## Load or reload INPUT into DATABASE_URL, or what the cluster sees as input
+	@if [ -n "$$DATABASE_URL" ]; then \
+	    $(MAKE) --no-print-directory build && export CONSENT_DATABASE_URL="$$DATABASE_URL" && \
+	    bin/consent migrate && bin/consent ingest --source "$(INPUT)" $(ARGS); \
+	else $(IN_CLUSTER) tools/cluster-job seed; fi
+
+.PHONY: shell
+shell: ## Open psql beside the data, in the cluster or in DATABASE_URL
+	@if [ -n "$$DATABASE_URL" ]; then psql "$$DATABASE_URL"; \
+	else $(KUBECTL) exec -it "$(RELEASE)-postgresql-0" -- psql -U postgres consent; fi
+
+##@ Cluster
+
+.PHONY: kind-up
+kind-up: image ## Make the kind cluster, with the images in it; again, and it gets what is new
+	@$(IN_CLUSTER) tools/kind-up
+
+.PHONY: kind-load
+kind-load: image ## Build the images and load them into the kind cluster
+	@$(IN_CLUSTER) tools/kind-load
+
+.PHONY: kind-down down
+kind-down down: ## Remove the kind cluster, with its data
+	kind delete cluster --name "$(CLUSTER)"
+
+.PHONY: image
+image: ## Build the two images, IMAGE:TAG and DBT_IMAGE:TAG
+	@for target in consent consent-dbt; do \
+	    case $$target in consent) name="$(IMAGE)" ;; *) name="$(DBT_IMAGE)" ;; esac; \
+	    echo "building $$name:$(TAG)"; \
+	    BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --quiet --target $$target --tag "$$name:$(TAG)" \
+	        --build-arg VERSION="$(TAG)" --build-arg GOPROXY="$$(go env GOPROXY 2>/dev/null)" \
+	        --build-arg PIP_INDEX_URL --build-arg PIP_EXTRA_INDEX_URL . >/dev/null || exit 1; \
+	done
+
+.PHONY: e2e
+e2e: ## Test the chart in a kind cluster of its own (KEEP=1 keeps it for the next time)
+	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e -count=1 -timeout 30m -v $(ARGS) ./e2e
 
 ##@ Develop
 
@@ -77,7 +141,7 @@ bench: build ## Measure ingestion beside psql's \copy; empties the tables of DAT
 	go run ./internal/bench --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
 
 .PHONY: check
-check: check-go check-sql check-shell check-vuln ## Check format, linters and dependencies; runs no tests
+check: check-go check-sql check-shell check-chart check-vuln ## Check format, linters and dependencies; runs no tests
 
 .PHONY: check-go
 check-go: ## Check Go: format, vet, linters, import rules, go.mod
@@ -93,8 +157,14 @@ check-sql: venv-check ## Check the models' SQL
 .PHONY: check-shell
 check-shell: venv-check ## Check the shell scripts
 	@PATH="$(VENV):$$PATH"; \
-	if command -v shellcheck >/dev/null; then shellcheck .ci/run tools/govulncheck tools/lock tools/venv; \
+	if command -v shellcheck >/dev/null; then shellcheck .ci/run charts/consent-pipeline/files/postgresql/set-password.sh \
+	        tools/cluster-job tools/govulncheck tools/kind-load tools/kind-up tools/lock tools/venv; \
 	else echo 'SKIPPED shellcheck: no wheel for this machine; install it (Debian: apt-get install shellcheck)'; fi
+
+.PHONY: check-chart
+check-chart: ## Check the chart
+	@if command -v helm >/dev/null; then helm lint --strict --quiet charts/consent-pipeline; \
+	else echo 'SKIPPED helm lint: helm is not there'; fi
 
 .PHONY: check-vuln
 check-vuln: ## Look for known vulnerabilities, where their database can be reached
@@ -120,6 +190,10 @@ venv: ## Make .venv with dbt; the targets that need it do so by themselves
 .PHONY: venv-check
 venv-check:
 	@tools/venv check
+
+.PHONY: zip
+zip: ## Pack what is committed as consent-pipeline.zip
+	git archive --format zip --prefix consent-pipeline/ --output consent-pipeline.zip HEAD
 
 .PHONY: clean
 clean: ## Remove what was built; the embedded database's data stays

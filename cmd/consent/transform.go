@@ -101,7 +101,7 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
 	}
 	choice.flags(cmd)
 	flags.flags(cmd)
-	cmd.Flags().BoolVar(&debug, "debug", false, "only test dbt, its project and the way to the database, as dbt debug does")
+	cmd.Flags().BoolVar(&debug, "debug", false, "only test dbt and its way to the database, as dbt debug does")
 	cmd.Flags().StringVar(&afterRun, "after-run", "", "wait until the ingestion `RUN` (its id or name) has ended")
 	a.messageFlag(cmd)
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long it may take, waiting for another one included (0: as long as it takes)")

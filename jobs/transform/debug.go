@@ -9,9 +9,10 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-// Debug runs `dbt debug`, which tests dbt, its project and the way to the database, and writes what it says to w.
+// Debug runs `dbt debug --connection`, which tests dbt's profile and the way to the database, and writes what it says
+// to w. Without the flag dbt asks for git, which only projects with packages need.
 func Debug(ctx context.Context, o Options, w io.Writer) error {
-	cmd, err := newCommand(o, "debug")
+	cmd, err := newCommand(o, "debug", "--connection")
 	if err != nil {
 		return report.New(report.BadConfig, err)
 	}

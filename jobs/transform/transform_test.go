@@ -542,7 +542,7 @@ func TestRunFollowsAnIngestion(t *testing.T) {
 	}
 }
 
-// TestDebug shows that dbt tells about its project and the way to the database.
+// TestDebug shows that dbt tells about its way to the database.
 func TestDebug(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -181,8 +181,9 @@ template:
           {{- range index . 1 }}
           - {{ . | quote }}
           {{- end }}
-          {{- with $.Values.transform.vars }}
+          # What follows is for dbt; whoever copies the Job may append to it.
           - --
+          {{- with $.Values.transform.vars }}
           - --vars
           - {{ toJson . | replace "$" "$$" | quote }}
           {{- end }}
