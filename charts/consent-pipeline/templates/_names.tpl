@@ -42,8 +42,21 @@ app.kubernetes.io/component: {{ index . 1 }}
 
 {{/*
 The name of a Job: it ends with a digest of the spec, so that another spec is another Job (a Job's spec cannot change),
-and the same spec is the same Job, which Helm leaves alone. Usage: include "consent.jobName" (list $ "ingest" $spec)
+and the same spec is the same Job, which Helm leaves alone. One that failed is not taken again but followed by a second
+of the same spec, so that `helm upgrade` tries anew. Usage: include "consent.jobName" (list $ "ingest" $spec)
 */}}
 {{- define "consent.jobName" -}}
-{{ include "consent.fullname" (index . 0) }}-{{ index . 1 }}-{{ index . 2 | fromYaml | toJson | sha256sum | trunc 8 }}
+{{- $ := index . 0 -}}
+{{- $name := printf "%s-%s-%s" (include "consent.fullname" $) (index . 1) (index . 2 | fromYaml | toJson | sha256sum | trunc 8) -}}
+{{- range $attempt := untilStep 1 100 1 -}}
+  {{- $candidate := eq $attempt 1 | ternary $name (printf "%s-%d" $name $attempt) -}}
+  {{- $failed := false -}}
+  {{- range dig "status" "conditions" list (lookup "batch/v1" "Job" $.Release.Namespace $candidate | default dict) -}}
+    {{- if and (eq .type "Failed") (eq .status "True") }}{{ $failed = true }}{{ end -}}
+  {{- end -}}
+  {{- if or (not $failed) (eq $attempt 99) -}}
+    {{- $candidate -}}
+    {{- break -}}
+  {{- end -}}
+{{- end -}}
 {{- end }}
