@@ -112,7 +112,7 @@ image: ## Build the two images, IMAGE:TAG and DBT_IMAGE:TAG
 
 .PHONY: e2e
 e2e: ## Test the chart in a kind cluster of its own (KEEP=1 keeps it for the next time)
-	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e -count=1 -timeout 30m -v $(ARGS) ./e2e
+	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e -count=1 -timeout 30m -parallel 4 -v $(ARGS) ./e2e
 
 ##@ Develop
 

@@ -126,3 +126,16 @@ which only those know who may read it: its passwords may be weak enough to be gu
     items: [{key: ca.crt, path: ca.crt}]
 {{- end }}
 {{- end }}
+
+{{/*
+The size and the class of the claim of Postgres: what the claim was made with, for a StatefulSet cannot change it, else
+what the values say.
+*/}}
+{{- define "consent.storage" -}}
+{{- $storage := .Values.postgresql.storage -}}
+{{- $made := lookup "apps/v1" "StatefulSet" .Release.Namespace (printf "%s-postgresql" (include "consent.fullname" .)) -}}
+{{- range dig "spec" "volumeClaimTemplates" list ($made | default dict) -}}
+{{- $storage = dict "size" .spec.resources.requests.storage "storageClass" (.spec.storageClassName | default "") -}}
+{{- end -}}
+{{- pick $storage "size" "storageClass" | toYaml -}}
+{{- end }}

@@ -60,3 +60,24 @@ of the same spec, so that `helm upgrade` tries anew. Usage: include "consent.job
   {{- end -}}
 {{- end -}}
 {{- end }}
+
+{{/*
+What makes a Job adoptable. Where a release meets a Job of an earlier revision again, by a rollback or a reinstallation,
+Helm 3 takes away what the Job has beyond its manifest. That may not be the selector and the labels that the API
+generates, so they are written here. Usage: include "consent.job" (list $name $spec)
+*/}}
+{{- define "consent.job" -}}
+{{- $name := index . 0 -}}
+{{- $spec := index . 1 | fromYaml -}}
+{{- $labels := dict "batch.kubernetes.io/job-name" $name "job-name" $name -}}
+{{- $_ := set $spec "manualSelector" true -}}
+{{- $_ := set $spec "selector" (dict "matchLabels" (dict "batch.kubernetes.io/job-name" $name)) -}}
+{{- $_ := set $spec.template.metadata "labels" (merge $labels $spec.template.metadata.labels) -}}
+{{- toYaml $spec }}
+{{- end }}
+
+{{/* A UUID that belongs to a text. */}}
+{{- define "consent.uuid" -}}
+{{- $digest := sha256sum . -}}
+{{ substr 0 8 $digest }}-{{ substr 8 12 $digest }}-{{ substr 12 16 $digest }}-{{ substr 16 20 $digest }}-{{ substr 20 32 $digest }}
+{{- end }}

@@ -60,7 +60,7 @@ podFailurePolicy:
 
 {{/*
 The template of a pod that ingests from a source: what the first ingestion is, and what the operator completes for each
-run. Usage: include "consent.ingestPod" (dict "root" $ "source" $source "arguments" (list …))
+run. Usage: include "consent.ingestPod" (dict "root" $ "source" $source "arguments" (list …) "run" $uuid)
 */}}
 {{- define "consent.ingestPod" -}}
 {{- $ := .root -}}
@@ -95,7 +95,11 @@ spec:
           value: /dev/termination-log
         # All pods of a Job are one run of the ledger.
         - name: CONSENT_RUN_ID
+          {{- if .run }}
+          value: {{ .run }}
+          {{- else }}
           valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/controller-uid']"}}
+          {{- end }}
         - name: CONSENT_RUN_NAME
           valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/job-name']"}}
       resources:
@@ -120,26 +124,32 @@ spec:
       emptyDir: {}
 {{- end }}
 
-{{/* The spec of the first ingestion. Usage: include "consent.ingestJobSpec" $ */}}
+{{/* The spec of the first ingestion. Usage: include "consent.ingestJobSpec" (list $ $uuid) */}}
 {{- define "consent.ingestJobSpec" -}}
-{{- $ := . -}}
+{{- $ := index . 0 -}}
+{{- $run := index . 1 -}}
 {{- $source := dict -}}
-{{- range .Values.sources }}{{ if eq .name $.Values.ingest.source }}{{ $source = . }}{{ end }}{{ end -}}
-{{- $arguments := list (printf "--max-rejected-ratio=%v" .Values.ingest.maxRejectedRatio) -}}
-{{- with .Values.ingest.files -}}
+{{- range $.Values.sources }}{{ if eq .name $.Values.ingest.source }}{{ $source = . }}{{ end }}{{ end -}}
+{{- $arguments := list (printf "--max-rejected-ratio=%v" $.Values.ingest.maxRejectedRatio) -}}
+{{- with $.Values.ingest.files -}}
   {{- $arguments = append $arguments "--" -}}
   {{- range . }}{{ $arguments = append $arguments (replace "$" "$$" .) }}{{ end -}}
 {{- end -}}
-{{- $pod := include "consent.ingestPod" (dict "root" . "source" $source "arguments" $arguments) | fromYaml -}}
-{{- with .Values.ingest.trigger -}}
+{{- $pod := include "consent.ingestPod" (dict "root" $ "source" $source "arguments" $arguments "run" $run) | fromYaml -}}
+{{- with $.Values.ingest.trigger -}}
   {{- $_ := set $pod.metadata "annotations" (dict "consentpipeline.io/trigger" (toString .)) -}}
 {{- end -}}
-backoffLimit: {{ .Values.ingest.backoffLimit }}
-activeDeadlineSeconds: {{ .Values.ingest.activeDeadlineSeconds }}
+backoffLimit: {{ $.Values.ingest.backoffLimit }}
+activeDeadlineSeconds: {{ $.Values.ingest.activeDeadlineSeconds }}
 podReplacementPolicy: Failed
 {{ include "consent.podFailurePolicy" "ingest" }}
 template:
   {{- toYaml $pod | nindent 2 }}
+{{- end }}
+
+{{/* Its name does not depend on the run, which is named for it. */}}
+{{- define "consent.ingestJobName" -}}
+{{ include "consent.jobName" (list . "ingest" (include "consent.ingestJobSpec" (list . ""))) }}
 {{- end }}
 
 {{- define "consent.transformName" -}}

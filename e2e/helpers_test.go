@@ -1,0 +1,292 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A release is an installation of the chart in a namespace.
+type release struct {
+	*testing.T
+	helm      string // the program: helm, or helm3 where there is one besides
+	namespace string
+	name      string
+}
+
+// small is for releases that run beside others: together they ask for less than a small machine has. The definition of
+// ConsentPipeline belongs to the one release that is installed without it.
+var small = []string{
+	"--set", "crds.enabled=false",
+	"--set", "postgresql.resources.requests.cpu=10m,migrate.resources.requests.cpu=10m",
+	"--set", "ingest.resources.requests.cpu=10m,transform.resources.requests.cpu=10m",
+}
+
+// newRelease makes the namespace, which accepts only restricted pods, and removes it with all that is in it afterwards.
+func newRelease(t *testing.T, helm, namespace, name string) *release {
+	t.Helper()
+	r := &release{T: t, helm: helm, namespace: namespace, name: name}
+	if namespace != "default" { // which `make kind-up` prepares
+		r.kubectl("create", "namespace", namespace)
+		r.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			r.describe()
+		}
+		_, _ = r.try(helm, "uninstall", name, "--namespace", namespace, "--ignore-not-found")
+		if namespace != "default" {
+			_, _ = r.try("kubectl", "delete", "namespace", namespace, "--wait=false")
+		}
+	})
+	return r
+}
+
+// try runs a program in the project's folder and gives what it writes, to either stream.
+func (r *release) try(name string, arguments ...string) (string, error) {
+	command := exec.Command(name, arguments...)
+	command.Dir = root
+	var output bytes.Buffer
+	command.Stdout, command.Stderr = &output, &output
+	err := command.Run()
+	return output.String(), err
+}
+
+// do runs a program that has to succeed.
+func (r *release) do(name string, arguments ...string) string {
+	r.Helper()
+	output, err := r.try(name, arguments...)
+	if err != nil {
+		r.Fatalf("%s %s: %v\n%s", name, strings.Join(arguments, " "), err, output)
+	}
+	return output
+}
+
+func (r *release) kubectl(arguments ...string) string {
+	r.Helper()
+	return r.do("kubectl", append([]string{"--namespace", r.namespace}, arguments...)...)
+}
+
+func (r *release) install(arguments ...string) string {
+	r.Helper()
+	return r.do(r.helm, append([]string{"install", r.name, chart, "--namespace", r.namespace}, arguments...)...)
+}
+
+// upgrade changes only what the arguments name.
+func (r *release) upgrade(arguments ...string) string {
+	r.Helper()
+	return r.do(r.helm, append([]string{"upgrade", r.name, chart, "--namespace", r.namespace, "--reset-then-reuse-values"},
+		arguments...)...)
+}
+
+// selector selects what belongs to a component of the release.
+func (r *release) selector(component string) string {
+	return "app.kubernetes.io/instance=" + r.name + ",app.kubernetes.io/component=" + component
+}
+
+// A job is what the tests look at in a Job.
+type job struct {
+	Metadata struct {
+		Name, UID         string
+		CreationTimestamp time.Time
+	}
+	Spec struct {
+		TTLSecondsAfterFinished *int
+	}
+	Status struct {
+		Conditions []struct{ Type, Status, Reason, Message string }
+	}
+}
+
+// ended gives Complete or Failed with the reason, or nothing while the Job runs.
+func (j job) ended() (state, reason string) {
+	for _, c := range j.Status.Conditions {
+		if c.Status == "True" && (c.Type == "Complete" || c.Type == "Failed") {
+			return c.Type, c.Reason + ": " + c.Message
+		}
+	}
+	return "", ""
+}
+
+// jobs gives the Jobs of a component, the oldest first.
+func (r *release) jobs(component string) []job {
+	r.Helper()
+	var list struct{ Items []job }
+	output := r.kubectl("get", "jobs", "--selector", r.selector(component), "--sort-by", ".metadata.creationTimestamp", "--output", "json")
+	if err := json.Unmarshal([]byte(output), &list); err != nil {
+		r.Fatal(err)
+	}
+	return list.Items
+}
+
+// newestJob gives the name of the latest Job of a component.
+func (r *release) newestJob(component string) string {
+	r.Helper()
+	all := r.jobs(component)
+	if len(all) == 0 {
+		r.Fatalf("there is no Job of the component %s", component)
+	}
+	return all[len(all)-1].Metadata.Name
+}
+
+// awaitJob waits for the end of the component's latest Job, which has to be as wanted: Complete or Failed.
+func (r *release) awaitJob(component, wanted string) {
+	r.Helper()
+	var state, reason string
+	r.await("the end of the Job of "+component, 4*time.Minute, func() bool {
+		all := r.jobs(component)
+		if len(all) > 0 {
+			state, reason = all[len(all)-1].ended()
+		}
+		return state != ""
+	})
+	if state != wanted {
+		r.Fatalf("the Job of %s is %s (%s), not %s", component, state, reason, wanted)
+	}
+}
+
+// awaitData waits until migration, ingestion and dbt are done.
+func (r *release) awaitData() {
+	r.Helper()
+	for _, component := range []string{"migrate", "ingest", "transform"} {
+		r.awaitJob(component, "Complete")
+	}
+}
+
+// await waits until the condition holds.
+func (r *release) await(what string, limit time.Duration, holds func() bool) {
+	r.Helper()
+	for deadline := time.Now().Add(limit); !holds(); {
+		if time.Now().After(deadline) {
+			r.Fatalf("%s did not come within %s", what, limit)
+		}
+		time.Sleep(300 * time.Millisecond)
+	}
+}
+
+// logs gives what all pods of a component have written.
+func (r *release) logs(component string) string {
+	r.Helper()
+	return r.kubectl("logs", "--selector", r.selector(component), "--tail=-1", "--prefix")
+}
+
+// query asks the release's own Postgres as the administrator, over the socket.
+func (r *release) query(sql string) string {
+	r.Helper()
+	return strings.TrimSpace(r.kubectl("exec", r.name+"-postgresql-0", "--", "psql", "--username=postgres", "--dbname=consent",
+		"--no-align", "--tuples-only", "--field-separator= ", "--set=ON_ERROR_STOP=1", "--command", sql))
+}
+
+// secret gives the values of a Secret.
+func (r *release) secret(name string) map[string]string {
+	r.Helper()
+	var secret struct{ Data map[string]string }
+	if err := json.Unmarshal([]byte(r.kubectl("get", "secret", name, "--output", "json")), &secret); err != nil {
+		r.Fatal(err)
+	}
+	for key, value := range secret.Data {
+		plain, err := base64.StdEncoding.DecodeString(value)
+		if err != nil {
+			r.Fatal(err)
+		}
+		secret.Data[key] = string(plain)
+	}
+	return secret.Data
+}
+
+// applyYAML has the cluster take the objects.
+func (r *release) applyYAML(yaml string) {
+	r.Helper()
+	command := exec.Command("kubectl", "--namespace", r.namespace, "apply", "--filename", "-")
+	command.Stdin = strings.NewReader(yaml)
+	if output, err := command.CombinedOutput(); err != nil {
+		r.Fatalf("kubectl apply: %v\n%s", err, output)
+	}
+}
+
+// onNode runs a shell command on the cluster's node, as root.
+func (r *release) onNode(command string) {
+	r.Helper()
+	r.do("docker", "exec", node, "sh", "-euc", command)
+}
+
+// describe writes what is needed to understand a failure.
+func (r *release) describe() {
+	for _, arguments := range [][]string{
+		{"get", "all,pvc", "--output", "wide"},
+		{"get", "events", "--sort-by", ".lastTimestamp"},
+		{"describe", "pods"},
+	} {
+		output, _ := r.try("kubectl", append([]string{"--namespace", r.namespace}, arguments...)...)
+		r.Logf("kubectl %s:\n%s", strings.Join(arguments, " "), output)
+	}
+	pods, _ := r.try("kubectl", "--namespace", r.namespace, "get", "pods", "--output", "name")
+	for _, pod := range strings.Fields(pods) {
+		output, _ := r.try("kubectl", "--namespace", r.namespace, "logs", "--all-containers", "--tail=100", pod)
+		r.Logf("log of %s:\n%s", pod, output)
+	}
+}
+
+// sample is what the dbt models make of the folder input: company, notices asked, choices given, volume.
+const sample = `17c3dc4f 6200 325 75875
+30cdea5f 415 355 3424
+4566f2bf 600 326 4448
+4d0d61c6 5000 250 80072
+6b2c5c4a 185 219 2481
+6fe9f74c 7800 304 119221
+956c25b5 950 335 2459
+eb190a88 950 115 35072
+f1e40716 700 160 7464
+fedf9731 420 383 3415`
+
+const sampleQuery = `
+	select left(api_key::text, 8), round(asked), round(given), round(volume)
+	from analytics.company_consent_metrics join analytics.company_performance using (api_key)
+	where asked is not null order by 1`
+
+// checkSample checks that the rows of the folder input are there once, and the metrics are right.
+func (r *release) checkSample() {
+	r.Helper()
+	counts := `select (select count(*) from raw.event), (select count(distinct event_id) from raw.event), (select count(*) from raw.company)`
+	if got, want := r.query(counts), "4693 4693 40"; got != want {
+		r.Errorf("events, distinct events and companies: %s, want %s", got, want)
+	}
+	if got := r.query(sampleQuery); got != sample {
+		r.Errorf("metrics:\n%s\nwant:\n%s", got, sample)
+	}
+}
+
+// contains checks that a text tells what it should.
+func (r *release) contains(what, text string, wanted ...string) {
+	r.Helper()
+	for _, want := range wanted {
+		if !strings.Contains(text, want) {
+			r.Errorf("%s does not say %q:\n%s", what, want, text)
+		}
+	}
+}
+
+// step runs a part of a story; without it the rest makes no sense.
+func (r *release) step(name string, do func(r *release)) {
+	r.Helper()
+	ok := r.Run(name, func(t *testing.T) {
+		part := *r
+		part.T = t
+		do(&part)
+	})
+	if !ok {
+		r.Fatal("the story ends here")
+	}
+}
+
+// set makes an argument of helm that takes the value as text.
+func set(format string, arguments ...any) []string {
+	return []string{"--set-string", fmt.Sprintf(format, arguments...)}
+}

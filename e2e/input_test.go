@@ -1,0 +1,54 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+// TestUnreadableFiles loads a folder whose files only root may read, has them made readable, and upgrades.
+func TestUnreadableFiles(t *testing.T) {
+	t.Parallel()
+	r := newRelease(t, "helm", "unreadable", "unreadable")
+	r.onNode("mkdir -p /e2e; rm -rf /e2e/unreadable; cp -r /input /e2e/unreadable; find /e2e/unreadable -type f -exec chmod 000 {} +")
+
+	r.step("the ingestion fails at once, with the reason", func(r *release) {
+		r.install(append(small, "--set", "sources[0].name=input,sources[0].hostPath=/e2e/unreadable")...)
+		r.awaitJob("ingest", "Failed")
+		const reason = "the file has mode 0000 and cannot be read by user 65532: make it readable (chmod a+r)"
+		r.contains("the log", r.logs("ingest"), "11 of 11 files failed", "events/csv/events-company-1.csv: "+reason)
+		var message struct {
+			Matched, Failed int
+			Message         string
+		}
+		pods := r.kubectl("get", "pods", "--selector", r.selector("ingest"), "--output",
+			"jsonpath={.items[*].status.containerStatuses[0].state.terminated.message}")
+		if err := json.Unmarshal([]byte(pods), &message); err != nil { // of one pod, for there is no second try
+			r.Fatalf("%v in %q", err, pods)
+		}
+		if message.Matched != 11 || message.Failed != 11 {
+			r.Errorf("the pod's last words: %+v", message)
+		}
+		r.contains("the pod's last words", message.Message, reason)
+		exit := r.kubectl("get", "pods", "--selector", r.selector("ingest"), "--output",
+			"jsonpath={.items[*].status.containerStatuses[0].state.terminated.exitCode}")
+		if exit != "65" {
+			r.Errorf("exit code %s, want 65", exit)
+		}
+	})
+	r.step("made readable, an upgrade tries again", func(r *release) {
+		r.onNode("chmod -R a+rX /e2e/unreadable")
+		r.upgrade()
+		r.awaitData()
+		r.checkSample()
+	})
+}
+
+// TestMissingFolder names a folder that the node does not have.
+func TestMissingFolder(t *testing.T) {
+	t.Parallel()
+	r := newRelease(t, "helm", "missing", "missing")
+	r.install(append(small, "--set", "sources[0].name=input,sources[0].hostPath=/no/such/folder")...)
+	r.awaitEvent("hostPath type check failed: /no/such/folder is not a directory")
+}

@@ -1,0 +1,65 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestLongIngestion disturbs an ingestion that takes a while: one big file, and a tenth of a CPU.
+func TestLongIngestion(t *testing.T) {
+	t.Parallel()
+	const events = 400_000
+	r := newRelease(t, "helm", "long", "long")
+	export := filepath.Join(t.TempDir(), "big")
+	r.do("go", "run", "./cmd/consent", "generate", "--out", export, "--companies", "1", "--events", strconv.Itoa(events),
+		"--format", "csv", "--parameters", "empty")
+	r.do("docker", "exec", node, "mkdir", "-p", "/e2e")
+	r.do("docker", "cp", export, node+":/e2e/big")
+
+	r.step("it begins", func(r *release) {
+		r.install(append(small, "--set", "sources[0].name=input,sources[0].hostPath=/e2e/big",
+			"--set", "ingest.resources.limits.cpu=100m")...)
+		r.awaitCopy()
+	})
+	first := r.newestJob("ingest")
+	r.step("Postgres is deleted, and it goes on", func(r *release) {
+		r.kubectl("delete", "pod", "long-postgresql-0")
+		r.kubectl("rollout", "status", "statefulset/long-postgresql", "--timeout=2m")
+		r.awaitCopy()
+	})
+	r.step("an upgrade makes another ingestion, and leaves this one", func(r *release) {
+		r.upgrade("--set", "image.tag=next")
+		if r.newestJob("ingest") == first {
+			r.Error("there is no other ingestion")
+		}
+		if state, reason := r.jobs("ingest")[0].ended(); state != "" {
+			r.Errorf("the first has ended: %s (%s)", state, reason)
+		}
+	})
+	r.step("both end well, and each row is there once", func(r *release) {
+		r.awaitJob("ingest", "Complete")
+		r.kubectl("wait", "--for=condition=complete", "job/"+first, "--timeout=3m")
+		r.awaitData()
+		if got, want := r.query("select count(*), count(distinct event_id) from raw.event"), "400000 400000"; got != want {
+			r.Errorf("events and distinct events: %s, want %s", got, want)
+		}
+		if got := r.query("select count(*) from raw.load where state = 'published' and contract = 'event'"); got != "1" {
+			r.Errorf("%s published loads of events, want 1", got)
+		}
+		r.contains("the log of the ingestion", r.logs("ingest"), "waiting for the database", "Loaded  400,000")
+	})
+}
+
+// awaitCopy waits until rows are on their way into Postgres.
+func (r *release) awaitCopy() {
+	r.Helper()
+	r.await("the COPY of rows", 2*time.Minute, func() bool {
+		rows, err := r.try("kubectl", "--namespace", r.namespace, "exec", r.name+"-postgresql-0", "--", "psql", "--username=postgres",
+			"--dbname=consent", "--tuples-only", "--no-align", "--command=select tuples_processed > 1000 from pg_stat_progress_copy")
+		return err == nil && rows == "t\n"
+	})
+}

@@ -1,0 +1,246 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestNewcomer types what README says, in an empty cluster, and nothing else.
+func TestNewcomer(t *testing.T) {
+	r := newRelease(t, "helm", "default", "consent")
+	began := time.Now()
+	r.step("helm install needs no values", func(r *release) {
+		r.contains("helm install", r.do("helm", "install", "consent", chart), "kubectl get jobs,cronjobs,pods", "helm test consent")
+	})
+	r.step("rows and metrics are there", func(r *release) {
+		r.awaitData()
+		if took := time.Since(began); took > 3*time.Minute {
+			r.Errorf("it took %s", took)
+		}
+		r.checkSample()
+		r.contains("kubectl get", r.do("kubectl", "get", "jobs,cronjobs,pods"), "consent-ingest-", "consent-transform", "consent-postgresql-0")
+	})
+	r.step("logs are readable", func(r *release) {
+		logs := r.do("kubectl", "logs", "-l", "app.kubernetes.io/component=ingest", "--prefix", "--tail=-1")
+		r.contains("the log of the ingestion", logs, "events/csv/events-company-1.csv                Loaded   500",
+			`"msg":"file done","file":"events/parquet/events-company-9.parquet","outcome":"Loaded","rows":435`)
+		r.contains("the log of dbt", r.logs("transform"), "tests ")
+	})
+	r.step("nothing shows a secret", func(r *release) { r.checkNoSecrets() })
+	r.step("only pods without rights and without a token run", func(r *release) { r.checkPods() })
+	r.step("helm test", func(r *release) {
+		r.contains("helm test", r.do("helm", "test", "consent", "--logs"), "Succeeded", "4,733", "40")
+	})
+	r.step("make targets work in the cluster", func(r *release) {
+		r.contains("make seed", r.do("make", "seed", "CLUSTER="+cluster), "Unchanged")
+		r.contains("make dbt-debug", r.do("make", "dbt-debug", "CLUSTER="+cluster), "All checks passed!")
+		r.contains("make dbt-run", r.do("make", "dbt-run", "CLUSTER="+cluster), "dbt had nothing to do")
+		r.contains("make dbt-run", r.do("make", "dbt-run", "CLUSTER="+cluster, "ARGS=--select event_breakdown"), "models       1")
+	})
+	r.step("uninstalled, and then removed as NOTES say, nothing is left", func(r *release) {
+		r.do("helm", "uninstall", "consent", "--wait")
+		r.do("kubectl", "delete", "job,pod,pvc,secret", "-l", "app.kubernetes.io/instance=consent")
+		r.do("kubectl", "delete", "pv", "default-consent-input")
+		kinds := "all,pvc,secrets,configmaps,podtemplates,roles,serviceaccounts,networkpolicies"
+		if left := r.kubectl("get", kinds, "--selector", "app.kubernetes.io/instance=consent", "--output", "name"); left != "" {
+			r.Errorf("left over:\n%s", left)
+		}
+		if left := r.kubectl("get", "pv", "--selector", "app.kubernetes.io/instance=consent", "--output", "name"); left != "" {
+			r.Errorf("left over:\n%s", left)
+		}
+	})
+}
+
+// TestLife goes through the life of a release with each Helm that is there. The two are in the cluster side by side.
+func TestLife(t *testing.T) {
+	for _, helm := range []string{"helm", "helm3"} {
+		t.Run(helm, func(t *testing.T) {
+			t.Parallel()
+			if _, err := exec.LookPath(helm); err != nil {
+				t.Skip(helm, "is not there")
+			}
+			live(newRelease(t, helm, "life-"+helm, "life"))
+		})
+	}
+}
+
+func live(r *release) {
+	r.step("installed", func(r *release) {
+		r.install(small...)
+		r.awaitData()
+		r.checkSample()
+	})
+	r.step("an upgrade with the same values changes nothing", func(r *release) {
+		before := r.generations()
+		r.upgrade()
+		if after := r.generations(); after != before {
+			r.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+	})
+	r.step("a new image is another ingestion, and removes none", func(r *release) {
+		before := r.jobs("ingest")
+		r.upgrade("--set", "image.tag=next")
+		r.awaitData()
+		after := r.jobs("ingest")
+		if len(after) != len(before)+1 || after[0].Metadata.UID != before[0].Metadata.UID {
+			r.Errorf("ingestions before: %+v, after: %+v", before, after)
+		}
+		r.contains("the log of the ingestion", r.logs("ingest"), "Unchanged")
+		r.checkSample()
+	})
+	r.step("no Job is collected, which Helm would make again", func(r *release) {
+		for _, component := range []string{"migrate", "ingest", "transform"} {
+			for _, job := range r.jobs(component) {
+				if job.Spec.TTLSecondsAfterFinished != nil {
+					r.Errorf("%s is collected after %d s", job.Metadata.Name, *job.Spec.TTLSecondsAfterFinished)
+				}
+			}
+		}
+	})
+	r.step("a rollback runs nothing again", func(r *release) {
+		before := r.jobNames()
+		r.do(r.helm, "rollback", r.name, "1", "--namespace", r.namespace)
+		if after := r.jobNames(); !slices.Equal(before, after) {
+			r.Errorf("Jobs before: %s, after: %s", before, after)
+		}
+		r.contains("the schedule", r.kubectl("get", "cronjob", "life-transform", "--output", "yaml"), "consent-dbt:"+r.appVersion())
+	})
+	r.step("a changed password works after an upgrade", func(r *release) { r.changePasswords() })
+	r.step("an uninstallation keeps the data, and a reinstallation finds it", func(r *release) {
+		r.do(r.helm, "uninstall", r.name, "--namespace", r.namespace, "--wait")
+		before := r.jobNames()
+		r.kubectl("get", "pvc/data-life-postgresql-0", "secret/life-postgresql", "secret/life-roles")
+		r.install(small...)
+		r.kubectl("rollout", "status", "statefulset/life-postgresql", "--timeout=2m")
+		r.awaitData()
+		r.checkSample()
+		// What had been loaded is not loaded again; only the ingestion of the changed passwords' revision was another.
+		if after := r.jobNames(); !slices.Equal(before, after) {
+			r.Errorf("Jobs before: %s, after: %s", before, after)
+		}
+		r.do(r.helm, "test", r.name, "--namespace", r.namespace)
+	})
+	r.step("another release works beside it", func(r *release) {
+		other := *r
+		other.name = "other"
+		other.install(append(small, "--set", "networkPolicy.enabled=true,podDisruptionBudget.enabled=true")...)
+		other.awaitData()
+		other.checkSample()
+		r.do(r.helm, "uninstall", "other", "--namespace", r.namespace)
+	})
+}
+
+// changePasswords gives all users other passwords, and shows that they work and the old ones do not.
+func (r *release) changePasswords() {
+	r.Helper()
+	old := r.secret("life-postgresql")["password"]
+	r.kubectl("patch", "secret", "life-postgresql", "--patch", `{"stringData": {"password": "It's \\ new"}}`)
+	r.kubectl("patch", "secret", "life-roles", "--patch", `{"stringData": {"ingest-password": "new-1", "transform-password": "new-2"}}`)
+	r.upgrade("--set", "ingest.trigger=passwords")
+	r.kubectl("rollout", "status", "statefulset/life-postgresql", "--timeout=2m")
+	r.awaitData()
+	r.checkSample()
+	for password, works := range map[string]bool{"It's \\ new": true, old: false} {
+		// Over TCP, for the socket asks for no password.
+		output, err := r.try("kubectl", "--namespace", r.namespace, "exec", "life-postgresql-0", "--",
+			"env", "PGPASSWORD="+password, "psql", "--host=127.0.0.1", "--username=postgres", "--command=select 1")
+		if (err == nil) != works {
+			r.Errorf("a login with the password %q: %v\n%s", password, err, output)
+		}
+	}
+}
+
+// generations lists what of the release exists, with the generation of its spec and of its pods.
+func (r *release) generations() string {
+	r.Helper()
+	return r.kubectl("get", "statefulsets,jobs,cronjobs,services,configmaps,secrets,pvc,podtemplates,pods",
+		"--selector", "app.kubernetes.io/instance="+r.name,
+		"--output", `jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.uid} {.metadata.generation} {.data}{"\n"}{end}`)
+}
+
+// jobNames gives the names of all Jobs of the release.
+func (r *release) jobNames() []string {
+	r.Helper()
+	names := strings.Fields(r.kubectl("get", "jobs", "--selector", "app.kubernetes.io/instance="+r.name, "--output", "name"))
+	slices.Sort(names)
+	return names
+}
+
+func (r *release) appVersion() string {
+	r.Helper()
+	for line := range strings.Lines(r.do(r.helm, "show", "chart", chart)) {
+		if version, found := strings.CutPrefix(line, "appVersion: "); found {
+			return strings.TrimSpace(version)
+		}
+	}
+	r.Fatal("the chart has no appVersion")
+	return ""
+}
+
+// checkNoSecrets looks for the passwords in everything that people can read without the right to read Secrets.
+func (r *release) checkNoSecrets() {
+	r.Helper()
+	said := r.kubectl("get", "pods,jobs,cronjobs,podtemplates,statefulsets,configmaps,events", "--output", "yaml")
+	for pod := range strings.FieldsSeq(r.kubectl("get", "pods", "--output", "name")) {
+		said += r.kubectl("logs", pod, "--all-containers", "--tail=-1")
+	}
+	secrets := 0
+	for _, name := range []string{r.name + "-postgresql", r.name + "-roles"} {
+		for key, value := range r.secret(name) {
+			if secrets++; strings.Contains(said, value) {
+				r.Errorf("the value of %s in the Secret %s can be read", key, name)
+			}
+		}
+	}
+	if secrets != 4 || !strings.Contains(said, "events-company-1.csv") {
+		r.Errorf("%d secrets were looked for in %d bytes", secrets, len(said))
+	}
+}
+
+// checkPods looks at the pods that run, as the cluster has them.
+func (r *release) checkPods() {
+	r.Helper()
+	type container struct {
+		Name            string
+		SecurityContext struct{ ReadOnlyRootFilesystem bool }
+		Resources       struct{ Requests, Limits map[string]string }
+		VolumeMounts    []struct{ MountPath string }
+	}
+	var list struct {
+		Items []struct {
+			Metadata struct{ Name string }
+			Spec     struct{ InitContainers, Containers []container }
+		}
+	}
+	if err := json.Unmarshal([]byte(r.kubectl("get", "pods", "--output", "json")), &list); err != nil {
+		r.Fatal(err)
+	}
+	if len(list.Items) < 4 {
+		r.Errorf("only %d pods", len(list.Items))
+	}
+	for _, pod := range list.Items {
+		for _, c := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
+			where := fmt.Sprintf("pod %s, container %s", pod.Metadata.Name, c.Name)
+			if !c.SecurityContext.ReadOnlyRootFilesystem {
+				r.Errorf("%s: the root can be written", where)
+			}
+			for _, resource := range []string{"cpu", "memory"} {
+				if c.Resources.Requests[resource] == "" || c.Resources.Limits[resource] == "" {
+					r.Errorf("%s: no request or no limit of %s", where, resource)
+				}
+			}
+			for _, mount := range c.VolumeMounts {
+				if strings.Contains(mount.MountPath, "serviceaccount") && !strings.Contains(pod.Metadata.Name, "-operator-") {
+					r.Errorf("%s: has a token", where)
+				}
+			}
+		}
+	}
+}
