@@ -42,7 +42,10 @@ func run(m *testing.M) (code int, err error) {
 	defer os.RemoveAll(folder)
 	os.Setenv("KUBECONFIG", filepath.Join(folder, "kubeconfig"))
 	// What `make e2e` was given is not meant for the makes that the tests run.
-	for _, name := range []string{"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "DATABASE_URL", "CONSENT_DATABASE_URL"} {
+	for _, name := range []string{
+		"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS", "KEEP", "DATABASE_URL", "CONSENT_DATABASE_URL",
+		"CLUSTER", "NAMESPACE", "RELEASE", "KUBE_CONTEXT", "IMAGE", "DBT_IMAGE", "TAG",
+	} {
 		os.Unsetenv(name)
 	}
 	if os.Getenv("CONSENT_E2E_KEEP") == "" {

@@ -95,7 +95,7 @@ var variants = map[string][]string{
 	"everything": {
 		"--set", "operator.enabled=true,networkPolicy.enabled=true,podDisruptionBudget.enabled=true",
 		"--set", "networkPolicy.postgresqlFrom[0].namespaceSelector.matchLabels.team=analysts",
-		"--set", "commonLabels.team=a,image.pullSecrets[0]=registry,nodeSelector.disk=ssd,priorityClassName=low",
+		"--set", "commonLabels.team=a,image.pullSecrets[0]=registry,nodeSelector.disk=ssd,priorityClassName=system-cluster-critical",
 		"--set", "tolerations[0].key=batch,tolerations[0].operator=Exists",
 		"--set", "postgresql.parameters.shared_buffers=64MB,postgresql.storage.storageClass=fast",
 		"--set", "transform.vars.extrapolation=inverse_rate,ingest.trigger=1,ingest.files={events/*.csv,$(PATH)}",
