@@ -162,7 +162,8 @@ check-shell: venv-check ## Check the shell scripts
 	else echo 'SKIPPED shellcheck: no wheel for this machine; install it (Debian: apt-get install shellcheck)'; fi
 
 .PHONY: check-chart
-check-chart: ## Check the chart
+check-chart: ## Check the chart: its form, its table of values
+	go run ./internal/chartdocs -check
 	@if command -v helm >/dev/null; then helm lint --strict --quiet charts/consent-pipeline; \
 	else echo 'SKIPPED helm lint: helm is not there'; fi
 
@@ -176,8 +177,9 @@ fmt: venv-check ## Format Go and SQL
 	$(VENV)/sqlfluff format --processes 2 dbt_project
 
 .PHONY: generate
-generate: build ## Make the generated files again (input/)
+generate: build ## Make the generated files again (input/, the chart's table of values)
 	bin/consent generate --force
+	go run ./internal/chartdocs
 
 .PHONY: lock
 lock: ## Pin the Python packages anew from tools/*.in (needs Python 3.11)

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -284,9 +283,4 @@ func (r *release) step(name string, do func(r *release)) {
 	if !ok {
 		r.Fatal("the story ends here")
 	}
-}
-
-// set makes an argument of helm that takes the value as text.
-func set(format string, arguments ...any) []string {
-	return []string{"--set-string", fmt.Sprintf(format, arguments...)}
 }

@@ -40,13 +40,17 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer os.RemoveAll(folder)
-	os.Setenv("KUBECONFIG", filepath.Join(folder, "kubeconfig"))
+	if err := os.Setenv("KUBECONFIG", filepath.Join(folder, "kubeconfig")); err != nil {
+		return 0, err
+	}
 	// What `make e2e` was given is not meant for the makes that the tests run.
 	for _, name := range []string{
 		"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS", "KEEP", "DATABASE_URL", "CONSENT_DATABASE_URL",
 		"CLUSTER", "NAMESPACE", "RELEASE", "KUBE_CONTEXT", "IMAGE", "DBT_IMAGE", "TAG",
 	} {
-		os.Unsetenv(name)
+		if err := os.Unsetenv(name); err != nil {
+			return 0, err
+		}
 	}
 	if os.Getenv("CONSENT_E2E_KEEP") == "" {
 		if err := program("kind", "delete", "cluster", "--name", cluster); err != nil {
