@@ -96,9 +96,12 @@ kind-up: image ## Make the kind cluster, with the images in it; again, and it ge
 kind-load: image ## Build the images and load them into the kind cluster
 	@$(IN_CLUSTER) tools/kind-load
 
-.PHONY: kind-down down
-kind-down down: ## Remove the kind cluster, with its data
+.PHONY: kind-down
+kind-down: ## Remove the kind cluster, with its data
 	kind delete cluster --name "$(CLUSTER)"
+
+.PHONY: down
+down: kind-down ## The same
 
 .PHONY: image
 image: ## Build the two images, IMAGE:TAG and DBT_IMAGE:TAG

@@ -47,9 +47,10 @@ func TestExternalDatabase(t *testing.T) {
 		r.kubectl("patch", "secret", "manager", "--patch", `{"stringData": {"password": "wrong"}}`)
 		r.upgrade()
 		r.awaitJob("migrate", "Failed")
-		r.contains("the log", r.logs("migrate"), "warehouse.external.svc:5432, database metrics, user manager refuses the login",
+		log := r.kubectl("logs", "job/"+r.newestJob("migrate"))
+		r.contains("the log", log, "warehouse.external.svc:5432, database metrics, user manager refuses the login",
 			"check user and password")
-		if strings.Contains(r.logs("migrate"), "wrong") {
+		if strings.Contains(log, "wrong") {
 			r.Error("the log shows the password")
 		}
 	})
@@ -149,7 +150,7 @@ spec:
             - {name: POSTGRES_PASSWORD, value: unused}
             - {name: POSTGRES_DB, value: metrics}
             - {name: PGDATA, value: /data/pgdata}
-          readinessProbe: {exec: {command: [pg_isready, --host=127.0.0.1]}, periodSeconds: 1}
+          readinessProbe: {exec: {command: [pg_isready, --host=127.0.0.1]}, periodSeconds: 1, timeoutSeconds: 9}
           securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
           volumeMounts:
             - {name: data, mountPath: /data}

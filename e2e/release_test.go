@@ -60,6 +60,7 @@ func TestNewcomer(t *testing.T) {
 
 // TestLife goes through the life of a release with each Helm that is there. The two are in the cluster side by side.
 func TestLife(t *testing.T) {
+	t.Parallel()
 	for _, helm := range []string{"helm", "helm3"} {
 		t.Run(helm, func(t *testing.T) {
 			t.Parallel()
@@ -127,12 +128,21 @@ func live(r *release) {
 		}
 		r.do(r.helm, "test", r.name, "--namespace", r.namespace)
 	})
-	r.step("another release works beside it", func(r *release) {
+	r.step("a backup is restored into another release beside it", func(r *release) {
 		other := *r
 		other.name = "other"
-		other.install(append(small, "--set", "networkPolicy.enabled=true,podDisruptionBudget.enabled=true")...)
+		// The files keep the name that they have in the ledger, so that they are not loaded again.
+		values := append(small, "--set", "networkPolicy.enabled=true,podDisruptionBudget.enabled=true",
+			"--set", "sources[0].name=input,sources[0].hostPath=/input,sources[0].id=pvc://"+r.namespace+"/life-input")
+		other.install(append(values, "--set", "ingest.enabled=false,transform.suspend=true")...)
+		other.awaitJob("migrate", "Complete")
+		r.do("sh", "-euc", "kubectl -n "+r.namespace+" exec life-postgresql-0 -- pg_dump -U postgres --format=custom consent |"+
+			"kubectl -n "+r.namespace+" exec -i other-postgresql-0 -- pg_restore -U postgres --dbname=consent --clean --if-exists --single-transaction")
+		other.checkSample()
+		other.upgrade("--set", "ingest.enabled=true,transform.suspend=false")
 		other.awaitData()
 		other.checkSample()
+		r.contains("the log of the ingestion", other.logs("ingest"), "Unchanged   500")
 		r.do(r.helm, "uninstall", "other", "--namespace", r.namespace)
 	})
 }

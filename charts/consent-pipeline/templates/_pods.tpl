@@ -83,7 +83,7 @@ spec:
         - ingest
         - --source=/input
         # The ledger knows files by this name, wherever the claim is mounted.
-        - --source-id=pvc://{{ $.Release.Namespace }}/{{ $claim }}{{ with .source.subPath }}/{{ . }}{{ end }}
+        - --source-id={{ .source.id | default (printf "pvc://%s/%s" $.Release.Namespace (list $claim .source.subPath | compact | join "/")) }}
         {{- range .arguments }}
         - {{ . | quote }}
         {{- end }}
