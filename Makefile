@@ -101,7 +101,7 @@ kind-down: ## Remove the kind cluster, with its data
 	kind delete cluster --name "$(CLUSTER)"
 
 .PHONY: down
-down: kind-down ## The same
+down: kind-down ## Remove the kind cluster, as kind-down does
 
 .PHONY: image
 image: ## Build the two images, IMAGE:TAG and DBT_IMAGE:TAG

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -139,9 +140,8 @@ func replaceTable(readme []byte, table string) ([]byte, error) {
 
 // A schema is what we look at in values.schema.json.
 type schema struct {
-	Ref                  string `json:"$ref"`
-	Type                 any
 	Properties           map[string]schema
+	Items                *schema
 	PropertyNames        struct{ Enum []string }
 	AdditionalProperties any
 }
@@ -153,33 +153,10 @@ func checkSchema(text []byte, values []value) error {
 	if err := json.Unmarshal(text, &root); err != nil {
 		return err
 	}
-	var known []string
-	var walk func(path []string, s schema) error
-	walk = func(path []string, s schema) error {
-		where := "/" + strings.Join(path, "/")
-		if s.Properties == nil {
-			known = append(known, strings.Join(path, "."))
-			return nil
-		}
-		if s.AdditionalProperties != false {
-			return fmt.Errorf("%s takes unknown keys: write additionalProperties: false", where)
-		}
-		var keys []string
-		for key, property := range s.Properties {
-			keys = append(keys, key)
-			if err := walk(append(slices.Clone(path), key), property); err != nil {
-				return err
-			}
-		}
-		listed := slices.Sorted(slices.Values(s.PropertyNames.Enum))
-		if slices.Sort(keys); !slices.Equal(keys, listed) {
-			return fmt.Errorf("%s: propertyNames lists %s, the properties are %s", where, listed, keys)
-		}
-		return nil
-	}
-	if err := walk(nil, root); err != nil {
+	if err := root.checkClosed("/"); err != nil {
 		return err
 	}
+	known := root.values(nil)
 	for _, v := range values {
 		if !slices.Contains(known, strings.Join(v.path, ".")) {
 			return fmt.Errorf("%s of values.yaml is not there", strings.Join(v.path, "."))
@@ -191,4 +168,39 @@ func checkSchema(text []byte, values []value) error {
 		}
 	}
 	return nil
+}
+
+func (s schema) checkClosed(where string) error {
+	if s.Items != nil {
+		if err := s.Items.checkClosed(where + "0/"); err != nil {
+			return err
+		}
+	}
+	if s.Properties == nil {
+		return nil
+	}
+	if s.AdditionalProperties != false {
+		return fmt.Errorf("%s takes unknown keys: write additionalProperties: false", where)
+	}
+	keys, listed := slices.Sorted(maps.Keys(s.Properties)), slices.Sorted(slices.Values(s.PropertyNames.Enum))
+	if !slices.Equal(keys, listed) {
+		return fmt.Errorf("%s: propertyNames lists %s, the properties are %s", where, listed, keys)
+	}
+	for _, key := range keys {
+		if err := s.Properties[key].checkClosed(where + key + "/"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// values gives the paths of all values; an object is none, but what is in it.
+func (s schema) values(path []string) (all []string) {
+	if s.Properties == nil {
+		return []string{strings.Join(path, ".")}
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.Properties)) {
+		all = append(all, s.Properties[key].values(append(slices.Clone(path), key))...)
+	}
+	return all
 }

@@ -48,7 +48,8 @@ func TestCheckSchema(t *testing.T) {
 	for name, test := range map[string]struct{ schema, want string }{
 		"as it should be": {`{"additionalProperties": false, "propertyNames": {"enum": ["a"]}, "properties":
 			{"a": {"additionalProperties": false, "propertyNames": {"enum": ["b"]}, "properties": {"b": {}}}}}`, ""},
-		"open": {`{"propertyNames": {"enum": ["a"]}, "properties": {"a": {}}}`, "/ takes unknown keys"},
+		"open":       {`{"propertyNames": {"enum": ["a"]}, "properties": {"a": {}}}`, "/ takes unknown keys"},
+		"open items": {`{"items": {"properties": {"a": {}}}}`, "/0/ takes unknown keys"},
 		"keys not listed": {`{"additionalProperties": false, "properties": {"a": {}}}`,
 			"/: propertyNames lists [], the properties are [a]"},
 		"a value is missing": {`{"additionalProperties": false, "propertyNames": {"enum": ["c"]}, "properties": {"c": {}}}`,
