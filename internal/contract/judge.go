@@ -378,12 +378,12 @@ func (j *Judge) addExtra(name string, field *Field) {
 	} else {
 		j.extra = append(j.extra, ',')
 	}
-	j.extra = appendQuoted(j.extra, []byte(name))
+	j.extra = AppendJSON(j.extra, []byte(name))
 	j.extra = append(j.extra, ':')
 	if finite := !math.IsNaN(field.Float) && !math.IsInf(field.Float, 0); field.Kind == Integer || (field.Kind == Number && finite) {
 		j.extra = append(j.extra, text...)
 	} else {
-		j.extra = appendQuoted(j.extra, text)
+		j.extra = AppendJSON(j.extra, text)
 	}
 }
 

@@ -150,12 +150,8 @@ func (p *ParquetReader) nextGroup() error {
 	p.group++
 	p.buffers.dictionaries = 0
 	for i, l := range p.leaves {
-		p.current = l
-		if err := l.open(g.chunks[i]); err != nil {
-			return err
-		}
+		l.open(g.chunks[i])
 	}
-	p.current = nil
 	p.left = g.rows
 	return nil
 }

@@ -173,7 +173,8 @@ func (v *valueDecoder) start(l *leaf) error {
 	return nil
 }
 
-// set sets a field to a value in plain encoding.
+// set sets a field to a value in plain encoding. The loops that most values go through have it written out, because the
+// compiler does not inline it.
 func (l *leaf) set(f *contract.Field, raw []byte) error {
 	if l.convert == nil {
 		*f = contract.Field{Kind: contract.Text, Text: raw}

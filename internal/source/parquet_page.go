@@ -64,12 +64,11 @@ type pageBuffers struct {
 }
 
 // open starts to read a chunk.
-func (l *leaf) open(c chunk) error {
+func (l *leaf) open(c chunk) {
 	l.next, l.end, l.left, l.codec = c.start, c.end, c.values, c.codec
 	l.at, l.count, l.ahead = 0, 0, 0
 	l.page.left = 0
 	l.dictionary.count = -1
-	return nil
 }
 
 // levelsAt gives the levels of the batch's value i.
