@@ -118,6 +118,9 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if err := s.folder.endStaleServer(ctx, o.Log); err != nil {
 		return err
 	}
+	if err := s.folder.removeUnfinished(); err != nil {
+		return err
+	}
 	if s.password, err = s.folder.ensurePassword(); err != nil {
 		return err
 	}
