@@ -207,7 +207,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 		"a folder among all": {"input", nil, 65, []string{"closed: the folder cannot be read by user", "chmod a+rx", "a.csv: the file has mode 0000"}},
 		"a folder's path":    {"input", []string{"closed/c.csv"}, 65, []string{`the path "closed/c.csv" cannot be read by user`, "chmod a+rx"}},
 		"a folder's pattern": {"input", []string{"closed/*.csv"}, 65, []string{`the path "closed/*.csv" cannot be read by user`, "chmod a+rx"}},
-		"one of two folders": {"input", []string{"*/*.csv"}, 65, []string{"input/closed cannot be read by user", "chmod a+rx"}},
+		"one of two folders": {"input", []string{"*/*.csv"}, 65, []string{"closed: the folder cannot be read by user", "chmod a+rx"}},
 		"the source":         {"input/closed", nil, 78, []string{"the folder input/closed cannot be read by user", "chmod a+rx"}},
 		"a file as source":   {"input/good/b.csv", nil, 78, []string{"input/good/b.csv is no folder"}},
 		"a folder beside":    {"input", []string{"good/*.csv"}, 0, nil},

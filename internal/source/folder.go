@@ -54,7 +54,8 @@ func (f *Folder) ID() (string, error) {
 func (f *Folder) Close() error { return f.root.Close() }
 
 // List finds the files that a path or a glob pattern names, in the order of their names. A path that exists is that
-// file, whatever characters it holds. It gives ErrNoMatch if there is none.
+// file, whatever characters it holds. Folders that would have to be looked into but cannot be read follow, as in All.
+// It gives ErrNoMatch if there is none.
 func (f *Folder) List(pattern string) ([]string, error) {
 	if !filepath.IsLocal(pattern) {
 		return nil, fmt.Errorf("the path %q leads out of the source: give it relative to the folder, without ..", pattern)
@@ -68,9 +69,6 @@ func (f *Folder) List(pattern string) ([]string, error) {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, closed(fmt.Sprintf("the path %q", pattern))
 	}
-	if err := f.checkParents(name); err != nil {
-		return nil, err
-	}
 	matches, err := fs.Glob(f.root.FS(), name)
 	if err != nil {
 		return nil, fmt.Errorf("the pattern %q: %w: [ needs its ]", pattern, err)
@@ -79,32 +77,29 @@ func (f *Folder) List(pattern string) ([]string, error) {
 		info, err := f.root.Stat(match)
 		return err == nil && info.IsDir()
 	})
+	matches = append(matches, f.closedParents(name)...)
 	if len(matches) == 0 {
 		return nil, fmt.Errorf("%w matches %q in %s", ErrNoMatch, pattern, f.dir)
 	}
 	return matches, nil
 }
 
-// checkParents refuses a pattern that would look into a folder that cannot be read: Glob takes it for an empty one.
-func (f *Folder) checkParents(pattern string) error {
-	for parent := path.Dir(pattern); ; parent = path.Dir(parent) {
-		dirs, _ := fs.Glob(f.root.FS(), parent) // List tells of a bad pattern
-		for _, dir := range dirs {
+// closedParents finds the folders that a pattern looks into but that cannot be read: Glob takes them for empty ones.
+func (f *Folder) closedParents(pattern string) (dirs []string) {
+	for parent := path.Dir(pattern); parent != "."; parent = path.Dir(parent) {
+		matches, _ := fs.Glob(f.root.FS(), parent) // List tells of a bad pattern
+		for _, dir := range matches {
 			if !f.isFolder(dir) || path.Base(dir) == lostAndFound {
 				continue
 			}
-			opened, err := f.root.Open(dir)
-			if errors.Is(err, fs.ErrPermission) {
-				return closed("the folder " + path.Join(f.dir, dir))
-			}
-			if err == nil {
+			if opened, err := f.root.Open(dir); err == nil {
 				_ = opened.Close()
+			} else if errors.Is(err, fs.ErrPermission) {
+				dirs = append(dirs, dir)
 			}
-		}
-		if parent == "." {
-			return nil
 		}
 	}
+	return dirs
 }
 
 // lostAndFound is the folder that a file system keeps at its top for itself; only root may read it.
