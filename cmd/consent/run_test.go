@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -178,22 +179,66 @@ func TestWhatAPersonGetsWrong(t *testing.T) {
 	}
 }
 
-// TestAFileThatCannotBeRead runs as an ordinary user, since root can read everything.
-func TestAFileThatCannotBeRead(t *testing.T) {
+// TestWhatCannotBeRead runs as an ordinary user, since root can read everything.
+func TestWhatCannotBeRead(t *testing.T) {
 	dir := reachableDir(t)
-	if err := os.Chmod(write(t, filepath.Join(dir, "a.csv"), "EVENT_ID\n"), 0); err != nil {
-		t.Fatal(err)
+	for _, file := range []string{"a.csv", "good/b.csv", "closed/c.csv"} {
+		write(t, filepath.Join(dir, "input", file), companyHeader+goodCompany)
 	}
-	database := warehousetest.Database(t)
-	if o := consent(t, "migrate", "--database-url", database); o.code != 0 {
-		t.Fatal(o.stderr)
+	for name, mode := range map[string]os.FileMode{"a.csv": 0, "closed": 0, "lost+found": 0} {
+		path := filepath.Join(dir, "input", name)
+		if name == "lost+found" {
+			if err := os.Mkdir(path, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.Chmod(path, 0o700) }) // for the removal
 	}
-	cmd := program(t.Context(), t, "ingest", "--source", dir, "--database-url", database)
+	for name, c := range map[string]struct {
+		source string
+		files  []string
+		code   int
+		want   []string
+	}{
+		"a file":             {"input", []string{"a.csv"}, 65, []string{"a.csv: the file has mode 0000 and cannot be read by user", "chmod a+r"}},
+		"a folder among all": {"input", nil, 65, []string{"closed: the folder cannot be read by user", "chmod a+rx", "a.csv: the file has mode 0000"}},
+		"a folder's path":    {"input", []string{"closed/c.csv"}, 65, []string{`the path "closed/c.csv" cannot be read by user`, "chmod a+rx"}},
+		"a folder's pattern": {"input", []string{"closed/*.csv"}, 65, []string{`the path "closed/*.csv" cannot be read by user`, "chmod a+rx"}},
+		"one of two folders": {"input", []string{"*/*.csv"}, 65, []string{"closed: the folder cannot be read by user", "chmod a+rx"}},
+		"the source":         {"input/closed", nil, 78, []string{"the folder input/closed cannot be read by user", "chmod a+rx"}},
+		"a file as source":   {"input/good/b.csv", nil, 78, []string{"input/good/b.csv is no folder"}},
+		"a folder beside":    {"input", []string{"good/*.csv"}, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := finish(t, asOrdinaryUser(t, dir, program(t.Context(), t, append([]string{"ingest", "--check", "--source", c.source}, c.files...)...)))
+			if o.code != c.code {
+				t.Errorf("exit code %d, want %d", o.code, c.code)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(o.stderr, want) {
+					t.Errorf("%q is missing in %s", want, o.stderr)
+				}
+			}
+			if strings.Contains(o.stderr, "lost+found") {
+				t.Errorf("the file system's own folder is told of: %s", o.stderr)
+			}
+		})
+	}
+}
+
+// asOrdinaryUser lets a run work in a folder that everybody can reach, and not as root.
+func asOrdinaryUser(t *testing.T, dir string, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
 	cmd.Dir = dir
-	if os.Getuid() == 0 {
-		const nobody = 65534
-		// Not where the test binary is, which only root may enter.
-		copied := filepath.Join(dir, "consent")
+	if os.Getuid() != 0 {
+		return cmd
+	}
+	// Not where the test binary is, which only root may enter.
+	copied := filepath.Join(dir, "consent")
+	if _, err := os.Stat(copied); err != nil {
 		binary, err := os.ReadFile(cmd.Path)
 		if err != nil {
 			t.Fatal(err)
@@ -201,13 +246,11 @@ func TestAFileThatCannotBeRead(t *testing.T) {
 		if err := os.WriteFile(copied, binary, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		cmd.Path = copied
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
-	o := finish(t, cmd)
-	if o.code != 65 || !strings.Contains(o.stderr, "a.csv: the file has mode 0000 and cannot be read by user") {
-		t.Errorf("exit code %d, %s", o.code, o.stderr)
-	}
+	const nobody = 65534
+	cmd.Path = copied
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	return cmd
 }
 
 // TestStatus shows the ledger as tables and for programs.

@@ -56,6 +56,7 @@ type round struct {
 	event  event
 	watch  *pgx.Conn
 	args   []string      // of the run
+	takes  time.Duration // that it would take undisturbed, about
 	moment time.Duration // after its start
 	outage time.Duration // how long Postgres is away, if it is
 
@@ -68,14 +69,21 @@ type round struct {
 	wrong   []string
 }
 
-// begin starts the run, waits for the moment of the event, and looks where the ingestion is.
+// begin starts the run, waits for the moment of the event, and looks where the ingestion is. A run that is over before
+// the moment shows that runs have become faster; else they may have become slower.
 func (r *round) begin(ctx context.Context) error {
 	var err error
 	if r.run, err = r.program.ingest(r.server.url(databaseName), r.args...); err != nil {
 		return err
 	}
-	if err := pause(ctx, r.moment); err != nil {
-		return err
+	began := time.Now()
+	select {
+	case <-time.After(r.moment):
+		r.pace *= 1.01
+	case <-r.run.done:
+		r.pace *= (1 + float64(time.Since(began))/float64(r.takes)) / 2
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 	r.view, err = look(ctx, r.watch)
 	if r.run.isOver() {

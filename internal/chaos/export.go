@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 
 	"consentpipeline.io/internal/sample"
 )
@@ -36,7 +39,7 @@ type export struct {
 }
 
 func newExport(ctx context.Context, dir string, seed uint64, companies int, events int64) (*export, error) {
-	e := &export{dir: dir, content: map[string][versions][]byte{}, now: map[string]int{}}
+	plain := map[string][versions][]byte{}
 	for version, rows := range []int64{first: events, second: events * 3 / 4} {
 		o := sample.Defaults()
 		o.Companies, o.Events, o.Seed, o.Dirty = companies, rows, seed*versions+uint64(version), 0.004
@@ -50,19 +53,25 @@ func newExport(ctx context.Context, dir string, seed uint64, companies int, even
 			if err != nil {
 				return nil, err
 			}
-			all := e.content[file.Path]
+			all := plain[file.Path]
 			all[version] = content
-			e.content[file.Path] = all
+			plain[file.Path] = all
 		}
 		if err := os.RemoveAll(from); err != nil {
 			return nil, err
 		}
 	}
-	for path, all := range e.content {
+	e := &export{dir: dir, content: map[string][versions][]byte{}, now: map[string]int{}}
+	for path, all := range plain {
 		all[longer] = all[first]
 		if isCSV(path) {
 			_, body, _ := bytes.Cut(all[second], []byte("\n"))
-			all[longer] = slices.Concat(all[first], body)
+			suffix, parts, err := compress(path, all[first], all[second], body)
+			if err != nil {
+				return nil, err
+			}
+			path += suffix
+			all = [versions][]byte{parts[0], parts[1], slices.Concat(parts[0], parts[2])}
 		}
 		e.content[path] = all
 		e.paths = append(e.paths, path)
@@ -71,7 +80,39 @@ func newExport(ctx context.Context, dir string, seed uint64, companies int, even
 	return e, nil
 }
 
-func isCSV(path string) bool { return strings.HasSuffix(path, ".csv") }
+// isCSV tells of CSV files, compressed or not: they can be appended to.
+func isCSV(path string) bool { return strings.Contains(path, ".csv") }
+
+// compress compresses some of the CSV files, each part by itself, as whoever appends to a compressed file does.
+func compress(path string, parts ...[]byte) (suffix string, compressed [][]byte, err error) {
+	switch {
+	case strings.HasSuffix(path, "-2.csv"):
+		suffix = ".gz"
+		for _, part := range parts {
+			var b bytes.Buffer
+			w := gzip.NewWriter(&b)
+			if _, err := w.Write(part); err != nil {
+				return "", nil, err
+			}
+			if err := w.Close(); err != nil {
+				return "", nil, err
+			}
+			compressed = append(compressed, b.Bytes())
+		}
+	case strings.HasSuffix(path, "-3.csv"):
+		suffix = ".zst"
+		encoder, err := zstd.NewWriter(nil)
+		if err != nil {
+			return "", nil, err
+		}
+		for _, part := range parts {
+			compressed = append(compressed, encoder.EncodeAll(part, nil))
+		}
+	default:
+		return "", parts, nil
+	}
+	return suffix, compressed, nil
+}
 
 // installAll gives every path the version.
 func (e *export) installAll(version int) error {

@@ -149,7 +149,8 @@ func (r *round) prepare(ctx context.Context) error {
 		}
 		takes = takes * time.Duration(changed) / time.Duration(len(r.export.paths))
 	}
-	r.moment = time.Duration(r.random.Float64() * 1.05 * float64(takes))
+	r.takes = max(time.Duration(r.pace*float64(takes)), time.Millisecond)
+	r.moment = time.Duration(r.random.Float64() * 1.05 * float64(r.takes))
 	return nil
 }
 

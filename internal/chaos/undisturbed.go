@@ -17,12 +17,13 @@ type chaos struct {
 	known   map[string]map[string]load // by path and SHA-256: what an undisturbed load makes of it
 	tally   *tally
 
-	fresh, replaced time.Duration // how long an undisturbed run takes: all files new, all files changed
+	fresh, replaced time.Duration // how long an undisturbed run took: all files new, all files changed
+	pace            float64       // of runs since, beside that: the machine may have become slower or faster
 }
 
 // with does something with a chaos of its own, in a new folder, on files of that many companies and events.
 func with(ctx context.Context, o options, t *tally, dir string, companies int, events int64, do func(*chaos, context.Context) error) (err error) {
-	c := &chaos{options: o, tally: t, program: &program{path: o.consent, source: filepath.Join(dir, "export")}}
+	c := &chaos{options: o, tally: t, pace: 1, program: &program{path: o.consent, source: filepath.Join(dir, "export")}}
 	if c.export, err = newExport(ctx, c.program.source, o.seed, companies, events); err != nil {
 		return err
 	}

@@ -16,6 +16,9 @@ const (
 	MaxRecord = 2 << 20 // bytes of one record; a longer one fails the file
 	MaxJSON   = 1 << 20 // bytes of one JSON value
 	MaxDepth  = 64      // nested objects and arrays of one JSON value
+
+	maxColumns = 10_000  // of a file
+	maxName    = 1 << 10 // bytes of a column's name
 )
 
 // Type is what a column's values must be.

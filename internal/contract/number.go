@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 )
@@ -38,12 +39,10 @@ func parseNumber(b []byte) (f float64, ok bool) {
 	return f, err == nil
 }
 
-// parseInteger reads a whole number that fits 64 bits, also one that is written with a point, such as 10.0.
+// parseInteger reads a whole number that fits 64 bits, also one that is written with a point or an exponent, such as
+// 10.0 or 1e3.
 func parseInteger(b []byte) (n int64, ok bool) {
-	if len(b) == 0 || len(b) > 40 {
-		return 0, false
-	}
-	if len(b) < 19 {
+	if len(b) > 0 && len(b) < 19 {
 		negative := b[0] == '-'
 		rest := b
 		if negative {
@@ -56,8 +55,11 @@ func parseInteger(b []byte) (n int64, ok bool) {
 			return int64(d), true
 		}
 	}
-	if n, err := strconv.ParseInt(string(b), 10, 64); err == nil {
-		return n, true
+	whole, fraction, _ := bytes.Cut(b, []byte{'.'})
+	if len(bytes.Trim(fraction, "0")) == 0 {
+		if n, err := strconv.ParseInt(string(whole), 10, 64); err == nil {
+			return n, true
+		}
 	}
 	f, ok := parseNumber(b)
 	if !ok {
@@ -66,10 +68,10 @@ func parseInteger(b []byte) (n int64, ok bool) {
 	return wholeNumber(f)
 }
 
-// wholeNumber converts a float that stands for exactly one whole number.
+// wholeNumber converts a float that stands for exactly one whole number: from 2^53 on it may have been another one.
 func wholeNumber(f float64) (n int64, ok bool) {
 	const exact = 1 << 53
-	if f != math.Trunc(f) || f < -exact || f > exact {
+	if f != math.Trunc(f) || f <= -exact || f >= exact {
 		return 0, false
 	}
 	return int64(f), true

@@ -57,13 +57,16 @@ type File struct {
 
 // Open opens a file by its path in the folder.
 func (f *Folder) Open(name string) (*File, error) {
+	switch info, err := f.root.Stat(name); {
+	case err == nil && info.IsDir():
+		return nil, Wrap(closed("the folder"))
+	case err == nil && !info.Mode().IsRegular():
+		// Opening a named pipe would wait for somebody to write to it.
+		return nil, Wrap(fmt.Errorf("it is not a regular file (%s)", info.Mode()))
+	}
 	format, err := formatOf(name)
 	if err != nil {
 		return nil, Wrap(err)
-	}
-	// Opening a named pipe would wait for somebody to write to it.
-	if info, err := f.root.Stat(name); err == nil && !info.Mode().IsRegular() {
-		return nil, Wrap(fmt.Errorf("it is not a regular file (%s)", info.Mode()))
 	}
 	file, err := f.root.Open(filepath.FromSlash(name))
 	if err != nil {
@@ -84,6 +87,9 @@ func (f *Folder) explain(name string, err error) error {
 	if info, statErr := f.root.Stat(name); statErr == nil && errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("the file has mode %04o and cannot be read by user %d: make it readable (chmod a+r)",
 			info.Mode().Perm(), os.Getuid())
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return closed("the file")
 	}
 	if info, statErr := f.root.Lstat(name); statErr == nil && info.Mode()&fs.ModeSymlink != 0 {
 		return fmt.Errorf("the link cannot be followed (%w): put the file itself into the folder", err)

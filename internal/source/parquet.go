@@ -11,20 +11,24 @@ import (
 	"consentpipeline.io/internal/contract"
 )
 
-// Limits that keep a reader within about 48 MiB, whatever the file holds.
+// Limits that keep a reader within about 48 MiB for an export of events, and within twice as much whatever a file holds.
 const (
-	batchValues   = 256      // values that a column decodes at a time
-	batchBytes    = 64 << 10 // bytes of made text after which a batch ends early
-	streamWindow  = 64 << 10 // bytes of a large page in memory, unless a cell is longer
-	maxCell       = 2 << 20  // bytes of one cell, also as JSON
-	maxDictionary = 40 << 20 // bytes of all dictionaries of a row group
-	maxFooter     = 8 << 20
-	maxLevels     = 8 << 20 // bytes of the encoded levels of a page
-	maxSplitPage  = 8 << 20 // bytes of a page whose encoding has to have it whole
-	pageBudget    = 20 << 20
-	maxWholePage  = 2 << 20
-	minWholePage  = 64 << 10
-	maxLeaves     = 2000
+	batchValues  = 256      // values that a column decodes at a time
+	batchBytes   = 64 << 10 // bytes of made text after which a batch ends early
+	streamWindow = 64 << 10 // bytes of a large page in memory, unless a cell is longer
+	maxCell      = 2 << 20  // bytes of one cell, also as JSON
+	maxFooter    = 8 << 20
+	maxLevels    = 8 << 20 // bytes of the encoded levels of a page
+	maxSplitPage = 8 << 20 // bytes of a page whose encoding has to have it whole
+	maxLeaves    = 1000
+	maxBuffers   = 64 << 20 // bytes of what all leaves have in memory of their pages and dictionaries
+
+	// Pages up to their leaf's share of the budget are decompressed whole, within these limits: a stream of a smaller
+	// page would take more than the page.
+	pageBudget   = 20 << 20
+	maxWholePage = 2 << 20
+	minWholePage = streamCost
+	streamCost   = 256 << 10 // bytes that a decompressor takes, about
 )
 
 // A ParquetReader reads the rows of one Parquet file in order, in bounded memory: pages that are small are
@@ -148,14 +152,9 @@ func (p *ParquetReader) nextGroup() error {
 	}
 	g := &p.groups[p.group]
 	p.group++
-	p.buffers.dictionaries = 0
 	for i, l := range p.leaves {
-		p.current = l
-		if err := l.open(g.chunks[i]); err != nil {
-			return err
-		}
+		l.open(g.chunks[i])
 	}
-	p.current = nil
 	p.left = g.rows
 	return nil
 }

@@ -152,3 +152,51 @@ func TestParquetMemory(t *testing.T) {
 		})
 	}
 }
+
+// wideFile has as many columns of texts and as many rows, in row groups of rowGroup rows.
+func wideFile(t *testing.T, columns, rows, rowGroup int) []byte {
+	t.Helper()
+	group := parquet.Group{}
+	for i := range columns {
+		group[fmt.Sprintf("column_%04d", i)] = parquet.Optional(parquet.String())
+	}
+	var file bytes.Buffer
+	w := parquet.NewWriter(&file, parquet.NewSchema("wide", group), parquet.Compression(&parquet.Snappy),
+		parquet.PageBufferSize(1<<20), parquet.MaxRowsPerRowGroup(int64(rowGroup)))
+	random := rand.New(rand.NewPCG(7, 8))
+	record := make(parquet.Row, columns)
+	for range rows {
+		for i := range record {
+			record[i] = parquet.ValueOf(fmt.Sprintf("%040d", random.Uint64())).Level(0, 1, i)
+		}
+		if _, err := w.WriteRows([]parquet.Row{record}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+// Many columns are read as long as their pages fit the memory, and are a clear error beyond.
+func TestParquetOfManyColumns(t *testing.T) {
+	if _, rows, err := readRows(wideFile(t, maxLeaves, 200, 100), 0); err != nil || len(rows) != 200 {
+		t.Errorf("%d columns with small pages give %d rows, %v", maxLeaves, len(rows), err)
+	}
+	var before, after runtime.MemStats
+	file := wideFile(t, 600, 3000, 3000)
+	runtime.ReadMemStats(&before)
+	_, rows, err := readRows(file, 0)
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.Contains(err.Error(), "take more than 64 MiB in memory; export it again with fewer columns, smaller pages") {
+		t.Errorf("columns with large pages give %d rows, %v", len(rows), err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 128<<20 {
+		t.Errorf("until then %d MiB were taken", took>>20)
+	}
+	_, _, err = readRows(wideFile(t, maxLeaves+1, 1, 1), 0)
+	if err == nil || !strings.Contains(err.Error(), "it has 1001 columns, more than the 1000 that are read") {
+		t.Errorf("too many columns give %v", err)
+	}
+}

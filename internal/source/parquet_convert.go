@@ -28,11 +28,11 @@ const (
 )
 
 const (
-	microsPerDay  = 24 * 60 * 60 * 1_000_000
-	maxDecimal    = 64   // bytes of a decimal number
-	maxPrecision  = 1000 // digits of a decimal number
-	julianOf1970  = 2_440_588
-	microsPerMill = 1000
+	microsPerDay   = 24 * 60 * 60 * 1_000_000
+	microsPerMilli = 1000
+	julianOf1970   = 2_440_588
+	maxDecimal     = 64   // bytes of a decimal number
+	maxPrecision   = 1000 // digits of a decimal number
 )
 
 // converterOf gives what converts a leaf's values; nil if they are text as they are.
@@ -219,7 +219,7 @@ func timestampConverter(unit format.TimeUnit) converter {
 	switch unit.Value.(type) {
 	case *format.MilliSeconds:
 		return func(raw []byte, f *contract.Field, made *[]byte) error {
-			setInstant(f, made, int64(binary.LittleEndian.Uint64(raw)), microsPerMill, "milliseconds")
+			setInstant(f, made, int64(binary.LittleEndian.Uint64(raw)), microsPerMilli, "milliseconds")
 			return nil
 		}
 	case *format.NanoSeconds:

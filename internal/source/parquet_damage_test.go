@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // damageFiles have every encoding, codec and shape; those of the second list also have checksums.
@@ -99,15 +100,14 @@ func TestParquetCutShort(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			for n := 0; n < len(file); n += 1 + len(file)/200 {
+			for n := range len(file) {
 				if _, _, err := readRows(file[:n], 0); err == nil {
 					t.Errorf("%s: its first %d bytes of %d were read without an error", name, n, len(file))
 				} else {
 					checkDamageError(t, err)
 				}
-				if n < magicSize || n >= footerStart(file) {
-					continue
-				}
+			}
+			for n := magicSize; n < footerStart(file); n += 1 + len(file)/200 {
 				// A part of its middle is missing, as when a copy went on at the wrong place.
 				gap := append(bytes.Clone(file[:n]), file[min(n+50, footerStart(file)):]...)
 				_, got, err := readRows(gap, 0)
@@ -140,6 +140,33 @@ func TestParquetHugeClaims(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		if mean := (after.TotalAlloc - before.TotalAlloc) / tries; mean > 8<<20 {
 			t.Errorf("%s: a try took %d bytes of memory", name, mean)
+		}
+	}
+}
+
+// A list whose elements leave everything out takes a hundred times its bytes once it is decoded.
+func TestParquetMetadataOfNothing(t *testing.T) {
+	const n = 1 << 20
+	list := func(field, kind byte, count int, elements []byte) []byte {
+		b := binary.AppendUvarint([]byte{field<<4 | 9, 0xf0 | kind}, uint64(count)) // a list whose length follows
+		return append(b, elements...)
+	}
+	nothing := make([]byte, n)
+	groups := bytes.Repeat(append(list(1, 12, 200, nothing[:200]), 0), n/200)
+	for name, b := range map[string][]byte{
+		"elements of the schema":      list(2, 12, n, nothing),
+		"column chunks in row groups": list(4, 12, n/200, groups),
+		"names":                       list(2, 8, 4*n, make([]byte, 4*n)),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := decodeThrift(append(b, 0), new(format.FileMetaData))
+		runtime.ReadMemStats(&after)
+		if err == nil || !strings.Contains(err.Error(), "take more than 48 MiB") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
+			t.Errorf("%s: %d bytes were taken", name, took)
 		}
 	}
 }

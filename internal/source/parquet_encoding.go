@@ -146,13 +146,13 @@ func (v *valueDecoder) start(l *leaf) error {
 	case format.DeltaBinaryPacked:
 		return v.deltas.open(w)
 	case format.DeltaLengthByteArray:
-		return v.readLengths(w, l.page.left, &v.lengths)
+		return v.readLengths(l, &v.lengths)
 	case format.DeltaByteArray:
 		v.last = v.last[:0]
-		if err := v.readLengths(w, l.page.left, &v.prefixes); err != nil {
+		if err := v.readLengths(l, &v.prefixes); err != nil {
 			return err
 		}
-		if err := v.readLengths(w, l.page.left, &v.lengths); err != nil {
+		if err := v.readLengths(l, &v.lengths); err != nil {
 			return err
 		}
 		if len(v.lengths) != len(v.prefixes) {
@@ -167,13 +167,18 @@ func (v *valueDecoder) start(l *leaf) error {
 		if size%int64(l.width) != 0 {
 			return damaged("%d bytes are no multiple of %d", size, l.width)
 		}
-		v.split = grow(v.split, int(size))[:size]
+		var err error
+		if v.split, err = l.buffers.grow(v.split, int(size)); err != nil {
+			return err
+		}
+		v.split = v.split[:size]
 		return w.read(v.split)
 	}
 	return nil
 }
 
-// set sets a field to a value in plain encoding.
+// set sets a field to a value in plain encoding. The loops that most values go through have it written out, because the
+// compiler does not inline it.
 func (l *leaf) set(f *contract.Field, raw []byte) error {
 	if l.convert == nil {
 		*f = contract.Field{Kind: contract.Text, Text: raw}
@@ -306,16 +311,23 @@ func (v *valueDecoder) fromDeltas(l *leaf, dst []contract.Field) error {
 }
 
 // readLengths decodes the lengths of a page's texts, which come before the first of them.
-func (v *valueDecoder) readLengths(w *window, most int, lengths *[]int32) error {
-	if err := v.deltas.open(w); err != nil {
+func (v *valueDecoder) readLengths(l *leaf, lengths *[]int32) error {
+	if err := v.deltas.open(&l.page.data); err != nil {
 		return err
 	}
-	if v.deltas.left > uint64(most) {
-		return damaged("%d lengths are more than the %d values", v.deltas.left, most)
+	n := v.deltas.left
+	if n > uint64(l.page.left) {
+		return damaged("%d lengths are more than the %d values", n, l.page.left)
 	}
-	if v.deltas.left > maxDeltaLength {
+	if n > maxDeltaLength {
 		return unsupported("export it again with plain encoding",
-			"a page has %d texts in a delta encoding, more than the %d that are read", v.deltas.left, maxDeltaLength)
+			"a page has %d texts in a delta encoding, more than the %d that are read", n, maxDeltaLength)
+	}
+	if more := int(n) - cap(*lengths); more > 0 {
+		if err := l.buffers.take(4 * more); err != nil {
+			return err
+		}
+		*lengths = make([]int32, 0, n)
 	}
 	*lengths = (*lengths)[:0]
 	for v.deltas.left > 0 {

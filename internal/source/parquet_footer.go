@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
@@ -78,7 +79,8 @@ func readFooter(in *sourceReader) (*format.FileMetaData, error) {
 }
 
 // decodeThrift decodes the compact Thrift struct at the start of b into v and says how many bytes it has.
-// The struct is walked first, because the decoder makes room for as many elements as a list claims to have.
+// The struct is walked first, because the decoder makes room for as many elements as a list claims to have, and an
+// element that leaves everything out has one byte.
 func decodeThrift(b []byte, v any) (int, error) {
 	w := thriftWalker{rest: b}
 	if err := w.structure(0); err != nil {
@@ -89,10 +91,24 @@ func decodeThrift(b []byte, v any) (int, error) {
 	return n, thrift.NewDecoder(protocol.NewReaderFromBytes(b[:n])).Decode(v)
 }
 
-// A thriftWalker steps over Thrift's compact protocol.
-type thriftWalker struct{ rest []byte }
+// A thriftWalker steps over Thrift's compact protocol and adds up what its lists take when they are decoded.
+type thriftWalker struct {
+	rest    []byte
+	lists   int    // in which it is
+	decoded uint64 // bytes
+}
 
-const maxThriftDepth = 64
+const (
+	maxThriftDepth = 64
+	maxMetadata    = 48 << 20
+	maxScalarSize  = 16 // a string
+)
+
+// decodedSizes are bytes of the largest structs in lists, in lists in lists, and deeper: elements of the schema, column
+// chunks, and pairs of key and value.
+var decodedSizes = [3]uint64{
+	uint64(unsafe.Sizeof(format.SchemaElement{})), uint64(unsafe.Sizeof(format.ColumnChunk{})), uint64(unsafe.Sizeof(format.KeyValue{})),
+}
 
 func (w *thriftWalker) skip(n uint64) error {
 	if n > uint64(len(w.rest)) {
@@ -179,19 +195,24 @@ func (w *thriftWalker) list(depth int) error {
 			return err
 		}
 	}
-	start := len(w.rest)
-	if n > uint64(start) { // every element has a byte at least
+	if n > uint64(len(w.rest)) { // every element has a byte at least
 		return io.ErrUnexpectedEOF
 	}
+	size := uint64(maxScalarSize)
+	if kind == 12 {
+		size = decodedSizes[min(w.lists, len(decodedSizes)-1)]
+	}
+	if w.decoded += n * size; w.decoded > maxMetadata {
+		return unsupported("export it again with larger row groups or fewer columns",
+			"its metadata take more than %d MiB in memory", maxMetadata>>20)
+	}
+	w.lists++
 	for range n {
 		if err := w.value(kind, depth+1); err != nil {
 			return err
 		}
 	}
-	// A decoded struct is up to a hundred times as large as an encoded one that leaves everything out.
-	if kind == 12 && n > 256+uint64(start-len(w.rest))/8 {
-		return damaged("its metadata hold a list of %d empty elements", n)
-	}
+	w.lists--
 	return nil
 }
 

@@ -155,9 +155,10 @@ func (w *jsonWriter) value(n *node) error {
 		pair := n.children[0]
 		return w.repeat(pair, '{', '}', func() error { return w.pair(pair) })
 	case structure:
-		for i, child := range n.children {
-			w.dst = append(w.dst, ",{"[btoi(i == 0)])
-			w.dst = append(appendString(w.dst, []byte(child.name)), ':')
+		separator := byte('{')
+		for _, child := range n.children {
+			w.dst = append(contract.AppendJSON(append(w.dst, separator), []byte(child.name)), ':')
+			separator = ','
 			if err := w.any(child); err != nil {
 				return err
 			}
@@ -168,13 +169,6 @@ func (w *jsonWriter) value(n *node) error {
 	w.scalar(n.leaf)
 	n.leaf.at++
 	return nil
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // pair writes a map's key, always as a string, and its value.
@@ -189,7 +183,7 @@ func (w *jsonWriter) pair(pair *node) error {
 	}
 	if w.dst[start] != '"' {
 		text := append([]byte(nil), w.dst[start:]...)
-		w.dst = appendString(w.dst[:start], text)
+		w.dst = contract.AppendJSON(w.dst[:start], text)
 	}
 	w.dst = append(w.dst, ':')
 	return w.any(value)
@@ -198,8 +192,6 @@ func (w *jsonWriter) pair(pair *node) error {
 // scalar writes the leaf's value.
 func (w *jsonWriter) scalar(l *leaf) {
 	switch f := &l.batch[l.at]; f.Kind {
-	case contract.Null:
-		w.dst = append(w.dst, "null"...)
 	case contract.Integer:
 		w.dst = strconv.AppendInt(w.dst, f.Int, 10)
 	case contract.Number:
@@ -219,29 +211,6 @@ func (w *jsonWriter) scalar(l *leaf) {
 			w.dst = append(w.dst, f.Text...)
 			return
 		}
-		w.dst = appendString(w.dst, f.Text)
+		w.dst = contract.AppendJSON(w.dst, f.Text)
 	}
-}
-
-// appendString quotes a JSON string. Bytes that are no UTF-8 stay, for the contract to see.
-func appendString(dst, s []byte) []byte {
-	const digits = "0123456789abcdef"
-	dst = append(dst, '"')
-	for _, b := range s {
-		switch {
-		case b == '"' || b == '\\':
-			dst = append(dst, '\\', b)
-		case b == '\n':
-			dst = append(dst, '\\', 'n')
-		case b == '\r':
-			dst = append(dst, '\\', 'r')
-		case b == '\t':
-			dst = append(dst, '\\', 't')
-		case b < ' ':
-			dst = append(dst, '\\', 'u', '0', '0', digits[b>>4], digits[b&15])
-		default:
-			dst = append(dst, b)
-		}
-	}
-	return append(dst, '"')
 }

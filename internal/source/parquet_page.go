@@ -45,31 +45,50 @@ type leaf struct {
 
 // A page is what is open of the data page that is being decoded.
 type page struct {
-	left       int // values, with nulls
-	nulls      int // as its header says; -1 if it does not
-	nullsSeen  int
-	rows       int // as its header says; -1 if it does not
-	rowsSeen   int
-	data       window
-	rep, def   hybrid
-	levelBytes []byte // of both
+	left      int // values, with nulls
+	nulls     int // as its header says; -1 if it does not
+	nullsSeen int
+	rows      int // as its header says; -1 if it does not
+	rowsSeen  int
+	data      window
+	rep, def  hybrid
+	levels    [2][]byte // what they decode
 }
 
 // pageBuffers are shared by the leaves of a reader, as only one page is decompressed at a time.
 type pageBuffers struct {
-	header       [4 << 10]byte
-	compressed   []byte
-	codecs       decompressor
-	dictionaries int // bytes of the row group's dictionaries
+	header     [4 << 10]byte
+	compressed []byte
+	codecs     decompressor
+	taken      int // bytes of all that the leaves keep to use again
+}
+
+// take makes sure that there is room for n bytes more.
+func (b *pageBuffers) take(n int) error {
+	if b.taken += n; b.taken > maxBuffers {
+		return unsupported("export it again with fewer columns, smaller pages or smaller row groups",
+			"the pages and dictionaries of its columns take more than %d MiB in memory", maxBuffers>>20)
+	}
+	return nil
+}
+
+// grow gives a leaf's buffer of at least n bytes, which is old if it is large enough. What old held is lost.
+func (b *pageBuffers) grow(old []byte, n int) ([]byte, error) {
+	if cap(old) >= n {
+		return old[:cap(old)], nil
+	}
+	if err := b.take(n - cap(old)); err != nil {
+		return old, err
+	}
+	return make([]byte, n), nil
 }
 
 // open starts to read a chunk.
-func (l *leaf) open(c chunk) error {
+func (l *leaf) open(c chunk) {
 	l.next, l.end, l.left, l.codec = c.start, c.end, c.values, c.codec
 	l.at, l.count, l.ahead = 0, 0, 0
 	l.page.left = 0
 	l.dictionary.count = -1
-	return nil
 }
 
 // levelsAt gives the levels of the batch's value i.
@@ -241,8 +260,6 @@ func (l *leaf) openV1(h *format.PageHeader, body pageBody) error {
 	if err := p.data.open(l, body); err != nil {
 		return err
 	}
-	p.levelBytes = p.levelBytes[:0]
-	var sizes [2]int
 	for i, max := range [2]int{l.maxRep, l.maxDef} {
 		if max == 0 {
 			continue
@@ -259,14 +276,15 @@ func (l *leaf) openV1(h *format.PageHeader, body pageBody) error {
 		if int64(size) > p.data.remaining() || size > maxLevels {
 			return damaged("its levels claim to have %d bytes", size)
 		}
-		start := len(p.levelBytes)
-		p.levelBytes = slices.Grow(p.levelBytes, int(size))[:start+int(size)]
-		if err := p.data.read(p.levelBytes[start:]); err != nil {
+		if p.levels[i], err = l.buffers.grow(p.levels[i], int(size)); err != nil {
 			return err
 		}
-		sizes[i] = int(size)
+		p.levels[i] = p.levels[i][:size]
+		if err := p.data.read(p.levels[i]); err != nil {
+			return err
+		}
 	}
-	l.startLevels(sizes[0])
+	l.startLevels(p.levels[0], p.levels[1])
 	return l.values.open(l, d.Encoding)
 }
 
@@ -287,21 +305,25 @@ func (l *leaf) openV2(h *format.PageHeader, body pageBody) error {
 		return err
 	}
 	p := &l.page
-	p.levelBytes = slices.Grow(p.levelBytes[:0], int(rep+def))[:rep+def]
-	if err := l.in.readFull(p.levelBytes, body.offset); err != nil {
+	both, err := l.buffers.grow(p.levels[0], int(rep+def))
+	if err != nil {
+		return err
+	}
+	p.levels[0], both = both, both[:rep+def]
+	if err := l.in.readFull(both, body.offset); err != nil {
 		return err
 	}
 	body.offset += rep + def
 	body.compressed -= int(rep + def)
 	body.size -= int(rep + def)
-	body.crcBefore = crc32.ChecksumIEEE(p.levelBytes)
+	body.crcBefore = crc32.ChecksumIEEE(both)
 	if d.IsCompressed.Valid && !d.IsCompressed.V {
 		body.codec = format.Uncompressed
 	}
 	if err := p.data.open(l, body); err != nil {
 		return err
 	}
-	l.startLevels(int(rep))
+	l.startLevels(both[:rep], both[rep:])
 	return l.values.open(l, d.Encoding)
 }
 
@@ -316,11 +338,10 @@ func (l *leaf) startPage(values, nulls, rows int32) error {
 	return nil
 }
 
-// startLevels opens the decoders of the levels, the first size bytes being those of the repetition levels.
-func (l *leaf) startLevels(size int) {
-	p := &l.page
-	p.rep = newHybrid(p.levelBytes[:size], l.maxRep)
-	p.def = newHybrid(p.levelBytes[size:], l.maxDef)
+// startLevels opens the decoders of the levels.
+func (l *leaf) startLevels(rep, def []byte) {
+	l.page.rep = newHybrid(rep, l.maxRep)
+	l.page.def = newHybrid(def, l.maxDef)
 }
 
 // finishPage makes sure that the page that was decoded held what its header says.
@@ -356,26 +377,26 @@ type window struct {
 	ahead  int // bytes that stream has yet to give
 	source *pageSource
 	codecs decompressor
+
+	buffers *pageBuffers
 }
 
 // open opens a page. A small one is decompressed at once, into memory that the next page uses again.
 func (w *window) open(l *leaf, b pageBody) error {
-	w.pos, w.stream, w.ahead = 0, nil, 0
-	whole := l.whole
-	if l.buffers.dictionaries > maxDictionary/2 { // little is left for pages
-		whole = min(whole, minWholePage)
-	}
-	if b.compressed > whole || b.size > whole {
+	w.pos, w.stream, w.ahead, w.buffers = 0, nil, 0, l.buffers
+	if b.compressed > l.whole || b.size > l.whole {
 		return w.openStream(l, b)
 	}
 	if b.codec == format.Uncompressed && b.compressed != b.size {
 		return damaged("%d bytes that are not compressed claim to be %d", b.compressed, b.size)
 	}
-	w.store = grow(w.store, b.size)
+	if err := w.grow(b.size); err != nil {
+		return err
+	}
 	w.buf = w.store[:b.size]
 	read := w.buf
 	if b.codec != format.Uncompressed {
-		l.buffers.compressed = grow(l.buffers.compressed, b.compressed)
+		l.buffers.compressed = slices.Grow(l.buffers.compressed[:0], b.compressed)
 		read = l.buffers.compressed[:b.compressed]
 	}
 	if err := l.in.readFull(read, b.offset); err != nil {
@@ -395,10 +416,15 @@ var errChecksum = damaged("a page's bytes do not match its checksum")
 // openStream opens a page of which only a window is in memory at a time.
 func (w *window) openStream(l *leaf, b pageBody) error {
 	if w.source == nil {
+		if err := w.buffers.take(streamCost); err != nil {
+			return err
+		}
 		w.source = new(pageSource)
 	}
 	w.source.reset(l.in, b)
-	w.store = grow(w.store, streamWindow)
+	if err := w.grow(streamWindow); err != nil {
+		return err
+	}
 	w.buf = w.store[:0]
 	w.ahead = b.size
 	if b.size == 0 {
@@ -418,6 +444,12 @@ func (w *window) openStream(l *leaf, b pageBody) error {
 	return err
 }
 
+// grow makes room for n bytes of the page.
+func (w *window) grow(n int) (err error) {
+	w.store, err = w.buffers.grow(w.store, n)
+	return err
+}
+
 // remaining is how many bytes of the page were not taken yet.
 func (w *window) remaining() int64 { return int64(len(w.buf)-w.pos) + int64(w.ahead) }
 
@@ -431,10 +463,11 @@ func (w *window) need(n int) ([]byte, error) {
 	}
 	rest := w.buf[w.pos:]
 	if n > cap(w.store) {
-		w.store = append(make([]byte, 0, n+n/4), rest...)
-	} else {
-		copy(w.store[:cap(w.store)], rest)
+		if err := w.grow(n + n/4); err != nil {
+			return nil, err
+		}
 	}
+	copy(w.store[:cap(w.store)], rest)
 	space := w.store[:cap(w.store)]
 	space = space[:min(len(space), len(rest)+w.ahead)]
 	got, err := io.ReadAtLeast(w.stream, space[len(rest):], n-len(rest))
@@ -476,14 +509,6 @@ func (w *window) finish() error {
 	return w.source.finish()
 }
 
-// grow gives a buffer of at least n bytes, which is b if it is large enough. What b held is lost.
-func grow(b []byte, n int) []byte {
-	if cap(b) >= n {
-		return b[:cap(b)]
-	}
-	return make([]byte, n)
-}
-
 // A dictionary holds a chunk's values that its pages refer to by number.
 type dictionary struct {
 	count  int // -1 if there is none
@@ -508,18 +533,9 @@ func (l *leaf) readDictionary(h *format.PageHeader, body pageBody) error {
 	if count < 0 || l.width < 0 && count > body.size/4 || l.width > 0 && int64(count)*int64(l.width) != int64(body.size) {
 		return damaged("%d bytes cannot hold its %d values", body.size, count)
 	}
-	need := body.size
-	if l.width < 0 {
-		need += 4 * (count + 1)
-	}
-	l.buffers.dictionaries += need
-	if l.buffers.dictionaries > maxDictionary {
-		return unsupported("export the file again with smaller dictionaries or smaller row groups",
-			"the row group's dictionaries have more than %d bytes", maxDictionary)
-	}
-	if cap(d.bytes) < body.size {
-		d.bytes = nil // for the collector, before its successor is made
-		d.bytes = make([]byte, body.size)
+	var err error
+	if d.bytes, err = l.buffers.grow(d.bytes, body.size); err != nil {
+		return err
 	}
 	d.bytes = d.bytes[:body.size]
 	w := &l.page.data
@@ -536,7 +552,13 @@ func (l *leaf) readDictionary(h *format.PageHeader, body pageBody) error {
 	if l.width > 0 {
 		return nil
 	}
-	d.starts = slices.Grow(d.starts[:0], count+1)
+	if more := count + 1 - cap(d.starts); more > 0 {
+		if err := l.buffers.take(4 * more); err != nil {
+			return err
+		}
+		d.starts = make([]uint32, 0, count+1)
+	}
+	d.starts = d.starts[:0]
 	at := 0
 	for i := range count {
 		if at+4 > len(d.bytes) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 
@@ -240,6 +241,43 @@ func TestParquetPagesBatchesAndRowGroups(t *testing.T) {
 						}
 					}
 				})
+			}
+		}
+	}
+}
+
+// Old writers give converted types instead of logical ones; they mean the same.
+func TestParquetConvertedTypes(t *testing.T) {
+	converted := map[string]deprecated.ConvertedType{
+		"text": deprecated.UTF8, "uint8": deprecated.Uint8, "uint16": deprecated.Uint16, "uint32": deprecated.Uint32,
+		"uint64": deprecated.Uint64, "int8": deprecated.Int8, "decimal9": deprecated.Decimal, "decimal38": deprecated.Decimal,
+		"date": deprecated.Date, "ms": deprecated.TimestampMillis, "us": deprecated.TimestampMicros,
+		"time_ms": deprecated.TimeMillis, "time_us": deprecated.TimeMicros,
+	}
+	file := readFixture(t, "scalars-v1.parquet")
+	columns, want, err := readRows(file, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, got, err := readRows(editFooter(t, file, func(m *format.FileMetaData) {
+		for i := range m.Schema[1:] {
+			e := &m.Schema[1+i]
+			e.ConvertedType = thrift.Null[deprecated.ConvertedType]{}
+			if c, ok := converted[e.Name]; ok {
+				if d, ok := e.LogicalType.Value.(*format.DecimalType); ok {
+					e.Scale, e.Precision = thrift.New(d.Scale), thrift.New(d.Precision)
+				}
+				e.ConvertedType, e.LogicalType = thrift.New(c), format.LogicalType{}
+			}
+		}
+	}), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		for j, column := range columns {
+			if !reflect.DeepEqual(got[i][j], want[i][j]) {
+				t.Errorf("row %d, %s: %v, want %v", i+1, column, got[i][j], want[i][j])
 			}
 		}
 	}

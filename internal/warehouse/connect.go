@@ -287,6 +287,11 @@ func sqlState(err error) string {
 	return ""
 }
 
+// denied adds to the lack of a right who has it.
+func denied(err error) error {
+	return fmt.Errorf("%w: connect as the role that ran `consent migrate`, or let it grant this one the right", err)
+}
+
 // explain adds to an error of a connection where it led and what to do.
 func explain(config *pgx.ConnConfig, err error) error {
 	where := fmt.Sprintf("%s:%d, database %s, user %s", config.Host, config.Port, config.Database, config.User)
@@ -298,7 +303,7 @@ func explain(config *pgx.ConnConfig, err error) error {
 		return fmt.Errorf("the server at %s has no such database: create it (createdb %s) or name another: %w",
 			where, config.Database, err)
 	case code == "42501":
-		return fmt.Errorf("the database at %s denies the right: %w", where, err)
+		return fmt.Errorf("the database at %s: %w", where, denied(err))
 	case IsAway(err):
 		return fmt.Errorf("the database at %s cannot be reached: check that it runs and that host and port are right: %w",
 			where, err)

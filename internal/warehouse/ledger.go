@@ -441,8 +441,11 @@ func nullIf[T comparable](value, null T) *T {
 
 // wrap adds to an error what was attempted; nil stays nil.
 func wrap(attempted string, err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case sqlState(err) == "42501":
+		err = denied(err)
 	}
 	return fmt.Errorf("%s: %w", attempted, err)
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"consentpipeline.io/internal/warehouse"
@@ -170,6 +171,37 @@ func TestAUserWithOnlyCreateCanWork(t *testing.T) {
 	}
 	if _, err := warehouse.Migrate(t.Context(), config(limited)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAUserWithoutRightsIsToldWhoHasThem goes on until the first right that is missing, and then gives it.
+func TestAUserWithoutRightsIsToldWhoHasThem(t *testing.T) {
+	database := warehousetest.Database(t)
+	if _, err := warehouse.Migrate(t.Context(), config(database)); err != nil {
+		t.Fatal(err)
+	}
+	limited := user(t, database, "secret-1")
+	u, err := url.Parse(limited)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remedy := func(err error) bool {
+		return err != nil && warehouse.IsRefused(err) && strings.Contains(err.Error(), "connect as the role that ran `consent migrate`")
+	}
+	if _, err := warehouse.Open(t.Context(), config(limited), 1); !remedy(err) || !strings.Contains(err.Error(), "permission denied for schema raw") {
+		t.Errorf("without a right to the schema: %v", err)
+	}
+	grant := fmt.Sprintf("grant usage on schema raw to %s; grant select on raw.schema_version to %[1]s", u.User.Username())
+	if _, err := connect(t, database).Exec(t.Context(), grant); err != nil {
+		t.Fatal(err)
+	}
+	db, err := warehouse.Open(t.Context(), config(limited), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.StartRun(t.Context(), uuid.New(), "test", "test"); !remedy(err) || !strings.Contains(err.Error(), "permission denied for table run") {
+		t.Errorf("without a right to the ledger: %v", err)
 	}
 }
 

@@ -10,16 +10,19 @@ import (
 	"strings"
 )
 
-// initialise makes the cluster with its user and database. It gets its name when it is complete: one that was
-// interrupted is thrown away by the next start.
-func (f *folder) initialise(ctx context.Context, binaries, password string, sync bool) error {
+// removeUnfinished throws away what starts have left that were killed, also between a cluster's completion and the
+// removal of what it was made in.
+func (f *folder) removeUnfinished() error {
 	left, err := filepath.Glob(filepath.Join(f.path, unfinishedIn))
-	if err != nil {
-		return err
-	}
 	for _, old := range left {
 		_ = os.RemoveAll(old) // a program that is just dying may still write there; the next start removes it
 	}
+	return err
+}
+
+// initialise makes the cluster with its user and database. It gets its name when it is complete: one that was
+// interrupted is thrown away by the next start.
+func (f *folder) initialise(ctx context.Context, binaries, password string, sync bool) error {
 	unfinished, err := os.MkdirTemp(f.path, unfinishedIn)
 	if err != nil {
 		return unwritable(f.path, err)

@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -78,6 +79,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if err := checkPort(o.Port); err != nil {
+		return nil, fmt.Errorf("embedded PostgreSQL: %w", err)
+	}
 	s := &Server{temporary: o.DataDir == ""}
 	s.stop = sync.OnceValue(s.stopAndRelease)
 
@@ -114,6 +118,9 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if err := s.folder.endStaleServer(ctx, o.Log); err != nil {
 		return err
 	}
+	if err := s.folder.removeUnfinished(); err != nil {
+		return err
+	}
 	if s.password, err = s.folder.ensurePassword(); err != nil {
 		return err
 	}
@@ -146,7 +153,7 @@ func (s *Server) launch(ctx context.Context, binaries string, o Options) error {
 			if port, err = freePort(); err != nil {
 				return err
 			}
-		} else if err := checkPort(port); err != nil {
+		} else if err := checkFree(port); err != nil {
 			return err
 		}
 		err := s.attempt(ctx, binaries, port, o, logFile)
@@ -347,8 +354,21 @@ func freePort() (int, error) {
 	return port, listener.Close()
 }
 
-// checkPort finds out early whether the server could listen to the port that the user wants.
+// checkPort refuses a port that is none, or to which only root may listen, as which the server never runs.
 func checkPort(port int) error {
+	first, last := 1, math.MaxUint16
+	if setting, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err == nil {
+		n, _ := strconv.Atoi(strings.TrimSpace(string(setting)))
+		first = max(first, n)
+	}
+	if port != 0 && (port < first || port > last) {
+		return fmt.Errorf("the server cannot listen to port %d: give one from %d to %d, or 0 for a free one", port, first, last)
+	}
+	return nil
+}
+
+// checkFree finds out early whether the server could listen to the port that the user wants.
+func checkFree(port int) error {
 	listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):

@@ -327,7 +327,11 @@ func TestPort(t *testing.T) {
 	}
 	port := listener.Addr().(*net.TCPAddr).Port
 	startFails(t, Options{DataDir: dataDir(t), Port: port}, fmt.Sprintf("port %d", port), "is in use")
-	startFails(t, Options{DataDir: dataDir(t), Port: 70000}, "port 70000")
+	startFails(t, Options{DataDir: dataDir(t), Port: 70000}, "port 70000", "to 65535, or 0")
+	startFails(t, Options{DataDir: dataDir(t), Port: -1}, "port -1", "or 0")
+	if first, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err == nil && string(first) == "1024\n" {
+		startFails(t, Options{DataDir: dataDir(t), Port: 80}, "cannot listen to port 80", "from 1024 to 65535")
+	}
 
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
