@@ -184,9 +184,10 @@ func (m marts) company(key, extrapolation string, c expectedCompany) {
 	for name, want := range map[string]expectedTotals{
 		"count_over_rate": c.CountOverRate, "inverse_rate": c.InverseRate, "count": c.Count,
 	} {
-		for column, value := range map[string]float64{"volume": want.Volume, "given": want.Given, "asked": want.Asked, "conversion": want.Conversion} {
-			got := m.one("select "+column+" from analytics.extrapolation_sensitivity where api_key = $1 and extrapolation = $2", key, name)
-			m.equal(key+" "+name+" "+column, got, value)
+		for metric, value := range map[string]float64{"volume": want.Volume, "given": want.Given, "asked": want.Asked, "conversion": want.Conversion} {
+			got := m.one(`select estimate from analytics.extrapolation_sensitivity
+				where api_key = $1 and extrapolation = $2 and metric = $3 and scope = 'all'`, key, name, metric)
+			m.equal(key+" "+name+" "+metric, got, value)
 		}
 	}
 }
