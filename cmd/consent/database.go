@@ -24,6 +24,7 @@ type databaseChoice struct {
 	url          string
 	passwordFile string
 	wait         time.Duration
+	waitLogin    bool
 	dataDir      string
 	port         int
 }
@@ -33,6 +34,8 @@ func (d *databaseChoice) flags(cmd *cobra.Command) {
 	flags.StringVar(&d.url, "database-url", "", "`URL` (postgres://…) or DSN of a Postgres 15 or newer")
 	flags.StringVar(&d.passwordFile, "database-password-file", "", "`file` with the password, read at each connect")
 	flags.DurationVar(&d.wait, "database-wait", 5*time.Minute, "how long to wait for a database that is away")
+	flags.BoolVar(&d.waitLogin, "database-wait-login", false, "wait also while the login or its rights are refused, "+
+		"for roles that `consent migrate --manage-roles` is still to make")
 	flags.StringVar(&d.dataDir, "data-dir", "", "`folder` of an embedded Postgres, which runs as long as the command")
 	flags.IntVar(&d.port, "embedded-port", 0, "port of the embedded Postgres on 127.0.0.1 (0: a free one)")
 }
@@ -45,7 +48,7 @@ type database struct {
 
 // open starts the embedded server, if that is the choice. The caller closes it.
 func (d *databaseChoice) open(ctx context.Context, a *app, name string) (*database, error) {
-	config := warehouse.Config{URL: d.url, PasswordFile: d.passwordFile, Wait: d.wait, Name: "consent " + name, Log: a.log}
+	config := warehouse.Config{URL: d.url, PasswordFile: d.passwordFile, Wait: d.wait, WaitLogin: d.waitLogin, Name: "consent " + name, Log: a.log}
 	switch {
 	case d.url != "" && d.dataDir != "":
 		return nil, badConfiguration("--database-url and --data-dir name two databases: give one of them")

@@ -17,7 +17,7 @@ import (
 func consentGenerate(t *testing.T, args ...string) (stdout string, err error) {
 	t.Helper()
 	var out bytes.Buffer
-	root := newRootCommand()
+	root, _ := newRootCommand()
 	root.SetArgs(append([]string{"generate"}, args...))
 	root.SetOut(&out)
 	root.SetErr(&bytes.Buffer{})

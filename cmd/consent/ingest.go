@@ -84,6 +84,7 @@ func newIngestCommand(a *app) *cobra.Command {
 	var choice databaseChoice
 	var flags ingestFlags
 	var sourceDir string
+	var entry int
 	var check bool
 	cmd := &cobra.Command{
 		Use:   "ingest --source FOLDER [FILE…]",
@@ -99,9 +100,19 @@ the files are only judged, without a database, and what is wrong with them is sh
   consent ingest --data-dir ./data --source ./input 'events/csv/*.csv'`,
 		RunE: func(cmd *cobra.Command, files []string) (err error) {
 			ctx := cmd.Context()
+			var result ingest.Result
+			var only string
+			a.message = func(err error) []byte { return ingestMessage(only, result, err) }
 			o, err := flags.options(a)
 			if err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("entry") {
+				if entry < 0 || entry >= len(files) {
+					return badConfiguration("--entry %d: of the %d FILEs, which are counted from 0, there is none", entry, len(files))
+				}
+				files = files[entry : entry+1]
+				only = files[0]
 			}
 			o.Patterns = files
 			folder, err := openSource(sourceDir, &o)
@@ -118,14 +129,16 @@ the files are only judged, without a database, and what is wrong with them is sh
 				return err
 			}
 			defer func() { err = errors.Join(err, db.close()) }()
-			result, err := a.ingest(ctx, db, o)
+			result, err = a.ingest(ctx, db, o)
 			return errors.Join(a.writeIngest(result), err)
 		},
 	}
 	choice.flags(cmd)
 	flags.flags(cmd)
 	cmd.Flags().StringVar(&sourceDir, "source", "", "`folder` that holds the files")
+	cmd.Flags().IntVar(&entry, "entry", 0, "load only the FILE of this `number`, counted from 0, as a pod of an Indexed Job does")
 	cmd.Flags().BoolVar(&check, "check", false, "only judge the files, without a database")
+	a.messageFlag(cmd)
 	return cmd
 }
 

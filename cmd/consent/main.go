@@ -14,8 +14,10 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	err := newRootCommand().ExecuteContext(ctx)
+	root, a := newRootCommand()
+	err := root.ExecuteContext(ctx)
 	stop()
+	a.leaveMessage(err)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "consent: "+err.Error())
 	}

@@ -12,11 +12,16 @@ import (
 
 func newMigrateCommand(a *app) *cobra.Command {
 	var choice databaseChoice
+	var manageRoles bool
+	var roles warehouse.Roles
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Create or update the tables that this version needs",
 		Long: `migrate brings the schemas raw and analytics to this version. It changes nothing where they are up to
-date, and can run beside others: one does the work, the rest wait for it.`,
+date, and can run beside others: one does the work, the rest wait for it.
+
+With --manage-roles it also makes three roles, or gives them the passwords that the files have now: ingest, which owns
+raw; transform, which owns analytics and reads raw; dashboard, which reads analytics and the ledger.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			ctx := cmd.Context()
@@ -25,7 +30,12 @@ date, and can run beside others: one does the work, the rest wait for it.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, db.close()) }()
-			applied, err := warehouse.Migrate(ctx, db.Config)
+			var applied []int64
+			if manageRoles {
+				applied, err = warehouse.MigrateWithRoles(ctx, db.Config, roles)
+			} else {
+				applied, err = warehouse.Migrate(ctx, db.Config)
+			}
 			if err != nil {
 				return report.New(databaseCode(err), err)
 			}
@@ -43,5 +53,13 @@ date, and can run beside others: one does the work, the rest wait for it.`,
 		},
 	}
 	choice.flags(cmd)
+	a.messageFlag(cmd)
+	flags := cmd.Flags()
+	flags.BoolVar(&manageRoles, "manage-roles", false, "also make or update the roles ingest, transform and dashboard")
+	flags.StringVar(&roles.Prefix, "role-prefix", "", "`text` before each role's name, for several installations on one server")
+	flags.StringVar(&roles.IngestPassword, "ingest-password-file", "", "`file` with the password of the role ingest")
+	flags.StringVar(&roles.TransformPassword, "transform-password-file", "", "`file` with the password of the role transform")
+	flags.StringVar(&roles.DashboardPassword, "dashboard-password-file", "", "`file` with the password of the role dashboard")
+	cmd.MarkFlagsRequiredTogether("manage-roles", "ingest-password-file", "transform-password-file", "dashboard-password-file")
 	return cmd
 }

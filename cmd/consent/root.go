@@ -32,6 +32,9 @@ type app struct {
 	stdout io.Writer
 	stderr io.Writer
 	bar    atomic.Pointer[progressbar.ProgressBar] // that is shown now; nil if none is
+
+	messageFile string                 // where the termination message goes; empty for nowhere
+	message     func(err error) []byte // gives it; nil for a command that has none of its own
 }
 
 // Write writes a log line, and takes the progress bar off the terminal before.
@@ -42,7 +45,7 @@ func (a *app) Write(line []byte) (int, error) {
 	return a.stderr.Write(line)
 }
 
-func newRootCommand() *cobra.Command {
+func newRootCommand() (*cobra.Command, *app) {
 	a := &app{}
 	root := &cobra.Command{
 		Use:   "consent",
@@ -80,7 +83,7 @@ Exit codes: 0 done; 65 something is wrong with the data; 75 try again, something
 		newConfigCommand(a),
 		newVersionCommand(a),
 	)
-	return root
+	return root, a
 }
 
 // prepare reads the settings and opens the log, before any command runs.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -41,11 +42,16 @@ func readSettings(cmd *cobra.Command, file string) error {
 			return
 		}
 		if err := setFlag(cmd.Flags(), flag, v); err != nil {
-			failed = fmt.Errorf("the setting %s (--%s, CONSENT_%s or a key of --config): %w", flag.Name, flag.Name,
-				strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_")), err)
+			failed = fmt.Errorf("the setting %s (--%s, %s or a key of --config): %w", flag.Name, flag.Name,
+				variable(flag.Name), err)
 		}
 	})
 	return failed
+}
+
+// variable is the name that a setting has in the environment.
+func variable(setting string) string {
+	return "CONSENT_" + strings.ToUpper(strings.ReplaceAll(setting, "-", "_"))
 }
 
 func setFlag(flags *pflag.FlagSet, flag *pflag.Flag, v *viper.Viper) error {
@@ -119,9 +125,9 @@ func newConfigCommand(a *app) *cobra.Command {
 			if a.output == "json" {
 				return writeJSON(a.stdout, settings)
 			}
-			t := newTable("COMMAND", "SETTING", "VALUE", "EXPLANATION")
+			t := newTable("COMMAND", "SETTING", "VALUE", "FROM", "EXPLANATION")
 			for _, s := range settings {
-				t.add(s.Command, s.Name, s.Value, s.Usage)
+				t.add(s.Command, s.Name, s.Value, s.From, s.Usage)
 			}
 			return t.write(a.stdout)
 		},
@@ -133,6 +139,7 @@ type setting struct {
 	Command string `json:"command"`
 	Name    string `json:"name"`
 	Value   string `json:"value"`
+	From    string `json:"from"` // default, environment or file
 	Usage   string `json:"usage"`
 }
 
@@ -154,7 +161,14 @@ func effectiveSettings(root *cobra.Command, file string) ([]setting, error) {
 				value = withoutPassword(value)
 			}
 			_, usage := pflag.UnquoteUsage(flag)
-			settings = append(settings, setting{Command: cmd.Name(), Name: flag.Name, Value: value, Usage: usage})
+			from := "default"
+			switch {
+			case flag.Changed && os.Getenv(variable(flag.Name)) != "":
+				from = "environment"
+			case flag.Changed:
+				from = "file"
+			}
+			settings = append(settings, setting{Command: cmd.Name(), Name: flag.Name, Value: value, From: from, Usage: usage})
 		})
 	}
 	return settings, nil

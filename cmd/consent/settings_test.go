@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// value finds a setting's value in what `consent config -o json` prints.
+// value finds a setting's value, and where it is from, in what `consent config -o json` prints.
 func value(t *testing.T, o outcome, command, name string) string {
 	t.Helper()
 	for _, s := range decode[[]setting](t, o) {
 		if s.Command == command && s.Name == name {
-			return s.Value
+			return s.Value + " from " + s.From
 		}
 	}
 	t.Fatalf("no setting %s of %s", name, command)
@@ -25,8 +25,8 @@ func TestSettingsAndTheirOrder(t *testing.T) {
 	cmd.Env = append(cmd.Env, "CONSENT_DRIFT=discard", "CONSENT_PORT=tcp://10.0.0.1:5432", "CONSENT_DATA_DIR=/from/env")
 	o := finish(t, cmd)
 	for name, want := range map[string]string{
-		"concurrency": "3", "drift": "discard", "data-dir": "/from/env", "max-rejected-ratio": "1%",
-		"database-url": "postgres://u@db:5432/x",
+		"concurrency": "3 from file", "drift": "discard from environment", "data-dir": "/from/env from environment",
+		"max-rejected-ratio": "1% from default", "database-url": "postgres://u@db:5432/x from file",
 	} {
 		if got := value(t, o, "ingest", name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
@@ -51,7 +51,7 @@ func TestSettingsAndTheirOrder(t *testing.T) {
 	// The file itself can be named by the environment.
 	cmd = program(t.Context(), t, "config", "-o", "json")
 	cmd.Env = append(cmd.Env, "CONSENT_CONFIG="+file)
-	if got := value(t, finish(t, cmd), "run", "concurrency"); got != "3" {
+	if got := value(t, finish(t, cmd), "run", "concurrency"); got != "3 from file" {
 		t.Errorf("concurrency is %s", got)
 	}
 }

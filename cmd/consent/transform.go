@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/report"
 	"consentpipeline.io/jobs/transform"
 )
 
@@ -21,6 +22,7 @@ type transformFlags struct {
 	project string
 	dbt     string
 	state   string
+	reader  string
 }
 
 func (f *transformFlags) flags(cmd *cobra.Command) {
@@ -30,11 +32,14 @@ func (f *transformFlags) flags(cmd *cobra.Command) {
 	flags.StringVar(&f.dbt, "dbt", "", "`path` of dbt (default: that of .venv, which make makes, or the one on PATH)")
 	flags.StringVar(&f.state, "dbt-state", "", "`folder` for dbt's target and logs, which speeds the next start up "+
 		"(default: a temporary one)")
+	flags.StringVar(&f.reader, "reader-role", "dashboard", "`role` that may read the models, if the server has it")
 }
 
 func (f *transformFlags) options(a *app, db *database, args []string) (transform.Options, error) {
 	project, err := findProject(f.project)
-	return transform.Options{Database: db.Config, ProjectDir: project, Dbt: f.dbt, StateDir: f.state, Args: args, Log: a.log}, err
+	return transform.Options{
+		Database: db.Config, ProjectDir: project, Dbt: f.dbt, StateDir: f.state, ReaderRole: f.reader, Args: args, Log: a.log,
+	}, err
 }
 
 // findProject looks for the dbt project where a clone and an image have it.
@@ -58,6 +63,7 @@ func newTransformCommand(a *app) *cobra.Command {
 	var choice databaseChoice
 	var flags transformFlags
 	var timeout time.Duration
+	var afterRun string
 	cmd := &cobra.Command{
 		Use:   "transform [-- ARGUMENT…]",
 		Short: "Compute the metrics from what is loaded, with dbt, and test them",
@@ -70,6 +76,8 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
   consent transform --data-dir ./data -- --vars 'extrapolation: inverse_rate'`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			ctx := cmd.Context()
+			var result transform.Result
+			a.message = func(err error) []byte { return transformMessage(result, err) }
 			db, err := choice.open(ctx, a, "transform")
 			if err != nil {
 				return err
@@ -79,8 +87,8 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
 			if err != nil {
 				return err
 			}
-			o.Timeout = timeout
-			result, err := a.transform(ctx, o)
+			o.Timeout, o.AfterRun = timeout, afterRun
+			result, err = a.transform(ctx, o)
 			if a.output == "json" {
 				return errors.Join(writeJSON(a.stdout, result), err)
 			}
@@ -89,6 +97,8 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
 	}
 	choice.flags(cmd)
 	flags.flags(cmd)
+	cmd.Flags().StringVar(&afterRun, "after-run", "", "wait until the ingestion `RUN` (its id or name) has ended")
+	a.messageFlag(cmd)
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long it may take, waiting for another one included (0: as long as it takes)")
 	return cmd
 }
@@ -131,7 +141,7 @@ func writeTransform(w io.Writer, r transform.Result) error {
 	t := newTable("DBT", "PASSED", "WARNED", "FAILED", "SKIPPED")
 	for _, line := range []struct {
 		name   string
-		counts transform.Counts
+		counts report.Counts
 	}{{"models", r.Models}, {"tests", r.Tests}} {
 		t.add(line.name, fmt.Sprint(line.counts.Passed), fmt.Sprint(line.counts.Warned), fmt.Sprint(line.counts.Failed),
 			fmt.Sprint(line.counts.Skipped))

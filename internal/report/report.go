@@ -1,5 +1,5 @@
-// Package report is what a job tells whoever started it: how it ended, as an exit code. It imports nothing of ours, so
-// that both the jobs and the operator can use it.
+// Package report is what a job tells whoever started it: how it ended, as an exit code, and what it did, as a
+// termination message. It imports nothing of ours, so that both the jobs and the operator can use it.
 package report
 
 import (

@@ -29,6 +29,7 @@ type Config struct {
 	URL          string        // postgres:// URL or DSN
 	PasswordFile string        // read at each connect, so that a rotated password is found; empty to use the URL's
 	Wait         time.Duration // how long to wait for a server that is away and for its schema
+	WaitLogin    bool          // wait also while login or rights are refused: for roles that a migration is still to make
 	Name         string        // of the program, as pg_stat_activity shows it
 	Log          *slog.Logger
 }
@@ -103,7 +104,7 @@ func Open(ctx context.Context, c Config, connections int) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{pool: pool, outage: &outage{wait: c.Wait, log: c.Log}}
+	db := &DB{pool: pool, outage: newOutage(c)}
 	if err := db.Retry(ctx, "the database", func() error { return db.checkSchema(ctx) }); err != nil {
 		pool.Close()
 		return nil, explain(connConfig, err)
@@ -142,19 +143,27 @@ func (db *DB) Retry(ctx context.Context, what string, try func() error) error {
 // An outage is how long a database has been away. All who wait for one database share it, so that they wait once and
 // not one after another; only success ends it, so that what fails again and again does not go on for ever.
 type outage struct {
-	wait time.Duration
-	log  *slog.Logger
+	wait  time.Duration
+	login bool // whether a refused login is one, too
+	log   *slog.Logger
 
 	mu      sync.Mutex
 	until   time.Time // when waiting ends; zero if the last try succeeded
 	lastLog time.Time
 }
 
+func newOutage(c Config) *outage { return &outage{wait: c.Wait, login: c.WaitLogin, log: c.Log} }
+
+// passes tells whether an error can end with the outage.
+func (o *outage) passes(err error) bool {
+	return IsAway(err) || errors.Is(err, errNoSchema) || isCollision(err) || o.login && isDenied(err)
+}
+
 func (o *outage) retry(ctx context.Context, what string, try func() error) error {
 	pause := 100 * time.Millisecond
 	for {
 		err := try()
-		if ctx.Err() == nil && (IsAway(err) || errors.Is(err, errNoSchema)) && o.goesOn(what, err) {
+		if ctx.Err() == nil && o.passes(err) && o.goesOn(what, err) {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
@@ -227,6 +236,12 @@ func IsRefused(err error) bool {
 		return true
 	}
 	return false
+}
+
+// isDenied tells whether the database refuses a login or a right.
+func isDenied(err error) bool {
+	code := sqlState(err)
+	return class(code) == "28" || code == "42501"
 }
 
 // IsData tells whether the server refused a value that was sent.

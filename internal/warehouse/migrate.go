@@ -28,14 +28,24 @@ const (
 // Migrate brings the schema to this program's version. Several processes may do so at once: one does, the others wait
 // for it. It gives the versions that it applied.
 func Migrate(ctx context.Context, c Config) (applied []int64, err error) {
+	return migrateRetrying(ctx, c, nil)
+}
+
+// MigrateWithRoles also makes the roles, or brings them up to date with their password files. The connecting user is
+// one who may create roles.
+func MigrateWithRoles(ctx context.Context, c Config, roles Roles) (applied []int64, err error) {
+	return migrateRetrying(ctx, c, &roles)
+}
+
+func migrateRetrying(ctx context.Context, c Config, roles *Roles) (applied []int64, err error) {
 	var config *pgx.ConnConfig
-	away := &outage{wait: c.Wait, log: c.Log}
+	away := newOutage(c)
 	err = away.retry(ctx, "the database", func() error {
 		// Each time, because the password file may have changed.
 		if config, err = c.ParseConfig(); err != nil {
 			return err
 		}
-		applied, err = migrate(ctx, config)
+		applied, err = migrate(ctx, config, roles)
 		return err
 	})
 	if config == nil {
@@ -47,7 +57,7 @@ func Migrate(ctx context.Context, c Config) (applied []int64, err error) {
 	return applied, nil
 }
 
-func migrate(ctx context.Context, config *pgx.ConnConfig) (applied []int64, err error) {
+func migrate(ctx context.Context, config *pgx.ConnConfig, roles *Roles) (applied []int64, err error) {
 	// The lock belongs to one session, so that it goes with it; goose works over others.
 	lock, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
@@ -59,6 +69,11 @@ func migrate(ctx context.Context, config *pgx.ConnConfig) (applied []int64, err 
 	}
 	if _, err := lock.Exec(ctx, "select pg_advisory_lock($1)", lockMigrate); err != nil {
 		return nil, fmt.Errorf("wait for another migration: %w", err)
+	}
+	if roles != nil {
+		if err := roles.manage(ctx, lock); err != nil {
+			return nil, err
+		}
 	}
 	for _, schema := range []string{"raw", "analytics"} {
 		if err := createSchema(ctx, lock, schema); err != nil {
@@ -80,6 +95,9 @@ func migrate(ctx context.Context, config *pgx.ConnConfig) (applied []int64, err 
 	}
 	for _, result := range results {
 		applied = append(applied, result.Source.Version)
+	}
+	if roles != nil {
+		return applied, roles.grant(ctx, lock)
 	}
 	return applied, nil
 }

@@ -150,7 +150,7 @@ func environment(o Options, inherited []string) ([]string, error) {
 	for _, entry := range inherited {
 		name, _, _ := strings.Cut(entry, "=")
 		ours := strings.HasPrefix(name, "PG") && !strings.HasPrefix(name, "PGSSL") ||
-			strings.HasPrefix(name, "DBT_") && !strings.HasPrefix(name, "DBT_ENV_") || name == "DBT_ENV_SECRET_PGPASSWORD"
+			strings.HasPrefix(name, "DBT_") && !strings.HasPrefix(name, "DBT_ENV_") || name == "DBT_ENV_SECRET_PGPASSWORD" || name == "CONSENT_READER_ROLE"
 		if !ours {
 			env = append(env, entry)
 		}
@@ -164,6 +164,7 @@ func environment(o Options, inherited []string) ([]string, error) {
 		"PGTZ=UTC",
 		"PGOPTIONS="+options(config.RuntimeParams),
 		"DBT_ENV_SECRET_PGPASSWORD="+config.Password,
+		"CONSENT_READER_ROLE="+o.ReaderRole,
 		"DBT_SEND_ANONYMOUS_USAGE_STATS=false",
 	)
 	for _, name := range slices.Sorted(maps.Keys(ssl)) {

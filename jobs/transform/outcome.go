@@ -44,14 +44,14 @@ func (r *Result) read(target string) error {
 			Node: name, Kind: kind, Message: cleanMessage(node.Message),
 			Rows: node.Failures, Query: strings.TrimSpace(node.CompiledCode),
 		}
-		var counts *Counts
+		var counts *report.Counts
 		switch kind {
 		case "model", "seed", "snapshot":
 			counts = &r.Models
 		case "test", "unit_test":
 			counts = &r.Tests
 		default:
-			counts = new(Counts) // hooks are not counted; only their failures are shown
+			counts = new(report.Counts) // hooks are not counted; only their failures are shown
 		}
 		switch node.Status {
 		case "success", "pass":

@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"path/filepath"
@@ -39,10 +40,12 @@ func TestProjectDigest(t *testing.T) {
 	tests := map[string]struct {
 		change func(t *testing.T, project string)
 		dbt    string
+		reader string
 		same   bool
 	}{
 		"nothing":        {change: func(*testing.T, string) {}, same: true},
 		"dbt's version":  {change: func(*testing.T, string) {}, dbt: "dbt_core-1.11.17.dist-info"},
+		"another reader": {change: func(*testing.T, string) {}, reader: "analysts"},
 		"a model's text": {change: func(t *testing.T, p string) { write(t, filepath.Join(p, "models", "downstream.sql"), "select 2") }},
 		"a new model":    {change: func(t *testing.T, p string) { write(t, filepath.Join(p, "models", "new.sql"), "") }},
 		"a model's name": {change: func(t *testing.T, p string) {
@@ -63,12 +66,12 @@ func TestProjectDigest(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			project := copyProject(t)
-			before, err := projectDigest(project, "")
+			before, err := projectDigest(project, "", "dashboard")
 			if err != nil {
 				t.Fatal(err)
 			}
 			test.change(t, project)
-			after, err := projectDigest(project, test.dbt)
+			after, err := projectDigest(project, test.dbt, cmp.Or(test.reader, "dashboard"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,6 +87,7 @@ func TestEnvironment(t *testing.T) {
 	shell := []string{
 		"HOME=/home/x", "PGHOST=elsewhere", "PGHOSTADDR=10.0.0.1", "PGSERVICE=other", "PGPASSWORD=old", "PGSSLROOTCERT=/ca",
 		"DBT_TARGET=other", "DBT_ENV_SECRET_PGPASSWORD=old", "DBT_ENV_CUSTOM_ENV_x=kept",
+		"CONSENT_READER_ROLE=other",
 	}
 	tests := map[string]struct {
 		url  string
@@ -113,7 +117,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			entries, err := environment(Options{Database: warehouse.Config{URL: test.url}}, shell)
+			entries, err := environment(Options{Database: warehouse.Config{URL: test.url}, ReaderRole: "analysts"}, shell)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +136,7 @@ func TestEnvironment(t *testing.T) {
 			want := maps.Clone(test.want)
 			maps.Copy(want, map[string]string{
 				"HOME": "/home/x", "PGTZ": "UTC", "PGSSLROOTCERT": "/ca", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-				"DBT_ENV_CUSTOM_ENV_x": "kept",
+				"DBT_ENV_CUSTOM_ENV_x": "kept", "CONSENT_READER_ROLE": "analysts",
 			})
 			if !maps.Equal(got, want) {
 				t.Errorf("got %v\nwant %v", got, want)

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -30,6 +31,10 @@ func takeLock(ctx context.Context, o Options) (*lock, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := awaitRun(ctx, db, o); err != nil {
+		db.Close()
+		return nil, err
+	}
 	conn, err := db.Pool().Acquire(ctx)
 	if err != nil {
 		db.Close()
@@ -41,6 +46,36 @@ func takeLock(ctx context.Context, o Options) (*lock, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// awaitRun waits for the end of the ingestion run that this one is to follow, also where it has not begun.
+func awaitRun(ctx context.Context, db *warehouse.DB, o Options) error {
+	if o.AfterRun == "" {
+		return nil
+	}
+	const pause, logEvery = time.Second, 10 * time.Second
+	began := time.Now()
+	var lastLog time.Time
+	for {
+		var ended bool
+		err := db.Retry(ctx, "the database", func() (err error) {
+			ended, err = db.RunEnded(ctx, o.AfterRun)
+			return err
+		})
+		if err != nil || ended {
+			return err
+		}
+		if time.Since(lastLog) > logEvery {
+			lastLog = time.Now()
+			o.Log.Info("waiting for the end of the ingestion", "run", o.AfterRun, "waited", time.Since(began).Round(time.Second))
+			o.progress(Event{State: Waiting})
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
 }
 
 func (l *lock) wait(ctx context.Context, o Options) error {
@@ -174,11 +209,11 @@ func splitArgs(args []string) (variables string, partial bool) {
 	return strings.Join(found, " "), partial
 }
 
-// projectDigest is a digest of the project's files and of the dbt that builds it. Hidden files and what dbt itself
-// writes do not count.
-func projectDigest(folder, dbt string) (string, error) {
+// projectDigest is a digest of the project's files and of what else the tables depend on: the dbt that builds them and
+// the role that may read them. Hidden files and what dbt itself writes do not count.
+func projectDigest(folder, dbt, reader string) (string, error) {
 	digest := sha256.New()
-	fmt.Fprintln(digest, dbt)
+	fmt.Fprintf(digest, "%s\n%s\n", dbt, reader)
 	root := os.DirFS(folder)
 	err := fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {

@@ -19,6 +19,8 @@ type Options struct {
 	Dbt        string        // path of dbt; empty to look for it (see FindDbt)
 	Args       []string      // for `dbt build`. Anything but --vars makes the run a partial one, which is not recorded
 	StateDir   string        // where dbt's target and logs stay, which makes the next start faster; empty for a temporary folder
+	ReaderRole string        // that may read the models, if the server has it
+	AfterRun   string        // id or name of an ingestion run that must end first; empty for none
 	Timeout    time.Duration // of the whole run, waiting for another one included; 0 for none
 	Progress   func(Event)   // called for each step, one call at a time; may be nil
 	Log        *slog.Logger
@@ -26,21 +28,13 @@ type Options struct {
 
 // A Result is what a run did.
 type Result struct {
-	Skipped  bool      `json:"skipped"` // everything was built already, from the same loads by the same project
-	Models   Counts    `json:"models"`  // seeds and snapshots included
-	Tests    Counts    `json:"tests"`   // data tests and unit tests
-	Failures []Problem `json:"failures,omitempty"`
-	Warnings []Problem `json:"warnings,omitempty"`
-	Dbt      string    `json:"dbt,omitempty"` // the version that ran
-	Seconds  float64   `json:"seconds"`
-}
-
-// Counts says how many of some nodes ended how.
-type Counts struct {
-	Passed  int `json:"passed"`
-	Warned  int `json:"warned"`
-	Failed  int `json:"failed"`
-	Skipped int `json:"skipped"` // because something before them failed
+	Skipped  bool          `json:"skipped"` // everything was built already, from the same loads by the same project
+	Models   report.Counts `json:"models"`  // seeds and snapshots included
+	Tests    report.Counts `json:"tests"`   // data tests and unit tests
+	Failures []Problem     `json:"failures,omitempty"`
+	Warnings []Problem     `json:"warnings,omitempty"`
+	Dbt      string        `json:"dbt,omitempty"` // the version that ran
+	Seconds  float64       `json:"seconds"`
 }
 
 // A Problem is a model or a test that failed or warned.
@@ -75,7 +69,7 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 		return result, report.New(report.BadConfig, err)
 	}
 	defer cmd.removeFolders()
-	project, err := projectDigest(o.ProjectDir, cmd.installed())
+	project, err := projectDigest(o.ProjectDir, cmd.installed(), o.ReaderRole)
 	if err != nil {
 		return result, report.New(report.BadConfig, fmt.Errorf("read the dbt project: %w", err))
 	}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/warehouse"
+	"consentpipeline.io/jobs/ingest"
+	"consentpipeline.io/jobs/transform"
+)
+
+func (a *app) messageFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.messageFile, "termination-message", "",
+		"`file` for a short report in JSON, as Kubernetes keeps one of each container (/dev/termination-log)")
+}
+
+// leaveMessage writes what a job tells whoever started it, whatever became of it. Where the command line could not be
+// read, only the environment says where to.
+func (a *app) leaveMessage(err error) {
+	file := cmp.Or(a.messageFile, os.Getenv("CONSENT_TERMINATION_MESSAGE"))
+	if file == "" || (a.message == nil && err == nil) {
+		return
+	}
+	if a.message == nil {
+		a.message = func(err error) []byte { return report.Ingest{Failed: 1, Message: err.Error()}.Encode() }
+	}
+	// The work itself is done, or its error told: neither depends on this.
+	if err := os.WriteFile(file, a.message(err), 0o644); err != nil {
+		fmt.Fprintln(os.Stderr, "consent: the termination message: "+err.Error())
+	}
+}
+
+// ingestMessage reports a run over an entry, or over all files of the source where the entry is empty.
+func ingestMessage(entry string, result ingest.Result, err error) []byte {
+	m := report.Ingest{Entry: entry, Rows: result.Rows, Rejected: result.Rejected}
+	for _, f := range result.Files {
+		if f.Outcome != warehouse.NoMatch {
+			m.Matched++
+		}
+		switch f.Outcome {
+		case warehouse.Loaded:
+			m.Loaded++
+		case warehouse.Unchanged:
+			m.Unchanged++
+		default:
+			m.Failed++
+			m.FailedFiles = append(m.FailedFiles, report.FailedFile{Path: f.Path, Message: f.Message})
+		}
+	}
+	switch {
+	case m.Failed == 1:
+		m.Message = m.FailedFiles[0].Message
+	case m.Failed > 1:
+		m.Message = fmt.Sprintf("%d of %d files failed, the first %s: %s", m.Failed, len(result.Files),
+			m.FailedFiles[0].Path, m.FailedFiles[0].Message)
+	case err != nil:
+		m.Message = err.Error()
+	}
+	if err != nil && len(result.Files) == 0 {
+		m.Failed = 1 // of the entry nothing is known but this
+	}
+	if len(result.Files) == 1 {
+		m.SHA256 = result.Files[0].SHA256
+	}
+	if m.Matched <= 1 && len(m.FailedFiles) == 1 {
+		m.FailedFiles = nil // the entry names the file already
+	}
+	return m.Encode()
+}
+
+func transformMessage(result transform.Result, err error) []byte {
+	m := report.Transform{Skipped: result.Skipped, Models: result.Models, Tests: result.Tests}
+	if err != nil {
+		m.Message = err.Error()
+	}
+	for _, p := range result.Failures {
+		m.Failures = append(m.Failures, report.Failure{Node: p.Node, Message: p.Message})
+	}
+	return m.Encode()
+}
