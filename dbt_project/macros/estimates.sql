@@ -185,3 +185,14 @@
     {%- endfor %}{{ "," if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
+
+{#
+    Before a model that joins sums of sums: how many rows those have Postgres cannot tell, takes them for few, and would
+    join them by nested loops, whose time grows with the square. Compiling such queries takes longer than running them,
+    and sorting durations on disk longer than in memory.
+#}
+{% macro plan_for_sums() -%}
+    set local enable_nestloop = off;
+    set local jit = off;
+    set local work_mem = '64MB'
+{%- endmacro %}

@@ -1,3 +1,5 @@
+{{ config(pre_hook='{{ plan_for_sums() }}') }}
+
 with companies as (
 
     select * from {{ ref('int_companies') }}

@@ -16,7 +16,8 @@ durations as (
 
     select
         *,
-        shift_seconds <> 0 as is_placebo
+        shift_seconds <> 0 as is_placebo,
+        seconds between 0 and 1800 as is_first_choice
     from {{ ref('int_consent_durations') }}
     where {{ is_choice() }} and {{ is_notice() }}
 
@@ -30,41 +31,30 @@ methods as (
 
 ),
 
--- Few values repeat often, so that what follows is cheap. A row of the placebo takes away what one of its shifts, of
--- which there are six, finds by chance. numeric keeps the sums independent of their order.
+-- A first choice is made while the notice is open. What took longer is a later change of mind, and a token that is
+-- updated before it was created has a clock that cannot be trusted.
 counted as (
 
     select
         api_key,
         method,
         is_placebo,
-        seconds::numeric as seconds,
         sampling_rate::numeric as sampling_rate,
-        case when is_placebo then -1.0 / 6 else 1 end / sampling_rate::numeric as weight,
-        count(*) as n,
+        {{ duration_weight() }} as weight,
+        count(*) as n_all,
+        count(*) filter (where seconds > 1800) as n_over_30min,
+        count(*) filter (where seconds < 0) as n_reversed,
         count(*) filter (where is_near_event) as n_near_event,
-        count(*) filter (where is_rate_unknown) as n_rate_unknown
+        count(*) filter (where is_first_choice) as n,
+        count(*) filter (where is_first_choice and is_rate_unknown) as n_rate_unknown,
+        coalesce(sum(seconds::numeric) filter (where is_first_choice), 0) as seconds_sum,
+        coalesce(sum(seconds::numeric * seconds::numeric) filter (where is_first_choice), 0) as seconds_squares
     from durations
-    group by api_key, method, is_placebo, seconds, sampling_rate
+    group by api_key, method, is_placebo, sampling_rate
 
 ),
 
--- A first choice is made while the notice is open. What took longer is a later change of mind, and a token that is
--- updated before it was created has a clock that cannot be trusted.
-first_choices as (
-
-    select
-        *,
-        sum(weight * n) over (partition by api_key, method order by seconds asc) as weight_until,
-        sum(weight * n) over (partition by api_key, method) as weight_of_all,
-        sum(weight * n * seconds) over (partition by api_key, method)
-        / nullif(sum(weight * n) over (partition by api_key, method), 0) as mean
-    from counted
-    where seconds between 0 and 1800
-
-),
-
-averages as (
+sums as (
 
     select
         api_key,
@@ -73,36 +63,74 @@ averages as (
         coalesce(sum(n) filter (where not is_placebo and sampling_rate < 1), 0) as n_sampled,
         coalesce(sum(n_rate_unknown) filter (where not is_placebo), 0) as n_rate_unknown,
         (coalesce(sum(n) filter (where is_placebo), 0) / 6)::double precision as n_placebo,
-        max(mean)::double precision as mean,
+        nullif(sum(weight * n), 0) as weight_sum,
+        sum(weight * seconds_sum) / nullif(sum(weight * n), 0) as mean,
+        sum(n_over_30min) filter (where not is_placebo) as n_over_30min,
+        sum(n_reversed) filter (where not is_placebo) as n_reversed,
         (
-            sum(n * power(weight * (seconds - mean), 2) * (1 - sampling_rate))
-            / nullif(power(max(weight_of_all), 2), 0)
-        )::double precision as sampling_variance,
+            sum(weight * n_over_30min) filter (where not is_placebo)
+            / sum(weight * n_all) filter (where not is_placebo)
+        )::double precision as share_over_30min,
         (
-            sum(n * power(weight * (seconds - mean), 2)) / nullif(power(max(weight_of_all), 2), 0)
-        )::double precision as process_variance,
-        ({{ weighted_quantile('seconds', 0.5) }})::double precision as median,
-        ({{ weighted_quantile('seconds', 0.9) }})::double precision as p90
-    from first_choices
+            sum(n_reversed) filter (where not is_placebo) / sum(n_all) filter (where not is_placebo)
+        )::double precision as share_reversed,
+        (
+            sum(n_near_event) filter (where not is_placebo) / sum(n_all) filter (where not is_placebo)
+        )::double precision as share_near_event
+    from counted
     group by api_key, method
 
 ),
 
-quality as (
+-- Σ f (seconds - mean)², from the sums of each rate.
+residuals as (
+
+    select
+        counted.api_key,
+        counted.method,
+        counted.weight * counted.weight * (
+            counted.seconds_squares - 2 * sums.mean * counted.seconds_sum + sums.mean * sums.mean * counted.n
+        ) as process_residual,
+        1 - counted.sampling_rate as share_lost
+    from counted
+    inner join sums on counted.api_key = sums.api_key and counted.method = sums.method
+
+),
+
+variances as (
 
     select
         api_key,
         method,
-        sum(n) filter (where seconds > 1800) as n_over_30min,
-        sum(n) filter (where seconds < 0) as n_reversed,
-        (
-            coalesce(sum(weight * n) filter (where seconds > 1800), 0) / sum(weight * n)
-        )::double precision as share_over_30min,
-        (coalesce(sum(n) filter (where seconds < 0), 0) / sum(n))::double precision as share_reversed,
-        (sum(n_near_event) / sum(n))::double precision as share_near_event
-    from counted
-    where not is_placebo
+        sum(process_residual * share_lost) as sampling_residuals,
+        sum(process_residual) as process_residuals
+    from residuals
     group by api_key, method
+
+),
+
+ordered as (
+
+    select
+        api_key,
+        method,
+        seconds,
+        sum({{ duration_weight() }}) over (partition by api_key, method order by seconds asc) as weight_until
+    from durations
+    where is_first_choice
+
+),
+
+quantiles as (
+
+    select
+        ordered.api_key,
+        ordered.method,
+        {{ weighted_quantile('ordered.seconds', 0.5) }} as median,
+        {{ weighted_quantile('ordered.seconds', 0.9) }} as p90
+    from ordered
+    inner join sums on ordered.api_key = sums.api_key and ordered.method = sums.method
+    group by ordered.api_key, ordered.method
 
 ),
 
@@ -123,26 +151,27 @@ measured as (
         companies.api_key,
         methods.method,
         methods.preference,
-        coalesce(averages.n, 0)::bigint as n,
-        coalesce(averages.n_sampled, 0)::bigint as n_sampled,
-        coalesce(averages.n_rate_unknown, 0)::bigint as n_rate_unknown,
-        coalesce(quality.n_over_30min, 0)::bigint as n_over_30min,
-        coalesce(quality.n_reversed, 0)::bigint as n_reversed,
-        case when methods.method = 'matched' then coalesce(averages.n_placebo, 0) end as n_placebo,
-        case when methods.method = 'matched' then coalesce(averages.n - averages.n_placebo, 0) end as excess,
+        coalesce(sums.n, 0)::bigint as n,
+        coalesce(sums.n_sampled, 0)::bigint as n_sampled,
+        coalesce(sums.n_rate_unknown, 0)::bigint as n_rate_unknown,
+        coalesce(sums.n_over_30min, 0)::bigint as n_over_30min,
+        coalesce(sums.n_reversed, 0)::bigint as n_reversed,
+        case when methods.method = 'matched' then coalesce(sums.n_placebo, 0) end as n_placebo,
+        case when methods.method = 'matched' then coalesce(sums.n - sums.n_placebo, 0) end as excess,
         choices.n_choices,
-        case when methods.method <> 'matched' then quality.share_over_30min end as share_over_30min,
-        case when methods.method = 'embedded' then quality.share_near_event end as share_near_event,
-        case when methods.method = 'user_id' then quality.share_reversed end as share_reversed,
-        averages.mean,
-        averages.sampling_variance,
-        averages.process_variance,
-        averages.median,
-        averages.p90
+        case when methods.method <> 'matched' then sums.share_over_30min end as share_over_30min,
+        case when methods.method = 'embedded' then sums.share_near_event end as share_near_event,
+        case when methods.method = 'user_id' then sums.share_reversed end as share_reversed,
+        sums.mean::double precision as mean,
+        (variances.sampling_residuals / power(sums.weight_sum, 2))::double precision as sampling_variance,
+        (variances.process_residuals / power(sums.weight_sum, 2))::double precision as process_variance,
+        quantiles.median,
+        quantiles.p90
     from companies
     cross join methods
-    left join averages on companies.api_key = averages.api_key and methods.method = averages.method
-    left join quality on companies.api_key = quality.api_key and methods.method = quality.method
+    left join sums on companies.api_key = sums.api_key and methods.method = sums.method
+    left join variances on companies.api_key = variances.api_key and methods.method = variances.method
+    left join quantiles on companies.api_key = quantiles.api_key and methods.method = quantiles.method
     left join choices on companies.api_key = choices.api_key
 
 ),
