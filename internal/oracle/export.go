@@ -4,6 +4,7 @@
 package oracle
 
 import (
+	"crypto/sha256"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +21,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// An Export is what the files of a folder say.
+// An Export is what the files of some folders say.
 type Export struct {
 	Files     []File
 	Events    []Event
@@ -28,11 +30,15 @@ type Export struct {
 
 // A File is one file of an export.
 type File struct {
+	Source   string
 	Path     string // relative to the folder, with slashes
 	Contract string // event or company
 	Format   string // csv or parquet
+	Load     int64
 	Rows     int64
 	Bytes    int64
+	SHA256   string
+	Unknown  map[string]int64 // findings of values that are not known, by code
 }
 
 // An Event is a row of an event file. Text that is absent is empty.
@@ -57,11 +63,10 @@ type Company struct {
 	Key, Industry, IndustryGroup, Home string
 }
 
-// ReadExport reads every CSV and Parquet file below a folder. loads gives the load of each path: which of two rows of
-// an event is the later one is the ledger's to say. Files that are not in loads are not read.
-func ReadExport(folder string, loads map[string]int64) (*Export, error) {
-	export := &Export{}
-	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+// Read adds every CSV and Parquet file below a folder, which is a source of its own. loads gives the load of each path:
+// which of two rows of an event is the later one is the ledger's to say. Files that are not in loads are not read.
+func (e *Export) Read(folder, source string, loads map[string]int64) error {
+	return filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
@@ -74,21 +79,21 @@ func ReadExport(folder string, loads map[string]int64) (*Export, error) {
 		if !ok {
 			return nil
 		}
-		if err := export.add(path, relative, load); err != nil {
+		if err := e.add(path, source, relative, load); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		return nil
 	})
-	return export, err
 }
 
 // add reads one file.
-func (e *Export) add(path, relative string, load int64) error {
-	info, err := os.Stat(path)
+func (e *Export) add(path, source, relative string, load int64) error {
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	file := File{Path: relative, Contract: "event", Format: strings.TrimPrefix(filepath.Ext(path), "."), Bytes: info.Size()}
+	file := File{Source: source, Path: relative, Contract: "event", Format: strings.TrimPrefix(filepath.Ext(path), "."), Load: load, Unknown: map[string]int64{},
+		Bytes: int64(len(content)), SHA256: fmt.Sprintf("%x", sha256.Sum256(content))}
 	read := map[string]func(string) ([]record, error){"csv": readCSV, "parquet": readParquet}[file.Format]
 	records, err := read(path)
 	if err != nil {
@@ -108,6 +113,12 @@ func (e *Export) add(path, relative string, load int64) error {
 			return fmt.Errorf("row %d: %w", row, err)
 		}
 		event.Load, event.Row = load, row
+		if !slices.Contains([]string{"consent.asked", "consent.given", "pageview", "ui.action"}, event.Type) {
+			file.Unknown["type_unknown"]++
+		}
+		if !slices.Contains([]string{"", "full opt-in", "partial opt-in", "opt-out", "empty"}, event.Status) {
+			file.Unknown["consent_unknown"]++
+		}
 		e.Events = append(e.Events, event)
 	}
 	e.Files = append(e.Files, file)

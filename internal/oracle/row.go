@@ -2,7 +2,6 @@ package oracle
 
 import (
 	"math"
-	"strings"
 	"time"
 )
 
@@ -150,7 +149,3 @@ func ratio(numerator, denominator float64) *float64 {
 	quotient := numerator / denominator
 	return &quotient
 }
-
-func isRound(rows int64) bool { return rows > 0 && rows%100 == 0 }
-
-func lower(text string) string { return strings.ToLower(text) }
