@@ -17,3 +17,31 @@
         + min({{ value }}) filter (where weight_until > {{ quantile }} * weight_sum)
     ) / 2
 {%- endmacro %}
+
+{#
+    The bound of a median (Woodruff 1952): the value at the bound of the share of one half, of as many rows as would be as
+    uncertain; from rows that have also weight_before, the sum of weights of lower values. Unlike the bounds of a mean it
+    holds for any distribution.
+#}
+{% macro median_bound(bound, value, n_effective) -%}
+    {%- if bound == "lower" -%}
+    min({{ value }}) filter (where weight_until > {{ share_bound("lower", "0.5", n_effective) }} * weight_sum)
+    {%- else -%}
+    coalesce(
+        min({{ value }}) filter (where weight_before >= {{ share_bound("upper", "0.5", n_effective) }} * weight_sum),
+        max({{ value }})
+    )
+    {%- endif %}
+{%- endmacro %}
+
+{# The four bounds of a mean, from a relation with mean_seconds, its variances and mean_null_because. #}
+{% macro mean_bounds(relation) -%}
+    {%- for interval in ["sampling", "process"] %}
+    {%- for bound in ["lower", "upper"] %}
+    case
+        when {{ relation }}.mean_null_because is null
+            then {{ mean_bound(bound, relation ~ ".mean_seconds", relation ~ "." ~ interval ~ "_variance") }}
+    end as mean_{{ interval }}_{{ bound }}{{ "," if not loop.last }}
+    {%- endfor %}{{ "," if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}

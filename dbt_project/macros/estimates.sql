@@ -158,8 +158,10 @@
 {# The four bounds of totals, from total_moments(). #}
 {% macro total_bounds() -%}
     {%- for bound in ["lower", "upper"] %}
-    {{ total_bound(bound, "total", "sampled", "sampling_variance") }} as sampling_{{ bound }},
-    {{ total_bound(bound, "total", "total", "process_variance") }} as process_{{ bound }}{{ "," if not loop.last }}
+    {{ total_bound(bound, "unsampled", 0, "sampled", "sampling_variance") }} as sampling_{{ bound }},
+    {{ total_bound(
+        bound, "unsampled", "process_variance_unsampled", "sampled", "process_variance_sampled"
+    ) }} as process_{{ bound }}{{ "," if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 
@@ -171,16 +173,16 @@
     {%- endfor %}
 {%- endmacro %}
 
-{# The four bounds of a ratio, from two rows of total_moments() in relations named numerator and denominator. #}
+{# The four bounds of a ratio, from totals with their bounds in relations named numerator and denominator. #}
 {% macro ratio_bounds() -%}
-    {%- for bound in ["lower", "upper"] %}
+    {%- for bound, other in [("lower", "upper"), ("upper", "lower")] %}
     {%- for interval in ["sampling", "process"] %}
     {{ ratio_bound(
         bound,
-        "coalesce(numerator.total, 0)",
-        "numerator." ~ interval ~ "_variance",
-        "denominator.total",
-        "denominator." ~ interval ~ "_variance"
+        "coalesce(numerator.estimate, 0)",
+        "numerator." ~ interval ~ "_" ~ bound,
+        "denominator.estimate",
+        "denominator." ~ interval ~ "_" ~ other
     ) }} as {{ interval }}_{{ bound }}{{ "," if not loop.last }}
     {%- endfor %}{{ "," if not loop.last }}
     {%- endfor %}

@@ -20,54 +20,94 @@
     {{ {"lower": "-", "upper": ""}[bound] }}{{ z() }}
 {%- endmacro %}
 
-{#
-    Of a total. Only what is drawn varies: the sum over sampled rows for sampling, all of it for the process. On the log
-    scale, because a sum of few heavy weights is skewed, and a total cannot be below what was seen unsampled.
-#}
-{% macro total_bound(bound, total, drawn, variance) -%}
-    case
-        when {{ drawn }} > 0
-            then {{ total }} - {{ drawn }} + {{ drawn }} * exp({{ signed_z(bound) }} * sqrt({{ variance }}) / {{ drawn }})
-        else {{ total }}
-    end
+{# Of a sum of rows alone: on the log scale, because a sum of few heavy weights is skewed. #}
+{% macro sum_bound(bound, sum, variance) -%}
+    case when {{ sum }} > 0 then {{ sum }} * exp({{ signed_z(bound) }} * sqrt({{ variance }}) / {{ sum }}) else 0 end
 {%- endmacro %}
 
 {#
-    Of a ratio of two totals, on the log scale by the delta method: V(R) / R² = V(G) / G² + V(A) / A². It leaves out the
-    covariance, which is not known and which, as both are events of the same pages, would make it smaller.
+    Of a total of unsampled and sampled rows, each with its variance. Each part has its own bounds, or the few heavy rows
+    of one would hide in the many light ones of the other; their distances from the estimates add up as squares (MOVER,
+    Zou and Donner 2008). With an unsampled variance of 0, as for sampling, the total cannot be below what was seen.
+#}
+{% macro total_bound(bound, unsampled, unsampled_variance, sampled, sampled_variance) -%}
+    {{ unsampled }} + {{ sampled }} {{ {"lower": "-", "upper": "+"}[bound] }} sqrt(
+        power({{ unsampled }} - {{ sum_bound(bound, unsampled, unsampled_variance) }}, 2)
+        + power({{ sampled }} - {{ sum_bound(bound, sampled, sampled_variance) }}, 2)
+    )
+{%- endmacro %}
+
+{#
+    Of a ratio of two totals, from the bounds of both: their distances on the log scale add up as squares (Donner and Zou
+    2012). Where each total has one part that is V(R) / R² = V(G) / G² + V(A) / A². It leaves out the covariance, which is
+    not known and which, as both are events of the same pages, would make it smaller.
     Where the numerator has no row its upper bound is that of no event in Poisson's distribution: -ln 0.025.
 #}
-{% macro ratio_bound(bound, numerator, numerator_variance, denominator, denominator_variance) -%}
+{% macro ratio_bound(bound, numerator, numerator_bound, denominator, denominator_bound) -%}
     case
         when {{ numerator }} > 0
-            then {{ numerator }} / {{ denominator }} * exp({{ signed_z(bound) }} * sqrt(
-                {{ numerator_variance }} / power({{ numerator }}, 2)
-                + {{ denominator_variance }} / power({{ denominator }}, 2)
+            then {{ numerator }} / {{ denominator }} * exp({{ {"lower": "-", "upper": ""}[bound] }}sqrt(
+                power(ln({{ numerator_bound }} / {{ numerator }}), 2)
+                + power(ln({{ denominator_bound }} / {{ denominator }}), 2)
             ))
-        when {{ denominator_variance }} > 0 then {{ {"lower": 0, "upper": "-ln(0.025)"}[bound] }} / {{ denominator }}
+        when {{ denominator_bound }} <> {{ denominator }}
+            then {{ {"lower": 0, "upper": "-ln(0.025)"}[bound] }} / {{ denominator }}
         else 0 / {{ denominator }}
     end
 {%- endmacro %}
 
 {#
     Of a share: Wilson (1927) with the number of unweighted rows that would be as uncertain. That is null where nothing
-    is, and the share then its own bound. What lies outside 0 and 1 is rounding.
+    is, and the share then its own bound. Next to 0 and 1 Wilson's bound is too near; there it is Poisson's (Brown, Cai and
+    DasGupta 2001). The share itself keeps rounding from carrying a bound past it.
 #}
 {% macro share_bound(bound, share, n_effective) -%}
     case
         when {{ n_effective }} > 0
-            then greatest(0, least(1, (
-                {{ share }} + power({{ z() }}, 2) / (2 * {{ n_effective }})
-                + {{ signed_z(bound) }} * sqrt(
-                    {{ share }} * (1 - {{ share }}) / {{ n_effective }}
-                    + power({{ z() }} / (2 * {{ n_effective }}), 2)
-                )
-            ) / (1 + power({{ z() }}, 2) / {{ n_effective }})))
+            then
+                {%- if bound == "lower" %}
+                greatest(0, least(
+                    {{ share }},
+                    {{ wilson_bound(bound, share, n_effective) }},
+                    {{ rare_share_bound(share, n_effective) }}
+                ))
+                {%- else %}
+                least(1, greatest(
+                    {{ share }},
+                    {{ wilson_bound(bound, share, n_effective) }},
+                    1 - {{ rare_share_bound("(1 - " ~ share ~ ")", n_effective) }}
+                ))
+                {%- endif %}
         else {{ share }}
     end
 {%- endmacro %}
 
-{# Of a mean of values that are not negative, with the variance of the weighted residuals; on the log scale. #}
+{% macro wilson_bound(bound, share, n_effective) -%}
+    (
+        {{ share }} + power({{ z() }}, 2) / (2 * {{ n_effective }})
+        + {{ signed_z(bound) }} * sqrt(
+            {{ share }} * (1 - {{ share }}) / {{ n_effective }} + power({{ z() }} / (2 * {{ n_effective }}), 2)
+        )
+    ) / (1 + power({{ z() }}, 2) / {{ n_effective }})
+{%- endmacro %}
+
+{#
+    The lower bound of a share of fewer than 3 effective rows, null elsewhere: the 5% quantile of the gamma distribution
+    as Wilson and Hilferty (1931) approximate it.
+#}
+{% macro rare_share_bound(share, n_effective) -%}
+    case
+        when {{ share }} > 0 and {{ share }} * {{ n_effective }} < 3
+            then {{ share }} * power(greatest(
+                0, 1 - 1 / (9 * {{ share }} * {{ n_effective }}) - 1.6448536269514722 / (3 * sqrt({{ share }} * {{ n_effective }}))
+            ), 3)
+    end
+{%- endmacro %}
+
+{#
+    Of a mean of values that are not negative, with the variance of the weighted residuals; on the log scale. Values as
+    skewed as durations need a thousand rows for it.
+#}
 {% macro mean_bound(bound, mean, variance) -%}
     case
         when {{ mean }} > 0 then {{ mean }} * exp({{ signed_z(bound) }} * sqrt({{ variance }}) / {{ mean }})
@@ -81,7 +121,7 @@
 {%- endmacro %}
 
 {#
-    What the bounds of totals need, one row per key and extrapolation. Over several types the variance is the upper bound
+    What the bounds of totals need, one row per key and extrapolation. Over several types a variance is the upper bound
     (Σ √V)²: one draw is shared by the events of a page, so that their sums may go up and down together.
     `strata` is a relation as the macro strata() makes it. numeric keeps sums independent of their order.
 #}
@@ -93,9 +133,11 @@
         sum(n_sampled)::bigint as n_sampled,
         sum(n_rate_unknown)::bigint as n_rate_unknown,
         sum(total)::double precision as total,
+        sum(total - sampled)::double precision as unsampled,
         sum(sampled)::double precision as sampled,
         power(sum(sqrt(sampling_variance)), 2)::double precision as sampling_variance,
-        power(sum(sqrt(process_variance)), 2)::double precision as process_variance,
+        power(sum(sqrt(process_variance_sampled)), 2)::double precision as process_variance_sampled,
+        power(sum(sqrt(process_variance_unsampled)), 2)::double precision as process_variance_unsampled,
         count(*) filter (where n_sampled > 0) > 1 as conservative
     from (
         select
@@ -108,7 +150,8 @@
             sum(weight) as total,
             coalesce(sum(weight) filter (where sampling_rate < 1), 0) as sampled,
             sum(squares - squares_rate) as sampling_variance,
-            sum(squares) as process_variance
+            coalesce(sum(squares) filter (where sampling_rate < 1), 0) as process_variance_sampled,
+            coalesce(sum(squares) filter (where sampling_rate = 1), 0) as process_variance_unsampled
         from {{ strata }}
         group by {{ keys | join(", ") }}, extrapolation, event_type
     ) as types

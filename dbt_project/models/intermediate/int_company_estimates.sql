@@ -159,13 +159,13 @@ ratios as (
         denominator.scope,
         metrics.metric,
         denominator.extrapolation,
-        coalesce(numerator.total, 0) / denominator.total as estimate,
+        coalesce(numerator.estimate, 0) / denominator.estimate as estimate,
         {{ ratio_bounds() | indent(4) }},
         coalesce(numerator.n_sampled, 0) > 0 and denominator.n_sampled > 0 as conservative
     from metrics
-    inner join moments as denominator
+    inner join totals as denominator
         on metrics.denominator = denominator.metric and metrics.scope = denominator.scope
-    left join moments as numerator
+    left join totals as numerator
         on
             metrics.numerator = numerator.metric
             and denominator.api_key = numerator.api_key

@@ -40,7 +40,9 @@ moments (key, moment, given) as (
         ('total', total),
         ('sampled', sampled),
         ('sampling_variance', sampling_variance),
-        ('process_variance', process_variance),
+        ('process_variance_sampled', process_variance_sampled),
+        ('process_variance_unsampled', process_variance_unsampled),
+        ('unsampled', unsampled),
         ('conservative', conservative::integer)
     ) as moments (moment, given)
     union all
@@ -68,7 +70,9 @@ expectations (key, moment, expected) as (
     ('a', 'total', 91),
     ('a', 'sampled', 85),
     ('a', 'sampling_variance', 1049.1168824543142),
-    ('a', 'process_variance', 1235.4832503882967),
+    ('a', 'process_variance_sampled', 1225),
+    ('a', 'process_variance_unsampled', 6),
+    ('a', 'unsampled', 6),
     ('a', 'conservative', 1),
     ('a', 'n_yes', 4),
     ('a', 'share', 0.14285714285714285),
@@ -81,7 +85,9 @@ expectations (key, moment, expected) as (
     ('b', 'total', 40),
     ('b', 'sampled', 40),
     ('b', 'sampling_variance', 360),
-    ('b', 'process_variance', 400),
+    ('b', 'process_variance_sampled', 400),
+    ('b', 'process_variance_unsampled', 0),
+    ('b', 'unsampled', 0),
     ('b', 'conservative', 0),
     ('b', 'n_yes', 0),
     ('b', 'share', 0),

@@ -78,7 +78,7 @@ share_sums as (
 
 ),
 
-bounded as (
+totals as (
 
     select
         api_key,
@@ -86,94 +86,119 @@ bounded as (
         metric,
         extrapolation,
         n,
-        n as n_least,
         n_sampled,
         n_rate_unknown,
         total as estimate,
         {{ total_bounds() | indent(4) }},
         conservative
     from moments
-    union all
-    select
-        api_key,
-        day,
-        'consent_rate' as metric,
-        extrapolation,
-        n,
-        n as n_least,
-        n_sampled,
-        n_rate_unknown,
-        share as estimate,
-        {{ share_bounds() | indent(4) }},
-        conservative
-    from share_sums
-    union all
-    select
-        denominator.api_key,
-        denominator.day,
-        'conversion' as metric,
-        denominator.extrapolation,
-        coalesce(numerator.n, 0) + denominator.n as n,
-        least(numerator.n, denominator.n) as n_least,
-        coalesce(least(nullif(numerator.n_sampled, 0), nullif(denominator.n_sampled, 0)), 0) as n_sampled,
-        coalesce(numerator.n_rate_unknown, 0) + denominator.n_rate_unknown as n_rate_unknown,
-        coalesce(numerator.total, 0) / denominator.total as estimate,
-        {{ ratio_bounds() | indent(4) }},
-        coalesce(numerator.n_sampled, 0) > 0 and denominator.n_sampled > 0 as conservative
-    from moments as denominator
-    left join moments as numerator
-        on
-            numerator.metric = 'given'
-            and denominator.api_key = numerator.api_key
-            and denominator.day = numerator.day
-            and denominator.extrapolation = numerator.extrapolation
-    where denominator.metric = 'asked'
 
 ),
 
--- A day with events has a row for every metric.
+-- A day with events has a row for every metric. Of a ratio the rows of both parts matter.
 days as (
 
     select
-        moments.api_key,
-        moments.day,
-        moments.extrapolation,
+        totals.api_key,
+        totals.day,
+        totals.extrapolation,
+        company_weighting.weighting
+    from totals
+    inner join company_weighting on totals.api_key = company_weighting.api_key
+    where totals.metric = 'volume'
+
+),
+
+day_totals as (
+
+    select
+        days.*,
         metrics.metric,
-        metrics.form
-    from moments
-    cross join metrics
-    where moments.metric = 'volume'
+        metrics.form,
+        'no_events' as missing,
+        coalesce(totals.n, 0) as n,
+        coalesce(totals.n, 0) as n_least,
+        coalesce(totals.n_sampled, 0) as n_sampled,
+        coalesce(totals.n_rate_unknown, 0) as n_rate_unknown,
+        totals.estimate,
+        totals.sampling_lower,
+        totals.sampling_upper,
+        totals.process_lower,
+        totals.process_upper,
+        coalesce(totals.conservative, false) as conservative
+    from days
+    inner join metrics on metrics.form = 'total'
+    left join totals
+        on
+            days.api_key = totals.api_key
+            and days.day = totals.day
+            and days.extrapolation = totals.extrapolation
+            and metrics.metric = totals.metric
+
+),
+
+day_shares as (
+
+    select
+        days.*,
+        metrics.metric,
+        metrics.form,
+        'no_denominator' as missing,
+        coalesce(share_sums.n, 0) as n,
+        coalesce(share_sums.n, 0) as n_least,
+        coalesce(share_sums.n_sampled, 0) as n_sampled,
+        coalesce(share_sums.n_rate_unknown, 0) as n_rate_unknown,
+        share_sums.share as estimate,
+        {{ share_bounds() | indent(4) }},
+        coalesce(share_sums.conservative, false) as conservative
+    from days
+    inner join metrics on metrics.form = 'share'
+    left join share_sums
+        on
+            days.api_key = share_sums.api_key
+            and days.day = share_sums.day
+            and days.extrapolation = share_sums.extrapolation
+
+),
+
+day_ratios as (
+
+    select
+        days.*,
+        metrics.metric,
+        metrics.form,
+        'no_denominator' as missing,
+        coalesce(numerator.n, 0) + coalesce(denominator.n, 0) as n,
+        least(numerator.n, denominator.n) as n_least,
+        coalesce(least(nullif(numerator.n_sampled, 0), nullif(denominator.n_sampled, 0)), 0) as n_sampled,
+        coalesce(numerator.n_rate_unknown, 0) + coalesce(denominator.n_rate_unknown, 0) as n_rate_unknown,
+        coalesce(numerator.estimate, 0) / denominator.estimate as estimate,
+        {{ ratio_bounds() | indent(4) }},
+        coalesce(numerator.n_sampled > 0 and denominator.n_sampled > 0, false) as conservative
+    from days
+    inner join metrics on metrics.form = 'ratio'
+    left join totals as denominator
+        on
+            days.api_key = denominator.api_key
+            and days.day = denominator.day
+            and days.extrapolation = denominator.extrapolation
+            and denominator.metric = 'asked'
+    left join totals as numerator
+        on
+            days.api_key = numerator.api_key
+            and days.day = numerator.day
+            and days.extrapolation = numerator.extrapolation
+            and numerator.metric = 'given'
 
 ),
 
 judged as (
 
-    select
-        days.api_key,
-        days.day,
-        days.metric,
-        days.form,
-        days.extrapolation,
-        company_weighting.weighting,
-        coalesce(bounded.n, 0) as n,
-        coalesce(bounded.n_least, 0) as n_least,
-        coalesce(bounded.n_sampled, 0) as n_sampled,
-        coalesce(bounded.n_rate_unknown, 0) as n_rate_unknown,
-        case when days.form = 'total' then 'no_events' else 'no_denominator' end as missing,
-        bounded.estimate,
-        bounded.sampling_lower,
-        bounded.sampling_upper,
-        bounded.process_lower,
-        bounded.process_upper,
-        coalesce(bounded.conservative, false) as conservative
-    from days
-    inner join company_weighting on days.api_key = company_weighting.api_key
-    left join bounded
-        on
-            days.api_key = bounded.api_key
-            and days.day = bounded.day
-            and days.metric = bounded.metric
-            and days.extrapolation = bounded.extrapolation
+    select * from day_totals
+    union all
+    select * from day_shares
+    union all
+    select * from day_ratios
 
 ),
 

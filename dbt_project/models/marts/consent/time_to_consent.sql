@@ -65,6 +65,10 @@ sums as (
         (coalesce(sum(n) filter (where is_placebo), 0) / 6)::double precision as n_placebo,
         nullif(sum(weight * n), 0) as weight_sum,
         sum(weight * seconds_sum) / nullif(sum(weight * n), 0) as mean,
+        (
+            power(sum(weight * n), 2) / nullif(sum(weight * weight * n * (1 - sampling_rate)), 0)
+        )::double precision as sampling_n_effective,
+        (power(sum(weight * n), 2) / nullif(sum(weight * weight * n), 0))::double precision as process_n_effective,
         sum(n_over_30min) filter (where not is_placebo) as n_over_30min,
         sum(n_reversed) filter (where not is_placebo) as n_reversed,
         (
@@ -115,7 +119,10 @@ ordered as (
         api_key,
         method,
         seconds,
-        sum({{ duration_weight() }}) over (partition by api_key, method order by seconds asc) as weight_until
+        sum({{ duration_weight() }}) over (partition by api_key, method order by seconds asc) as weight_until,
+        coalesce(sum({{ duration_weight() }}) over (
+            partition by api_key, method order by seconds asc groups between unbounded preceding and 1 preceding
+        ), 0) as weight_before
     from durations
     where is_first_choice
 
@@ -126,8 +133,12 @@ quantiles as (
     select
         ordered.api_key,
         ordered.method,
-        {{ weighted_quantile('ordered.seconds', 0.5) }} as median,
-        {{ weighted_quantile('ordered.seconds', 0.9) }} as p90
+        {{ weighted_quantile('seconds', 0.5) }} as median,
+        {{ weighted_quantile('seconds', 0.9) }} as p90,
+        {{ median_bound("lower", "seconds", "sampling_n_effective") }} as sampling_lower,
+        {{ median_bound("upper", "seconds", "sampling_n_effective") }} as sampling_upper,
+        {{ median_bound("lower", "seconds", "process_n_effective") }} as process_lower,
+        {{ median_bound("upper", "seconds", "process_n_effective") }} as process_upper
     from ordered
     inner join sums on ordered.api_key = sums.api_key and ordered.method = sums.method
     group by ordered.api_key, ordered.method
@@ -166,7 +177,11 @@ measured as (
         (variances.sampling_residuals / power(sums.weight_sum, 2))::double precision as sampling_variance,
         (variances.process_residuals / power(sums.weight_sum, 2))::double precision as process_variance,
         quantiles.median,
-        quantiles.p90
+        quantiles.p90,
+        case when sums.n_sampled > 0 then quantiles.sampling_lower else quantiles.median end as sampling_lower,
+        case when sums.n_sampled > 0 then quantiles.sampling_upper else quantiles.median end as sampling_upper,
+        quantiles.process_lower,
+        quantiles.process_upper
     from companies
     cross join methods
     left join sums on companies.api_key = sums.api_key and methods.method = sums.method
@@ -202,14 +217,10 @@ bounded as (
         n as n_least,
         'withheld' as missing,
         false as conservative,
-        case when withheld_because is null then mean end as estimate,
-        case when withheld_because is null then median end as median_seconds,
+        case when withheld_because is null then median end as estimate,
         case when withheld_because is null then p90 end as p90_seconds,
-        preference = min(preference) filter (where withheld_because is null) over (partition by api_key) as is_headline,
-        {{ mean_bound("lower", "mean", "sampling_variance") }} as sampling_lower,
-        {{ mean_bound("upper", "mean", "sampling_variance") }} as sampling_upper,
-        {{ mean_bound("lower", "mean", "process_variance") }} as process_lower,
-        {{ mean_bound("upper", "mean", "process_variance") }} as process_upper
+        case when withheld_because is null then mean end as mean_seconds,
+        preference = min(preference) filter (where withheld_because is null) over (partition by api_key) as is_headline
     from judged
 
 ),
@@ -230,10 +241,22 @@ published as (
             "share_over_30min",
             "share_near_event",
             "share_reversed",
-            "median_seconds",
             "p90_seconds",
+            "mean_seconds",
+            "sampling_variance",
+            "process_variance",
         ]
     ) | indent }}
+
+),
+
+-- Durations are so skewed that fewer rows do not tell how far their mean may be from the true one.
+means as (
+
+    select
+        *,
+        case when null_because is null and n < 1000 then 'few_durations' else null_because end as mean_null_because
+    from published
 
 )
 
@@ -242,28 +265,30 @@ select
     companies.industry,
     companies.industry_group,
     companies.hq_country,
-    published.method,
-    coalesce(published.is_headline, false) as is_headline,
-    published.withheld_because,
-    published.n,
-    published.n_sampled,
-    published.n_over_30min,
-    published.n_reversed,
-    published.n_placebo,
-    published.excess,
-    published.coverage,
-    published.share_over_30min,
-    published.share_near_event,
-    published.share_reversed,
-    published.estimate as mean_seconds,
-    published.sampling_lower as mean_sampling_lower,
-    published.sampling_upper as mean_sampling_upper,
-    published.process_lower as mean_process_lower,
-    published.process_upper as mean_process_upper,
-    published.null_because,
-    published.low_sample,
-    published.census,
-    published.median_seconds,
-    published.p90_seconds
-from published
-inner join companies on published.api_key = companies.api_key
+    means.method,
+    coalesce(means.is_headline, false) as is_headline,
+    means.withheld_because,
+    means.n,
+    means.n_sampled,
+    means.n_over_30min,
+    means.n_reversed,
+    means.n_placebo,
+    means.excess,
+    means.coverage,
+    means.share_over_30min,
+    means.share_near_event,
+    means.share_reversed,
+    means.estimate as median_seconds,
+    means.sampling_lower as median_sampling_lower,
+    means.sampling_upper as median_sampling_upper,
+    means.process_lower as median_process_lower,
+    means.process_upper as median_process_upper,
+    means.null_because,
+    means.low_sample,
+    means.census,
+    means.p90_seconds,
+    means.mean_seconds,
+    {{ mean_bounds("means") }},
+    means.mean_null_because
+from means
+inner join companies on means.api_key = companies.api_key
