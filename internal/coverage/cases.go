@@ -8,7 +8,7 @@ import (
 
 // A Case is a population with the statistic that is estimated from samples of it.
 type Case struct {
-	Statistic string // total, ratio or share
+	Statistic string // total, ratio, share or median
 	Kind      Kind
 	Name      string  // what the population is like
 	Count     string  // how COUNT is to be read: 1, inverse or independent
@@ -17,6 +17,7 @@ type Case struct {
 	Truth     float64
 	OneSided  bool // only too little coverage is wrong: the interval is an upper bound, or few rows decide
 	groups    []group
+	sigma     float64 // of a median: the standard deviation of the durations' logarithm
 }
 
 func (c Case) String() string {
@@ -41,6 +42,9 @@ func Cases() []Case {
 					cases = append(cases, p.ratios()...)
 					cases = append(cases, p.shares()...)
 				}
+			}
+			for _, rate := range []float64{0.1, 1} {
+				cases = append(cases, medians(kind, rate, sampled)...)
 			}
 			for _, reading := range []string{"1", "independent"} {
 				cases = append(cases, plan{kind, 1, sampled, countsAt(reading, 1)}.unsampled()...)

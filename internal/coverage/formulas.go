@@ -30,9 +30,34 @@ const (
 			least(numerator.n, denominator.n) as n_least,
 			coalesce(least(nullif(numerator.n_sampled, 0), nullif(denominator.n_sampled, 0)), 0) as n_sampled_least,
 			{{ ratio_bounds() }}
-		from ({{ total_moments(asked, ['draw']) }}) as denominator
-		left join ({{ total_moments(given, ['draw']) }}) as numerator using (draw)`
+		from (select *, total as estimate, {{ total_bounds() }} from ({{ total_moments(asked, ['draw']) }}) as moments) as denominator
+		left join (select *, total as estimate, {{ total_bounds() }} from ({{ total_moments(given, ['draw']) }}) as moments) as numerator
+			using (draw)`
+	medianQuery = `
+		select
+			draw,
+			{{ weighted_quantile('seconds', '0.5') }} as estimate,
+			count(*) as n_least,
+			count(*) filter (where sampling_rate < 1) as n_sampled_least,
+			{{ median_bound('lower', 'seconds', 'sampling_n') }} as sampling_lower,
+			{{ median_bound('upper', 'seconds', 'sampling_n') }} as sampling_upper,
+			{{ median_bound('lower', 'seconds', 'process_n') }} as process_lower,
+			{{ median_bound('upper', 'seconds', 'process_n') }} as process_upper
+		from (
+			select *,
+				sum(weight) over (partition by draw order by seconds) as weight_until,
+				sum(weight) over (partition by draw order by seconds) - sum(weight) over (partition by draw, seconds) as weight_before,
+				sum(weight) over (partition by draw) as weight_sum,
+				power(sum(weight) over (partition by draw), 2)
+					/ nullif(sum(weight * weight * (1 - sampling_rate)) over (partition by draw), 0) as sampling_n,
+				power(sum(weight) over (partition by draw), 2) / sum(weight * weight) over (partition by draw) as process_n
+			from (select draw, seconds, sampling_rate, 1 / sampling_rate as weight from durations) as weighted
+		) as steps
+		group by draw`
 )
+
+// statistics are what is estimated, in the order of the queries.
+var statistics = []string{"total", "ratio", "share", "median"}
 
 // Formulas are the queries as dbt compiles them, by statistic.
 type Formulas map[string]string
@@ -46,8 +71,7 @@ func Compile(ctx context.Context, dbt, project, folder string) (Formulas, error)
 		}
 	}
 	const separator = "-- the next query"
-	statistics := []string{"total", "ratio", "share"}
-	inline := strings.Join([]string{totalQuery, ratioQuery, shareQuery}, "\n"+separator+"\n")
+	inline := strings.Join([]string{totalQuery, ratioQuery, shareQuery, medianQuery}, "\n"+separator+"\n")
 	cmd := exec.CommandContext(ctx, dbt, "--quiet", "compile", "--no-introspect", "--no-populate-cache",
 		"--project-dir", folder, "--profiles-dir", folder, "--target-path", filepath.Join(folder, "target"),
 		"--log-path", filepath.Join(folder, "logs"), "--inline", inline)
@@ -107,10 +131,9 @@ func (e estimate) bounds(kind Kind) bounds {
 // published tells whether the marts give the interval: from five rows, and from five sampled ones where there are any.
 func (e estimate) published() bool { return e.n >= 5 && (e.sampled == 0 || e.sampled >= 5) }
 
-// evaluate gives the estimates of samples. conn is to be used for nothing else: it keeps a table of its own.
-func (f Formulas) evaluate(ctx context.Context, conn *pgx.Conn, statistic string, samples [][]stratum) ([]estimate, error) {
-	// 1. The strata, with the types that the daily sums have.
-	// Compiling a query of this size would take longer than it runs.
+// prepare makes the tables of the samples. conn is to be used for nothing else.
+func prepare(ctx context.Context, conn *pgx.Conn) error {
+	// Compiling queries of this size would take longer than they run. The strata have the types of the daily sums.
 	_, err := conn.Exec(ctx, `
 		set jit = off;
 		create temporary table if not exists drawn (
@@ -121,22 +144,34 @@ func (f Formulas) evaluate(ctx context.Context, conn *pgx.Conn, statistic string
 		select draw, 'count_over_rate'::text as extrapolation, event_type, sampling_rate::numeric as sampling_rate, is_yes,
 			n, 0::bigint as n_rate_unknown, weight::numeric as weight, squares::numeric as squares,
 			(squares * sampling_rate)::numeric as squares_rate
-		from drawn`)
-	if err != nil {
+		from drawn;
+		create temporary table if not exists durations (draw bigint, sampling_rate numeric, seconds double precision);
+		truncate durations`)
+	return err
+}
+
+// evaluate gives the estimates of samples.
+func (f Formulas) evaluate(ctx context.Context, conn *pgx.Conn, statistic string, drawn []sample) ([]estimate, error) {
+	if err := prepare(ctx, conn); err != nil {
 		return nil, err
 	}
-	var rows [][]any
-	for draw, strata := range samples {
-		for _, s := range strata {
-			rows = append(rows, []any{int64(draw), s.eventType, s.rate, s.yes, int64(s.n), s.weight, s.squares})
+	var strata, durations [][]any
+	for draw, s := range drawn {
+		for _, s := range s.strata {
+			strata = append(strata, []any{int64(draw), s.eventType, s.rate, s.yes, int64(s.n), s.weight, s.squares})
+		}
+		for _, seconds := range s.durations {
+			durations = append(durations, []any{int64(draw), s.rate, seconds})
 		}
 	}
 	columns := []string{"draw", "event_type", "sampling_rate", "is_yes", "n", "weight", "squares"}
-	if _, err := conn.CopyFrom(ctx, pgx.Identifier{"drawn"}, columns, pgx.CopyFromRows(rows)); err != nil {
+	if _, err := conn.CopyFrom(ctx, pgx.Identifier{"drawn"}, columns, pgx.CopyFromRows(strata)); err != nil {
 		return nil, err
 	}
-
-	// 2. What the formulas make of them.
+	columns = []string{"draw", "sampling_rate", "seconds"}
+	if _, err := conn.CopyFrom(ctx, pgx.Identifier{"durations"}, columns, pgx.CopyFromRows(durations)); err != nil {
+		return nil, err
+	}
 	answer, err := conn.Query(ctx, `select estimate, n_least, n_sampled_least,
 		sampling_lower, sampling_upper, process_lower, process_upper from (`+f[statistic]+`) as estimates`)
 	if err != nil {

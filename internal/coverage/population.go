@@ -115,8 +115,15 @@ type stratum struct {
 	squares   float64 // Σ w²
 }
 
-// sample draws the strata of one sample. Those without rows are left out, as they are in the daily sums.
-func sample(random *rand.Rand, kind Kind, groups []group) []stratum {
+// A sample is what was drawn of a population: the sums over its rows, or for a median its durations.
+type sample struct {
+	strata    []stratum
+	durations []float64
+	rate      float64 // of the durations
+}
+
+// draw draws the strata of one sample. Those without rows are left out, as they are in the daily sums.
+func draw(random *rand.Rand, kind Kind, groups []group) []stratum {
 	var strata []stratum
 	for _, g := range groups {
 		kept := g.draw(random, kind)

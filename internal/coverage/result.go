@@ -58,9 +58,17 @@ func (f Formulas) Simulate(ctx context.Context, conn *pgx.Conn, c Case, draws in
 	name := fnv.New64a()
 	name.Write([]byte(c.String()))
 	random := rand.New(rand.NewPCG(20260301, name.Sum64()))
-	samples := make([][]stratum, draws)
-	for i := range samples {
-		samples[i] = sample(random, c.Kind, c.groups)
+	samples := make([]sample, draws)
+	if c.Statistic == "median" {
+		population := c.durations(random)
+		c.Truth = population.truth
+		for i := range samples {
+			samples[i] = population.draw(random)
+		}
+	} else {
+		for i := range samples {
+			samples[i].strata = draw(random, c.Kind, c.groups)
+		}
 	}
 	estimates, err := f.evaluate(ctx, conn, c.Statistic, samples)
 	if err != nil {

@@ -194,15 +194,15 @@ func (c *company) consentRates() []Record {
 }
 
 func (c *company) statuses() []Record {
-	statuses := map[string]bool{"full opt-in": true, "partial opt-in": true, "opt-out": true, "empty": true, unknown: true}
-	for _, r := range c.rows {
-		statuses[r.Status] = true
-	}
 	var records []Record
 	for _, population := range []string{"all_events", "given"} {
 		rows := c.rows
 		if population == "given" {
 			rows = where(rows, row.isGiven)
+		}
+		statuses := map[string]bool{"full opt-in": true, "partial opt-in": true, "opt-out": true, "empty": true}
+		for _, r := range rows {
+			statuses[r.Status] = true
 		}
 		for status := range statuses {
 			has := func(r row) bool { return r.Status == status }
@@ -211,9 +211,9 @@ func (c *company) statuses() []Record {
 				"n": count(with), "n_population": count(rows), "n_population_sampled": countSampled(rows), "estimate": c.sum(with)}
 			chosen, inverse := c.chosen.share(rows, has), c.inverse.share(rows, has)
 			record["share"], record["share_inverse_rate"] = optional(chosen.value), optional(inverse.value)
-			chosen.bounds(c.chosen, record, "share_", "null_because")
-			chosen.flags(record, "")
-			inverse.bounds(c.inverse, record, "share_inverse_rate_", "inverse_rate_null_because")
+			chosen.bounds(c.chosen, record, "share_", "share_null_because")
+			chosen.flags(record, "share_")
+			inverse.bounds(c.inverse, record, "share_inverse_rate_", "share_inverse_rate_null_because")
 			records = append(records, record)
 		}
 	}
