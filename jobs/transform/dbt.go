@@ -27,10 +27,10 @@ const wantedDbt = "1.11"
 // grace is how long dbt may take to end by itself after it was interrupted: it cancels its queries first.
 const grace = 10 * time.Second
 
-// A command is `dbt build` with everything it needs.
+// A command is dbt with everything it needs.
 type command struct {
 	dbt       string
-	args      []string
+	flags     []string // those that every one of its commands gets
 	env       []string
 	target    string // where dbt writes what it makes
 	logs      string
@@ -64,9 +64,9 @@ func newCommand(o Options) (*command, error) {
 		return nil, err
 	}
 	return &command{
-		dbt:  path,
-		args: append([]string{"build", "--project-dir", project, "--profiles-dir", project}, o.Args...),
-		env:  env,
+		dbt:   path,
+		flags: []string{"--project-dir", project, "--profiles-dir", project},
+		env:   env,
 	}, nil
 }
 
@@ -124,7 +124,7 @@ func (c *command) prepareFolders(stateDir string) error {
 	if err := os.Remove(filepath.Join(c.target, "run_results.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	c.args = append(c.args, "--target-path", c.target, "--log-path", c.logs,
+	c.flags = append(c.flags, "--target-path", c.target, "--log-path", c.logs,
 		"--log-format", "json", "--log-level", "info", "--no-use-colors")
 	return nil
 }
@@ -240,8 +240,8 @@ func (c *command) installed() string {
 	return strings.Join(names, " ")
 }
 
-// run runs dbt to its end. When ctx ends, dbt is interrupted, and killed if it does not end by itself.
-func (c *command) run(ctx context.Context, o Options) (outcome, error) {
+// run runs a command of dbt to its end. When ctx ends, dbt is interrupted, and killed if it does not end by itself.
+func (c *command) run(ctx context.Context, o Options, args ...string) (outcome, error) {
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var result outcome
@@ -253,7 +253,7 @@ func (c *command) run(ctx context.Context, o Options) (outcome, error) {
 		}
 	}
 	stderr := &tail{}
-	cmd := exec.CommandContext(running, c.dbt, c.args...)
+	cmd := exec.CommandContext(running, c.dbt, append(args, c.flags...)...)
 	cmd.Env = c.env
 	cmd.Stdout, cmd.Stderr = reader, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -266,7 +266,7 @@ func (c *command) run(ctx context.Context, o Options) (outcome, error) {
 	}
 	cmd.WaitDelay = grace + 5*time.Second
 
-	o.Log.Info("dbt build starts", "dbt", c.dbt, "project", o.ProjectDir, "args", o.Args)
+	o.Log.Info("dbt starts", "dbt", c.dbt, "project", o.ProjectDir, "args", args)
 	err := runOnThread(cmd)
 	if kill != nil {
 		kill.Stop()
