@@ -157,8 +157,9 @@
 
 {# The four bounds of totals, from total_moments(). #}
 {% macro total_bounds() -%}
+    {{ total_bound("lower", "unsampled", 0, "sampled", "sampling_variance") }} as sampling_lower,
+    {{ total_bound("upper", "unsampled", 0, "sampled", "sampling_variance") }} as sampling_upper,
     {%- for bound in ["lower", "upper"] %}
-    {{ total_bound(bound, "unsampled", 0, "sampled", "sampling_variance") }} as sampling_{{ bound }},
     {{ total_bound(
         bound, "unsampled", "process_variance_unsampled", "sampled", "process_variance_sampled"
     ) }} as process_{{ bound }}{{ "," if not loop.last }}
@@ -167,16 +168,16 @@
 
 {# The four bounds of shares, from share_moments(). #}
 {% macro share_bounds() -%}
-    {%- for bound in ["lower", "upper"] %}
-    {{ share_bound(bound, "share", "sampling_n_effective") }} as sampling_{{ bound }},
-    {{ share_bound(bound, "share", "process_n_effective") }} as process_{{ bound }}{{ "," if not loop.last }}
-    {%- endfor %}
+    {{ share_bound("lower", "share", "sampling_n_effective") }} as sampling_lower,
+    {{ share_bound("upper", "share", "sampling_n_effective") }} as sampling_upper,
+    {{ share_bound("lower", "share", "process_n_effective") }} as process_lower,
+    {{ share_bound("upper", "share", "process_n_effective") }} as process_upper
 {%- endmacro %}
 
 {# The four bounds of a ratio, from totals with their bounds in relations named numerator and denominator. #}
 {% macro ratio_bounds() -%}
-    {%- for bound, other in [("lower", "upper"), ("upper", "lower")] %}
     {%- for interval in ["sampling", "process"] %}
+    {%- for bound, other in [("lower", "upper"), ("upper", "lower")] %}
     {{ ratio_bound(
         bound,
         "coalesce(numerator.estimate, 0)",
