@@ -16,6 +16,7 @@ type Case struct {
 	Sampled   int     // how many of them a sample has on average
 	Truth     float64
 	OneSided  bool // only too little coverage is wrong: the interval is an upper bound, or few rows decide
+	Uneven    bool // the share is very different in the sampled and in the unsampled rows
 	groups    []group
 	sigma     float64 // of a median: the standard deviation of the durations' logarithm
 }
@@ -125,8 +126,7 @@ func (p plan) ratios() []Case {
 		p.ratio("both partly sampled", true, slices.Concat(p.rows(n, p.rate, false, given), p.rows(n, 1, false, given),
 			notices, p.rows(n, 1, false, asked))...),
 		p.ratio("both sampled, one draw for half of asked and its given", true,
-			slices.Concat(p.rows(math.Round(n/2), p.rate, false, asked, given),
-				p.rows(math.Round(n/2), p.rate, false, asked))...),
+			slices.Concat(p.rows(n, p.rate, false, asked, given), notices)...),
 	}
 }
 
@@ -138,7 +138,9 @@ func (p plan) share(name string, sampledShare, unsampledShare float64) Case {
 	if unsampledShare >= 0 {
 		groups = append(groups, p.answers(n, 1, unsampledShare, view)...)
 	}
-	return p.shareOf(name, false, groups...)
+	c := p.shareOf(name, false, groups...)
+	c.Uneven = unsampledShare >= 0 && math.Abs(sampledShare-unsampledShare) >= 0.4
+	return c
 }
 
 func (p plan) shareOf(name string, oneSided bool, groups ...group) Case {

@@ -52,4 +52,9 @@ func TestIntervalsCover(t *testing.T) {
 		}
 	}
 	t.Logf("%d cases of %d samples each", len(results), *draws)
+	if *write {
+		if err := WriteTables(filepath.Join(root, "docs", "statistics.md"), results); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

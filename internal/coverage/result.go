@@ -33,6 +33,8 @@ const noise = 0.015
 // Gate gives the least and the greatest coverage that the case may show.
 func (c Case) Gate() (least, most float64) {
 	switch {
+	case c.Sampled < 10 && c.Uneven:
+		return 0.91 - noise, 1
 	case c.Sampled < 30:
 		return 0.93 - noise, 1
 	case c.OneSided:

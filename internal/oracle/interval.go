@@ -49,6 +49,7 @@ type Total struct {
 
 // A part is the sum over the rows with p = 1, or over those with p < 1.
 type part struct {
+	n        float64 // rows
 	value    float64
 	variance [2]float64 // by kind
 }
@@ -68,6 +69,7 @@ func NewTotal(draws []Draw) Total {
 		if d.RateUnknown {
 			t.NRateUnknown++
 		}
+		t.parts[at].n++
 		t.parts[at].value += d.Weight
 		v := deviations[at][d.Type]
 		v[Sampling] += Sampling.f(d)
@@ -94,7 +96,7 @@ func (t Total) Interval(kind Kind) Interval {
 		if p.value == 0 {
 			continue
 		}
-		e := z * math.Sqrt(p.variance[kind]) / p.value
+		e := z * math.Sqrt(p.variance[kind]*(1+1/p.n)) / p.value
 		below = math.Hypot(below, p.value*(1-math.Exp(-e)))
 		above = math.Hypot(above, p.value*(math.Exp(e)-1))
 	}

@@ -141,15 +141,13 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 			action = `{"action": 3}`
 		}
 	}
-	count := ""
-	if p.counts != nil {
-		count = pick(random, p.counts)
-	} else {
+	counts := p.counts
+	if counts == nil {
 		value, err := strconv.ParseFloat(rate, 64)
 		if err != nil {
 			panic(err)
 		}
-		count = strconv.Itoa(int(1/value + 0.5))
+		counts = []string{strconv.Itoa(int(1/value + 0.5))}
 	}
 	user := ""
 	if p.users > 0 {
@@ -160,7 +158,7 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 		country = `"` + country + `"`
 	}
 	return []string{fmt.Sprintf("%s%012d", key[:24], n), eventType, rate, action, at.Format("2006-01-02 15:04:05.000"),
-		at.Truncate(time.Hour).Format("2006-01-02 15:04:05.000"), key, status, count, "", pick(random, []string{"sdk-web", "sdk-mobile", ""}),
+		at.Truncate(time.Hour).Format("2006-01-02 15:04:05.000"), key, status, pick(random, counts), "", pick(random, []string{"sdk-web", "sdk-mobile", ""}),
 		pick(random, []string{"a.example", "b.example"}), pick(random, []string{"", "d1"}), country, "", pick(random, []string{"Chrome", "Safari"}),
 		pick(random, []string{"desktop", "smartphone", ""}), user}
 }
