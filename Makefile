@@ -34,6 +34,7 @@ help: ## Show this list
 	    'DATA_DIR=DIR' 'where the embedded Postgres keeps its data' \
 	    'ARGS="..."' 'more arguments: of consent run, of dbt (dbt-run), of go test (test)' \
 	    'KILLS=200' 'how often make chaos kills' \
+	    'SEQUENCES=20' 'how many sequences make sequences makes' \
 	    'PKG=./...' 'the packages to test (default: all)' \
 	    'PYTHON=PATH' 'the Python to make .venv with (default: one of 3.11 to 3.13 on PATH)'
 
@@ -70,6 +71,17 @@ KILLS ?= 200
 .PHONY: chaos
 chaos: ## Kill and disturb ingestion and Postgres, KILLS times, and check every row
 	go run ./internal/chaos -kills "$(KILLS)" $(ARGS)
+
+.PHONY: coverage
+coverage: venv ## Simulate how often the intervals hold the truth, and write the tables of docs/statistics.md
+	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 2h -v ./internal/coverage \
+	    -thorough -write $(ARGS)
+
+SEQUENCES ?= 20
+.PHONY: sequences
+sequences: venv ## Compare incremental builds with a full refresh after SEQUENCES random sequences of changes
+	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 4h -v -run TestIncremental ./internal/oracle \
+	    -sequences $(SEQUENCES) $(ARGS)
 
 .PHONY: bench
 bench: build ## Measure ingestion beside psql's \copy; empties the tables of DATABASE_URL, which should have lz4
