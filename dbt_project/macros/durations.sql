@@ -1,9 +1,9 @@
 {#
-    The weight of a duration: 1 / p, and of a placebo the sixth part of it taken away, for there are six shifts. numeric
-    keeps sums independent of their order.
+    The weight of a duration: 1 / p, and of a placebo the sixth part of it taken away, for there are six shifts; both six
+    times, which changes nothing and keeps them exact. numeric keeps sums independent of their order.
 #}
 {% macro duration_weight() -%}
-    case when is_placebo then -1.0 / 6 else 1.0 end / sampling_rate::numeric
+    case when is_placebo then -1.0 else 6.0 end / sampling_rate::numeric
 {%- endmacro %}
 
 {#
@@ -24,13 +24,11 @@
     holds for any distribution.
 #}
 {% macro median_bound(bound, value, n_effective) -%}
+    {%- set threshold = share_bound(bound, "0.5", n_effective) ~ " * weight_sum" -%}
     {%- if bound == "lower" -%}
-    min({{ value }}) filter (where weight_until > {{ share_bound("lower", "0.5", n_effective) }} * weight_sum)
+    coalesce(max({{ value }}) filter (where weight_until <= {{ threshold }}), min({{ value }}))
     {%- else -%}
-    coalesce(
-        min({{ value }}) filter (where weight_before >= {{ share_bound("upper", "0.5", n_effective) }} * weight_sum),
-        max({{ value }})
-    )
+    coalesce(min({{ value }}) filter (where weight_before >= {{ threshold }}), max({{ value }}))
     {%- endif %}
 {%- endmacro %}
 

@@ -157,11 +157,19 @@
 
 {# The four bounds of totals, from total_moments(). #}
 {% macro total_bounds() -%}
-    {{ total_bound("lower", "unsampled", 0, "sampled", "sampling_variance") }} as sampling_lower,
-    {{ total_bound("upper", "unsampled", 0, "sampled", "sampling_variance") }} as sampling_upper,
+    {%- set n_unsampled = "(n - n_sampled)" %}
     {%- for bound in ["lower", "upper"] %}
     {{ total_bound(
-        bound, "unsampled", "process_variance_unsampled", "sampled", "process_variance_sampled"
+        bound, "unsampled", 0, "sampled", small_sum_variance("sampling_variance", "n_sampled")
+    ) }} as sampling_{{ bound }},
+    {%- endfor %}
+    {%- for bound in ["lower", "upper"] %}
+    {{ total_bound(
+        bound,
+        "unsampled",
+        small_sum_variance("process_variance_unsampled", n_unsampled),
+        "sampled",
+        small_sum_variance("process_variance_sampled", "n_sampled")
     ) }} as process_{{ bound }}{{ "," if not loop.last }}
     {%- endfor %}
 {%- endmacro %}

@@ -26,6 +26,14 @@
 {%- endmacro %}
 
 {#
+    The variance of a sum of n rows for its logarithm: √V / S is only the first term of the delta method, and with few
+    rows the next one matters.
+#}
+{% macro small_sum_variance(variance, n) -%}
+    {{ variance }} * (1 + 1.0 / nullif({{ n }}, 0))
+{%- endmacro %}
+
+{#
     Of a total of unsampled and sampled rows, each with its variance. Each part has its own bounds, or the few heavy rows
     of one would hide in the many light ones of the other; their distances from the estimates add up as squares (MOVER,
     Zou and Donner 2008). With an unsampled variance of 0, as for sampling, the total cannot be below what was seen.

@@ -1,7 +1,43 @@
 -- Bounds that differ from what the formulas give by hand, to nine digits.
-with cases (bound, given, expected) as (
+with durations as (
+
+    -- 1 to 30, in no order, each as heavy as any other.
+    select
+        ((number * 7) % 31)::double precision as seconds,
+        10.0 as weight
+    from generate_series(1, 30) as numbers (number)
+
+),
+
+ordered as (
+
+    select
+        seconds,
+        sum(weight) over () as weight_sum,
+        sum(weight) over (order by seconds asc) as weight_until,
+        sum(weight) over (order by seconds asc) - weight as weight_before
+    from durations
+
+),
+
+quantiles as (
+
+    select
+        {{ weighted_quantile("seconds", 0.5) }} as median,
+        {{ weighted_quantile("seconds", 0.9) }} as p90,
+        {{ median_bound("lower", "seconds", "30.0") }} as lower_bound,
+        {{ median_bound("upper", "seconds", "30.0") }} as upper_bound,
+        {{ median_bound("lower", "seconds", "2.0") }} as lowest,
+        {{ median_bound("upper", "seconds", "2.0") }} as highest
+    from ordered
+
+),
+
+cases (bound, given, expected) as (
 
     values
+    ('variance of 5 rows', {{ small_sum_variance("10.0", "5") }}, 12.0),
+    ('variance of no row', {{ small_sum_variance("0.0", "0") }}, null),
     -- 50 unsampled, 100 sampled with a standard deviation of 30.
     ('sampling total, lower', {{ total_bound("lower", "50.0", "0", "100.0", "900.0") }}, 105.54430500266733),
     ('sampling total, upper', {{ total_bound("upper", "50.0", "0", "100.0", "900.0") }}, 230.0364591747036),
@@ -31,6 +67,19 @@ with cases (bound, given, expected) as (
     ('detectable at 0.1', {{ detectable_at_95("0.1") }}, 28.43315880574342),
     ('detectable at 0.03', {{ detectable_at_95("0.03") }}, 98.35227246335734),
     ('detectable at 1', {{ detectable_at_95("1") }}, 1.0)
+    union all
+    -- The share of one half lies in 0.33 to 0.67 of 30 rows, and in 0.02 to 0.98 of 2.
+    select cases_of_quantiles.*
+    from quantiles
+    cross join lateral (
+        values
+        ('median', median, 15.5),
+        ('nine in ten', p90, 27.5),
+        ('median, lower', lower_bound, 9.0),
+        ('median, upper', upper_bound, 22.0),
+        ('median of 2 effective rows, lower', lowest, 1.0),
+        ('median of 2 effective rows, upper', highest, 30.0)
+    ) as cases_of_quantiles (bound, given, expected)
 
 )
 
