@@ -93,7 +93,8 @@ ROWS ?= 1000000
 .PHONY: bench-dbt
 bench-dbt: build venv ## Measure dbt with ROWS events; drops the tables of DATABASE_URL
 	@test -n "$$DATABASE_URL" || { echo 'bench-dbt needs a database to itself: make bench-dbt DATABASE_URL=postgres://…' >&2; exit 1; }
-	CONSENT_DBT="$(VENV)/dbt" go run ./internal/bench/dbt --database-url "$$DATABASE_URL" --consent bin/consent --rows $(ROWS) $(ARGS)
+	CONSENT_DBT="$(VENV)/dbt" go run ./internal/bench/dbt --database-url "$$DATABASE_URL" --consent bin/consent \
+	    --rows "$(ROWS)" $(ARGS)
 
 .PHONY: docs
 docs: build venv ## Write dbt's documentation of what DATABASE_URL has to bin/metrics.html
