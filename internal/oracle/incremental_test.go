@@ -52,10 +52,11 @@ func TestIncrementalEqualsFullRefresh(t *testing.T) {
 		t.Run(strconv.Itoa(sequence), func(t *testing.T) {
 			w := newWorld(t, uint64(sequence))
 			for range 3 {
-				w.publish(w.newFile(), w.someRows(30))
+				w.publish(w.newFile(), w.someRows(60))
 			}
 			w.begin()
 			w.build(t)
+			w.makeGates()
 			order := w.random.Perm(len(changes))
 			for len(order) > 0 {
 				// Up to three changes of the ledger come between two builds, and one may come while dbt runs.
@@ -136,12 +137,18 @@ func (w *world) number(sql string, args ...any) (n int64) {
 func (w *world) someRows(n int) []raw {
 	var rows []raw
 	for range n {
-		at := time.Date(2026, 3, 1+w.random.IntN(4), 23, 59, 30, 0, time.UTC).Add(time.Duration(w.random.IntN(60_000)) * time.Millisecond)
+		// Half of the rows are near each other, so that they make durations across midnight. The others have days to
+		// themselves, which no later change mends by chance.
+		day := 1 + w.random.IntN(3)
+		if w.random.IntN(2) == 0 {
+			day = 10 + w.random.IntN(100)
+		}
+		at := time.Date(2026, 3, day, 23, 59, 30, 0, time.UTC).Add(time.Duration(w.random.IntN(60_000)) * time.Millisecond)
 		created, updated := at.Add(-time.Duration(w.random.IntN(40))*time.Second), at
-		r := raw{id: fmt.Sprintf("00000000-0000-4000-8000-%012d", w.random.IntN(60)),
+		r := raw{id: fmt.Sprintf("00000000-0000-4000-8000-%012d", w.random.IntN(100)),
 			company: fmt.Sprintf("00000000-0000-4000-8000-%012d", 1+w.random.IntN(2)), kind: pick(w.random, allTypes), at: at,
 			rate: pick(w.random, []float64{1, 0.1, 0.2}), count: 1 + w.random.Int64N(3),
-			user: fmt.Sprintf("user-%d", w.random.IntN(6)), country: pick(w.random, []string{"ES", "FR", ""})}
+			user: fmt.Sprintf("user-%d", w.random.IntN(4)), country: pick(w.random, []string{"ES", "FR", ""})}
 		if r.kind == "consent.given" {
 			r.status, r.action = pick(w.random, allStatuses), pick(w.random, []string{"click", "external", ""})
 			r.created, r.updated = &created, &updated
@@ -265,47 +272,75 @@ func (w *world) commitLate() {
 }
 
 // models are the incremental ones: the marts are made anew from them each time.
-const models = "int_events int_daily__events int_daily__countries int_consent_durations"
+var models = []string{"int_events", "int_daily__events", "int_daily__countries", "int_consent_durations"}
 
-// buildDuring builds, and lets a change happen while a model runs. After a kill nothing is built again: the next
-// build has to cope with what is there.
+// makeGates lets each model wait, as it writes its rows, while the test holds the lock with the model's number. By then
+// its transaction has read what it builds from and has yet to record it.
+func (w *world) makeGates() {
+	w.exec(`create function public.gate() returns trigger language plpgsql as
+		'begin perform pg_advisory_xact_lock_shared(tg_argv[0]::bigint); return null; end'`)
+	for number, model := range models {
+		w.exec(fmt.Sprintf("create trigger gate before insert on analytics.%s for each statement execute function public.gate(%d)",
+			model, number))
+	}
+}
+
+// buildDuring builds the models, and lets a change happen in the midst of one. After a kill nothing is built again: the
+// next build has to cope with what is there.
 func (w *world) buildDuring(c *change) {
 	w.t.Helper()
+	selection := []string{"--select", strings.Join(models, " ")}
 	if c == nil {
-		w.build(w.t, "--select", models)
+		w.build(w.t, selection...)
 		return
 	}
 	if c.kill {
 		c.apply(w) // so that there is something to do
 	}
-	options := w.options
-	options.Args = []string{"--select", models}
-	at := 1 + w.random.IntN(4) // the model that runs then
-	moment := time.Duration(w.random.IntN(100)) * time.Millisecond
-	happened := false
-	options.Progress = func(e transform.Event) {
-		if e.State != transform.Started {
-			return
-		}
-		if at--; at != 0 {
-			return
-		}
-		happened = true
-		if !c.kill {
-			c.apply(w)
-			return
-		}
-		// Nothing tells how far a statement is; any moment will do, and each seed has another one.
-		time.Sleep(moment)
+	model := w.random.IntN(len(models))
+	w.exec("select pg_advisory_lock($1)", model)
+	ended := make(chan error, 1)
+	go func() {
+		options := w.options
+		options.Args = selection
+		_, err := transform.Run(w.t.Context(), options)
+		ended <- err
+	}()
+	w.waitForModel(model, ended)
+	atOnce := w.random.IntN(2) == 0
+	switch {
+	case !c.kill:
+		c.apply(w)
+	case atOnce:
 		w.kill()
 	}
-	_, err := transform.Run(w.t.Context(), options)
-	if !happened {
-		w.t.Fatalf("%s: dbt ended before (%v)", c.name, err)
+	w.exec("select pg_advisory_unlock($1)", model)
+	if c.kill && !atOnce {
+		// Nothing tells how far the model is then; any moment will do, and each seed has another one.
+		time.Sleep(time.Duration(w.random.IntN(200)) * time.Millisecond)
+		w.kill()
 	}
-	if c.kill != (report.ExitCode(err) == report.TryAgain) || !c.kill && err != nil {
+	if err := <-ended; c.kill && report.ExitCode(err) != report.TryAgain || !c.kill && err != nil {
 		w.t.Fatalf("%s: %v", c.name, err)
 	}
+}
+
+// waitForModel waits until a model stands at its gate.
+func (w *world) waitForModel(model int, ended chan error) {
+	w.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
+		select {
+		case err := <-ended:
+			w.t.Fatalf("dbt ended before %s: %v", models[model], err)
+		case <-time.After(20 * time.Millisecond):
+		}
+		waiting := w.number(`select count(*) from pg_locks where locktype = 'advisory' and not granted and objid = $1
+			and database = (select oid from pg_database where datname = current_database())`, model)
+		if waiting > 0 {
+			return
+		}
+	}
+	w.t.Fatalf("%s did not begin within two minutes", models[model])
 }
 
 func (w *world) kill() {
