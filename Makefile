@@ -50,6 +50,8 @@ help: ## Show this list
 	    'DATA_DIR=DIR' 'where the embedded Postgres keeps its data' \
 	    'ARGS="..."' 'more arguments: of consent run, of dbt (dbt-run), of go test (test)' \
 	    'KILLS=200' 'how often make chaos kills' \
+	    'ROWS=1000000' 'how many events make bench-dbt takes' \
+	    'SEQUENCES=20' 'how many sequences make sequences makes' \
 	    'PKG=./...' 'the packages to test (default: all)' \
 	    'PYTHON=PATH' 'the Python to make .venv with (default: one of 3.11 to 3.13 on PATH)'
 
@@ -138,10 +140,33 @@ KILLS ?= 200
 chaos: ## Kill and disturb ingestion and Postgres, KILLS times, and check every row
 	go run ./internal/chaos -kills "$(KILLS)" $(ARGS)
 
+.PHONY: coverage
+coverage: venv ## Simulate how often the intervals hold the truth, and write the tables of docs/statistics.md
+	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 2h -v ./internal/coverage \
+	    -thorough -write $(ARGS)
+
+SEQUENCES ?= 20
+.PHONY: sequences
+sequences: venv ## Compare incremental builds with a full refresh after SEQUENCES random sequences of changes
+	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 4h -v -run TestIncremental ./internal/oracle \
+	    -sequences $(SEQUENCES) $(ARGS)
+
 .PHONY: bench
 bench: build ## Measure ingestion beside psql's \copy; empties the tables of DATABASE_URL, which should have lz4
 	@test -n "$$DATABASE_URL" || { echo 'bench needs a database to itself: make bench DATABASE_URL=postgres://…' >&2; exit 1; }
 	go run ./internal/bench --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
+
+ROWS ?= 1000000
+.PHONY: bench-dbt
+bench-dbt: build venv ## Measure dbt with ROWS events; drops the tables of DATABASE_URL
+	@test -n "$$DATABASE_URL" || { echo 'bench-dbt needs a database to itself: make bench-dbt DATABASE_URL=postgres://…' >&2; exit 1; }
+	CONSENT_DBT="$(VENV)/dbt" go run ./internal/bench/dbt --database-url "$$DATABASE_URL" --consent bin/consent \
+	    --rows "$(ROWS)" $(ARGS)
+
+.PHONY: docs
+docs: build venv ## Write dbt's documentation of what DATABASE_URL has to bin/metrics.html
+	@test -n "$$DATABASE_URL" || { echo 'docs needs a database that make dbt-run has filled: make docs DATABASE_URL=postgres://…' >&2; exit 1; }
+	@CONSENT_DATABASE_URL="$$DATABASE_URL" bin/consent transform --docs bin/metrics.html
 
 .PHONY: check
 check: check-go check-sql check-shell check-chart check-vuln ## Check format, linters and dependencies; runs no tests

@@ -17,10 +17,15 @@ type companyMetrics struct {
 	HQCountry         *string  `json:"hq_country"`
 	Rows              int64    `json:"rows"`
 	Extrapolation     string   `json:"extrapolation"`
+	Weighting         string   `json:"weighting"` // how COUNT is to be read; count_already_extrapolated: COUNT / RATE counts twice
 	Asked             *float64 `json:"asked"`
 	Given             *float64 `json:"given"`
 	Conversion        *float64 `json:"conversion"`
+	ConversionNull    *string  `json:"conversion_null_because"` // why it, or its interval, is null
 	ConversionInverse *float64 `json:"conversion_inverse_rate"` // with 1 / RATE instead of COUNT / RATE
+	IntervalOf        *string  `json:"interval_of"`             // conversion, or conversion_inverse_rate where that has none
+	SamplingLower     *float64 `json:"sampling_lower"`          // of 95%, what all events would have shown
+	SamplingUpper     *float64 `json:"sampling_upper"`
 	ConsentRate       *float64 `json:"consent_rate"`
 	FullOptIn         *float64 `json:"share_full_opt_in"` // these four: shares of consent.given
 	PartialOptIn      *float64 `json:"share_partial_opt_in"`
@@ -37,25 +42,33 @@ type companyMetrics struct {
 
 const metricsQuery = `
 	select
-	    c.api_key::text, c.industry, c.hq_country, p.n_events, c.extrapolation, c.asked, c.given, c.conversion,
-	    s.conversion, c.consent_rate,
-	    max(d.share) filter (where d.consent_status = 'full opt-in'),
-	    max(d.share) filter (where d.consent_status = 'partial opt-in'),
-	    max(d.share) filter (where d.consent_status = 'opt-out'),
-	    max(d.share) filter (where d.consent_status = 'empty'),
-	    t.mean_seconds, t.n, p.volume, s.volume,
-	    (select b.estimate from analytics.event_breakdown b
-	     where b.api_key = c.api_key and b.dimension = 'type' and b.value = 'pageview'),
-	    (select b.estimate from analytics.event_breakdown b
-	     where b.api_key = c.api_key and b.dimension = 'type' and b.value = 'ui.action'),
-	    p.countries_observed
+	    c.api_key::text, c.industry, c.hq_country, p.n_events, c.extrapolation, c.weighting, c.asked, c.given,
+	    c.conversion, c.conversion_null_because, c.conversion_inverse_rate,
+	    case when c.conversion_sampling_lower is not null then 'conversion'
+	         when c.conversion_inverse_rate_sampling_lower is not null then 'conversion_inverse_rate' end,
+	    coalesce(c.conversion_sampling_lower, c.conversion_inverse_rate_sampling_lower),
+	    coalesce(c.conversion_sampling_upper, c.conversion_inverse_rate_sampling_upper),
+	    c.consent_rate, d.full_opt_in, d.partial_opt_in, d.opt_out, d.empty, t.mean_seconds, t.n,
+	    p.volume, p.volume_inverse_rate, b.pageviews, b.ui_actions, p.countries_observed
 	from analytics.company_consent_metrics c
 	join analytics.company_performance p using (api_key)
-	join analytics.extrapolation_sensitivity s on s.api_key = c.api_key and s.extrapolation = 'inverse_rate'
-	left join analytics.consent_status_distribution d on d.api_key = c.api_key and d.population = 'given'
 	left join analytics.time_to_consent t on t.api_key = c.api_key and t.is_headline
-	group by c.api_key, c.industry, c.hq_country, p.n_events, c.extrapolation, c.asked, c.given, c.conversion,
-	         s.conversion, c.consent_rate, t.mean_seconds, t.n, p.volume, s.volume, p.countries_observed
+	cross join lateral (
+	    select
+	        max(share) filter (where consent_status = 'full opt-in') as full_opt_in,
+	        max(share) filter (where consent_status = 'partial opt-in') as partial_opt_in,
+	        max(share) filter (where consent_status = 'opt-out') as opt_out,
+	        max(share) filter (where consent_status = 'empty') as empty
+	    from analytics.consent_status_distribution
+	    where api_key = c.api_key and population = 'given'
+	) d
+	cross join lateral (
+	    select
+	        max(estimate) filter (where value = 'pageview') as pageviews,
+	        max(estimate) filter (where value = 'ui.action') as ui_actions
+	    from analytics.event_breakdown
+	    where api_key = c.api_key and dimension = 'type'
+	) b
 	order by p.volume desc nulls last, c.api_key`
 
 // readMetrics reads the metrics of all companies, the largest first.
@@ -73,7 +86,7 @@ func readMetrics(ctx context.Context, pool *pgxpool.Pool) ([]companyMetrics, err
 
 // writeMetrics writes the companies that have events: first what they consent to, then how much there is of it.
 func writeMetrics(w io.Writer, metrics []companyMetrics) error {
-	consent := newTable("COMPANY", "INDUSTRY", "HQ", "ASKED", "GIVEN", "CONVERSION", "BY 1/RATE", "OPT-IN", "FULL", "PARTIAL",
+	consent := newTable("COMPANY", "INDUSTRY", "HQ", "ASKED", "GIVEN", "CONVERSION", "BY 1/RATE", "95%", "OPT-IN", "FULL", "PARTIAL",
 		"OPT-OUT", "EMPTY", "TIME", "OF")
 	volume := newTable("COMPANY", "ROWS", "VOLUME", "BY 1/RATE", "PAGEVIEW", "ASKED", "GIVEN", "UI ACTION", "COUNTRIES")
 	without := 0
@@ -86,7 +99,7 @@ func writeMetrics(w io.Writer, metrics []companyMetrics) error {
 		}
 		company := m.APIKey[:8]
 		consent.add(company, text(m.Industry), text(m.HQCountry), estimate(m.Asked), estimate(m.Given), percent(m.Conversion),
-			percent(m.ConversionInverse), percent(m.ConsentRate), percent(m.FullOptIn), percent(m.PartialOptIn), percent(m.OptOut),
+			percent(m.ConversionInverse), interval(m), percent(m.ConsentRate), percent(m.FullOptIn), percent(m.PartialOptIn), percent(m.OptOut),
 			percent(m.Empty), seconds(m.SecondsToConsent), whole(m.TimedChoices))
 		volume.add(company, count(m.Rows), estimate(m.Volume), estimate(m.VolumeInverse), estimate(m.Pageviews), estimate(m.Asked), estimate(m.Given),
 			estimate(m.UIActions), whole(m.Countries))
@@ -99,10 +112,10 @@ func writeMetrics(w io.Writer, metrics []companyMetrics) error {
 	if err := consent.write(w); err != nil {
 		return err
 	}
-	fmt.Fprint(w, `  CONVERSION is given / asked; BY 1/RATE is the same with COUNT left out: where the two differ by the sampling rate,
-  COUNT is extrapolated already, and COUNT / RATE counts it twice. OPT-IN is opt-ins / choices. FULL to EMPTY are
-  shares of what was given. TIME is the mean from the token's creation to the choice, within 30 minutes,
-  OF so many choices.
+	fmt.Fprint(w, `  CONVERSION is given / asked; BY 1/RATE is the same with COUNT left out. 95% is the interval in which the conversion of
+  all events, those that were not sampled included, is; with * it is that of BY 1/RATE, because CONVERSION has none:
+  mostly because COUNT is extrapolated already, so that COUNT / RATE counts twice. OPT-IN is opt-ins / choices. FULL to
+  EMPTY are shares of what was given. TIME is the mean from asked to the choice, within 30 minutes, OF so many choices.
 
 Volume by company
 `)
@@ -121,6 +134,18 @@ func extrapolationRule(extrapolation string) string {
 		return "1 / RATE"
 	}
 	return "COUNT"
+}
+
+// interval gives the sampling interval of a company's conversion; a star marks that of the one by 1 / RATE.
+func interval(m companyMetrics) string {
+	if m.IntervalOf == nil {
+		return "–"
+	}
+	mark := ""
+	if *m.IntervalOf != "conversion" {
+		mark = "*"
+	}
+	return fmt.Sprintf("%.1f–%.1f%%%s", 100**m.SamplingLower, 100**m.SamplingUpper, mark)
 }
 
 func text(s *string) string {

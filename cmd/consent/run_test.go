@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
@@ -51,7 +54,8 @@ func checkRun(t *testing.T, r runResult, outcome warehouse.Outcome, rows int64, 
 }
 
 func TestRunOnTheSample(t *testing.T) {
-	args := withDbt(t, "run", "--input", sampleInput(t), "--database-url", warehousetest.Database(t))
+	database := warehousetest.Database(t)
+	args := withDbt(t, "run", "--input", sampleInput(t), "--database-url", database)
 	o := consent(t, append(args, "-o", "json")...)
 	first := decode[runResult](t, o)
 	if first.Transform.Models.Passed == 0 || first.Transform.Tests.Passed == 0 {
@@ -73,6 +77,9 @@ func TestRunOnTheSample(t *testing.T) {
 	if strings.Contains(o.stdout+o.stderr, "secret") {
 		t.Error("a password is shown")
 	}
+	for _, column := range undescribedColumns(t, database) {
+		t.Errorf("the models' YAML does not describe %s", column)
+	}
 
 	second := decode[runResult](t, consent(t, append(args, "-o", "json")...))
 	checkRun(t, second, warehouse.Unchanged, first.Ingest.Rows, 40)
@@ -86,6 +93,31 @@ func TestRunOnTheSample(t *testing.T) {
 			t.Errorf("exit code %d; the tables lack %q:\n%s", table.code, want, table.stdout)
 		}
 	}
+}
+
+// undescribedColumns lists the columns of dbt's models of which the server does not know what they mean.
+func undescribedColumns(t *testing.T, database string) []string {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	rows, err := conn.Query(t.Context(), `
+		select relname || '.' || attname
+		from pg_class join pg_attribute on attrelid = pg_class.oid
+		where relnamespace = 'analytics'::regnamespace and relkind in ('r', 'v') and attnum > 0 and not attisdropped
+		      and relname not in ('applied_load', 'touched', 'build')
+		      and coalesce(col_description(attrelid, attnum), '') = ''
+		order by 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return columns
 }
 
 // TestRunGoesOnAfterABadFile holds that the metrics of the other files are there, and that the exit code tells.

@@ -63,7 +63,7 @@ func newTransformCommand(a *app) *cobra.Command {
 	var choice databaseChoice
 	var flags transformFlags
 	var timeout time.Duration
-	var afterRun string
+	var afterRun, docs string
 	var debug bool
 	cmd := &cobra.Command{
 		Use:   "transform [-- ARGUMENT…]",
@@ -73,6 +73,7 @@ loads, the same project and the same variables. Only one runs at a time; others 
 
 ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build, which always runs.`,
 		Example: `  consent transform --database-url postgres://me@localhost/consent
+  consent transform --data-dir ./data --docs metrics.html
   consent transform --data-dir ./data -- --full-refresh
   consent transform --data-dir ./data -- --vars 'extrapolation: inverse_rate'`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -91,7 +92,7 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
 			if debug {
 				return transform.Debug(ctx, o, a.stdout)
 			}
-			o.Timeout, o.AfterRun = timeout, afterRun
+			o.Timeout, o.AfterRun, o.Docs = timeout, afterRun, docs
 			result, err = a.transform(ctx, o)
 			if a.output == "json" {
 				return errors.Join(writeJSON(a.stdout, result), err)
@@ -103,6 +104,7 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
 	flags.flags(cmd)
 	cmd.Flags().BoolVar(&debug, "debug", false, "only test dbt and its way to the database, as dbt debug does")
 	cmd.Flags().StringVar(&afterRun, "after-run", "", "wait until the ingestion `RUN` (its id or name) has ended")
+	cmd.Flags().StringVar(&docs, "docs", "", "write dbt's documentation of all tables to `FILE`, one page that opens from disk")
 	a.messageFlag(cmd)
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long it may take, waiting for another one included (0: as long as it takes)")
 	return cmd

@@ -9,7 +9,7 @@
     coalesce(sum(event_count::numeric * event_count) filter (where is_current), 0)::numeric as count_sum_squares,
     count(*) filter (where is_current and is_rate_unknown) as n_rate_unknown,
     count(*) filter (where is_current and is_count_unknown) as n_count_unknown,
-    count(*) filter (where is_current and event_count = round(1 / sampling_rate)) as n_count_inverse_of_rate
+    count(*) filter (where is_current and event_count = floor(1 / sampling_rate + 0.5)) as n_count_inverse_of_rate
 {%- endmacro %}
 
 {# For each extrapolation: the sum of weights w, of w squared, and of w squared times p. #}

@@ -41,17 +41,20 @@
     on conflict do nothing
 {%- endmacro %}
 
-{# The company days that a model has yet to aggregate again. #}
-{% macro touched_days() -%}
-    select touched.api_key, touched.day
+{# The company days that a model has yet to aggregate again, and so many days before and after each of them. #}
+{% macro touched_days(neighbours=0) -%}
+    select touched.api_key, touched.day {% if neighbours %}+ neighbour.days{% endif %}
     from {{ source("analytics_state", "touched") }} as touched
+    {% if neighbours %}
+        cross join generate_series(-{{ neighbours }}, {{ neighbours }}) as neighbour (days)
+    {% endif %}
     where touched.model = '{{ this.identifier }}'
 {%- endmacro %}
 
 {# Before a consumer's body: takes out the days that it is about to aggregate again. #}
-{% macro take_out_touched_days() -%}
+{% macro take_out_touched_days(neighbours=0) -%}
     {% if is_incremental() %}
-        delete from {{ this }} where (api_key, day) in ({{ touched_days() }})
+        delete from {{ this }} where (api_key, day) in ({{ touched_days(neighbours) }})
     {% endif %}
 {%- endmacro %}
 

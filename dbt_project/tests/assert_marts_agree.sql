@@ -9,7 +9,7 @@ sensitivity as (
 
     select *
     from {{ ref('extrapolation_sensitivity') }}
-    where is_chosen
+    where is_chosen and metric = 'volume'
 
 ),
 
@@ -39,8 +39,9 @@ by_day as (
 
     select
         api_key,
-        sum(volume) as volume
+        sum(estimate) as volume
     from {{ ref('consent_daily') }}
+    where metric = 'volume'
     group by 1
 
 )
@@ -48,7 +49,7 @@ by_day as (
 select
     performance.api_key,
     performance.volume,
-    sensitivity.volume as sensitivity_volume,
+    sensitivity.estimate as sensitivity_volume,
     by_type.volume as type_volume,
     by_country.volume as country_volume,
     by_day.volume as day_volume
@@ -60,7 +61,7 @@ left join by_day on performance.api_key = by_day.api_key
 where
     performance.volume is not null
     and not coalesce(
-        abs(sensitivity.volume / performance.volume - 1) < 1e-9
+        abs(sensitivity.estimate / performance.volume - 1) < 1e-9
         and abs(by_type.volume / performance.volume - 1) < 1e-9
         and abs(by_country.volume / performance.volume - 1) < 1e-9
         and abs(by_day.volume / performance.volume - 1) < 1e-9,

@@ -1,9 +1,10 @@
--- Events of the days to test of which a method gives more than one duration.
+-- Events of the days to test of which a method gives more than one duration; a placebo gives one for each shift.
 select
     api_key,
     event_id,
-    method
+    method,
+    shift_seconds
 from {{ ref('int_consent_durations') }}
 where (api_key, day) in ({{ days_to_test() }})
-group by 1, 2, 3
+group by 1, 2, 3, 4
 having count(*) > 1

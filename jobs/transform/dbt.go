@@ -30,7 +30,7 @@ const grace = 10 * time.Second
 // A command is dbt with everything it needs.
 type command struct {
 	dbt       string
-	args      []string
+	flags     []string // those that every one of its commands gets
 	env       []string
 	target    string // where dbt writes what it makes
 	logs      string
@@ -45,8 +45,7 @@ type outcome struct {
 	stray string // the end of what it printed outside its log, such as a traceback
 }
 
-// newCommand is dbt with the verb, such as build, and what follows it.
-func newCommand(o Options, verb string, args ...string) (*command, error) {
+func newCommand(o Options) (*command, error) {
 	path, err := FindDbt(o.Dbt)
 	if err != nil {
 		return nil, err
@@ -65,9 +64,9 @@ func newCommand(o Options, verb string, args ...string) (*command, error) {
 		return nil, err
 	}
 	return &command{
-		dbt:  path,
-		args: append([]string{verb, "--project-dir", project, "--profiles-dir", project}, args...),
-		env:  env,
+		dbt:   path,
+		flags: []string{"--project-dir", project, "--profiles-dir", project},
+		env:   env,
 	}, nil
 }
 
@@ -125,7 +124,7 @@ func (c *command) prepareFolders(stateDir string) error {
 	if err := os.Remove(filepath.Join(c.target, "run_results.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	c.args = append(c.args, "--log-path", c.logs, "--no-use-colors")
+	c.flags = append(c.flags, "--log-path", c.logs, "--no-use-colors")
 	return nil
 }
 
@@ -240,8 +239,8 @@ func (c *command) installed() string {
 	return strings.Join(names, " ")
 }
 
-// run runs dbt to its end. When ctx ends, dbt is interrupted, and killed if it does not end by itself.
-func (c *command) run(ctx context.Context, o Options) (outcome, error) {
+// run runs a command of dbt to its end. When ctx ends, dbt is interrupted, and killed if it does not end by itself.
+func (c *command) run(ctx context.Context, o Options, args ...string) (outcome, error) {
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var result outcome
@@ -253,7 +252,9 @@ func (c *command) run(ctx context.Context, o Options) (outcome, error) {
 		}
 	}
 	stderr := &tail{}
-	cmd := exec.CommandContext(running, c.dbt, c.args...)
+	args = append(args, c.flags...)
+	args = append(args, "--target-path", c.target, "--log-format", "json", "--log-level", "info")
+	cmd := exec.CommandContext(running, c.dbt, args...)
 	cmd.Env = c.env
 	cmd.Stdout, cmd.Stderr = reader, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -266,7 +267,7 @@ func (c *command) run(ctx context.Context, o Options) (outcome, error) {
 	}
 	cmd.WaitDelay = grace + 5*time.Second
 
-	o.Log.Info("dbt build starts", "dbt", c.dbt, "project", o.ProjectDir, "args", o.Args)
+	o.Log.Info("dbt starts", "dbt", c.dbt, "project", o.ProjectDir, "args", args)
 	err := runOnThread(cmd)
 	if kill != nil {
 		kill.Stop()

@@ -12,7 +12,7 @@ import (
 // Debug runs `dbt debug --connection`, which tests dbt's profile and the way to the database, and writes what it says
 // to w. Without the flag dbt asks for git, which only projects with packages need.
 func Debug(ctx context.Context, o Options, w io.Writer) error {
-	cmd, err := newCommand(o, "debug", "--connection")
+	cmd, err := newCommand(o)
 	if err != nil {
 		return report.New(report.BadConfig, err)
 	}
@@ -20,7 +20,7 @@ func Debug(ctx context.Context, o Options, w io.Writer) error {
 		return report.New(report.BadConfig, err)
 	}
 	defer cmd.removeFolders()
-	dbt := exec.CommandContext(ctx, cmd.dbt, cmd.args...)
+	dbt := exec.CommandContext(ctx, cmd.dbt, append([]string{"debug", "--connection"}, cmd.flags...)...)
 	dbt.Env, dbt.Stdout, dbt.Stderr = cmd.env, w, w
 	if err := dbt.Run(); err != nil {
 		return report.New(report.BadConfig, fmt.Errorf("dbt debug: %w", err))

@@ -22,6 +22,7 @@ type Options struct {
 	ReaderRole string        // that may read the models, if the server has it
 	AfterRun   string        // id or name of an ingestion run that must end first; empty for none
 	Timeout    time.Duration // of the whole run, waiting for another one included; 0 for none
+	Docs       string        // a file for dbt's documentation, one page that needs no network; empty for none
 	Progress   func(Event)   // called for each step, one call at a time; may be nil
 	Log        *slog.Logger
 }
@@ -60,8 +61,7 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 	}
 
 	// 1. What needs no database comes first: it shows mistakes at once.
-	variables, partial := splitArgs(o.Args)
-	cmd, err := newCommand(o, "build", o.Args...)
+	cmd, err := newCommand(o)
 	if err != nil {
 		return result, report.New(report.BadConfig, err)
 	}
@@ -69,7 +69,6 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 		return result, report.New(report.BadConfig, err)
 	}
 	defer cmd.removeFolders()
-	cmd.args = append(cmd.args, "--target-path", cmd.target, "--log-format", "json", "--log-level", "info")
 	project, err := projectDigest(o.ProjectDir, cmd.installed(), o.ReaderRole)
 	if err != nil {
 		return result, report.New(report.BadConfig, fmt.Errorf("read the dbt project: %w", err))
@@ -82,59 +81,69 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 	}
 	defer lock.release()
 
-	// 3. A build that would change nothing is not made.
-	before, err := lock.loads(ctx)
+	// 3. The documentation shows the tables as the build has left them.
+	if err := lock.build(ctx, o, cmd, project, &result); err != nil || o.Docs == "" {
+		return result, err
+	}
+	return result, cmd.writeDocs(ctx, o)
+}
+
+// build runs dbt build, unless the last whole build had the same loads, project and variables.
+func (l *lock) build(ctx context.Context, o Options, cmd *command, project string, result *Result) error {
+	// 1. A build that would change nothing is not made.
+	variables, partial := splitArgs(o.Args)
+	before, err := l.loads(ctx)
 	if err != nil {
-		return result, classifyDatabase(ctx, err)
+		return classifyDatabase(ctx, err)
 	}
 	wanted := build{loadSet: before.published, project: project, variables: variables}
 	if !partial {
-		last, err := lock.lastBuild(ctx)
+		last, err := l.lastBuild(ctx)
 		if err != nil {
-			return result, classifyDatabase(ctx, err)
+			return classifyDatabase(ctx, err)
 		}
 		if last == wanted {
 			result.Skipped = true
-			return result, nil
+			return nil
 		}
 	}
 
-	// 4. Whatever dbt does now, the tables may no longer be what the last record says, even if this run fails.
-	if err := lock.forgetBuild(ctx); err != nil {
-		return result, classifyDatabase(ctx, err)
+	// 2. Whatever dbt does now, the tables may no longer be what the last record says, even if this run fails.
+	if err := l.forgetBuild(ctx); err != nil {
+		return classifyDatabase(ctx, err)
 	}
 
-	// 5. dbt runs for as long as the lock is ours.
-	held, stopWatch := lock.watch(ctx)
-	outcome, err := cmd.run(held, o)
+	// 3. dbt runs for as long as the lock is ours.
+	held, stopWatch := l.watch(ctx)
+	outcome, err := cmd.run(held, o, append([]string{"build"}, o.Args...)...)
 	stopWatch()
 	result.Dbt = outcome.dbt
 	if readErr := result.read(cmd.target); readErr != nil && err == nil && outcome.exit == 0 {
 		err = report.New(report.TryAgain, readErr)
 	}
 	if err != nil {
-		return result, err
+		return err
 	}
 	if held.Err() != nil {
-		return result, report.New(report.TryAgain, fmt.Errorf("dbt was stopped: %w", context.Cause(held)))
+		return report.New(report.TryAgain, fmt.Errorf("dbt was stopped: %w", context.Cause(held)))
 	}
 	if err := classifyDbt(outcome, result.Failures); err != nil {
-		return result, err
+		return err
 	}
 
-	// 6. The record holds only if no load came or went meanwhile: what dbt saw of it depends on the model.
+	// 4. The record holds only if no load came or went meanwhile: what dbt saw of it depends on the model.
 	if partial {
-		return result, nil
+		return nil
 	}
-	after, err := lock.loads(ctx)
+	after, err := l.loads(ctx)
 	if err != nil {
-		return result, classifyDatabase(ctx, err)
+		return classifyDatabase(ctx, err)
 	}
 	if after != before {
 		o.Log.Info("loads were published or taken back while dbt ran; the next run takes them up")
-		return result, nil
+		return nil
 	}
-	return result, classifyDatabase(ctx, lock.recordBuild(ctx, wanted))
+	return classifyDatabase(ctx, l.recordBuild(ctx, wanted))
 }
 
 // classifyDatabase gives an error of our own work in the database its exit code.

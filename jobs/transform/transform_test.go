@@ -213,6 +213,16 @@ func TestRunReports(t *testing.T) {
 	if finished != 7 || events[0].State != Started {
 		t.Errorf("%d nodes finished, want 7: %+v", finished, events)
 	}
+
+	// The documentation can also be had of what is built already.
+	f.Docs = filepath.Join(t.TempDir(), "metrics.html")
+	if result, err = f.build(t, "--vars={hoped: 2}"); err != nil || !result.Skipped {
+		t.Fatalf("%v; skipped is %t, want true\n%s", err, result.Skipped, f.log)
+	}
+	page, err := os.ReadFile(f.Docs)
+	if err != nil || !bytes.Contains(page, []byte("model.small.published_loads")) || bytes.Contains(page, []byte("src=\"http")) {
+		t.Errorf("%v: %d bytes; the documentation is not all there, or needs a network", err, len(page))
+	}
 	assertUntouched(t, f)
 }
 

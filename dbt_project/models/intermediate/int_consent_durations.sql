@@ -4,21 +4,37 @@
         incremental_strategy='append',
         on_schema_change='fail',
         indexes=[{'columns': ['api_key', 'day']}],
-        pre_hook=[one_snapshot(), '{{ take_out_touched_days() }}'],
+        pre_hook=[one_snapshot(), '{{ plan_for_sums() }}', '{{ take_out_touched_days(neighbours=1) }}'],
         post_hook='{{ strike_off_touched_days() }}'
     )
 }}
 
+-- The two events of a pair lie at most 24 hours apart. So an event changes durations of its day and both neighbours,
+-- and to tell those of a day takes the events of its neighbours.
 with events as (
 
     select *
     from {{ ref('int_events') }}
     where
         is_current
-        and event_type = 'consent.given'
+        and event_type in ('consent.asked', 'consent.given')
         {% if is_incremental() %}
-            and (api_key, day) in ({{ touched_days() }})
+            and (api_key, day) in ({{ touched_days(neighbours=2) }})
         {% endif %}
+
+),
+
+given as (
+
+    select * from events
+    where event_type = 'consent.given'
+
+),
+
+asked_and_choices as (
+
+    select * from events
+    where event_type = 'consent.asked' or ({{ is_choice() }} and {{ is_notice() }})
 
 ),
 
@@ -26,25 +42,212 @@ with events as (
 embedded as (
 
     select
-        *,
+        api_key,
+        day,
+        event_id,
         'embedded' as method,
+        0 as shift_seconds,
+        event_at as given_at,
+        consent_status,
+        action_class,
+        sampling_rate,
+        is_rate_unknown,
         extract(epoch from token_updated_at - token_created_at)::double precision as seconds,
         abs(extract(epoch from event_at - token_updated_at)) < 3600 as is_near_event
-    from events
+    from given
     where token_created_at is not null and token_updated_at is not null
+
+),
+
+-- What comes before and after each event of a user. Where both are of one instant the notice comes before the choice.
+user_events as (
+
+    select
+        *,
+        lag(event_type) over user_in_time as previous_type,
+        lag(event_at) over user_in_time as previous_at,
+        lag(sampling_rate) over user_in_time as previous_rate,
+        lag(is_rate_unknown) over user_in_time as is_previous_rate_unknown,
+        lead(event_type) over user_in_time as next_type,
+        lead(event_at) over user_in_time as next_at,
+        lead(sampling_rate) over user_in_time as next_rate,
+        lead(is_rate_unknown) over user_in_time as is_next_rate_unknown,
+        lead(event_type, 2) over user_in_time as after_next_type,
+        lead(event_at, 2) over user_in_time as after_next_at
+    from asked_and_choices
+    where user_id is not null
+    window user_in_time as (partition by api_key, user_id order by event_at, event_type, event_id)
+
+),
+
+-- A choice follows the notice that is the user's last event before it; what lies before that was answered, or not. A
+-- pair is reversed if the user has no event before his choice, and a notice after it that no later choice answers.
+user_pairs as (
+
+    select
+        *,
+        case
+            when previous_at >= event_at - interval '24 hours'
+                then case when previous_type = 'consent.asked' then 'forward' end
+            when
+                next_type = 'consent.asked'
+                and next_at <= event_at + interval '24 hours'
+                and not coalesce(
+                    after_next_type = 'consent.given' and after_next_at <= event_at + interval '24 hours', false
+                )
+                then 'reversed'
+        end as direction
+    from user_events
+    where event_type = 'consent.given'
+
+),
+
+-- Sampling keeps or loses a page's events together, so that the pair is kept as often as the rarer of them.
+by_user as (
+
+    select
+        api_key,
+        day,
+        event_id,
+        'user_id' as method,
+        0 as shift_seconds,
+        event_at as given_at,
+        consent_status,
+        action_class,
+        least(sampling_rate, case direction when 'forward' then previous_rate else next_rate end) as sampling_rate,
+        is_rate_unknown or case direction
+            when 'forward' then is_previous_rate_unknown
+            else is_next_rate_unknown
+        end as is_rate_unknown,
+        extract(
+            epoch from event_at - case direction when 'forward' then previous_at else next_at end
+        )::double precision as seconds,
+        null::boolean as is_near_event
+    from user_pairs
+    where direction is not null
+
+),
+
+-- Without a user, an event of the same place and kind of device within 20 seconds may be the same visit, or another.
+-- How often it is another shows where notices are moved by 10 to 20 minutes: what then still matches is chance.
+shifts as (
+
+    select unnest(array[0, -1200, -900, -600, 600, 900, 1200]) as shift_seconds
+
+),
+
+places as (
+
+    select
+        api_key,
+        day,
+        event_id,
+        event_at,
+        event_type,
+        consent_status,
+        action_class,
+        sampling_rate,
+        is_rate_unknown,
+        -- 64 bits tell the places of a company apart as well as all of their names do, and cost less to join.
+        hashtextextended(
+            array[domain, deployment_id, country, region, browser_family, device_type, sdk_type]::text, 0
+        ) as place
+    from asked_and_choices
+
+),
+
+-- A choice within 20 seconds is of the same 20 seconds of the clock, or of the next: that makes it a join of equals,
+-- without which all notices of a place would meet all of its choices.
+notices as materialized (
+
+    select
+        places.api_key,
+        places.event_id,
+        places.place,
+        places.sampling_rate,
+        places.is_rate_unknown,
+        shifts.shift_seconds,
+        places.event_at + shifts.shift_seconds * interval '1 second' as asked_at,
+        floor((extract(epoch from places.event_at) + shifts.shift_seconds) / 20)::bigint + clock.following as clock
+    from places
+    cross join shifts
+    cross join generate_series(0, 1) as clock (following)
+    where places.event_type = 'consent.asked'
+
+),
+
+choices as materialized (
+
+    select
+        *,
+        floor(extract(epoch from event_at) / 20)::bigint as clock
+    from places
+    where event_type = 'consent.given'
+
+),
+
+nearby as (
+
+    select distinct on (notices.api_key, notices.event_id, notices.shift_seconds)
+        choices.api_key,
+        choices.day,
+        choices.event_id,
+        choices.event_at,
+        choices.consent_status,
+        choices.action_class,
+        notices.shift_seconds,
+        notices.asked_at,
+        notices.event_id as asked_event_id,
+        least(choices.sampling_rate, notices.sampling_rate) as sampling_rate,
+        choices.is_rate_unknown or notices.is_rate_unknown as is_rate_unknown
+    from notices
+    inner join choices
+        on
+            notices.api_key = choices.api_key
+            and notices.place = choices.place
+            and notices.clock = choices.clock
+    where
+        choices.event_at > notices.asked_at
+        and choices.event_at <= notices.asked_at + interval '20 seconds'
+    order by
+        notices.api_key asc, notices.event_id asc, notices.shift_seconds asc,
+        choices.event_at asc, choices.event_id asc
+
+),
+
+-- Of several notices with one next choice the last was answered.
+matched as (
+
+    select distinct on (api_key, event_id, shift_seconds)
+        api_key,
+        day,
+        event_id,
+        'matched' as method,
+        shift_seconds,
+        event_at as given_at,
+        consent_status,
+        action_class,
+        sampling_rate,
+        is_rate_unknown,
+        extract(epoch from event_at - asked_at)::double precision as seconds,
+        null::boolean as is_near_event
+    from nearby
+    order by api_key asc, event_id asc, shift_seconds asc, asked_at desc, asked_event_id asc
+
+),
+
+durations as (
+
+    select * from embedded
+    union all
+    select * from by_user
+    union all
+    select * from matched
 
 )
 
-select
-    api_key,
-    day,
-    event_id,
-    method,
-    event_at as given_at,
-    consent_status,
-    action_class,
-    sampling_rate,
-    weight_inverse_rate as weight,
-    seconds,
-    is_near_event
-from embedded
+select *
+from durations
+{% if is_incremental() %}
+    where (api_key, day) in ({{ touched_days(neighbours=1) }})
+{% endif %}

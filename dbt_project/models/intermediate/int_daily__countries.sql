@@ -43,5 +43,6 @@ select
     country,
     sampling_rate,
     n,
+    n_rate_unknown,
     {{ daily_weights() }}
 from counted

@@ -18,6 +18,7 @@ select
     loads.contract,
     loads.format,
     loads.state,
+    encode(loads.sha256, 'hex') as sha256,
     loads.bytes as n_bytes,
     loads.rows as n_rows,
     loads.rejected as n_rejected,

@@ -4,29 +4,213 @@ with companies as (
 
 ),
 
-daily_events as (
+company_weighting as (
 
-    select *
-    from {{ ref('int_daily__events') }}
-    where n > 0
+    select * from {{ ref('int_company_weighting') }}
 
 ),
 
-sums as (
+daily_events as (
+
+    select * from {{ ref('int_daily__events') }}
+
+),
+
+metrics as (
+
+    select *
+    from (
+        values
+        ('volume', 'total'),
+        ('asked', 'total'),
+        ('given', 'total'),
+        ('choices', 'total'),
+        ('opt_ins', 'total'),
+        ('conversion', 'ratio'),
+        ('consent_rate', 'share')
+    ) as metrics (metric, form)
+
+),
+
+daily_strata as (
+
+    {{ strata("daily_events", ["api_key", "day", "consent_status"], chosen_and_inverse_rate()) | indent }}
+
+),
+
+-- A row of events counts for each total that it is part of.
+totalled as (
+
+    select
+        totals.total as metric,
+        daily_strata.*
+    from daily_strata
+    inner join lateral (
+        values
+        ('volume', true),
+        ('asked', event_type = 'consent.asked'),
+        ('given', event_type = 'consent.given'),
+        ('choices', event_type = 'consent.given' and {{ is_choice() }}),
+        ('opt_ins', event_type = 'consent.given' and {{ is_opt_in() }})
+    ) as totals (total, is_part) on totals.is_part
+
+),
+
+moments as (
+
+    {{ total_moments("totalled", ["api_key", "day", "metric"]) | indent }}
+
+),
+
+shared as (
+
+    select
+        *,
+        {{ is_opt_in() }} as is_yes
+    from daily_strata
+    where event_type = 'consent.given' and {{ is_choice() }}
+
+),
+
+share_sums as (
+
+    {{ share_moments("shared", ["api_key", "day"]) | indent }}
+
+),
+
+totals as (
 
     select
         api_key,
         day,
-        sum(n) as n_events,
-        sum(n) filter (where event_type = 'consent.asked') as n_asked,
-        sum(n) filter (where event_type = 'consent.given') as n_given,
-        {{ estimate() }} as volume,
-        {{ estimate("event_type = 'consent.asked'") }} as asked,
-        {{ estimate("event_type = 'consent.given'") }} as given,
-        {{ estimate("event_type = 'consent.given' and " ~ is_choice()) }} as choices,
-        {{ estimate("event_type = 'consent.given' and " ~ is_opt_in()) }} as opt_ins
-    from daily_events
-    group by 1, 2
+        metric,
+        extrapolation,
+        n,
+        n_sampled,
+        n_rate_unknown,
+        total as estimate,
+        {{ total_bounds() | indent(4) }},
+        conservative
+    from moments
+
+),
+
+-- A day with events has a row for every metric. Of a ratio the rows of both parts matter.
+days as (
+
+    select
+        totals.api_key,
+        totals.day,
+        totals.extrapolation,
+        company_weighting.weighting
+    from totals
+    inner join company_weighting on totals.api_key = company_weighting.api_key
+    where totals.metric = 'volume'
+
+),
+
+day_totals as (
+
+    select
+        days.*,
+        metrics.metric,
+        metrics.form,
+        'no_events' as missing,
+        coalesce(totals.n, 0) as n,
+        coalesce(totals.n, 0) as n_least,
+        coalesce(totals.n_sampled, 0) as n_sampled,
+        coalesce(totals.n_rate_unknown, 0) as n_rate_unknown,
+        totals.estimate,
+        totals.sampling_lower,
+        totals.sampling_upper,
+        totals.process_lower,
+        totals.process_upper,
+        coalesce(totals.conservative, false) as conservative
+    from days
+    inner join metrics on metrics.form = 'total'
+    left join totals
+        on
+            days.api_key = totals.api_key
+            and days.day = totals.day
+            and days.extrapolation = totals.extrapolation
+            and metrics.metric = totals.metric
+
+),
+
+day_shares as (
+
+    select
+        days.*,
+        metrics.metric,
+        metrics.form,
+        'no_denominator' as missing,
+        coalesce(share_sums.n, 0) as n,
+        coalesce(share_sums.n, 0) as n_least,
+        coalesce(share_sums.n_sampled, 0) as n_sampled,
+        coalesce(share_sums.n_rate_unknown, 0) as n_rate_unknown,
+        share_sums.share as estimate,
+        {{ share_bounds() | indent(4) }},
+        coalesce(share_sums.conservative, false) as conservative
+    from days
+    inner join metrics on metrics.form = 'share'
+    left join share_sums
+        on
+            days.api_key = share_sums.api_key
+            and days.day = share_sums.day
+            and days.extrapolation = share_sums.extrapolation
+
+),
+
+day_ratios as (
+
+    select
+        days.*,
+        metrics.metric,
+        metrics.form,
+        'no_denominator' as missing,
+        coalesce(numerator.n, 0) + coalesce(denominator.n, 0) as n,
+        least(numerator.n, denominator.n) as n_least,
+        coalesce(least(nullif(numerator.n_sampled, 0), nullif(denominator.n_sampled, 0)), 0) as n_sampled,
+        coalesce(numerator.n_rate_unknown, 0) + coalesce(denominator.n_rate_unknown, 0) as n_rate_unknown,
+        coalesce(numerator.estimate, 0) / denominator.estimate as estimate,
+        {{ ratio_bounds() | indent(4) }},
+        coalesce(numerator.n_sampled > 0 and denominator.n_sampled > 0, false) as conservative
+    from days
+    inner join metrics on metrics.form = 'ratio'
+    left join totals as denominator
+        on
+            days.api_key = denominator.api_key
+            and days.day = denominator.day
+            and days.extrapolation = denominator.extrapolation
+            and denominator.metric = 'asked'
+    left join totals as numerator
+        on
+            days.api_key = numerator.api_key
+            and days.day = numerator.day
+            and days.extrapolation = numerator.extrapolation
+            and numerator.metric = 'given'
+
+),
+
+judged as (
+
+    select * from day_totals
+    union all
+    select * from day_shares
+    union all
+    select * from day_ratios
+
+),
+
+published as (
+
+    {{ published("judged", ["api_key", "day", "metric"], ["form"]) | indent }}
+
+),
+
+estimates as (
+
+    {{ beside_inverse_rate("published", ["api_key", "day", "metric"]) | indent }}
 
 )
 
@@ -35,17 +219,11 @@ select
     companies.industry,
     companies.industry_group,
     companies.hq_country,
-    sums.day,
-    sums.n_events::bigint as n_events,
-    coalesce(sums.n_asked, 0)::bigint as n_asked,
-    coalesce(sums.n_given, 0)::bigint as n_given,
-    sums.volume::double precision as volume,
-    sums.asked::double precision as asked,
-    sums.given::double precision as given,
-    sums.choices::double precision as choices,
-    sums.opt_ins::double precision as opt_ins,
-    (coalesce(sums.given, 0) / sums.asked)::double precision as conversion,
-    (coalesce(sums.opt_ins, 0) / sums.choices)::double precision as consent_rate,
-    coalesce(sums.given > sums.asked, false) as above_one
-from sums
-inner join companies on sums.api_key = companies.api_key
+    estimates.day,
+    estimates.metric,
+    estimates.n,
+    {{ estimate_columns("estimates") }},
+    {{ inverse_rate_columns("estimates") }},
+    estimates.form = 'ratio' and coalesce(estimates.estimate > 1, false) as above_one
+from estimates
+inner join companies on estimates.api_key = companies.api_key

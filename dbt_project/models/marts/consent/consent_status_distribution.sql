@@ -4,11 +4,21 @@ with companies as (
 
 ),
 
+company_weighting as (
+
+    select * from {{ ref('int_company_weighting') }}
+
+),
+
 daily_events as (
 
-    select *
-    from {{ ref('int_daily__events') }}
-    where n > 0
+    select * from {{ ref('int_daily__events') }}
+
+),
+
+extrapolations as (
+
+    select unnest(array['{{ chosen_and_inverse_rate() | join("', '") }}']) as extrapolation
 
 ),
 
@@ -18,19 +28,20 @@ populations as (
 
 ),
 
-sums as (
+company_strata as (
+
+    {{ strata("daily_events", ["api_key", "consent_status"], chosen_and_inverse_rate()) | indent }}
+
+),
+
+populated as (
 
     select
-        daily_events.api_key,
         populations.population,
-        daily_events.consent_status,
-        sum(daily_events.n) as n,
-        sum(daily_events.n) filter (where daily_events.sampling_rate < 1) as n_sampled,
-        {{ estimate() }} as estimate
-    from daily_events
+        company_strata.*
+    from company_strata
     cross join populations
-    where populations.population = 'all_events' or daily_events.event_type = 'consent.given'
-    group by 1, 2, 3
+    where populations.population = 'all_events' or company_strata.event_type = 'consent.given'
 
 ),
 
@@ -49,7 +60,76 @@ statuses as (
         api_key,
         population,
         consent_status
-    from sums
+    from populated
+
+),
+
+-- All rows of the population, once for each status.
+shared as (
+
+    select
+        statuses.api_key,
+        statuses.population,
+        statuses.consent_status,
+        populated.extrapolation,
+        populated.event_type,
+        populated.sampling_rate,
+        populated.n,
+        populated.n_rate_unknown,
+        populated.weight,
+        populated.squares,
+        populated.squares_rate,
+        populated.consent_status = statuses.consent_status as is_yes
+    from statuses
+    inner join populated on statuses.api_key = populated.api_key and statuses.population = populated.population
+
+),
+
+sums as (
+
+    {{ share_moments("shared", ["api_key", "population", "consent_status"]) | indent }}
+
+),
+
+shares as (
+
+    select
+        statuses.api_key,
+        statuses.population,
+        statuses.consent_status,
+        extrapolations.extrapolation,
+        company_weighting.weighting,
+        coalesce(sums.n, 0) as n,
+        coalesce(sums.n, 0) as n_least,
+        coalesce(sums.n_yes, 0) as n_yes,
+        coalesce(sums.n_sampled, 0) as n_sampled,
+        coalesce(sums.n_rate_unknown, 0) as n_rate_unknown,
+        case when sums.n_yes > 0 then sums.total_yes end as total_yes,
+        sums.share as estimate,
+        'no_denominator' as missing,
+        {{ share_bounds() | indent(4) }},
+        coalesce(sums.conservative, false) as conservative
+    from statuses
+    inner join company_weighting on statuses.api_key = company_weighting.api_key
+    cross join extrapolations
+    left join sums
+        on
+            statuses.api_key = sums.api_key
+            and statuses.population = sums.population
+            and statuses.consent_status = sums.consent_status
+            and extrapolations.extrapolation = sums.extrapolation
+
+),
+
+published as (
+
+    {{ published("shares", ["api_key", "population", "consent_status"], ["n_yes", "total_yes"]) | indent }}
+
+),
+
+estimates as (
+
+    {{ beside_inverse_rate("published", ["api_key", "population", "consent_status"]) | indent }}
 
 )
 
@@ -58,19 +138,12 @@ select
     companies.industry,
     companies.industry_group,
     companies.hq_country,
-    statuses.population,
-    statuses.consent_status,
-    coalesce(sums.n, 0)::bigint as n,
-    coalesce(sums.n_sampled, 0)::bigint as n_sampled,
-    sums.estimate::double precision as estimate,
-    (
-        coalesce(sums.estimate, 0)
-        / sum(sums.estimate) over (partition by statuses.api_key, statuses.population)
-    )::double precision as share
-from statuses
-inner join companies on statuses.api_key = companies.api_key
-left join sums
-    on
-        statuses.api_key = sums.api_key
-        and statuses.population = sums.population
-        and statuses.consent_status = sums.consent_status
+    estimates.population,
+    estimates.consent_status,
+    estimates.n_yes as n,
+    estimates.n as n_population,
+    estimates.n_sampled as n_population_sampled,
+    estimates.total_yes as estimate,
+    {{ metric_columns("estimates", "share") }}
+from estimates
+inner join companies on estimates.api_key = companies.api_key

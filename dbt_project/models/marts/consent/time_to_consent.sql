@@ -14,71 +14,134 @@ daily_events as (
 
 durations as (
 
-    select *
+    select
+        *,
+        shift_seconds <> 0 as is_placebo,
+        seconds between 0 and 1800 as is_first_choice
     from {{ ref('int_consent_durations') }}
     where {{ is_choice() }} and {{ is_notice() }}
 
 ),
 
+-- In the order in which they are trusted.
 methods as (
 
-    select 'embedded' as method
-
-),
-
--- Few values repeat often, so that what follows is cheap. numeric keeps the sums of weights independent of their order.
-counted as (
-
-    select
-        api_key,
-        method,
-        seconds,
-        count(*) as n,
-        count(*) filter (where is_near_event) as n_near_event,
-        count(*) / sampling_rate::numeric as weight
-    from durations
-    group by api_key, method, seconds, sampling_rate
+    select *
+    from unnest(array['user_id', 'embedded', 'matched']) with ordinality as methods (method, preference)
 
 ),
 
 -- A first choice is made while the notice is open. What took longer is a later change of mind, and a token that is
 -- updated before it was created has a clock that cannot be trusted.
-first_choices as (
-
-    select
-        *,
-        sum(weight) over (partition by api_key, method order by seconds asc) as weight_until,
-        sum(weight) over (partition by api_key, method) as weight_of_all
-    from counted
-    where seconds between 0 and 1800
-
-),
-
-averages as (
+counted as (
 
     select
         api_key,
         method,
-        sum(n) as n,
-        (sum(seconds::numeric * weight) / sum(weight))::double precision as mean_seconds,
-        {{ weighted_quantile('seconds', 0.5) }} as median_seconds,
-        {{ weighted_quantile('seconds', 0.9) }} as p90_seconds
-    from first_choices
-    group by api_key, method
+        is_placebo,
+        sampling_rate::numeric as sampling_rate,
+        {{ duration_weight() }} as weight,
+        count(*) as n_all,
+        count(*) filter (where seconds > 1800) as n_over_30min,
+        count(*) filter (where seconds < 0) as n_reversed,
+        count(*) filter (where is_near_event) as n_near_event,
+        count(*) filter (where is_first_choice) as n,
+        count(*) filter (where is_first_choice and is_rate_unknown) as n_rate_unknown,
+        coalesce(sum(seconds::numeric) filter (where is_first_choice), 0) as seconds_sum,
+        coalesce(sum(seconds::numeric * seconds::numeric) filter (where is_first_choice), 0) as seconds_squares
+    from durations
+    group by api_key, method, is_placebo, sampling_rate
 
 ),
 
-quality as (
+sums as (
 
     select
         api_key,
         method,
-        sum(n) filter (where seconds > 1800) as n_over_30min,
-        sum(n) filter (where seconds < 0) as n_reversed,
-        (coalesce(sum(weight) filter (where seconds > 1800), 0) / sum(weight))::double precision as share_over_30min,
-        (sum(n_near_event) / sum(n))::double precision as share_near_event
+        coalesce(sum(n) filter (where not is_placebo), 0) as n,
+        coalesce(sum(n) filter (where not is_placebo and sampling_rate < 1), 0) as n_sampled,
+        coalesce(sum(n_rate_unknown) filter (where not is_placebo), 0) as n_rate_unknown,
+        (coalesce(sum(n) filter (where is_placebo), 0) / 6)::double precision as n_placebo,
+        nullif(sum(weight * n), 0) as weight_sum,
+        sum(weight * seconds_sum) / nullif(sum(weight * n), 0) as mean,
+        (
+            power(sum(weight * n), 2) / nullif(sum(weight * weight * n * (1 - sampling_rate)), 0)
+        )::double precision as sampling_n_effective,
+        (power(sum(weight * n), 2) / nullif(sum(weight * weight * n), 0))::double precision as process_n_effective,
+        sum(n_over_30min) filter (where not is_placebo) as n_over_30min,
+        sum(n_reversed) filter (where not is_placebo) as n_reversed,
+        (
+            sum(weight * n_over_30min) filter (where not is_placebo)
+            / sum(weight * n_all) filter (where not is_placebo)
+        )::double precision as share_over_30min,
+        (
+            sum(n_reversed) filter (where not is_placebo) / sum(n_all) filter (where not is_placebo)
+        )::double precision as share_reversed,
+        (
+            sum(n_near_event) filter (where not is_placebo) / sum(n_all) filter (where not is_placebo)
+        )::double precision as share_near_event
     from counted
     group by api_key, method
+
+),
+
+-- Σ f (seconds - mean)², from the sums of each rate.
+residuals as (
+
+    select
+        counted.api_key,
+        counted.method,
+        counted.weight * counted.weight * (
+            counted.seconds_squares - 2 * sums.mean * counted.seconds_sum + sums.mean * sums.mean * counted.n
+        ) as process_residual,
+        1 - counted.sampling_rate as share_lost
+    from counted
+    inner join sums on counted.api_key = sums.api_key and counted.method = sums.method
+
+),
+
+variances as (
+
+    select
+        api_key,
+        method,
+        sum(process_residual * share_lost) as sampling_residuals,
+        sum(process_residual) as process_residuals
+    from residuals
+    group by api_key, method
+
+),
+
+ordered as (
+
+    select
+        api_key,
+        method,
+        seconds,
+        sum({{ duration_weight() }}) over (partition by api_key, method order by seconds asc) as weight_until,
+        coalesce(sum({{ duration_weight() }}) over (
+            partition by api_key, method order by seconds asc groups between unbounded preceding and 1 preceding
+        ), 0) as weight_before
+    from durations
+    where is_first_choice
+
+),
+
+quantiles as (
+
+    select
+        ordered.api_key,
+        ordered.method,
+        {{ weighted_quantile('seconds', 0.5) }} as median,
+        {{ weighted_quantile('seconds', 0.9) }} as p90,
+        {{ median_bound("lower", "seconds", "sampling_n_effective") }} as sampling_lower,
+        {{ median_bound("upper", "seconds", "sampling_n_effective") }} as sampling_upper,
+        {{ median_bound("lower", "seconds", "process_n_effective") }} as process_lower,
+        {{ median_bound("upper", "seconds", "process_n_effective") }} as process_upper
+    from ordered
+    inner join sums on ordered.api_key = sums.api_key and ordered.method = sums.method
+    group by ordered.api_key, ordered.method
 
 ),
 
@@ -93,50 +156,139 @@ choices as (
 
 ),
 
-judged as (
+measured as (
 
     select
         companies.api_key,
-        companies.industry,
-        companies.industry_group,
-        companies.hq_country,
         methods.method,
-        coalesce(averages.n, 0) as n,
-        coalesce(quality.n_over_30min, 0) as n_over_30min,
-        coalesce(quality.n_reversed, 0) as n_reversed,
-        averages.n::double precision / choices.n_choices as coverage,
-        quality.share_over_30min,
-        quality.share_near_event,
-        averages.mean_seconds,
-        averages.median_seconds,
-        averages.p90_seconds,
-        case
-            when averages.n is null then 'no durations'
-            when quality.share_near_event < 0.9 then 'token updated more than an hour from the event in over 10%'
-        end as withheld_because
+        methods.preference,
+        coalesce(sums.n, 0)::bigint as n,
+        coalesce(sums.n_sampled, 0)::bigint as n_sampled,
+        coalesce(sums.n_rate_unknown, 0)::bigint as n_rate_unknown,
+        coalesce(sums.n_over_30min, 0)::bigint as n_over_30min,
+        coalesce(sums.n_reversed, 0)::bigint as n_reversed,
+        case when methods.method = 'matched' then coalesce(sums.n_placebo, 0) end as n_placebo,
+        case when methods.method = 'matched' then coalesce(sums.n - sums.n_placebo, 0) end as excess,
+        choices.n_choices,
+        case when methods.method <> 'matched' then sums.share_over_30min end as share_over_30min,
+        case when methods.method = 'embedded' then sums.share_near_event end as share_near_event,
+        case when methods.method = 'user_id' then sums.share_reversed end as share_reversed,
+        sums.mean::double precision as mean,
+        (variances.sampling_residuals / power(sums.weight_sum, 2))::double precision as sampling_variance,
+        (variances.process_residuals / power(sums.weight_sum, 2))::double precision as process_variance,
+        quantiles.median,
+        quantiles.p90,
+        case when sums.n_sampled > 0 then quantiles.sampling_lower else quantiles.median end as sampling_lower,
+        case when sums.n_sampled > 0 then quantiles.sampling_upper else quantiles.median end as sampling_upper,
+        quantiles.process_lower,
+        quantiles.process_upper
     from companies
     cross join methods
-    left join averages on companies.api_key = averages.api_key and methods.method = averages.method
-    left join quality on companies.api_key = quality.api_key and methods.method = quality.method
+    left join sums on companies.api_key = sums.api_key and methods.method = sums.method
+    left join variances on companies.api_key = variances.api_key and methods.method = variances.method
+    left join quantiles on companies.api_key = quantiles.api_key and methods.method = quantiles.method
     left join choices on companies.api_key = choices.api_key
+
+),
+
+judged as (
+
+    select
+        *,
+        coalesce(excess, n) / n_choices as coverage,
+        case
+            when n = 0 then 'no_durations'
+            when share_reversed > 0.2 then 'reversed_pairs'
+            when share_near_event < 0.9 then 'token_far_from_event'
+            when excess < 20 then 'small_excess'
+            when n_placebo > 0.2 * n then 'large_placebo'
+        end as withheld_because
+    from measured
+
+),
+
+-- The weight is 1 / p whatever the extrapolation, for COUNT says nothing of durations.
+bounded as (
+
+    select
+        *,
+        'inverse_rate' as extrapolation,
+        null as weighting,
+        n as n_least,
+        'withheld' as missing,
+        false as conservative,
+        case when withheld_because is null then median end as estimate,
+        case when withheld_because is null then p90 end as p90_seconds,
+        case when withheld_because is null then mean end as mean_seconds,
+        preference = min(preference) filter (where withheld_because is null) over (partition by api_key) as is_headline
+    from judged
+
+),
+
+published as (
+
+    {{ published(
+        "bounded",
+        ["api_key", "method"],
+        [
+            "is_headline",
+            "withheld_because",
+            "n_over_30min",
+            "n_reversed",
+            "n_placebo",
+            "excess",
+            "coverage",
+            "share_over_30min",
+            "share_near_event",
+            "share_reversed",
+            "p90_seconds",
+            "mean_seconds",
+            "sampling_variance",
+            "process_variance",
+        ]
+    ) | indent }}
+
+),
+
+-- Durations are so skewed that fewer rows do not tell how far their mean may be from the true one.
+means as (
+
+    select
+        *,
+        case when null_because is null and n < 1000 then 'few_durations' else null_because end as mean_null_because
+    from published
 
 )
 
 select
-    api_key,
-    industry,
-    industry_group,
-    hq_country,
-    method,
-    withheld_because is null as is_headline,
-    withheld_because,
-    n::bigint as n,
-    n_over_30min::bigint as n_over_30min,
-    n_reversed::bigint as n_reversed,
-    coverage,
-    share_over_30min,
-    share_near_event,
-    case when withheld_because is null then mean_seconds end as mean_seconds,
-    case when withheld_because is null then median_seconds end as median_seconds,
-    case when withheld_because is null then p90_seconds end as p90_seconds
-from judged
+    companies.api_key,
+    companies.industry,
+    companies.industry_group,
+    companies.hq_country,
+    means.method,
+    coalesce(means.is_headline, false) as is_headline,
+    means.withheld_because,
+    means.n,
+    means.n_sampled,
+    means.n_over_30min,
+    means.n_reversed,
+    means.n_placebo,
+    means.excess,
+    means.coverage,
+    means.share_over_30min,
+    means.share_near_event,
+    means.share_reversed,
+    means.estimate as median_seconds,
+    means.sampling_lower as median_sampling_lower,
+    means.sampling_upper as median_sampling_upper,
+    means.process_lower as median_process_lower,
+    means.process_upper as median_process_upper,
+    means.null_because,
+    means.low_sample,
+    means.census,
+    means.p90_seconds,
+    means.mean_seconds,
+    {{ mean_bounds("means") }},
+    means.mean_null_because
+from means
+inner join companies on means.api_key = companies.api_key

@@ -4,11 +4,15 @@ with companies as (
 
 ),
 
+company_weighting as (
+
+    select * from {{ ref('int_company_weighting') }}
+
+),
+
 daily_events as (
 
-    select *
-    from {{ ref('int_daily__events') }}
-    where n > 0
+    select * from {{ ref('int_daily__events') }}
 
 ),
 
@@ -18,16 +22,39 @@ daily_countries as (
 
 ),
 
-values_of_events as (
+extrapolations as (
+
+    select unnest(array['{{ chosen_and_inverse_rate() | join("', '") }}']) as extrapolation
+
+),
+
+event_strata as (
+
+    {{ strata("daily_events", ["api_key", "device_type", "sdk_type"], chosen_and_inverse_rate()) | indent }}
+
+),
+
+country_strata as (
+
+    {{ strata("daily_countries", ["api_key", "country"], chosen_and_inverse_rate()) | indent }}
+
+),
+
+event_dimensions as (
 
     select
-        daily_events.api_key,
-        daily_events.sampling_rate,
-        daily_events.n,
-        daily_events.{{ weight_sum() }},
+        event_strata.api_key,
         dimensions.dimension,
-        dimensions.value
-    from daily_events
+        dimensions.value,
+        event_strata.extrapolation,
+        event_strata.event_type,
+        event_strata.sampling_rate,
+        event_strata.n,
+        event_strata.n_rate_unknown,
+        event_strata.weight,
+        event_strata.squares,
+        event_strata.squares_rate
+    from event_strata
     cross join lateral (
         values
         ('type', event_type),
@@ -37,39 +64,41 @@ values_of_events as (
 
 ),
 
-values_and_countries as (
-
-    select
-        api_key,
-        sampling_rate,
-        n,
-        {{ weight_sum() }},
-        dimension,
-        value
-    from values_of_events
-    union all
-    select
-        api_key,
-        sampling_rate,
-        n,
-        {{ weight_sum() }},
-        'country' as dimension,
-        country as value
-    from daily_countries
-
-),
-
-sums as (
+dimensioned as (
 
     select
         api_key,
         dimension,
         value,
-        sum(n) as n,
-        sum(n) filter (where sampling_rate < 1) as n_sampled,
-        {{ estimate() }} as estimate
-    from values_and_countries
-    group by 1, 2, 3
+        extrapolation,
+        event_type,
+        sampling_rate,
+        n,
+        n_rate_unknown,
+        weight,
+        squares,
+        squares_rate
+    from event_dimensions
+    union all
+    select
+        api_key,
+        'country' as dimension,
+        country as value,
+        extrapolation,
+        event_type,
+        sampling_rate,
+        n,
+        n_rate_unknown,
+        weight,
+        squares,
+        squares_rate
+    from country_strata
+
+),
+
+moments as (
+
+    {{ total_moments("dimensioned", ["api_key", "dimension", "value"]) | indent }}
 
 ),
 
@@ -87,7 +116,60 @@ breakdowns as (
         api_key,
         dimension,
         value
-    from sums
+    from moments
+
+),
+
+totals as (
+
+    select
+        breakdowns.api_key,
+        breakdowns.dimension,
+        breakdowns.value,
+        extrapolations.extrapolation,
+        company_weighting.weighting,
+        coalesce(moments.n, 0) as n,
+        coalesce(moments.n, 0) as n_least,
+        coalesce(moments.n_sampled, 0) as n_sampled,
+        coalesce(moments.n_rate_unknown, 0) as n_rate_unknown,
+        moments.total as estimate,
+        'no_events' as missing,
+        {{ total_bounds() | indent(4) }},
+        coalesce(moments.conservative, false) as conservative
+    from breakdowns
+    inner join company_weighting on breakdowns.api_key = company_weighting.api_key
+    cross join extrapolations
+    left join moments
+        on
+            breakdowns.api_key = moments.api_key
+            and breakdowns.dimension = moments.dimension
+            and breakdowns.value = moments.value
+            and extrapolations.extrapolation = moments.extrapolation
+
+),
+
+published as (
+
+    {{ published("totals", ["api_key", "dimension", "value"]) | indent }}
+
+),
+
+estimates as (
+
+    {{ beside_inverse_rate("published", ["api_key", "dimension", "value"]) | indent }}
+
+),
+
+-- What the shares are of: every event of the company has one type. numeric keeps the sum independent of its order.
+volumes as (
+
+    select
+        api_key,
+        sum(estimate::numeric)::double precision as volume,
+        sum(estimate_inverse_rate::numeric)::double precision as volume_inverse_rate
+    from estimates
+    where dimension = 'type'
+    group by api_key
 
 )
 
@@ -96,19 +178,13 @@ select
     companies.industry,
     companies.industry_group,
     companies.hq_country,
-    breakdowns.dimension,
-    breakdowns.value,
-    coalesce(sums.n, 0)::bigint as n,
-    coalesce(sums.n_sampled, 0)::bigint as n_sampled,
-    sums.estimate::double precision as estimate,
-    (
-        coalesce(sums.estimate, 0)
-        / sum(sums.estimate) over (partition by breakdowns.api_key, breakdowns.dimension)
-    )::double precision as share
-from breakdowns
-inner join companies on breakdowns.api_key = companies.api_key
-left join sums
-    on
-        breakdowns.api_key = sums.api_key
-        and breakdowns.dimension = sums.dimension
-        and breakdowns.value = sums.value
+    estimates.dimension,
+    estimates.value,
+    estimates.n,
+    {{ estimate_columns("estimates") }},
+    {{ inverse_rate_columns("estimates") }},
+    coalesce(estimates.estimate, 0) / volumes.volume as share,
+    coalesce(estimates.estimate_inverse_rate, 0) / volumes.volume_inverse_rate as share_inverse_rate
+from estimates
+inner join companies on estimates.api_key = companies.api_key
+inner join volumes on estimates.api_key = volumes.api_key

@@ -1,6 +1,6 @@
 with loads as (
 
-    select * from {{ ref('stg_consent__loads') }}
+    select * from {{ ref('int_loads') }}
 
 ),
 
@@ -16,19 +16,6 @@ applied_loads as (
 
     select * from {{ source('analytics_state', 'applied_load') }}
 
-),
-
--- Several files of the same round number of rows are the first part of something longer.
-suspected as (
-
-    select
-        source,
-        n_rows
-    from loads
-    where state = 'published' and contract = 'event' and n_rows > 0 and n_rows % 100 = 0
-    group by 1, 2
-    having count(*) > 1
-
 )
 
 select
@@ -38,8 +25,10 @@ select
     loads.path,
     loads.contract,
     loads.format,
+    loads.sha256,
+    loads.n_bytes,
     loads.state,
-    loads.load_id = max(loads.load_id) over (partition by loads.file_id) as is_latest,
+    loads.is_latest,
     loads.load_id in (select applied_loads.load_id from applied_loads) as is_in_events,
     loads.n_rows,
     loads.n_rejected,
@@ -47,7 +36,7 @@ select
     loads.started_at,
     loads.finished_at,
     loads.error,
-    coalesce(loads.state = 'published' and suspected.n_rows is not null, false) as looks_truncated,
+    loads.looks_truncated,
     findings.severity,
     findings.column_name,
     coalesce(findings.n_findings, 0) as n_findings,
@@ -56,4 +45,3 @@ select
     / nullif(loads.n_rows + loads.n_rejected, 0) as share_of_rows
 from loads
 left join findings on loads.load_id = findings.load_id
-left join suspected on loads.source = suspected.source and loads.n_rows = suspected.n_rows

@@ -1,0 +1,209 @@
+{#
+    From daily sums to what marts publish, the same way for each of them: strata (sums by type and rate, one row per
+    extrapolation) → moments and bounds (intervals.sql) → published (what the rules let stand) → the estimates under the
+    chosen extrapolation beside those under inverse_rate.
+#}
+
+{# The sums of a daily relation by keys, type and sampling rate, one row for each of the extrapolations. #}
+{% macro strata(daily, keys, extrapolations) -%}
+    select
+        {{ keys | join(", ") }},
+        event_type,
+        sampling_rate::numeric as sampling_rate,
+        n,
+        n_rate_unknown,
+        weights.extrapolation,
+        weights.weight,
+        weights.squares,
+        weights.squares_rate
+    from (
+        select
+            {{ keys | join(", ") }},
+            event_type,
+            sampling_rate,
+            sum(n) as n,
+            sum(n_rate_unknown) as n_rate_unknown
+            {%- for extrapolation in extrapolations %},
+            sum(weight_sum_{{ extrapolation }}) as weight_{{ extrapolation }},
+            sum(weight_squares_{{ extrapolation }}) as squares_{{ extrapolation }},
+            sum(weight_squares_rate_{{ extrapolation }}) as squares_rate_{{ extrapolation }}
+            {%- endfor %}
+        from {{ daily }}
+        where n > 0
+        group by {{ keys | join(", ") }}, event_type, sampling_rate
+    ) as sums
+    cross join lateral (
+        values
+        {%- for extrapolation in extrapolations %}
+        (
+            '{{ extrapolation }}',
+            weight_{{ extrapolation }},
+            squares_{{ extrapolation }},
+            squares_rate_{{ extrapolation }}
+        ){{ "," if not loop.last }}
+        {%- endfor %}
+    ) as weights (extrapolation, weight, squares, squares_rate)
+{%- endmacro %}
+
+{# How a company's COUNT is to be read, from its sampled rows; see int_company_weighting. #}
+{% macro weighting(n_sampled, n_evidence, n_inverse) -%}
+    case
+        when {{ n_sampled }} = 0 then 'census'
+        when {{ n_evidence }} < 30 then 'undetermined'
+        when {{ n_inverse }} >= 0.99 * {{ n_evidence }} then 'count_already_extrapolated'
+        else 'count_per_row'
+    end
+{%- endmacro %}
+
+{#
+    Why an estimate or an interval is not given; null where both are. `missing` says why there is no estimate; n_least is
+    the number of rows of a ratio's lesser part, elsewhere n.
+#}
+{% macro null_because() -%}
+    case
+        when estimate is null then missing
+        -- COUNT / RATE with a COUNT of round(1 / RATE) squares the weights of sampled rows.
+        when extrapolation = 'count_over_rate' and weighting = 'count_already_extrapolated' and n_sampled > 0
+            then 'count_already_extrapolated'
+        -- COUNT alone says nothing of the rows that sampling lost, unless it is extrapolated itself.
+        when extrapolation = 'count' and weighting <> 'count_already_extrapolated' and n_sampled > 0
+            then 'not_extrapolated'
+        when n_rate_unknown > 0.01 * n then 'rate_unknown'
+        when n_sampled between 1 and 4 then 'few_sampled_rows'
+        -- For the process each row is a draw, so that there the same number of rows is asked of all.
+        when n_least < 5 then 'few_rows'
+    end
+{%- endmacro %}
+
+{#
+    What is published of a relation with the columns extrapolation, weighting, n, n_least, n_sampled, n_rate_unknown,
+    estimate, missing, the four bounds and conservative; `also` are further columns to keep.
+#}
+{% macro published(relation, keys, also=[]) -%}
+    select
+        {{ (keys + also) | join(", ") }},
+        extrapolation,
+        n,
+        n_sampled,
+        estimate,
+        case when coalesce(null_because, 'few_rows') = 'few_rows' then sampling_lower end as sampling_lower,
+        case when coalesce(null_because, 'few_rows') = 'few_rows' then sampling_upper end as sampling_upper,
+        case when null_because is null then process_lower end as process_lower,
+        case when null_because is null then process_upper end as process_upper,
+        null_because,
+        n_sampled between 1 and 29 as low_sample,
+        n > 0 and n_sampled = 0 as census,
+        conservative
+    from (
+        select
+            *,
+            {{ null_because() }} as null_because
+        from {{ relation }}
+    ) as judged
+{%- endmacro %}
+
+{# The published estimates under the chosen extrapolation, and beside them those under inverse_rate. #}
+{% macro beside_inverse_rate(published, keys) -%}
+    select
+        chosen.*,
+        inverse_rate.estimate as estimate_inverse_rate,
+        inverse_rate.sampling_lower as inverse_rate_sampling_lower,
+        inverse_rate.sampling_upper as inverse_rate_sampling_upper,
+        inverse_rate.process_lower as inverse_rate_process_lower,
+        inverse_rate.process_upper as inverse_rate_process_upper,
+        inverse_rate.null_because as inverse_rate_null_because
+    from {{ published }} as chosen
+    inner join {{ published }} as inverse_rate using ({{ keys | join(", ") }})
+    where chosen.extrapolation = '{{ chosen_extrapolation() }}' and inverse_rate.extrapolation = 'inverse_rate'
+{%- endmacro %}
+
+{# The columns of a relation that published() made, in the order that marts give them. #}
+{% macro estimate_columns(relation) -%}
+    {{ relation }}.n_sampled,
+    {{ relation }}.estimate,
+    {{ relation }}.sampling_lower,
+    {{ relation }}.sampling_upper,
+    {{ relation }}.process_lower,
+    {{ relation }}.process_upper,
+    {{ relation }}.null_because,
+    {{ relation }}.low_sample,
+    {{ relation }}.census,
+    {{ relation }}.conservative
+{%- endmacro %}
+
+{# The columns that beside_inverse_rate() adds. #}
+{% macro inverse_rate_columns(relation) -%}
+    {{ relation }}.estimate_inverse_rate,
+    {{ relation }}.inverse_rate_sampling_lower,
+    {{ relation }}.inverse_rate_sampling_upper,
+    {{ relation }}.inverse_rate_process_lower,
+    {{ relation }}.inverse_rate_process_upper,
+    {{ relation }}.inverse_rate_null_because
+{%- endmacro %}
+
+{# Both for a mart of one row per company, where the metric is part of the columns' names. #}
+{% macro metric_columns(relation, metric) -%}
+    {{ relation }}.estimate as {{ metric }},
+    {%- for column in [
+        "sampling_lower", "sampling_upper", "process_lower", "process_upper", "null_because", "low_sample", "census", "conservative"
+    ] %}
+    {{ relation }}.{{ column }} as {{ metric }}_{{ column }},
+    {%- endfor %}
+    {{ relation }}.estimate_inverse_rate as {{ metric }}_inverse_rate,
+    {%- for column in ["sampling_lower", "sampling_upper", "process_lower", "process_upper", "null_because"] %}
+    {{ relation }}.inverse_rate_{{ column }} as {{ metric }}_inverse_rate_{{ column }}{{ "," if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{# The four bounds of totals, from total_moments(). #}
+{% macro total_bounds() -%}
+    {%- set n_unsampled = "(n - n_sampled)" %}
+    {%- for bound in ["lower", "upper"] %}
+    {{ total_bound(
+        bound, "unsampled", 0, "sampled", small_sum_variance("sampling_variance", "n_sampled")
+    ) }} as sampling_{{ bound }},
+    {%- endfor %}
+    {%- for bound in ["lower", "upper"] %}
+    {{ total_bound(
+        bound,
+        "unsampled",
+        small_sum_variance("process_variance_unsampled", n_unsampled),
+        "sampled",
+        small_sum_variance("process_variance_sampled", "n_sampled")
+    ) }} as process_{{ bound }}{{ "," if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{# The four bounds of shares, from share_moments(). #}
+{% macro share_bounds() -%}
+    {{ share_bound("lower", "share", "sampling_n_effective") }} as sampling_lower,
+    {{ share_bound("upper", "share", "sampling_n_effective") }} as sampling_upper,
+    {{ share_bound("lower", "share", "process_n_effective") }} as process_lower,
+    {{ share_bound("upper", "share", "process_n_effective") }} as process_upper
+{%- endmacro %}
+
+{# The four bounds of a ratio, from totals with their bounds in relations named numerator and denominator. #}
+{% macro ratio_bounds() -%}
+    {%- for interval in ["sampling", "process"] %}
+    {%- for bound, other in [("lower", "upper"), ("upper", "lower")] %}
+    {{ ratio_bound(
+        bound,
+        "coalesce(numerator.estimate, 0)",
+        "numerator." ~ interval ~ "_" ~ bound,
+        "denominator.estimate",
+        "denominator." ~ interval ~ "_" ~ other
+    ) }} as {{ interval }}_{{ bound }}{{ "," if not loop.last }}
+    {%- endfor %}{{ "," if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{#
+    Before a model that joins sums of sums: how many rows those have Postgres cannot tell, takes them for few, and would
+    join them by nested loops, whose time grows with the square. Compiling such queries takes longer than running them,
+    and sorting durations on disk longer than in memory.
+#}
+{% macro plan_for_sums() -%}
+    set local enable_nestloop = off;
+    set local jit = off;
+    set local work_mem = '64MB'
+{%- endmacro %}

@@ -1,0 +1,252 @@
+{#
+    The 95% intervals, as plain functions of sums over rows. p is a row's sampling rate and w its weight; two intervals
+    follow from the same sums by what a row adds to a variance:
+
+    sampling  f = w² (1 - p)  what all events of these files would have shown. The row is the unit that sampling keeps or
+                              loses, so that Σ f estimates the variance of Σ w (Horvitz and Thompson 1952, for rows that
+                              are kept independently of each other).
+    process   f = w²          what the company does: every row is a draw of its process, sampled or not, so that the
+                              number of rows varies like Poisson's.
+
+    `bound` is lower or upper; the other arguments are SQL expressions. Each is simulated in internal/coverage.
+#}
+
+{# The standard normal quantile of 97.5%. #}
+{% macro z() -%}
+    1.959963984540054
+{%- endmacro %}
+
+{% macro signed_z(bound) -%}
+    {{ {"lower": "-", "upper": ""}[bound] }}{{ z() }}
+{%- endmacro %}
+
+{# Of a sum of rows alone: on the log scale, because a sum of few heavy weights is skewed. #}
+{% macro sum_bound(bound, sum, variance) -%}
+    case when {{ sum }} > 0 then {{ sum }} * exp({{ signed_z(bound) }} * sqrt({{ variance }}) / {{ sum }}) else 0 end
+{%- endmacro %}
+
+{#
+    The variance of a sum of n rows for its logarithm: √V / S is only the first term of the delta method, and with few
+    rows the next one matters.
+#}
+{% macro small_sum_variance(variance, n) -%}
+    {{ variance }} * (1 + 1.0 / nullif({{ n }}, 0))
+{%- endmacro %}
+
+{#
+    Of a total of unsampled and sampled rows, each with its variance. Each part has its own bounds, or the few heavy rows
+    of one would hide in the many light ones of the other; their distances from the estimates add up as squares (MOVER,
+    Zou and Donner 2008). With an unsampled variance of 0, as for sampling, the total cannot be below what was seen.
+#}
+{% macro total_bound(bound, unsampled, unsampled_variance, sampled, sampled_variance) -%}
+    {{ unsampled }} + {{ sampled }} {{ {"lower": "-", "upper": "+"}[bound] }} sqrt(
+        power({{ unsampled }} - {{ sum_bound(bound, unsampled, unsampled_variance) }}, 2)
+        + power({{ sampled }} - {{ sum_bound(bound, sampled, sampled_variance) }}, 2)
+    )
+{%- endmacro %}
+
+{#
+    Of a ratio of two totals, from the bounds of both: their distances on the log scale add up as squares (Donner and Zou
+    2012). Where each total has one part that is V(R) / R² = V(G) / G² + V(A) / A². It leaves out the covariance, which is
+    not known and which, as both are events of the same pages, would make it smaller.
+    Where the numerator has no row its upper bound is that of no event in Poisson's distribution: -ln 0.025.
+#}
+{% macro ratio_bound(bound, numerator, numerator_bound, denominator, denominator_bound) -%}
+    case
+        when {{ numerator }} > 0
+            then {{ numerator }} / {{ denominator }} * exp({{ {"lower": "-", "upper": ""}[bound] }}sqrt(
+                power(ln({{ numerator_bound }} / {{ numerator }}), 2)
+                + power(ln({{ denominator_bound }} / {{ denominator }}), 2)
+            ))
+        when {{ denominator_bound }} <> {{ denominator }}
+            then {{ {"lower": 0, "upper": "-ln(0.025)"}[bound] }} / {{ denominator }}
+        else 0 / {{ denominator }}
+    end
+{%- endmacro %}
+
+{#
+    Of a share: Wilson (1927) with the number of unweighted rows that would be as uncertain. That is null where nothing
+    is, and the share then its own bound. Next to 0 and 1 Wilson's bound is too near; there it is Poisson's (Brown, Cai and
+    DasGupta 2001). The share itself keeps rounding from carrying a bound past it.
+#}
+{% macro share_bound(bound, share, n_effective) -%}
+    case
+        when {{ n_effective }} > 0
+            then
+                {%- if bound == "lower" %}
+                greatest(0, least(
+                    {{ share }},
+                    {{ wilson_bound(bound, share, n_effective) }},
+                    {{ rare_share_bound(share, n_effective) }}
+                ))
+                {%- else %}
+                least(1, greatest(
+                    {{ share }},
+                    {{ wilson_bound(bound, share, n_effective) }},
+                    1 - {{ rare_share_bound("(1 - " ~ share ~ ")", n_effective) }}
+                ))
+                {%- endif %}
+        else {{ share }}
+    end
+{%- endmacro %}
+
+{% macro wilson_bound(bound, share, n_effective) -%}
+    (
+        {{ share }} + power({{ z() }}, 2) / (2 * {{ n_effective }})
+        + {{ signed_z(bound) }} * sqrt(
+            {{ share }} * (1 - {{ share }}) / {{ n_effective }} + power({{ z() }} / (2 * {{ n_effective }}), 2)
+        )
+    ) / (1 + power({{ z() }}, 2) / {{ n_effective }})
+{%- endmacro %}
+
+{#
+    The lower bound of a share of fewer than 3 effective rows, null elsewhere: the 5% quantile of the gamma distribution
+    as Wilson and Hilferty (1931) approximate it.
+#}
+{% macro rare_share_bound(share, n_effective) -%}
+    case
+        when {{ share }} > 0 and {{ share }} * {{ n_effective }} < 3
+            then {{ share }} * power(greatest(
+                0, 1 - 1 / (9 * {{ share }} * {{ n_effective }}) - 1.6448536269514722 / (3 * sqrt({{ share }} * {{ n_effective }}))
+            ), 3)
+    end
+{%- endmacro %}
+
+{#
+    Of a mean of values that are not negative, with the variance of the weighted residuals; on the log scale. Values as
+    skewed as durations need a thousand rows for it.
+#}
+{% macro mean_bound(bound, mean, variance) -%}
+    case
+        when {{ mean }} > 0 then {{ mean }} * exp({{ signed_z(bound) }} * sqrt({{ variance }}) / {{ mean }})
+        else {{ mean }}
+    end
+{%- endmacro %}
+
+{# How many events a country must have to be seen with 95%, when each is kept with the probability p. #}
+{% macro detectable_at_95(rate) -%}
+    case when {{ rate }} < 1 then ln(0.05) / ln(1 - {{ rate }}) else {{ rate }} end
+{%- endmacro %}
+
+{#
+    What the bounds of totals need, one row per key and extrapolation. Over several types a variance is the upper bound
+    (Σ √V)²: one draw is shared by the events of a page, so that their sums may go up and down together.
+    `strata` is a relation as the macro strata() makes it. numeric keeps sums independent of their order.
+#}
+{% macro total_moments(strata, keys) -%}
+    select
+        {{ keys | join(", ") }},
+        extrapolation,
+        sum(n)::bigint as n,
+        sum(n_sampled)::bigint as n_sampled,
+        sum(n_rate_unknown)::bigint as n_rate_unknown,
+        sum(total)::double precision as total,
+        sum(total - sampled)::double precision as unsampled,
+        sum(sampled)::double precision as sampled,
+        power(sum(sqrt(sampling_variance)), 2)::double precision as sampling_variance,
+        power(sum(sqrt(process_variance_sampled)), 2)::double precision as process_variance_sampled,
+        power(sum(sqrt(process_variance_unsampled)), 2)::double precision as process_variance_unsampled,
+        count(*) filter (where n_sampled > 0) > 1 as conservative
+    from (
+        select
+            {{ keys | join(", ") }},
+            extrapolation,
+            event_type,
+            sum(n) as n,
+            coalesce(sum(n) filter (where sampling_rate < 1), 0) as n_sampled,
+            sum(n_rate_unknown) as n_rate_unknown,
+            sum(weight) as total,
+            coalesce(sum(weight) filter (where sampling_rate < 1), 0) as sampled,
+            sum(squares - squares_rate) as sampling_variance,
+            coalesce(sum(squares) filter (where sampling_rate < 1), 0) as process_variance_sampled,
+            coalesce(sum(squares) filter (where sampling_rate = 1), 0) as process_variance_unsampled
+        from {{ strata }}
+        group by {{ keys | join(", ") }}, extrapolation, event_type
+    ) as types
+    group by {{ keys | join(", ") }}, extrapolation
+{%- endmacro %}
+
+{#
+    What the bounds of shares need, one row per key and extrapolation; the strata say with is_yes which rows have what the
+    share is of. Its variance is that of the residuals, Σ f (y - share)² / (Σ w)², with y smoothed within each rate to
+    (yes + 1) / (rows + 2): of the few rows of a low rate none may have a rare y, which would make the variance nothing.
+    Over several types it is the same upper bound as for totals. At a share of 0 or 1 the rows count as (Σ w)² / Σ f.
+#}
+{% macro share_moments(strata, keys) -%}
+    {% set by = keys | join(", ") %}
+    select
+        *,
+        {{ effective_rows("sampling_residuals", "sampling_squares") }} as sampling_n_effective,
+        {{ effective_rows("process_residuals", "process_squares") }} as process_n_effective
+    from (
+        select
+            {{ by }},
+            extrapolation,
+            sum(n)::bigint as n,
+            sum(n_yes)::bigint as n_yes,
+            sum(n_sampled)::bigint as n_sampled,
+            sum(n_rate_unknown)::bigint as n_rate_unknown,
+            sum(total)::double precision as total,
+            sum(total_yes)::double precision as total_yes,
+            (sum(total_yes) / sum(total))::double precision as share,
+            power(sum(sqrt(sampling_squares)), 2)::double precision as sampling_squares,
+            power(sum(sqrt(process_squares)), 2)::double precision as process_squares,
+            power(sum(sqrt(sampling_residuals)), 2)::double precision as sampling_residuals,
+            power(sum(sqrt(process_residuals)), 2)::double precision as process_residuals,
+            count(*) filter (where n_sampled > 0) > 1 as conservative
+        from (
+            select
+                {{ by }},
+                extrapolation,
+                event_type,
+                sum(n) as n,
+                sum(n_yes) as n_yes,
+                coalesce(sum(n) filter (where sampling_rate < 1), 0) as n_sampled,
+                sum(n_rate_unknown) as n_rate_unknown,
+                sum(weight) as total,
+                sum(weight_yes) as total_yes,
+                sum(squares - squares_rate) as sampling_squares,
+                sum(squares) as process_squares,
+                sum((squares - squares_rate) * residual) as sampling_residuals,
+                sum(squares * residual) as process_residuals
+            from (
+                select
+                    *,
+                    smoothed * power(1 - share_of_all, 2) + (1 - smoothed) * power(share_of_all, 2) as residual
+                from (
+                    select
+                        *,
+                        (sum(n_yes) over (partition by {{ by }}, extrapolation, sampling_rate) + 1)
+                        / (sum(n) over (partition by {{ by }}, extrapolation, sampling_rate) + 2) as smoothed,
+                        sum(weight_yes) over (partition by {{ by }}, extrapolation)
+                        / sum(weight) over (partition by {{ by }}, extrapolation) as share_of_all
+                    from (
+                        select
+                            {{ by }},
+                            extrapolation,
+                            event_type,
+                            sampling_rate,
+                            sum(n) as n,
+                            coalesce(sum(n) filter (where is_yes), 0) as n_yes,
+                            sum(n_rate_unknown) as n_rate_unknown,
+                            sum(weight) as weight,
+                            coalesce(sum(weight) filter (where is_yes), 0) as weight_yes,
+                            sum(squares) as squares,
+                            sum(squares_rate) as squares_rate
+                        from {{ strata }}
+                        group by {{ by }}, extrapolation, event_type, sampling_rate
+                    ) as cells
+                ) as smoothed_cells
+            ) as residuals
+            group by {{ by }}, extrapolation, event_type
+        ) as types
+        group by {{ by }}, extrapolation
+    ) as sums
+{%- endmacro %}
+
+{% macro effective_rows(residuals, squares) -%}
+    case
+        when share > 0 and share < 1 then share * (1 - share) * power(total, 2) / nullif({{ residuals }}, 0)
+        else power(total, 2) / nullif({{ squares }}, 0)
+    end
+{%- endmacro %}

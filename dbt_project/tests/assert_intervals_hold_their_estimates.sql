@@ -1,0 +1,81 @@
+-- Estimates outside their intervals; intervals that lack a bound, that are missing without a reason or there with one;
+-- process intervals that end inside the sampling interval of the same rows.
+with estimates as (
+
+    select
+        'extrapolation_sensitivity' as mart,
+        api_key,
+        concat_ws(' ', scope, metric, extrapolation) as part,
+        n,
+        estimate,
+        sampling_lower,
+        sampling_upper,
+        process_lower,
+        process_upper,
+        null_because
+    from {{ ref('extrapolation_sensitivity') }}
+    union all
+    select
+        'event_breakdown' as mart,
+        api_key,
+        concat_ws(' ', dimension, value) as part,
+        n,
+        estimate,
+        sampling_lower,
+        sampling_upper,
+        process_lower,
+        process_upper,
+        null_because
+    from {{ ref('event_breakdown') }}
+    union all
+    select
+        'consent_status_distribution' as mart,
+        api_key,
+        concat_ws(' ', population, consent_status) as part,
+        n_population as n,
+        share as estimate,
+        share_sampling_lower as sampling_lower,
+        share_sampling_upper as sampling_upper,
+        share_process_lower as process_lower,
+        share_process_upper as process_upper,
+        share_null_because as null_because
+    from {{ ref('consent_status_distribution') }}
+    union all
+    select
+        'consent_daily' as mart,
+        api_key,
+        concat_ws(' ', day, metric) as part,
+        n,
+        estimate,
+        sampling_lower,
+        sampling_upper,
+        process_lower,
+        process_upper,
+        null_because
+    from {{ ref('consent_daily') }}
+    union all
+    select
+        'time_to_consent' as mart,
+        api_key,
+        method as part,
+        n,
+        median_seconds as estimate,
+        median_sampling_lower as sampling_lower,
+        median_sampling_upper as sampling_upper,
+        median_process_lower as process_lower,
+        median_process_upper as process_upper,
+        null_because
+    from {{ ref('time_to_consent') }}
+
+)
+
+select *
+from estimates
+where
+    num_nulls(sampling_lower, sampling_upper) = 1
+    or num_nulls(process_lower, process_upper) = 1
+    or (null_because is null) <> (num_nulls(estimate, sampling_lower, process_lower) = 0)
+    or not (
+        sampling_lower <= estimate * (1 + 1e-9) and sampling_upper >= estimate * (1 - 1e-9)
+        and process_lower <= sampling_lower * (1 + 1e-9) and process_upper >= sampling_upper * (1 - 1e-9)
+    )

@@ -1,0 +1,196 @@
+package coverage
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// A Case is a population with the statistic that is estimated from samples of it.
+type Case struct {
+	Statistic string // total, ratio, share or median
+	Kind      Kind
+	Name      string  // what the population is like
+	Count     string  // how COUNT is to be read: 1, inverse or independent
+	Rate      float64 // of the sampled rows
+	Sampled   int     // how many of them a sample has on average
+	Truth     float64
+	OneSided  bool // only too little coverage is wrong: the interval is an upper bound, or few rows decide
+	Uneven    bool // the share is very different in the sampled and in the unsampled rows
+	groups    []group
+	sigma     float64 // of a median: the standard deviation of the durations' logarithm
+}
+
+func (c Case) String() string {
+	return fmt.Sprintf("%s, %s, rate %g, COUNT %s, %d rows: %s", c.Statistic, c.Kind, c.Rate, c.Count, c.Sampled, c.Name)
+}
+
+var (
+	rates    = []float64{0.2, 0.1, 0.03}
+	sizes    = []int{5, 10, 30, 100, 300, 1000}
+	readings = []string{"1", "inverse", "independent"}
+)
+
+// Cases are all that are simulated.
+func Cases() []Case {
+	var cases []Case
+	for _, kind := range []Kind{Sampling, Process} {
+		for _, sampled := range sizes {
+			for _, rate := range rates {
+				for _, reading := range readings {
+					p := plan{kind, rate, sampled, countsAt(reading, rate)}
+					cases = append(cases, p.totals()...)
+					cases = append(cases, p.ratios()...)
+					cases = append(cases, p.shares()...)
+				}
+			}
+			for _, rate := range []float64{0.1, 1} {
+				cases = append(cases, medians(kind, rate, sampled)...)
+			}
+			for _, reading := range []string{"1", "independent"} {
+				cases = append(cases, plan{kind, 1, sampled, countsAt(reading, 1)}.unsampled()...)
+			}
+		}
+	}
+	return cases
+}
+
+// A plan is what the cases of several populations have in common.
+type plan struct {
+	kind    Kind
+	rate    float64
+	sampled int
+	counts  counts
+}
+
+// population is how many rows there are if as many are sampled, on average, as planned.
+func (p plan) population() float64 { return math.Round(float64(p.sampled) / p.rate) }
+
+func (p plan) rows(size, rate float64, yes bool, types ...string) []group {
+	c := p.counts
+	if rate == 1 && c.name == "inverse" {
+		c = countsAt("1", 1) // round(1 / 1)
+	}
+	if rate < 1 && c.name == "inverse" {
+		// COUNT is 1/p already: the metrics take 1 / p for such a company, and give no interval for COUNT / p.
+		c = counts{c.name, []float64{1}, []float64{1}}
+	}
+	return spread(p.kind, size, rate, c, yes, types...)
+}
+
+func (p plan) newCase(statistic, name string, truth float64, oneSided bool, groups []group) Case {
+	return Case{Statistic: statistic, Kind: p.kind, Name: name, Count: p.counts.name, Rate: p.rate,
+		Sampled: p.sampled, Truth: truth, OneSided: oneSided, groups: groups}
+}
+
+func (p plan) total(name string, oneSided bool, groups ...group) Case {
+	truth := expected(groups, func(string, group) bool { return true })
+	return p.newCase("total", name, truth, oneSided, groups)
+}
+
+func (p plan) totals() []Case {
+	n := p.population()
+	alone := p.rows(n, p.rate, false, view)
+	half := math.Round(n / 2)
+	return []Case{
+		p.total("alone", false, alone...),
+		p.total("as many rows unsampled", false, slices.Concat(alone, p.rows(n, 1, false, view))...),
+		p.total("nine times as many unsampled", false, slices.Concat(alone, p.rows(9*n, 1, false, view))...),
+		p.total("half of them at twice the rate", false, slices.Concat(p.rows(half, p.rate, false, view),
+			p.rows(math.Round(half/2), 2*p.rate, false, view))...),
+		p.total("two types, one draw for both", true, slices.Concat(p.rows(n, p.rate, false, view, asked))...),
+		p.total("two types, a draw for each", true, slices.Concat(p.rows(half, p.rate, false, view),
+			p.rows(half, p.rate, false, asked))...),
+	}
+}
+
+func (p plan) ratio(name string, oneSided bool, groups ...group) Case {
+	ofType := func(wanted string) float64 {
+		return expected(groups, func(eventType string, _ group) bool { return eventType == wanted })
+	}
+	return p.newCase("ratio", name, ofType(given)/ofType(asked), oneSided, groups)
+}
+
+func (p plan) ratios() []Case {
+	n := p.population()
+	notices := p.rows(n, p.rate, false, asked)
+	unsampled := func(share float64) []group { return p.rows(math.Round(share*n), 1, false, given) }
+	return []Case{
+		p.ratio("half given, unsampled", false, slices.Concat(unsampled(0.5), notices)...),
+		p.ratio("more given than asked, unsampled", false, slices.Concat(unsampled(1.3), notices)...),
+		p.ratio("given unsampled, asked partly sampled", false,
+			slices.Concat(unsampled(0.5), notices, p.rows(n, 1, false, asked))...),
+		p.ratio("given unsampled, a tenth of asked sampled", false,
+			slices.Concat(unsampled(0.5), notices, p.rows(9*n, 1, false, asked))...),
+		p.ratio("both sampled, a draw for each", true, slices.Concat(p.rows(n, p.rate, false, given), notices)...),
+		p.ratio("both partly sampled", true, slices.Concat(p.rows(n, p.rate, false, given), p.rows(n, 1, false, given),
+			notices, p.rows(n, 1, false, asked))...),
+		p.ratio("both sampled, one draw for half of asked and its given", true,
+			slices.Concat(p.rows(n, p.rate, false, asked, given), notices)...),
+	}
+}
+
+// share makes the case of a share that is different in the sampled rows and in as many unsampled ones; below 0 there
+// are no unsampled rows.
+func (p plan) share(name string, sampledShare, unsampledShare float64) Case {
+	n := p.population()
+	groups := p.answers(n, p.rate, sampledShare, view)
+	if unsampledShare >= 0 {
+		groups = append(groups, p.answers(n, 1, unsampledShare, view)...)
+	}
+	c := p.shareOf(name, false, groups...)
+	c.Uneven = unsampledShare >= 0 && math.Abs(sampledShare-unsampledShare) >= 0.4
+	return c
+}
+
+func (p plan) shareOf(name string, oneSided bool, groups ...group) Case {
+	yes := expected(groups, func(_ string, g group) bool { return g.yes })
+	truth := yes / expected(groups, func(string, group) bool { return true })
+	// Where fewer than ten rows are behind a share, or behind the rest, its coverage goes up and down with each row, up to
+	// 100% (Brown, Cai and DasGupta 2001).
+	few := min(truth, 1-truth)*float64(p.sampled) < 10
+	return p.newCase("share", name, truth, oneSided || few, groups)
+}
+
+// answers makes rows of which a share is yes: at least one, for of nothing there is no share.
+func (p plan) answers(n, rate, share float64, types ...string) []group {
+	yes := n * share
+	if p.kind == Sampling {
+		yes = max(1, math.Round(yes))
+	}
+	return slices.Concat(p.rows(yes, rate, true, types...), p.rows(n-yes, rate, false, types...))
+}
+
+func (p plan) shares() []Case {
+	var cases []Case
+	for _, share := range []float64{0.02, 0.1, 0.3, 0.5, 0.9, 0.98} {
+		cases = append(cases, p.share(fmt.Sprintf("%g alone", share), share, -1))
+	}
+	for _, s := range [][2]float64{{0.3, 0.3}, {0.02, 0.5}, {0.5, 0.02}, {0.98, 0.02}, {0.02, 0.98}, {0.9, 0.5}} {
+		cases = append(cases, p.share(fmt.Sprintf("%g of the sampled, %g of as many unsampled", s[0], s[1]), s[0], s[1]))
+	}
+	n := p.population()
+	half := math.Round(n / 2)
+	return append(cases,
+		p.shareOf("0.3 of half, 0.6 of the rest at twice the rate", false, slices.Concat(
+			p.answers(half, p.rate, 0.3, view), p.answers(math.Round(half/2), 2*p.rate, 0.6, view))...),
+		p.shareOf("0.3 of two types, one draw for both", true, p.answers(n, p.rate, 0.3, view, asked)...),
+		p.shareOf("0.3 of two types, a draw for each", true, slices.Concat(
+			p.answers(half, p.rate, 0.3, view), p.answers(half, p.rate, 0.3, asked))...),
+	)
+}
+
+// unsampled are the cases at a rate of 1, where the sampling interval is the estimate.
+func (p plan) unsampled() []Case {
+	n := p.population()
+	cases := []Case{
+		p.total("alone", p.kind == Sampling, p.rows(n, 1, false, view)...),
+		p.ratio("half given", p.kind == Sampling, slices.Concat(p.rows(n, 1, false, given), p.rows(2*n, 1, false, asked))...),
+	}
+	for _, share := range []float64{0.02, 0.1, 0.3, 0.5, 0.9, 0.98} {
+		c := p.share(fmt.Sprintf("%g alone", share), share, -1)
+		c.OneSided = c.OneSided || p.kind == Sampling
+		cases = append(cases, c)
+	}
+	return cases
+}

@@ -1,0 +1,188 @@
+package coverage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The queries over the table of strata, in the dbt project's macros. Each gives for a sample the estimate with its
+// interval, and the numbers of rows that decide whether the marts publish one.
+const (
+	totalQuery = `
+		select draw, total as estimate, n as n_least, n_sampled as n_sampled_least, {{ total_bounds() }}
+		from ({{ total_moments('strata', ['draw']) }}) as moments`
+	shareQuery = `
+		select draw, share as estimate, n as n_least, n_sampled as n_sampled_least, {{ share_bounds() }}
+		from ({{ share_moments('strata', ['draw']) }}) as moments`
+	ratioQuery = `
+		{%- set given = "(select * from strata where event_type = 'consent.given') as given" -%}
+		{%- set asked = "(select * from strata where event_type = 'consent.asked') as asked" -%}
+		select
+			draw,
+			coalesce(numerator.total, 0) / denominator.total as estimate,
+			least(numerator.n, denominator.n) as n_least,
+			coalesce(least(nullif(numerator.n_sampled, 0), nullif(denominator.n_sampled, 0)), 0) as n_sampled_least,
+			{{ ratio_bounds() }}
+		from (select *, total as estimate, {{ total_bounds() }} from ({{ total_moments(asked, ['draw']) }}) as moments) as denominator
+		left join (select *, total as estimate, {{ total_bounds() }} from ({{ total_moments(given, ['draw']) }}) as moments) as numerator
+			using (draw)`
+	medianQuery = `
+		select
+			draw,
+			{{ weighted_quantile('seconds', '0.5') }} as estimate,
+			count(*) as n_least,
+			count(*) filter (where sampling_rate < 1) as n_sampled_least,
+			{{ median_bound('lower', 'seconds', 'sampling_n') }} as sampling_lower,
+			{{ median_bound('upper', 'seconds', 'sampling_n') }} as sampling_upper,
+			{{ median_bound('lower', 'seconds', 'process_n') }} as process_lower,
+			{{ median_bound('upper', 'seconds', 'process_n') }} as process_upper
+		from (
+			select *,
+				sum(weight) over (partition by draw order by seconds) as weight_until,
+				sum(weight) over (partition by draw order by seconds) - sum(weight) over (partition by draw, seconds) as weight_before,
+				sum(weight) over (partition by draw) as weight_sum,
+				power(sum(weight) over (partition by draw), 2)
+					/ nullif(sum(weight * weight * (1 - sampling_rate)) over (partition by draw), 0) as sampling_n,
+				power(sum(weight) over (partition by draw), 2) / sum(weight * weight) over (partition by draw) as process_n
+			from (select draw, seconds, sampling_rate, 1 / sampling_rate as weight from durations) as weighted
+		) as steps
+		group by draw`
+)
+
+// statistics are what is estimated, in the order of the queries.
+var statistics = []string{"total", "ratio", "share", "median"}
+
+// Formulas are the queries as dbt compiles them, by statistic.
+type Formulas map[string]string
+
+// Compile has dbt compile the queries, in a project that has the given one's macros only: its models would have to be
+// parsed, and connected to their database. folder is for what dbt writes.
+func Compile(ctx context.Context, dbt, project, folder string) (Formulas, error) {
+	for _, part := range []string{"dbt_project.yml", "profiles.yml", "macros"} {
+		if err := copyTo(filepath.Join(folder, part), filepath.Join(project, part)); err != nil {
+			return nil, err
+		}
+	}
+	const separator = "-- the next query"
+	inline := strings.Join([]string{totalQuery, ratioQuery, shareQuery, medianQuery}, "\n"+separator+"\n")
+	cmd := exec.CommandContext(ctx, dbt, "--quiet", "compile", "--no-introspect", "--no-populate-cache",
+		"--project-dir", folder, "--profiles-dir", folder, "--target-path", filepath.Join(folder, "target"),
+		"--log-path", filepath.Join(folder, "logs"), "--inline", inline)
+	cmd.Env = append(os.Environ(), "PGUSER=nobody", "PGDATABASE=nothing", "DBT_SEND_ANONYMOUS_USAGE_STATS=false")
+	output, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			output = append(output, exit.Stderr...)
+		}
+		return nil, fmt.Errorf("dbt compile: %w: %s", err, output)
+	}
+	queries := strings.Split(string(output), separator)
+	if len(queries) != len(statistics) {
+		return nil, fmt.Errorf("dbt compile gave %d queries, want %d: %s", len(queries), len(statistics), output)
+	}
+	formulas := Formulas{}
+	for i, statistic := range statistics {
+		formulas[statistic] = queries[i]
+	}
+	return formulas, nil
+}
+
+// copyTo copies a file, or a folder with all that is in it.
+func copyTo(to, from string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return os.CopyFS(to, os.DirFS(from))
+	}
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, content, 0o600)
+}
+
+// An estimate is what Postgres made of one sample. A bound is nil where the formula gives none.
+type estimate struct {
+	value      float64
+	n, sampled int64 // the least numbers of rows, and of sampled rows where there are any
+	sampling   bounds
+	process    bounds
+}
+
+type bounds struct{ lower, upper *float64 }
+
+func (e estimate) bounds(kind Kind) bounds {
+	if kind == Sampling {
+		return e.sampling
+	}
+	return e.process
+}
+
+// published tells whether the marts give the interval: from five rows, and from five sampled ones where there are any.
+func (e estimate) published() bool { return e.n >= 5 && (e.sampled == 0 || e.sampled >= 5) }
+
+// prepare makes the tables of the samples. conn is to be used for nothing else.
+func prepare(ctx context.Context, conn *pgx.Conn) error {
+	// Compiling queries of this size would take longer than they run. The strata have the types of the daily sums.
+	_, err := conn.Exec(ctx, `
+		set jit = off;
+		create temporary table if not exists drawn (
+			draw bigint, event_type text, sampling_rate double precision, is_yes boolean, n bigint,
+			weight double precision, squares double precision);
+		truncate drawn;
+		create or replace temporary view strata as
+		select draw, 'count_over_rate'::text as extrapolation, event_type, sampling_rate::numeric as sampling_rate, is_yes,
+			n, 0::bigint as n_rate_unknown, weight::numeric as weight, squares::numeric as squares,
+			(squares * sampling_rate)::numeric as squares_rate
+		from drawn;
+		create temporary table if not exists durations (draw bigint, sampling_rate numeric, seconds double precision);
+		truncate durations`)
+	return err
+}
+
+// evaluate gives the estimates of samples.
+func (f Formulas) evaluate(ctx context.Context, conn *pgx.Conn, statistic string, drawn []sample) ([]estimate, error) {
+	if err := prepare(ctx, conn); err != nil {
+		return nil, err
+	}
+	var strata, durations [][]any
+	for draw, s := range drawn {
+		for _, s := range s.strata {
+			strata = append(strata, []any{int64(draw), s.eventType, s.rate, s.yes, int64(s.n), s.weight, s.squares})
+		}
+		for _, seconds := range s.durations {
+			durations = append(durations, []any{int64(draw), s.rate, seconds})
+		}
+	}
+	columns := []string{"draw", "event_type", "sampling_rate", "is_yes", "n", "weight", "squares"}
+	if _, err := conn.CopyFrom(ctx, pgx.Identifier{"drawn"}, columns, pgx.CopyFromRows(strata)); err != nil {
+		return nil, err
+	}
+	columns = []string{"draw", "sampling_rate", "seconds"}
+	if _, err := conn.CopyFrom(ctx, pgx.Identifier{"durations"}, columns, pgx.CopyFromRows(durations)); err != nil {
+		return nil, err
+	}
+	answer, err := conn.Query(ctx, `select estimate, n_least, n_sampled_least,
+		sampling_lower, sampling_upper, process_lower, process_upper from (`+f[statistic]+`) as estimates`)
+	if err != nil {
+		return nil, err
+	}
+	var estimates []estimate
+	var e estimate
+	_, err = pgx.ForEachRow(answer, []any{&e.value, &e.n, &e.sampled,
+		&e.sampling.lower, &e.sampling.upper, &e.process.lower, &e.process.upper}, func() error {
+		estimates = append(estimates, e)
+		return nil
+	})
+	return estimates, err
+}

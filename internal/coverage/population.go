@@ -1,0 +1,163 @@
+// Package coverage shows by simulation that the intervals of the marts hold what they promise: it draws samples from
+// populations that it knows, has Postgres compute the intervals with the dbt project's own formulas, and counts how
+// often they hold the truth, and how wide they are. It knows of the project only the macros of intervals.sql.
+package coverage
+
+import (
+	"math"
+	"math/rand/v2"
+)
+
+// A Kind of interval, and with it what is left to chance.
+type Kind string
+
+// The kinds. For sampling the population is given, and which of its rows are kept is left to chance. For the process
+// the population itself is: rows come as in a Poisson process.
+const (
+	Sampling Kind = "sampling"
+	Process  Kind = "process"
+)
+
+// The types of events. The streams of a ratio are told apart by them.
+const (
+	view  = "pageview"
+	asked = "consent.asked"
+	given = "consent.given"
+)
+
+// A group is a number of equal things that are kept or lost: a row, or a page with a row of each of several types.
+type group struct {
+	types []string
+	rate  float64
+	count float64
+	yes   bool
+	size  float64 // how many there are; for the process how many there are on average
+}
+
+func (g group) weight() float64 { return g.count / g.rate }
+
+// counts are how often COUNT has which value.
+type counts struct {
+	name   string
+	values []float64
+	shares []float64 // of the values, the last one takes the rest
+}
+
+// countsAt gives the readings of COUNT at a rate. Inverse is what exports have whose COUNT is extrapolated already;
+// their weights are 1 / p, as of rows with COUNT 1.
+func countsAt(name string, rate float64) counts {
+	switch name {
+	case "independent":
+		return counts{name, []float64{5, 3, 2, 1}, []float64{0.03, 0.05, 0.12, 0.80}}
+	case "inverse":
+		return counts{name, []float64{math.Round(1 / rate)}, []float64{1}}
+	}
+	return counts{name, []float64{1}, []float64{1}}
+}
+
+// spread makes the groups of a number of rows with the COUNTs as they are distributed. A given population has whole
+// rows, one of an expected size need not.
+func spread(kind Kind, size, rate float64, c counts, yes bool, types ...string) []group {
+	var groups []group
+	left := size
+	for i, value := range c.values {
+		rows := size * c.shares[i]
+		if kind == Sampling {
+			rows = math.Round(rows)
+		}
+		if i == len(c.values)-1 {
+			rows = left
+		}
+		left -= rows
+		groups = append(groups, group{types: types, rate: rate, count: value, yes: yes, size: rows})
+	}
+	return groups
+}
+
+// draw says how many of the group are kept.
+func (g group) draw(random *rand.Rand, kind Kind) float64 {
+	switch {
+	case kind == Process:
+		return poisson(random, g.size*g.rate)
+	case g.rate == 1:
+		return g.size
+	}
+	return binomial(random, g.size, g.rate)
+}
+
+// poisson counts the arrivals within a time of the mean's length.
+func poisson(random *rand.Rand, mean float64) float64 {
+	n := 0.0
+	for at := random.ExpFloat64(); at < mean; at += random.ExpFloat64() {
+		n++
+	}
+	return n
+}
+
+// binomial leaps from one row that is kept to the next, so that rows that are lost cost nothing.
+func binomial(random *rand.Rand, size, rate float64) float64 {
+	lost := math.Log1p(-rate)
+	leap := func() float64 { return math.Floor(math.Log(1-random.Float64()) / lost) }
+	n := 0.0
+	for at := leap(); at < size; at += 1 + leap() {
+		n++
+	}
+	return n
+}
+
+// A stratum holds the sums over the kept rows of one type, rate and answer, as the dbt project has them.
+type stratum struct {
+	eventType string
+	rate      float64
+	yes       bool
+	n         float64
+	weight    float64 // Σ w
+	squares   float64 // Σ w²
+}
+
+// A sample is what was drawn of a population: the sums over its rows, or for a median its durations.
+type sample struct {
+	strata    []stratum
+	durations []float64
+	rate      float64 // of the durations
+}
+
+// draw draws the strata of one sample. Those without rows are left out, as they are in the daily sums.
+func draw(random *rand.Rand, kind Kind, groups []group) []stratum {
+	var strata []stratum
+	for _, g := range groups {
+		kept := g.draw(random, kind)
+		if kept == 0 {
+			continue
+		}
+		for _, eventType := range g.types {
+			strata = add(strata, stratum{eventType, g.rate, g.yes, kept, kept * g.weight(), kept * g.weight() * g.weight()})
+		}
+	}
+	return strata
+}
+
+func add(strata []stratum, s stratum) []stratum {
+	for i := range strata {
+		if other := &strata[i]; other.eventType == s.eventType && other.rate == s.rate && other.yes == s.yes {
+			other.n += s.n
+			other.weight += s.weight
+			other.squares += s.squares
+			return strata
+		}
+	}
+	return append(strata, s)
+}
+
+// expected is what the weights of all groups with a condition add up to on average.
+func expected(groups []group, condition func(eventType string, g group) bool) float64 {
+	sum := 0.0
+	for _, g := range groups {
+		for _, eventType := range g.types {
+			if condition(eventType, g) {
+				sum += g.size * g.rate * g.weight()
+			}
+		}
+	}
+	return sum
+}

@@ -1,0 +1,92 @@
+package coverage
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// The markers in a page between which the tables stand.
+const (
+	begin = "<!-- The tables from here are made by `make coverage`. -->"
+	end   = "<!-- The tables end here. -->"
+)
+
+// WriteTables replaces what stands between the markers of a page.
+func WriteTables(path string, results []Result) error {
+	page, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(page), begin)
+	_, after, also := strings.Cut(rest, end)
+	if !ok || !also {
+		return fmt.Errorf("%s lacks the line %q or, after it, the line %q", path, begin, end)
+	}
+	return os.WriteFile(path, []byte(before+begin+"\n\n"+Tables(results)+"\n"+end+after), 0o644)
+}
+
+// Tables shows the results in Markdown: first how the coverage grows with the rows, over all cases of a kind, then each
+// population at one number of rows.
+func Tables(results []Result) string {
+	var page strings.Builder
+	for _, statistic := range []string{"total", "ratio", "share", "median"} {
+		fmt.Fprintf(&page, "### Intervals of a %s\n\n", statistic)
+		page.WriteString("| interval | sampled rows | cases | least | median | most | width | of the ideal |\n")
+		page.WriteString("|---|---:|---:|---:|---:|---:|---:|---:|\n")
+		for _, kind := range []Kind{Sampling, Process} {
+			for _, oneSided := range []bool{false, true} {
+				for _, n := range sizes {
+					var group []Result
+					for _, r := range results {
+						if r.Statistic == statistic && r.Kind == kind && r.OneSided == oneSided && r.Sampled == n && !r.isCensus() {
+							group = append(group, r)
+						}
+					}
+					if len(group) > 0 {
+						page.WriteString(summary(kind, oneSided, n, group))
+					}
+				}
+			}
+		}
+		page.WriteByte('\n')
+	}
+	page.WriteString("### Each population\n\nRate 0.1, 30 sampled rows, COUNT independent of the rate.\n\n")
+	page.WriteString("| | population | interval | published | coverage | below | above | width | of the ideal |\n")
+	page.WriteString("|---|---|---|---:|---:|---:|---:|---:|---:|\n")
+	for _, r := range results {
+		if r.Rate == 0.1 && r.Sampled == 30 && r.Count == "independent" {
+			fmt.Fprintf(&page, "| %s | %s | %s | %.0f%% | %s | %.1f%% | %.1f%% | %.3f | %.2f |\n", r.Statistic, r.Name, r.Kind,
+				100*float64(r.Published)/float64(r.Draws), percent(r.Coverage()),
+				100*float64(r.Below)/float64(r.Published), 100*float64(r.Above)/float64(r.Published), r.Width, r.Factor)
+		}
+	}
+	return page.String()
+}
+
+// isCensus tells whether nothing is left to chance: the interval is the estimate.
+func (r Result) isCensus() bool { return r.Kind == Sampling && r.Rate == 1 }
+
+func summary(kind Kind, oneSided bool, n int, group []Result) string {
+	slices.SortFunc(group, func(a, b Result) int { return cmp.Compare(a.Coverage(), b.Coverage()) })
+	name := string(kind)
+	if oneSided {
+		name += ", upper bound"
+	}
+	return fmt.Sprintf("| %s | %d | %d | %s | %s | %s | %.3f | %.2f |\n", name, n, len(group),
+		percent(group[0].Coverage()), percent(group[len(group)/2].Coverage()), percent(group[len(group)-1].Coverage()),
+		median(group, func(r Result) float64 { return r.Width }), median(group, func(r Result) float64 { return r.Factor }))
+}
+
+func median(group []Result, of func(Result) float64) float64 {
+	var values []float64
+	for _, r := range group {
+		values = append(values, of(r))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+func percent(share float64) string { return fmt.Sprintf("%.1f%%", 100*share) }

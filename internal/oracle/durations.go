@@ -1,0 +1,344 @@
+package oracle
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sort"
+	"time"
+)
+
+// A pair is a duration from asked to given.
+type pair struct {
+	seconds     float64
+	p           float64
+	weight      float64 // below 0 where it is subtracted
+	rateUnknown bool
+	near        bool // the token was updated less than an hour from the event
+}
+
+func newPair(given, asked row, at time.Time) pair {
+	p := min(asked.p, given.p)
+	return pair{seconds: given.At.Sub(at).Seconds(), p: p, weight: 1 / p, rateUnknown: asked.rateUnknown || given.rateUnknown}
+}
+
+// timeToConsent makes the rows of the three methods.
+func (c *company) timeToConsent() []Record {
+	choices := where(c.rows, func(r row) bool { return r.isChoice() && r.inNotice() })
+	asked := where(c.rows, row.isAsked)
+	records := []Record{
+		newMethod("user_id", byUser(asked, choices)).judge(len(choices)),
+		newMethod("embedded", embedded(choices)).judge(len(choices)),
+		matched(asked, choices).judge(len(choices)),
+	}
+	for _, record := range records {
+		if record["withheld_because"] == nil {
+			record["is_headline"] = true
+			break
+		}
+	}
+	return records
+}
+
+// embedded gives the time from a consent token's creation to its update.
+func embedded(choices []row) []pair {
+	var pairs []pair
+	for _, r := range choices {
+		if r.Created == nil || r.Updated == nil {
+			continue
+		}
+		pairs = append(pairs, pair{seconds: r.Updated.Sub(*r.Created).Seconds(), p: r.p, weight: 1 / r.p,
+			rateUnknown: r.rateUnknown, near: r.At.Sub(*r.Updated).Abs() < time.Hour})
+	}
+	return pairs
+}
+
+// byUser pairs each choice with the notice that is the user's last event before it, within a day. A choice without any
+// event in the day before and with a notice right after it is reversed, unless that notice belongs to the next choice.
+func byUser(asked, choices []row) []pair {
+	users := map[string][]row{}
+	for _, r := range slices.Concat(asked, choices) {
+		if r.User != "" {
+			users[r.User] = append(users[r.User], r)
+		}
+	}
+	const day = 24 * time.Hour
+	var pairs []pair
+	for _, events := range users {
+		slices.SortStableFunc(events, func(a, b row) int {
+			if order := a.At.Compare(b.At); order != 0 || a.isAsked() == b.isAsked() {
+				return order
+			}
+			if a.isAsked() {
+				return -1
+			}
+			return 1
+		})
+		for i, given := range events {
+			if given.isAsked() {
+				continue
+			}
+			near := func(at int) bool { return at >= 0 && at < len(events) && events[at].At.Sub(given.At).Abs() <= day }
+			switch {
+			case near(i - 1):
+				if before := events[i-1]; before.isAsked() {
+					pairs = append(pairs, newPair(given, before, before.At))
+				}
+			case near(i+1) && events[i+1].isAsked() && (!near(i+2) || events[i+2].isAsked()):
+				pairs = append(pairs, newPair(given, events[i+1], events[i+1].At))
+			}
+		}
+	}
+	return pairs
+}
+
+// A place is what an asked and a given must share to be matched.
+type place struct{ domain, deployment, country, region, browser, device, sdk string }
+
+func (r row) place() place {
+	return place{r.Domain, r.Deployment, r.Country, r.Region, r.Browser, r.Device, r.SDK}
+}
+
+// match gives each asked, moved by a shift, the first given after it within 20 seconds. Of several asked with the same
+// given the latest keeps it.
+func match(asked, choices []row, shift time.Duration) []pair {
+	later := map[place][]row{}
+	for _, r := range choices {
+		later[r.place()] = append(later[r.place()], r)
+	}
+	type hit struct {
+		place place
+		at    int
+	}
+	latest := map[hit]row{}
+	for place, rows := range later {
+		slices.SortStableFunc(rows, func(a, b row) int { return a.At.Compare(b.At) })
+		later[place] = rows
+	}
+	for _, a := range asked {
+		at := a.At.Add(shift)
+		rows := later[a.place()]
+		first := sort.Search(len(rows), func(i int) bool { return rows[i].At.After(at) })
+		if first == len(rows) || rows[first].At.Sub(at) > 20*time.Second {
+			continue
+		}
+		h := hit{a.place(), first}
+		if other, ok := latest[h]; !ok || a.At.After(other.At) {
+			latest[h] = a
+		}
+	}
+	var pairs []pair
+	for h, a := range latest {
+		pairs = append(pairs, newPair(later[h.place][h.at], a, a.At.Add(shift)))
+	}
+	return pairs
+}
+
+// A method holds what is known of a company's durations by one method.
+type method struct {
+	name                   string
+	n                      int64
+	kept                   []pair  // from 0 to 30 minutes
+	placebo                []pair  // with their weights below 0
+	weight, over           float64 // of all, and of those over 30 minutes
+	nOver, nReversed, near int64
+}
+
+func newMethod(name string, pairs []pair) method {
+	m := method{name: name, n: int64(len(pairs))}
+	for _, p := range pairs {
+		m.weight += p.weight
+		if p.near {
+			m.near++
+		}
+		switch {
+		case p.seconds < 0:
+			m.nReversed++
+		case p.seconds > 1800:
+			m.nOver++
+			m.over += p.weight
+		default:
+			m.kept = append(m.kept, p)
+		}
+	}
+	return m
+}
+
+// shifts by which notices are moved to see how many match by chance.
+var shifts = []time.Duration{-1200 * time.Second, -900 * time.Second, -600 * time.Second,
+	600 * time.Second, 900 * time.Second, 1200 * time.Second}
+
+func matched(asked, choices []row) method {
+	m := newMethod("matched", match(asked, choices, 0))
+	for _, shift := range shifts {
+		for _, p := range match(asked, choices, shift) {
+			p.weight /= -float64(len(shifts))
+			m.placebo = append(m.placebo, p)
+		}
+	}
+	return m
+}
+
+// byChance is how many matches chance makes.
+func (m method) byChance() float64 { return float64(len(m.placebo)) / float64(len(shifts)) }
+
+// withheld says why the method gives no durations.
+func (m method) withheld() string {
+	n := float64(len(m.kept))
+	switch {
+	case n == 0:
+		return "no_durations"
+	case m.name == "user_id" && float64(m.nReversed) > 0.2*float64(m.n):
+		return "reversed_pairs"
+	case m.name == "embedded" && float64(m.near) < 0.9*float64(m.n):
+		return "token_far_from_event"
+	case m.name == "matched" && n-m.byChance() < 20:
+		return "small_excess"
+	case m.name == "matched" && m.byChance() > 0.2*n:
+		return "large_placebo"
+	}
+	return ""
+}
+
+// judge makes the method's row; choices is how many rows of choices in the notice there are.
+func (m method) judge(choices int) Record {
+	n := float64(len(m.kept))
+	record := Record{"method": m.name, "is_headline": false, "withheld_because": nullable(m.withheld()),
+		"n": int64(len(m.kept)), "n_over_30min": m.nOver, "n_reversed": m.nReversed,
+		"n_placebo": nil, "excess": nil, "coverage": optional(ratio(n, float64(choices))),
+		"share_over_30min": nil, "share_near_event": nil, "share_reversed": nil,
+		"mean_seconds": nil, "median_seconds": nil, "p90_seconds": nil}
+	switch m.name {
+	case "user_id":
+		record["share_reversed"] = optional(ratio(float64(m.nReversed), float64(m.n)))
+		record["share_over_30min"] = optional(ratio(m.over, m.weight))
+	case "embedded":
+		record["share_near_event"] = optional(ratio(float64(m.near), float64(m.n)))
+		record["share_over_30min"] = optional(ratio(m.over, m.weight))
+	case "matched":
+		record["n_placebo"], record["excess"] = m.byChance(), n-m.byChance()
+		record["coverage"] = optional(ratio(n-m.byChance(), float64(choices)))
+	}
+	median := estimate{n: int64(n), nLeast: int64(n), missing: "withheld", interval: m.medianInterval}
+	for _, p := range m.kept {
+		if p.p < 1 {
+			median.nSampled++
+		}
+		if p.rateUnknown {
+			median.nRateUnknown++
+		}
+	}
+	record["n_sampled"] = median.nSampled
+	mean := median
+	mean.interval = m.meanInterval
+	if m.withheld() == "" {
+		x := m.mean()
+		mean.value = &x
+		y := m.quantile(0.5)
+		median.value = &y
+		record["mean_seconds"], record["median_seconds"], record["p90_seconds"] = x, y, m.quantile(0.9)
+	}
+	r := reading{extrapolation: "inverse_rate"}
+	median.bounds(r, record, "median_", "null_because")
+	median.flags(record, "")
+	delete(record, "conservative")
+	mean.bounds(r, record, "mean_", "mean_null_because")
+	// The mean of so skewed a quantity needs many rows before its interval holds.
+	if n < 1000 {
+		if record["mean_null_because"] == nil {
+			record["mean_null_because"] = "few_durations"
+		}
+		for _, bound := range []string{"sampling_lower", "sampling_upper", "process_lower", "process_upper"} {
+			record["mean_"+bound] = nil
+		}
+	}
+	return record
+}
+
+// signed are the durations with those that chance makes subtracted.
+func (m method) signed() []pair { return slices.Concat(m.kept, m.placebo) }
+
+func (m method) mean() float64 {
+	sum, weight := 0.0, 0.0
+	for _, p := range m.signed() {
+		sum += p.seconds * p.weight
+		weight += p.weight
+	}
+	return sum / weight
+}
+
+func (m method) meanInterval(kind Kind) Interval {
+	mean, variance, weight := m.mean(), 0.0, 0.0
+	for _, p := range m.signed() {
+		variance += kind.f(Draw{P: p.p, Weight: p.weight}) * (p.seconds - mean) * (p.seconds - mean)
+		weight += p.weight
+	}
+	spread := math.Exp(z * math.Sqrt(variance) / weight / mean)
+	return Interval{mean / spread, mean * spread}
+}
+
+// A step is a duration with the weight below it, and up to and including it.
+type step struct{ seconds, below, upTo float64 }
+
+// steps are the distribution of the durations, as shares of the whole weight.
+func (m method) steps() []step {
+	pairs := m.signed()
+	slices.SortFunc(pairs, func(a, b pair) int { return cmp.Compare(a.seconds, b.seconds) })
+	var weight, sum float64
+	for _, p := range pairs {
+		weight += p.weight
+	}
+	var steps []step
+	for i, p := range pairs {
+		if i == 0 || p.seconds != pairs[i-1].seconds {
+			steps = append(steps, step{seconds: p.seconds, below: sum / weight})
+		}
+		sum += p.weight
+		steps[len(steps)-1].upTo = sum / weight
+	}
+	return steps
+}
+
+// rounding is what sums of shares may be off by.
+const rounding = 1e-9
+
+// quantile is the middle between the least duration that a share q of the weight reaches and the least that passes it.
+func (m method) quantile(q float64) float64 {
+	reaches, passes := math.NaN(), math.NaN()
+	for _, s := range m.steps() {
+		if math.IsNaN(reaches) && s.upTo >= q-rounding {
+			reaches = s.seconds
+		}
+		if math.IsNaN(passes) && s.upTo > q+rounding {
+			passes = s.seconds
+		}
+	}
+	return (reaches + passes) / 2
+}
+
+// medianInterval is Woodruff's: the durations at the bounds of the share of one half.
+func (m method) medianInterval(kind Kind) Interval {
+	var weight, squares float64
+	for _, p := range m.signed() {
+		weight += p.weight
+		squares += kind.f(Draw{P: p.p, Weight: p.weight})
+	}
+	if squares == 0 {
+		return Interval{m.quantile(0.5), m.quantile(0.5)}
+	}
+	n := weight * weight / squares
+	lower, upper := wilsonLower(0.5, n), 1-wilsonLower(0.5, n)
+	steps := m.steps()
+	interval := Interval{steps[0].seconds, steps[len(steps)-1].seconds}
+	for _, s := range steps {
+		if s.upTo <= lower+rounding {
+			interval.Lower = s.seconds
+		}
+	}
+	for _, s := range slices.Backward(steps) {
+		if s.below >= upper-rounding {
+			interval.Upper = s.seconds
+		}
+	}
+	return interval
+}

@@ -1,0 +1,408 @@
+package oracle
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"consentpipeline.io/internal/report"
+	"consentpipeline.io/jobs/transform"
+)
+
+var sequences = flag.Int("sequences", 1, "random sequences of changes after which incremental models are compared")
+
+// A change is something that happens to the ledger between two builds, or during one.
+type change struct {
+	name  string
+	apply func(*world)
+	while bool // it happens while dbt runs
+	kill  bool // dbt is killed
+}
+
+var changes = []change{
+	{name: "a new file", apply: func(w *world) { w.publish(w.newFile(), w.someRows(20)) }},
+	{name: "a file is replaced by fewer rows", apply: func(w *world) { f := w.file(); w.publish(f, w.part(w.rows[f])) }},
+	{name: "a file is replaced by none", apply: func(w *world) { w.publish(w.file(), nil) }},
+	{name: "a file is retracted", apply: func(w *world) { w.retract(w.file()) }},
+	{name: "the winner of duplicates goes", apply: func(w *world) { w.supersedeWinners() }},
+	{name: "a load that began first commits last", apply: func(w *world) { w.commitLate() }},
+	{name: "a load is published while a model runs", while: true,
+		apply: func(w *world) { w.publish(w.newFile(), w.someRows(15)) }},
+	{name: "a file is replaced while a model runs", while: true,
+		apply: func(w *world) { f := w.file(); w.publish(f, append(w.part(w.rows[f]), w.someRows(5)...)) }},
+	{name: "dbt is killed", kill: true, apply: func(w *world) { w.publish(w.newFile(), w.someRows(10)) }},
+}
+
+// TestIncrementalEqualsFullRefresh lets random sequences of changes happen to the loads, each followed by an incremental
+// build. What the builds have left is then what a full refresh makes, value by value.
+func TestIncrementalEqualsFullRefresh(t *testing.T) {
+	for sequence := range *sequences {
+		t.Run(strconv.Itoa(sequence), func(t *testing.T) {
+			w := newWorld(t, uint64(sequence))
+			for range 3 {
+				w.publish(w.newFile(), w.someRows(60))
+			}
+			w.begin()
+			w.build(t)
+			w.makeGates()
+			order := w.random.Perm(len(changes))
+			for len(order) > 0 {
+				// Up to three changes of the ledger come between two builds, and one may come while dbt runs.
+				most := 1 + w.random.IntN(3)
+				var during *change
+				for ; most > 0 && len(order) > 0; most-- {
+					c := changes[order[0]]
+					if (c.while || c.kill) && during != nil {
+						break
+					}
+					order = order[1:]
+					t.Log(c.name)
+					if c.while || c.kill {
+						during = &c
+						continue
+					}
+					c.apply(w)
+				}
+				w.buildDuring(during)
+			}
+			w.build(t) // also the marts
+			w.compare()
+		})
+	}
+}
+
+// A world is a warehouse whose ledger is written by hand, so that any order of commits can be had.
+type world struct {
+	*pipeline
+	t      *testing.T
+	random *rand.Rand
+	dbt    string // a file with the process id of the dbt that runs
+	rows   map[int64][]raw
+	begun  int64 // a load that has yet to commit
+}
+
+// A raw event is a row of raw.event, without what no model reads.
+type raw struct {
+	id, company, kind, status, action, user string
+	at                                      time.Time
+	created, updated                        *time.Time
+	rate                                    float64
+	count                                   int64
+	country                                 string
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	t.Helper()
+	w := &world{pipeline: newPipeline(t), t: t, random: rand.New(rand.NewPCG(20260302, seed)), rows: map[int64][]raw{}}
+	// A dbt that says which process it is, so that it can be killed.
+	folder := t.TempDir()
+	w.dbt = filepath.Join(folder, "pid")
+	script := fmt.Sprintf("#!/bin/sh\necho $$ > '%s'\nexec '%s' \"$@\"\n", w.dbt, w.options.Dbt)
+	if err := os.WriteFile(filepath.Join(folder, "dbt"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.options.Dbt = filepath.Join(folder, "dbt")
+	w.exec("insert into raw.run (run_id, name, source) values ('00000000-0000-0000-0000-000000000001', 'r', 's')")
+	return w
+}
+
+func (w *world) exec(sql string, args ...any) {
+	w.t.Helper()
+	if _, err := w.conn.Exec(w.t.Context(), sql, args...); err != nil {
+		w.t.Fatalf("%v in %s", err, sql)
+	}
+}
+
+func (w *world) number(sql string, args ...any) (n int64) {
+	w.t.Helper()
+	if err := w.conn.QueryRow(w.t.Context(), sql, args...).Scan(&n); err != nil {
+		w.t.Fatalf("%v in %s", err, sql)
+	}
+	return n
+}
+
+// someRows invents rows with few ids, so that many are duplicates, near midnight and near each other.
+func (w *world) someRows(n int) []raw {
+	var rows []raw
+	for range n {
+		// Half of the rows are near each other, so that they make durations across midnight. The others have days to
+		// themselves, which no later change mends by chance.
+		day := 1 + w.random.IntN(3)
+		if w.random.IntN(2) == 0 {
+			day = 10 + w.random.IntN(100)
+		}
+		at := time.Date(2026, 3, day, 23, 59, 30, 0, time.UTC).Add(time.Duration(w.random.IntN(60_000)) * time.Millisecond)
+		created, updated := at.Add(-time.Duration(w.random.IntN(40))*time.Second), at
+		r := raw{id: fmt.Sprintf("00000000-0000-4000-8000-%012d", w.random.IntN(100)),
+			company: fmt.Sprintf("00000000-0000-4000-8000-%012d", 1+w.random.IntN(2)), kind: pick(w.random, allTypes), at: at,
+			rate: pick(w.random, []float64{1, 0.1, 0.2}), count: 1 + w.random.Int64N(3),
+			user: fmt.Sprintf("user-%d", w.random.IntN(4)), country: pick(w.random, []string{"ES", "FR", ""})}
+		if r.kind == "consent.given" {
+			r.status, r.action = pick(w.random, allStatuses), pick(w.random, []string{"click", "external", ""})
+			r.created, r.updated = &created, &updated
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// part gives fewer of the rows, and some of them with other values.
+func (w *world) part(rows []raw) []raw {
+	var kept []raw
+	for _, r := range rows {
+		if w.random.IntN(3) == 0 {
+			continue
+		}
+		if w.random.IntN(4) == 0 {
+			r.at, r.count = r.at.Add(24*time.Hour), r.count+1
+		}
+		kept = append(kept, r)
+	}
+	return kept
+}
+
+func (w *world) newFile() int64 {
+	return w.number("insert into raw.file (source, path) values ('s', $1) returning file_id", fmt.Sprintf("%d.csv", w.random.Uint64()))
+}
+
+// file gives one of the files with rows.
+func (w *world) file() int64 {
+	var files []int64
+	for _, f := range slices.Sorted(maps.Keys(w.rows)) {
+		if len(w.rows[f]) > 0 {
+			files = append(files, f)
+		}
+	}
+	if len(files) == 0 {
+		f := w.newFile()
+		w.publish(f, w.someRows(20))
+		return f
+	}
+	return pick(w.random, files)
+}
+
+// publish loads a file's rows in one transaction, as ingestion does.
+func (w *world) publish(file int64, rows []raw) { w.commit(file, w.load(file), rows) }
+
+// load begins a load.
+func (w *world) load(file int64) int64 {
+	return w.number(`insert into raw.load (file_id, run_id, state, contract, contract_version, options, format)
+		values ($1, '00000000-0000-0000-0000-000000000001', 'loading', 'event', 1, '', 'csv') returning load_id`, file)
+}
+
+func (w *world) commit(file, load int64, rows []raw) {
+	w.t.Helper()
+	err := pgx.BeginFunc(w.t.Context(), w.conn, func(tx pgx.Tx) error {
+		_, err := tx.Exec(w.t.Context(), `delete from raw.event where load_id in
+			(select load_id from raw.load where file_id = $1 and state = 'published')`, file)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(w.t.Context(), "update raw.load set state = 'superseded' where file_id = $1 and state = 'published'", file)
+		if err != nil {
+			return err
+		}
+		columns := []string{"load_id", "row_number", "event_id", "api_key", "type", "event_time", "token_created", "token_updated", "rate",
+			"count", "consent", "action", "user_id", "country"}
+		_, err = tx.CopyFrom(w.t.Context(), pgx.Identifier{"raw", "event"}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
+			r := rows[i]
+			return []any{load, int64(i) + 1, r.id, r.company, r.kind, r.at, r.created, r.updated, r.rate, r.count,
+				nullable(r.status), nullable(r.action), nullable(r.user), nullable(r.country)}, nil
+		}))
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(w.t.Context(), "update raw.load set state = 'published', finished = now(), rows = $2 where load_id = $1", load, len(rows))
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.rows[file] = rows
+}
+
+func (w *world) retract(file int64) {
+	w.exec("delete from raw.event where load_id in (select load_id from raw.load where file_id = $1 and state = 'published')", file)
+	w.exec("update raw.load set state = 'retracted' where file_id = $1 and state = 'published'", file)
+	delete(w.rows, file)
+}
+
+// supersedeWinners replaces the file of the latest load without its rows that win over duplicates in other files.
+func (w *world) supersedeWinners() {
+	file := w.number("select file_id from raw.load where state = 'published' and rows > 0 order by load_id desc limit 1")
+	elsewhere := map[string]bool{}
+	for other, rows := range w.rows {
+		for _, r := range rows {
+			if other != file {
+				elsewhere[r.company+r.id] = true
+			}
+		}
+	}
+	var kept []raw
+	for _, r := range w.rows[file] {
+		if !elsewhere[r.company+r.id] {
+			kept = append(kept, r)
+		}
+	}
+	if len(kept) == len(w.rows[file]) {
+		w.t.Fatal("no duplicate wins: the test shows nothing")
+	}
+	w.publish(file, kept)
+}
+
+// begin begins a load that commits later, after loads with higher numbers.
+func (w *world) begin() { w.begun = w.load(w.newFile()) }
+
+func (w *world) commitLate() {
+	file := w.number("select file_id from raw.load where load_id = $1", w.begun)
+	w.commit(file, w.begun, w.someRows(20))
+	w.begin()
+}
+
+// models are the incremental ones: the marts are made anew from them each time.
+var models = []string{"int_events", "int_daily__events", "int_daily__countries", "int_consent_durations"}
+
+// makeGates lets each model wait, as it writes its rows, while the test holds the lock with the model's number. By then
+// its transaction has read what it builds from and has yet to record it.
+func (w *world) makeGates() {
+	w.exec(`create function public.gate() returns trigger language plpgsql as
+		'begin perform pg_advisory_xact_lock_shared(tg_argv[0]::bigint); return null; end'`)
+	for number, model := range models {
+		w.exec(fmt.Sprintf("create trigger gate before insert on analytics.%s for each statement execute function public.gate(%d)",
+			model, number))
+	}
+}
+
+// buildDuring builds the models, and lets a change happen in the midst of one. After a kill nothing is built again: the
+// next build has to cope with what is there.
+func (w *world) buildDuring(c *change) {
+	w.t.Helper()
+	selection := []string{"--select", strings.Join(models, " ")}
+	if c == nil {
+		w.build(w.t, selection...)
+		return
+	}
+	if c.kill {
+		c.apply(w) // so that there is something to do
+	}
+	model := w.random.IntN(len(models))
+	w.exec("select pg_advisory_lock($1)", model)
+	ended := make(chan error, 1)
+	go func() {
+		options := w.options
+		options.Args = selection
+		_, err := transform.Run(w.t.Context(), options)
+		ended <- err
+	}()
+	w.waitForModel(model, ended)
+	atOnce := w.random.IntN(2) == 0
+	switch {
+	case !c.kill:
+		c.apply(w)
+	case atOnce:
+		w.kill()
+	}
+	w.exec("select pg_advisory_unlock($1)", model)
+	if c.kill && !atOnce {
+		// Nothing tells how far the model is then; any moment will do, and each seed has another one.
+		time.Sleep(time.Duration(w.random.IntN(200)) * time.Millisecond)
+		w.kill()
+	}
+	if err := <-ended; c.kill && report.ExitCode(err) != report.TryAgain || !c.kill && err != nil {
+		w.t.Fatalf("%s: %v", c.name, err)
+	}
+}
+
+// waitForModel waits until a model stands at its gate.
+func (w *world) waitForModel(model int, ended chan error) {
+	w.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
+		select {
+		case err := <-ended:
+			w.t.Fatalf("dbt ended before %s: %v", models[model], err)
+		case <-time.After(20 * time.Millisecond):
+		}
+		waiting := w.number(`select count(*) from pg_locks where locktype = 'advisory' and not granted and objid = $1
+			and database = (select oid from pg_database where datname = current_database())`, model)
+		if waiting > 0 {
+			return
+		}
+	}
+	w.t.Fatalf("%s did not begin within two minutes", models[model])
+}
+
+func (w *world) kill() {
+	content, err := os.ReadFile(w.dbt)
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// compare keeps all tables that the builds have left, makes them anew and says where they differ.
+func (w *world) compare() {
+	w.t.Helper()
+	tables := w.tables()
+	w.exec("create schema kept")
+	for _, table := range tables {
+		w.exec("create table kept." + table + " as table analytics." + table)
+	}
+	w.build(w.t, "--full-refresh")
+	for _, table := range tables {
+		count := w.number("select count(*) from kept." + table)
+		for what, query := range map[string]string{
+			"has too much": "table kept.%[1]s except all table analytics.%[1]s",
+			"lacks":        "table analytics.%[1]s except all table kept.%[1]s",
+		} {
+			rows, err := w.conn.Query(w.t.Context(), "select difference::text from ("+fmt.Sprintf(query, table)+") as difference limit 5")
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			differences, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			if len(differences) > 0 {
+				w.t.Errorf("%s, built incrementally, %s\n\t%s", table, what, strings.Join(differences, "\n\t"))
+			}
+		}
+		w.t.Logf("%s: %d rows", table, count)
+	}
+	if n := w.number("select count(*) from analytics.touched"); n != 0 {
+		w.t.Errorf("%d touched days are left", n)
+	}
+}
+
+// tables are those that dbt makes.
+func (w *world) tables() []string {
+	rows, err := w.conn.Query(context.Background(), `select tablename::text from pg_tables where schemaname = 'analytics'
+		and tablename not in ('applied_load', 'touched', 'build') order by tablename`)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return tables
+}

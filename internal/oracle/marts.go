@@ -1,0 +1,417 @@
+package oracle
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Marts are the rows of each mart by the mart's name.
+type Marts map[string][]Record
+
+// Keys are the columns that tell the rows of a mart apart.
+var Keys = map[string][]string{
+	"company_consent_metrics":     {"api_key"},
+	"company_consent_rates":       {"api_key", "scope", "rate"},
+	"consent_status_distribution": {"api_key", "population", "consent_status"},
+	"time_to_consent":             {"api_key", "method"},
+	"consent_daily":               {"api_key", "day", "metric"},
+	"company_performance":         {"api_key"},
+	"event_breakdown":             {"api_key", "dimension", "value"},
+	"extrapolation_sensitivity":   {"api_key", "scope", "metric", "extrapolation"},
+	"data_quality":                {"load_id", "code"},
+}
+
+// A company holds what the marts say of one company.
+type company struct {
+	key        string
+	attributes Record // the columns that all of its rows begin with
+	known      bool   // a company file names it
+	rows       []row  // that count
+	duplicates int64
+	truncated  bool
+
+	weighting    string
+	evidence     int64
+	shareInverse *float64
+	chosen       reading
+	inverse      reading
+}
+
+// Compute makes the marts of an export under one extrapolation.
+func Compute(e *Export, extrapolation string) Marts {
+	marts := Marts{"data_quality": dataQuality(e)}
+	for _, c := range companies(e, extrapolation) {
+		marts.add("company_consent_metrics", c, c.consentMetrics())
+		marts.add("company_consent_rates", c, c.consentRates()...)
+		marts.add("consent_status_distribution", c, c.statuses()...)
+		marts.add("time_to_consent", c, c.timeToConsent()...)
+		marts.add("consent_daily", c, c.daily()...)
+		marts.add("company_performance", c, c.performance())
+		marts.add("event_breakdown", c, c.breakdown()...)
+		marts.add("extrapolation_sensitivity", c, c.sensitivity()...)
+	}
+	return marts
+}
+
+func (m Marts) add(mart string, c *company, records ...Record) {
+	for _, record := range records {
+		maps.Copy(record, c.attributes)
+		m[mart] = append(m[mart], record)
+	}
+}
+
+// companies are those that a company file names, as its latest row does, and those that only events carry.
+func companies(e *Export, extrapolation string) []*company {
+	latest := map[string]Company{}
+	for _, c := range e.Companies {
+		other, ok := latest[c.Key]
+		if !ok || c.Load > other.Load || c.Load == other.Load && c.Row > other.Row {
+			latest[c.Key] = c
+		}
+	}
+	rows, duplicates := currentRows(e.Events)
+	for key := range rows {
+		if _, ok := latest[key]; !ok {
+			latest[key] = Company{Key: key}
+		}
+	}
+	truncated := truncatedFiles(e)
+	var all []*company
+	for _, key := range slices.Sorted(maps.Keys(latest)) {
+		named := latest[key]
+		c := &company{key: key, known: named.Load > 0, rows: rows[key], duplicates: duplicates[key],
+			attributes: Record{"api_key": key, "industry": orUnknown(named.Industry),
+				"industry_group": orUnknown(named.IndustryGroup), "hq_country": orUnknown(named.Home)}}
+		c.weighting, c.evidence, c.shareInverse = weighting(c.rows)
+		c.chosen = reading{extrapolation, c.weighting}
+		c.inverse = reading{"inverse_rate", c.weighting}
+		for _, event := range e.Events {
+			if event.Company == key && truncated[event.Load] {
+				c.truncated = true
+			}
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// A stream holds the rows behind the counts of one scope.
+type stream struct{ asked, given, choices, optIns, optOuts []row }
+
+func (c *company) stream(scope string) stream {
+	rows := c.rows
+	if scope == "notice" {
+		rows = where(rows, func(r row) bool { return r.isAsked() || r.inNotice() })
+	}
+	return stream{where(rows, row.isAsked), where(rows, row.isGiven), where(rows, row.isChoice), where(rows, row.isOptIn),
+		where(rows, row.isOptOut)}
+}
+
+// rateNames are the rates in the order of the pages that define them.
+var rateNames = []string{"conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate"}
+
+// parts gives a rate's numerator and denominator; of no_choice_rate the choices that are subtracted.
+func (s stream) parts(rate string) (numerator, denominator []row) {
+	switch rate {
+	case "conversion":
+		return s.given, s.asked
+	case "choice_rate", "no_choice_rate":
+		return s.choices, s.asked
+	case "consent_rate":
+		return s.optIns, s.choices
+	case "opt_out_rate":
+		return s.optOuts, s.choices
+	}
+	return s.optIns, s.asked
+}
+
+// rate estimates a rate: as a ratio of two streams, or as a share of the choices.
+func (s stream) rate(r reading, rate string) estimate {
+	numerator, denominator := s.parts(rate)
+	switch rate {
+	case "consent_rate":
+		return r.share(denominator, row.isOptIn)
+	case "opt_out_rate":
+		return r.share(denominator, row.isOptOut)
+	case "no_choice_rate":
+		return r.ratio(numerator, denominator).complement()
+	}
+	return r.ratio(numerator, denominator)
+}
+
+func (c *company) consentMetrics() Record {
+	s := c.stream("all")
+	record := Record{
+		"extrapolation": c.chosen.extrapolation, "weighting": c.weighting,
+		"n_weighting_evidence": c.evidence, "share_count_inverse_of_rate": optional(c.shareInverse),
+		"n_asked": count(s.asked), "n_given": count(s.given),
+		"asked": c.sum(s.asked), "given": c.sum(s.given), "choices": c.sum(s.choices), "opt_ins": c.sum(s.optIns),
+		"opt_outs":               c.sum(s.optOuts),
+		"notice_without_choices": len(s.given) > 0 && len(s.choices) == 0,
+		"share_action_absent": optional(c.chosen.share(s.given, func(r row) bool {
+			return r.class == "absent"
+		}).value),
+	}
+	conversion, inverse := s.rate(c.chosen, "conversion"), s.rate(c.inverse, "conversion")
+	conversion.metric(c.chosen, record, "conversion")
+	inverse.inverseMetric(c.inverse, record, "conversion")
+	record["above_one"], record["above_one_inverse_rate"] = conversion.aboveOne(), inverse.aboveOne()
+	for _, rate := range rateNames[1:] {
+		record[rate] = optional(s.rate(c.chosen, rate).value)
+	}
+	return record
+}
+
+func count(rows []row) int64 { return int64(len(rows)) }
+
+func countSampled(rows []row) int64 { return count(where(rows, func(r row) bool { return r.p < 1 })) }
+
+func (c *company) sum(rows []row) any { return optional(c.chosen.total(rows).value) }
+
+func (c *company) consentRates() []Record {
+	var records []Record
+	for _, scope := range []string{"all", "notice"} {
+		s := c.stream(scope)
+		for _, rate := range rateNames {
+			numerator, denominator := s.parts(rate)
+			record := Record{"scope": scope, "rate": rate,
+				"n_numerator": count(numerator), "n_denominator": count(denominator),
+				"n_numerator_sampled": countSampled(numerator), "n_denominator_sampled": countSampled(denominator),
+				"numerator": c.sum(numerator), "denominator": c.sum(denominator)}
+			chosen, inverse := s.rate(c.chosen, rate), s.rate(c.inverse, rate)
+			chosen.block(c.chosen, record)
+			inverse.inverseBlock(c.inverse, record)
+			delete(record, "n")
+			record["above_one"], record["above_one_inverse_rate"] = chosen.aboveOne(), inverse.aboveOne()
+			records = append(records, record)
+		}
+	}
+	return records
+}
+
+func (c *company) statuses() []Record {
+	var records []Record
+	for _, population := range []string{"all_events", "given"} {
+		rows := c.rows
+		if population == "given" {
+			rows = where(rows, row.isGiven)
+		}
+		statuses := map[string]bool{"full opt-in": true, "partial opt-in": true, "opt-out": true, "empty": true}
+		for _, r := range rows {
+			statuses[r.Status] = true
+		}
+		for status := range statuses {
+			has := func(r row) bool { return r.Status == status }
+			with := where(rows, has)
+			record := Record{"population": population, "consent_status": status,
+				"n": count(with), "n_population": count(rows), "n_population_sampled": countSampled(rows), "estimate": c.sum(with)}
+			chosen, inverse := c.chosen.share(rows, has), c.inverse.share(rows, has)
+			record["share"], record["share_inverse_rate"] = optional(chosen.value), optional(inverse.value)
+			chosen.bounds(c.chosen, record, "share_", "share_null_because")
+			chosen.flags(record, "share_")
+			inverse.bounds(c.inverse, record, "share_inverse_rate_", "share_inverse_rate_null_because")
+			records = append(records, record)
+		}
+	}
+	return records
+}
+
+func (c *company) daily() []Record {
+	days := map[time.Time][]row{}
+	for _, r := range c.rows {
+		days[r.day] = append(days[r.day], r)
+	}
+	var records []Record
+	for day, rows := range days {
+		s := (&company{rows: rows}).stream("all")
+		estimates := map[string]func(reading) estimate{
+			"volume":       func(r reading) estimate { return r.total(rows) },
+			"asked":        func(r reading) estimate { return r.total(s.asked) },
+			"given":        func(r reading) estimate { return r.total(s.given) },
+			"choices":      func(r reading) estimate { return r.total(s.choices) },
+			"opt_ins":      func(r reading) estimate { return r.total(s.optIns) },
+			"conversion":   func(r reading) estimate { return s.rate(r, "conversion") },
+			"consent_rate": func(r reading) estimate { return s.rate(r, "consent_rate") },
+		}
+		for metric, of := range estimates {
+			record := Record{"day": day, "metric": metric}
+			chosen := of(c.chosen)
+			chosen.block(c.chosen, record)
+			of(c.inverse).inverseBlock(c.inverse, record)
+			record["above_one"] = isRate(metric) && chosen.aboveOne()
+			records = append(records, record)
+		}
+	}
+	return records
+}
+
+func isRate(metric string) bool { return slices.Contains(rateNames, metric) }
+
+func (c *company) performance() Record {
+	record := Record{"is_known": c.known, "extrapolation": c.chosen.extrapolation, "weighting": c.weighting,
+		"n_events": count(c.rows), "n_sampled": countSampled(c.rows),
+		"n_rate_unknown":  count(where(c.rows, func(r row) bool { return r.rateUnknown })),
+		"n_count_unknown": count(where(c.rows, func(r row) bool { return r.countUnknown })),
+		"n_duplicates":    c.duplicates, "looks_truncated": c.truncated}
+	volume, inverse := c.chosen.total(c.rows), c.inverse.total(c.rows)
+	volume.metric(c.chosen, record, "volume")
+	inverse.inverseMetric(c.inverse, record, "volume")
+	for _, column := range []string{"countries_observed", "countries_certain", "lowest_sampling_rate", "detectable_at_95",
+		"first_event_at", "last_event_at", "hours_observed", "volume_per_hour", "volume_per_hour_inverse_rate"} {
+		record[column] = nil
+	}
+	if len(c.rows) == 0 {
+		return record
+	}
+
+	countries := map[string][]row{}
+	first, last, lowest := c.rows[0].At, c.rows[0].At, 1.0
+	for _, r := range c.rows {
+		if r.Country != unknown {
+			countries[r.Country] = append(countries[r.Country], r)
+		}
+		if r.At.Before(first) {
+			first = r.At
+		}
+		if r.At.After(last) {
+			last = r.At
+		}
+		lowest = min(lowest, r.p)
+	}
+	var certain int64
+	for _, rows := range countries {
+		if len(rows) >= 2 || rows[0].p == 1 {
+			certain++
+		}
+	}
+	record["countries_observed"], record["countries_certain"] = int64(len(countries)), certain
+	record["lowest_sampling_rate"], record["detectable_at_95"] = lowest, 1.0
+	if lowest < 1 {
+		record["detectable_at_95"] = math.Log(0.05) / math.Log(1-lowest)
+	}
+	record["first_event_at"], record["last_event_at"] = first, last
+	hours := last.Sub(first).Hours()
+	record["hours_observed"] = hours
+	record["volume_per_hour"] = optional(ratio(*volume.value, hours))
+	record["volume_per_hour_inverse_rate"] = optional(ratio(*inverse.value, hours))
+	return record
+}
+
+func (c *company) breakdown() []Record {
+	dimensions := map[string]func(row) string{
+		"type":    func(r row) string { return r.Type },
+		"device":  func(r row) string { return r.Device },
+		"sdk":     func(r row) string { return r.SDK },
+		"country": func(r row) string { return r.Country },
+	}
+	volume, inverse := c.chosen.total(c.rows), c.inverse.total(c.rows)
+	var records []Record
+	for dimension, value := range dimensions {
+		values := map[string][]row{}
+		if dimension == "type" {
+			for _, known := range []string{"pageview", "consent.asked", "consent.given", "ui.action"} {
+				values[known] = nil
+			}
+		}
+		for _, r := range c.rows {
+			values[value(r)] = append(values[value(r)], r)
+		}
+		for value, rows := range values {
+			record := Record{"dimension": dimension, "value": value, "share": nil, "share_inverse_rate": nil}
+			chosen, other := c.chosen.total(rows), c.inverse.total(rows)
+			chosen.block(c.chosen, record)
+			other.inverseBlock(c.inverse, record)
+			if len(c.rows) > 0 {
+				record["share"] = sumOf(chosen) / *volume.value
+				record["share_inverse_rate"] = sumOf(other) / *inverse.value
+			}
+			records = append(records, record)
+		}
+	}
+	return records
+}
+
+// sumOf is a total of which no row is nothing, as a share takes it.
+func sumOf(e estimate) float64 {
+	if e.value == nil {
+		return 0
+	}
+	return *e.value
+}
+
+func (c *company) sensitivity() []Record {
+	var records []Record
+	for _, extrapolation := range Extrapolations {
+		r := reading{extrapolation, c.weighting}
+		add := func(scope, metric string, e estimate) {
+			record := Record{"scope": scope, "metric": metric, "extrapolation": extrapolation, "weighting": c.weighting,
+				"is_chosen": extrapolation == c.chosen.extrapolation, "above_one": isRate(metric) && e.aboveOne()}
+			e.block(r, record)
+			records = append(records, record)
+		}
+		add("all", "volume", r.total(c.rows))
+		for _, scope := range []string{"all", "notice"} {
+			s := c.stream(scope)
+			for metric, rows := range map[string][]row{"asked": s.asked, "given": s.given, "choices": s.choices,
+				"opt_ins": s.optIns, "opt_outs": s.optOuts} {
+				add(scope, metric, r.total(rows))
+			}
+			for _, rate := range rateNames {
+				add(scope, rate, s.rate(r, rate))
+			}
+		}
+	}
+	return records
+}
+
+// truncatedFiles are the loads of files that share a round number of rows with another, as if both had been cut off.
+func truncatedFiles(e *Export) map[int64]bool {
+	files := map[string][]File{}
+	for _, f := range e.Files {
+		if f.Rows > 0 && f.Rows%100 == 0 {
+			key := fmt.Sprint(f.Source, " ", f.Rows)
+			files[key] = append(files[key], f)
+		}
+	}
+	truncated := map[int64]bool{}
+	for _, alike := range files {
+		for _, f := range alike {
+			truncated[f.Load] = len(alike) > 1
+		}
+	}
+	return truncated
+}
+
+// dataQuality has a row for each file, or for each thing that was doubted in it.
+func dataQuality(e *Export) []Record {
+	truncated := truncatedFiles(e)
+	var records []Record
+	for _, f := range e.Files {
+		var warnings int64
+		for _, n := range f.Unknown {
+			warnings += n
+		}
+		file := Record{"load_id": f.Load, "source": f.Source, "path": f.Path, "contract": f.Contract, "format": f.Format,
+			"state": "published", "is_latest": true, "is_in_events": f.Contract == "event", "n_rows": f.Rows,
+			"n_rejected": int64(0), "n_warnings": warnings, "error": nil, "sha256": f.SHA256, "n_bytes": f.Bytes,
+			"looks_truncated": truncated[f.Load]}
+		add := func(code string, severity, column any, n int64) {
+			record := maps.Clone(file)
+			record["code"], record["severity"], record["column_name"], record["n_findings"] = code, severity, column, n
+			record["share_of_rows"] = float64(n) / float64(f.Rows)
+			records = append(records, record)
+		}
+		for code, n := range f.Unknown {
+			column, _, _ := strings.Cut(code, "_")
+			add(code, "warning", strings.ToUpper(column), n)
+		}
+		if warnings == 0 {
+			add("none", nil, nil, 0)
+		}
+	}
+	return records
+}

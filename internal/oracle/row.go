@@ -1,0 +1,151 @@
+package oracle
+
+import (
+	"math"
+	"time"
+)
+
+// Extrapolations are the ways to read how many events a row stands for.
+var Extrapolations = []string{"count_over_rate", "inverse_rate", "count"}
+
+const unknown = "unknown"
+
+// A row is an event of an export as the metrics take it.
+type row struct {
+	Event
+	p            float64 // the probability with which it was kept
+	count        float64
+	rateUnknown  bool
+	countUnknown bool
+	class        string // of the action: notice, external, webview or absent
+	day          time.Time
+}
+
+func newRow(e Event) row {
+	r := row{Event: e, p: 1, count: 1, rateUnknown: true, countUnknown: true}
+	if e.Rate != nil {
+		// Rounded first, judged then: 1.0000000004 is a rate of 1, and 0.0000004 is none.
+		if p := math.RoundToEven(*e.Rate*1e6) / 1e6; p > 0 && p <= 1 {
+			r.p, r.rateUnknown = p, false
+		}
+	}
+	if e.Count != nil && *e.Count >= 1 {
+		r.count, r.countUnknown = float64(*e.Count), false
+	}
+	switch e.Action {
+	case "":
+		r.class = "absent"
+	case "external", "webview":
+		r.class = e.Action
+	default:
+		r.class = "notice"
+	}
+	r.Type, r.Status = orUnknown(r.Type), orUnknown(r.Status)
+	r.Country, r.Device, r.SDK = orUnknown(r.Country), orUnknown(r.Device), orUnknown(r.SDK)
+	r.day = e.At.Truncate(24 * time.Hour)
+	return r
+}
+
+func orUnknown(text string) string {
+	if text == "" {
+		return unknown
+	}
+	return text
+}
+
+// weight is how many events the row stands for.
+func (r row) weight(extrapolation string) float64 {
+	switch extrapolation {
+	case "count_over_rate":
+		return r.count / r.p
+	case "inverse_rate":
+		return 1 / r.p
+	}
+	return r.count
+}
+
+func (r row) isAsked() bool { return r.Type == "consent.asked" }
+func (r row) isGiven() bool { return r.Type == "consent.given" }
+func (r row) isOptIn() bool {
+	return r.isGiven() && (r.Status == "full opt-in" || r.Status == "partial opt-in")
+}
+func (r row) isOptOut() bool { return r.isGiven() && r.Status == "opt-out" }
+func (r row) isChoice() bool { return r.isOptIn() || r.isOptOut() }
+
+// inNotice leaves out what was chosen elsewhere. A row without action counts as of the notice.
+func (r row) inNotice() bool { return r.class != "external" && r.class != "webview" }
+
+// currentRows judges an export's events and leaves out duplicates: of the rows with one company and event id that of
+// the latest load counts, then that of the highest row number. It also says how many each company has left out.
+func currentRows(events []Event) (rows map[string][]row, duplicates map[string]int64) {
+	latest := map[string]Event{}
+	for _, e := range events {
+		key := e.Company + " " + e.ID
+		other, ok := latest[key]
+		if !ok || e.Load > other.Load || e.Load == other.Load && e.Row > other.Row {
+			latest[key] = e
+		}
+	}
+	rows, duplicates = map[string][]row{}, map[string]int64{}
+	for _, e := range events {
+		if winner := latest[e.Company+" "+e.ID]; winner.Load != e.Load || winner.Row != e.Row {
+			duplicates[e.Company]++
+			continue
+		}
+		rows[e.Company] = append(rows[e.Company], newRow(e))
+	}
+	return rows, duplicates
+}
+
+// where gives the rows for which a condition holds.
+func where(rows []row, condition func(row) bool) []row {
+	var kept []row
+	for _, r := range rows {
+		if condition(r) {
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
+// weighting says what a company's COUNT is, as far as its rows show it: extrapolated already if it is round(1/p) in at
+// least 99% of 30 rows or more. Rows with round(1/p) = 1 show nothing, for both readings agree on them.
+func weighting(rows []row) (verdict string, evidence int64, share *float64) {
+	var inverse int64
+	sampled := false
+	for _, r := range rows {
+		if r.rateUnknown || r.p == 1 {
+			continue
+		}
+		sampled = true
+		expected := math.Floor(1/r.p + 0.5)
+		if expected == 1 {
+			continue
+		}
+		evidence++
+		if !r.countUnknown && r.count == expected {
+			inverse++
+		}
+	}
+	if evidence > 0 {
+		share = ratio(float64(inverse), float64(evidence))
+	}
+	switch {
+	case !sampled:
+		return "census", evidence, share
+	case evidence < 30:
+		return "undetermined", evidence, share
+	case float64(inverse) >= 0.99*float64(evidence):
+		return "count_already_extrapolated", evidence, share
+	}
+	return "count_per_row", evidence, share
+}
+
+// ratio is nil where there is nothing to divide by.
+func ratio(numerator, denominator float64) *float64 {
+	if denominator == 0 {
+		return nil
+	}
+	quotient := numerator / denominator
+	return &quotient
+}
