@@ -77,7 +77,7 @@ bench: build ## Measure ingestion beside psql's \copy; empties the tables of DAT
 	go run ./internal/bench --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
 
 .PHONY: check
-check: check-go check-sql check-shell check-vuln ## Check format, linters and dependencies; runs no tests
+check: check-go check-generated check-sql check-shell check-vuln ## Check format, linters and dependencies; runs no tests
 
 .PHONY: check-go
 check-go: ## Check Go: format, vet, linters, import rules, go.mod
@@ -86,6 +86,10 @@ check-go: ## Check Go: format, vet, linters, import rules, go.mod
 	go mod tidy -diff
 	go mod verify
 
+.PHONY: check-generated
+check-generated: ## Check that what is generated from api/ is current
+	@tools/generate check
+
 .PHONY: check-sql
 check-sql: venv-check ## Check the models' SQL
 	$(VENV)/sqlfluff lint --processes 2 dbt_project
@@ -93,7 +97,7 @@ check-sql: venv-check ## Check the models' SQL
 .PHONY: check-shell
 check-shell: venv-check ## Check the shell scripts
 	@PATH="$(VENV):$$PATH"; \
-	if command -v shellcheck >/dev/null; then shellcheck .ci/run tools/govulncheck tools/lock tools/venv; \
+	if command -v shellcheck >/dev/null; then shellcheck .ci/run tools/generate tools/govulncheck tools/lock tools/venv; \
 	else echo 'SKIPPED shellcheck: no wheel for this machine; install it (Debian: apt-get install shellcheck)'; fi
 
 .PHONY: check-vuln
@@ -106,8 +110,9 @@ fmt: venv-check ## Format Go and SQL
 	$(VENV)/sqlfluff format --processes 2 dbt_project
 
 .PHONY: generate
-generate: build ## Make the generated files again (input/)
+generate: build ## Make the generated files again (input/, CRD, docs/api.md)
 	bin/consent generate --force
+	tools/generate
 
 .PHONY: lock
 lock: ## Pin the Python packages anew from tools/*.in (needs Python 3.11)
