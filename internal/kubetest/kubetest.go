@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -74,6 +75,32 @@ func Config(t testing.TB) *rest.Config {
 	config := rest.CopyConfig(shared.Config)
 	config.QPS = -1
 	return config
+}
+
+// User is how to reach the server as a user who may do in the namespace what the rules allow, and nothing else.
+func User(t testing.TB, c client.Client, namespace string, rules []rbacv1.PolicyRule) *rest.Config {
+	t.Helper()
+	name := "user-of-" + namespace
+	meta := metav1.ObjectMeta{Namespace: namespace, Name: name}
+	role := &rbacv1.Role{ObjectMeta: meta, Rules: rules}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: meta,
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}},
+	}
+	for _, object := range []client.Object{role, binding} {
+		if err := c.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	base := Config(t)
+	mutex.Lock()
+	defer mutex.Unlock()
+	user, err := shared.AddUser(envtest.User{Name: name}, base)
+	if err != nil {
+		t.Fatalf("make a user of the API server: %v", err)
+	}
+	return user.Config()
 }
 
 // assets is the folder of the server's programs: that of the environment, else the newest one that setup-envtest has
