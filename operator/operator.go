@@ -110,7 +110,11 @@ func (r *Reconciler) watch(ctx context.Context, m manager.Manager) error {
 	}
 	return builder.ControllerManagedBy(m).
 		Named(name).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 1, ReconciliationTimeout: time.Minute}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 1,
+			ReconciliationTimeout:   time.Minute,
+			SkipNameValidation:      new(true), // a process may serve several namespaces, as tests do
+		}).
 		// Not its status, which only the operator itself writes.
 		For(&v1alpha1.ConsentPipeline{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}, builder.WithPredicates(changes(jobChanged))).

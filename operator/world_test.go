@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -431,17 +432,32 @@ func (w *world) loads(j *batchv1.Job) {
 	w.jobCompletes(j)
 }
 
-// deletes removes a Job and its pods, as the garbage collector ends up doing.
+// deletes removes a Job and its pods, as kubectl delete and the garbage collector do.
 func (w *world) deletes(j *batchv1.Job) {
 	w.Helper()
-	err := w.DeleteAllOf(w.Context(), &corev1.Pod{}, client.InNamespace(w.namespace), client.MatchingLabels{batchv1.ControllerUidLabel: string(j.UID)})
-	if err != nil {
+	err := w.Delete(w.Context(), j, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if client.IgnoreNotFound(err) != nil {
 		w.Fatal(err)
 	}
-	if err := w.Delete(w.Context(), j, client.PropagationPolicy(metav1.DeletePropagationBackground)); client.IgnoreNotFound(err) != nil {
+	w.collects(j)
+}
+
+// collects plays the garbage collector on a Job that is deleted.
+func (w *world) collects(j *batchv1.Job) {
+	w.Helper()
+	ofJob := client.MatchingLabels{batchv1.ControllerUidLabel: string(j.UID)}
+	if err := w.DeleteAllOf(w.Context(), &corev1.Pod{}, client.InNamespace(w.namespace), ofJob); err != nil {
 		w.Fatal(err)
 	}
-	w.get(j.Name, j)
+	noFinalizers := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
+	if err := w.Patch(w.Context(), j.DeepCopy(), noFinalizers); client.IgnoreNotFound(err) != nil {
+		w.Fatal(err)
+	}
+	w.until(func() bool {
+		now := &batchv1.Job{}
+		err := w.Get(w.Context(), client.ObjectKeyFromObject(j), now)
+		return apierrors.IsNotFound(err) || err == nil && now.UID != j.UID
+	}, func() string { return "the Job " + j.Name + " is still there" })
 }
 
 func loaded(entry string, rows int64) string {
