@@ -112,7 +112,7 @@ func (w *world) startOperator() {
 	w.Cleanup(func() { w.stop() })
 }
 
-// A clock is that of the world, plus what the test adds.
+// A clock is the one on the wall, set ahead by the test.
 type clock struct {
 	mutex sync.Mutex
 	ahead time.Duration
@@ -124,10 +124,10 @@ func (c *clock) now() time.Time {
 	return time.Now().Add(c.ahead)
 }
 
-func (c *clock) advance(d time.Duration) {
+func (c *clock) set(ahead time.Duration) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	c.ahead += d
+	c.ahead = ahead
 }
 
 // testLog writes the operator's log into the test's, as long as that is open.
