@@ -17,9 +17,11 @@ ARG GOPROXY
 ARG GOSUMDB
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY api api
 COPY cmd cmd
 COPY internal internal
 COPY jobs jobs
+COPY operator operator
 ARG TARGETOS
 ARG TARGETARCH
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \

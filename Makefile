@@ -169,7 +169,7 @@ docs: build venv ## Write dbt's documentation of what DATABASE_URL has to bin/me
 	@CONSENT_DATABASE_URL="$$DATABASE_URL" bin/consent transform --docs bin/metrics.html
 
 .PHONY: check
-check: check-go check-sql check-shell check-chart check-vuln ## Check format, linters and dependencies; runs no tests
+check: check-go check-generated check-sql check-shell check-chart check-vuln ## Check format, linters and dependencies; runs no tests
 
 .PHONY: check-go
 check-go: ## Check Go: format, vet, linters, import rules, go.mod
@@ -177,6 +177,10 @@ check-go: ## Check Go: format, vet, linters, import rules, go.mod
 	$(TOOL) golangci-lint run
 	go mod tidy -diff
 	go mod verify
+
+.PHONY: check-generated
+check-generated: ## Check that what is generated from api/ is current
+	@tools/generate check
 
 .PHONY: check-sql
 check-sql: venv-check ## Check the models' SQL
@@ -186,7 +190,7 @@ check-sql: venv-check ## Check the models' SQL
 check-shell: venv-check ## Check the shell scripts
 	@PATH="$(VENV):$$PATH"; \
 	if command -v shellcheck >/dev/null; then shellcheck .ci/run charts/consent-pipeline/files/postgresql/set-password.sh \
-	        tools/cluster-job tools/govulncheck tools/kind-load tools/kind-up tools/lock tools/venv; \
+	        tools/cluster-job tools/generate tools/govulncheck tools/kind-load tools/kind-up tools/lock tools/venv; \
 	else echo 'SKIPPED shellcheck: no wheel for this machine; install it (Debian: apt-get install shellcheck)'; fi
 
 .PHONY: check-chart
@@ -205,8 +209,9 @@ fmt: venv-check ## Format Go and SQL
 	$(VENV)/sqlfluff format --processes 2 dbt_project
 
 .PHONY: generate
-generate: build ## Make the generated files again (input/, the chart's table of values)
+generate: build ## Make the generated files again (input/, CRD, docs/api.md, the chart's table of values)
 	bin/consent generate --force
+	tools/generate
 	go run ./internal/chartdocs
 
 .PHONY: lock

@@ -76,6 +76,7 @@ Exit codes: 0 done; 65 something is wrong with the data; 75 try again, something
 		newIngestCommand(a),
 		newTransformCommand(a),
 		newMigrateCommand(a),
+		newOperatorCommand(a),
 		newStatusCommand(a),
 		newFindingsCommand(a),
 		newRetractCommand(a),

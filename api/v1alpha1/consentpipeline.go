@@ -1,0 +1,334 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// A ConsentPipeline lists files to load into the warehouse, and says in its status what became of each.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=cpl,categories={all,consent}
+// +kubebuilder:selectablefield:JSONPath=`.spec.source`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Files",type=string,JSONPath=`.status.summary.files`
+// +kubebuilder:printcolumn:name="Failed",type=integer,JSONPath=`.status.summary.failed`
+// +kubebuilder:printcolumn:name="Rows",type=string,JSONPath=`.status.summary.rows`
+// +kubebuilder:printcolumn:name="Last Success",type=date,JSONPath=`.status.lastSuccessTime`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Transformed",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Transformed")].status`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name: write at most 40 of a-z, 0-9 and -, the first and the last one a letter or a digit: Jobs and pods are named after it"
+type ConsentPipeline struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// What to load.
+	// +required
+	Spec ConsentPipelineSpec `json:"spec"`
+
+	// What became of it. Only the operator writes it.
+	// +kubebuilder:default:={"observedGeneration":-1}
+	// +optional
+	Status ConsentPipelineStatus `json:"status,omitempty"`
+}
+
+// ConsentPipelineList is a list of ConsentPipelines.
+//
+// +kubebuilder:object:root=true
+type ConsentPipelineList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []ConsentPipeline `json:"items"`
+}
+
+// ConsentPipelineSpec is what to load, from where and how.
+type ConsentPipelineSpec struct {
+	// The files to load: 1 to 256 entries, each of which is loaded by a pod of its own. Their order does not matter.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:XValidation:rule="self.map(f, f.path.size()).sum() <= 65536",message="the paths have more than 65,536 characters together: write globs, or more than one ConsentPipeline"
+	// +listType=map
+	// +listMapKey=path
+	// +required
+	Files []File `json:"files"`
+
+	// The name of the source that holds the files, one of those that the chart configures: the label
+	// consentpipeline.io/source of its PodTemplate.
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="write the name of a source; kubectl get podtemplates -L consentpipeline.io/source lists them"
+	// +required
+	Source string `json:"source"`
+
+	// Any new value starts a run. What is loaded and unchanged costs one read.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Trigger string `json:"trigger,omitempty"`
+
+	// Which files to load.
+	// +kubebuilder:default=Changed
+	// +optional
+	Load LoadPolicy `json:"load,omitempty"`
+
+	// Holds new runs back; does not stop one that runs.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+
+	// How many pods may run at once. A change affects the next run, and does not start one.
+	// +kubebuilder:default=10
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=256
+	// +optional
+	Parallelism int32 `json:"parallelism,omitempty"`
+
+	// How often a pod is tried again after a failure that may pass, such as a database that is away. What is wrong with the
+	// data is not tried again. A change affects the next run, and does not start one.
+	// +kubebuilder:default=2
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10
+	// +optional
+	RetriesPerFile *int32 `json:"retriesPerFile,omitempty"`
+
+	// A file with a greater share of rejected rows fails, and nothing of it is published.
+	// +kubebuilder:default="1%"
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]|[1-9][0-9])([.][0-9]+)?%$') || self == '100%'",message="write a share from 0% to 100%, in quotes, such as \"1%\" or \"0.5%\""
+	// +optional
+	MaxRejectedRatio string `json:"maxRejectedRatio,omitempty"`
+
+	// How many seconds a run may take, waiting and retries included. A change affects the next run, and does not start one.
+	// +kubebuilder:default=3600
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	ActiveDeadlineSeconds int64 `json:"activeDeadlineSeconds,omitempty"`
+
+	// Whether dbt follows.
+	// +kubebuilder:default=AfterIngest
+	// +optional
+	Transform TransformPolicy `json:"transform,omitempty"`
+}
+
+// A File is one entry of the list: one file, or several by a glob.
+type File struct {
+	// A path or a glob, relative to the source, such as events/csv/*.csv. In a glob * and ? match within one name, [ab]
+	// one of the characters. A path that exists is that file, whatever characters it holds.
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self != ''",message="write a path or a glob, such as events/csv/*.csv"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/')",message="write the path relative to the source, without the / at its start"
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.startsWith('/') || !self.matches('(^|/)[.]{0,2}(/|$)')",message="write the path without the parts . and .., without // and without a / at its end"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('**')",message="** does not search subfolders: write * for each folder, such as events/*/*.csv"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('\\x00')",message="write the path without the character NUL"
+	// +required
+	Path string `json:"path"`
+}
+
+// A LoadPolicy says which files to load.
+//
+// +kubebuilder:validation:Enum=Changed;Always
+type LoadPolicy string
+
+// The load policies.
+const (
+	// Files that are new or changed.
+	LoadChanged LoadPolicy = "Changed"
+	// Also unchanged and retracted files, once in each run.
+	LoadAlways LoadPolicy = "Always"
+)
+
+// A TransformPolicy says whether dbt follows.
+//
+// +kubebuilder:validation:Enum=AfterIngest;Never
+type TransformPolicy string
+
+// The transform policies.
+const (
+	// After a run that loaded something.
+	TransformAfterIngest TransformPolicy = "AfterIngest"
+	// Not for this resource; its CronJob runs in any case.
+	TransformNever TransformPolicy = "Never"
+)
+
+// ConsentPipelineStatus is what became of the files.
+type ConsentPipelineStatus struct {
+	// The generation of the spec that the status speaks of; -1 until the operator has seen the resource.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Ready: the last run loaded everything. Reconciling: a run is under way. Stalled: someone has to do something; the
+	// message says what. Transformed: dbt ran over what was loaded. Reconciling and Stalled are there only while they are True.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// How many runs were started.
+	// +optional
+	Runs int64 `json:"runs,omitempty"`
+
+	// The run that is under way.
+	// +optional
+	CurrentRun *Run `json:"currentRun,omitempty"`
+
+	// The last run that ended.
+	// +optional
+	LastRun *FinishedRun `json:"lastRun,omitempty"`
+
+	// When the last run with the result Succeeded ended.
+	// +optional
+	LastSuccessTime *metav1.Time `json:"lastSuccessTime,omitempty"`
+
+	// The numbers that kubectl get shows, of the entries in files.
+	// +optional
+	Summary *Summary `json:"summary,omitempty"`
+
+	// The runs that ended before lastRun, the newest first, at most 6.
+	// +listType=atomic
+	// +optional
+	History []FinishedRun `json:"history,omitempty"`
+
+	// What became of each entry of the run that is under way, else of the last one.
+	// +listType=atomic
+	// +optional
+	Files []FileStatus `json:"files,omitempty"`
+}
+
+// A Run is one pass over the files: one Job.
+type Run struct {
+	// Counts the runs of this resource, from 1.
+	Number int64 `json:"number"`
+	// The name of the Job: that of the resource, a dash, the number.
+	JobName string `json:"jobName"`
+	// Why it was started.
+	Reason RunReason `json:"reason"`
+	// What it was asked for: a digest of files, source, load and maxRejectedRatio, a dash, a digest of trigger.
+	Digest string `json:"digest"`
+	// When its Job was made.
+	StartTime metav1.Time `json:"startTime"`
+}
+
+// A FinishedRun is a run that ended.
+type FinishedRun struct {
+	Run `json:",inline"`
+
+	// When it ended.
+	CompletionTime metav1.Time `json:"completionTime"`
+	// How it ended.
+	Result Result `json:"result"`
+	// How many rows its files have in the warehouse, unchanged ones included, as far as is known.
+	// +optional
+	Rows int64 `json:"rows"`
+	// How many rows of them were rejected.
+	// +optional
+	Rejected int64 `json:"rejected"`
+	// The outcome in a sentence.
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// A RunReason says why a run was started.
+type RunReason string
+
+// The reasons for runs.
+const (
+	// There was none before.
+	ReasonFirstRun RunReason = "FirstRun"
+	// Files, source, load or maxRejectedRatio changed.
+	ReasonSpecChanged RunReason = "SpecChanged"
+	// Only the trigger changed.
+	ReasonTriggerChanged RunReason = "TriggerChanged"
+)
+
+// A Result says how a run ended.
+//
+// +kubebuilder:validation:Enum=Succeeded;Partial;Failed;Interrupted
+type Result string
+
+// The results of runs.
+const (
+	// Every file is loaded or unchanged.
+	Succeeded Result = "Succeeded"
+	// Some are.
+	Partial Result = "Partial"
+	// None is.
+	Failed Result = "Failed"
+	// The Job was deleted before its end was seen.
+	Interrupted Result = "Interrupted"
+)
+
+// Summary are the numbers that kubectl get shows.
+type Summary struct {
+	// How many files are loaded or unchanged, of how many, such as 9/10. An entry that has no file (yet) counts as one.
+	Files string `json:"files"`
+	// How many files failed.
+	Failed int64 `json:"failed"`
+	// How many rows the files have in the warehouse, such as 25,214.
+	Rows string `json:"rows"`
+}
+
+// A FileStatus says what became of one entry of spec.files.
+type FileStatus struct {
+	// The entry.
+	Path string `json:"path"`
+	// What became of it; of several files of a glob, the gravest.
+	State FileState `json:"state"`
+	// How many files the entry matched.
+	// +optional
+	Matched int64 `json:"matched,omitempty"`
+	// How many of them were loaded.
+	// +optional
+	Loaded int64 `json:"loaded,omitempty"`
+	// How many of them were loaded before and have not changed.
+	// +optional
+	Unchanged int64 `json:"unchanged,omitempty"`
+	// How many of them failed. An entry that matches no file counts as one.
+	// +optional
+	Failed int64 `json:"failed,omitempty"`
+	// How many rows they have in the warehouse; absent while that is not known.
+	// +optional
+	Rows *int64 `json:"rows,omitempty"`
+	// How many rows were rejected; absent while that is not known.
+	// +optional
+	Rejected *int64 `json:"rejected,omitempty"`
+	// How many pods have started on it in this run.
+	// +optional
+	Attempts int64 `json:"attempts,omitempty"`
+	// The SHA-256 of the file's bytes; absent for globs of several files.
+	// +optional
+	SHA256 string `json:"sha256,omitempty"`
+	// What is wrong and what to do, of a glob with the first files that failed.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// The number of the run that this is of.
+	Run int64 `json:"run"`
+}
+
+// A FileState says what became of an entry.
+//
+// +kubebuilder:validation:Enum=Pending;Running;Loaded;Unchanged;Failed;Skipped;Unknown
+type FileState string
+
+// The states of entries.
+const (
+	// Its pod has not started yet.
+	FilePending FileState = "Pending"
+	// Its pod runs, or is to be tried again.
+	FileRunning FileState = "Running"
+	// Its rows are in the warehouse, by this run.
+	FileLoaded FileState = "Loaded"
+	// Its rows are in the warehouse, by an earlier run.
+	FileUnchanged FileState = "Unchanged"
+	// Nothing of it was published by this run.
+	FileFailed FileState = "Failed"
+	// The run ended before its pod started.
+	FileSkipped FileState = "Skipped"
+	// Its pod started and vanished without a word; the ledger knows.
+	FileUnknown FileState = "Unknown"
+)
+
+// Types of conditions.
+const (
+	ConditionReady       = "Ready"
+	ConditionReconciling = "Reconciling"
+	ConditionStalled     = "Stalled"
+	ConditionTransformed = "Transformed"
+)

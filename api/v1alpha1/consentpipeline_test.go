@@ -1,0 +1,143 @@
+package v1alpha1_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"consentpipeline.io/api/v1alpha1"
+	"consentpipeline.io/internal/kubetest"
+)
+
+func TestMain(m *testing.M) { kubetest.Main(m) }
+
+// minimal is the least that a spec needs.
+const minimal = "files: [{path: a.csv}]\nsource: input\n"
+
+// TestValidation applies specs as a user would write them, and reads what the API server says about them.
+func TestValidation(t *testing.T) {
+	t.Parallel()
+	c := kubetest.Client(t)
+	namespace := kubetest.Namespace(t, c)
+
+	manyPaths := func(n, length int) string {
+		var files strings.Builder
+		for i := range n {
+			fmt.Fprintf(&files, "- path: %0*d\n", length, i)
+		}
+		return strings.ReplaceAll("files:\n"+files.String(), "path: ", "path: f") + "source: input\n"
+	}
+	path := func(path string) string { return "files: [{path: " + path + "}]\nsource: input\n" }
+
+	for name, test := range map[string]struct {
+		name string // of the resource; ok if empty
+		spec string
+		want string // part of the refusal; empty if there is to be none
+	}{
+		"the least":                         {spec: minimal},
+		"every field":                       {spec: minimal + "trigger: 2026-11-24\nload: Always\nsuspend: true\nparallelism: 1\nretriesPerFile: 0\nmaxRejectedRatio: 0.5%\nactiveDeadlineSeconds: 60\ntransform: Never"},
+		"a path with everything odd":        {spec: path(`"..a/b..c/$(PGPASSWORD); rm -rf \n/ü [a-z]?.csv"`)},
+		"a hidden file":                     {spec: path(".a/...b")},
+		"256 files":                         {spec: manyPaths(256, 100)},
+		"a name of 40 characters":           {name: strings.Repeat("a", 40), spec: minimal},
+		"a name that begins with a digit":   {name: "2026-11", spec: minimal},
+		"a ratio of nothing":                {spec: minimal + "maxRejectedRatio: 0%"},
+		"a ratio of everything":             {spec: minimal + "maxRejectedRatio: 100%"},
+		"a name of 41 characters":           {name: strings.Repeat("a", 41), spec: minimal, want: "metadata.name: write at most 40 of a-z, 0-9 and -"},
+		"a name with a dot":                 {name: "a.b", spec: minimal, want: "metadata.name: write at most 40 of a-z, 0-9 and -"},
+		"no files":                          {spec: "source: input", want: "spec.files: Required value"},
+		"an empty list of files":            {spec: "files: []\nsource: input", want: "spec.files in body should have at least 1 items"},
+		"257 files":                         {spec: manyPaths(257, 100), want: "spec.files: Too many: 257: must have at most 256 items"},
+		"long paths":                        {spec: manyPaths(128, 600), want: "write globs, or more than one ConsentPipeline"},
+		"the same file twice":               {spec: "files: [{path: a.csv}, {path: a.csv}]\nsource: input", want: `spec.files[1]: Duplicate value: {"path":"a.csv"}`},
+		"an empty path":                     {spec: path(`""`), want: "write a path or a glob, such as events/csv/*.csv"},
+		"a path from the root":              {spec: path("/input/a.csv"), want: "write the path relative to the source, without the / at its start"},
+		"a path that leads out":             {spec: path("a/../../b.csv"), want: "write the path without the parts . and .., without // and without a / at its end"},
+		"a path that is ..":                 {spec: path(".."), want: "write the path without the parts . and .."},
+		"a path with .":                     {spec: path("./a.csv"), want: "write the path without the parts . and .."},
+		"a path with //":                    {spec: path("a//b.csv"), want: "without //"},
+		"a folder":                          {spec: path("events/"), want: "without a / at its end"},
+		"a path with **":                    {spec: path(`"events/**/*.csv"`), want: "** does not search subfolders: write * for each folder"},
+		"a path with NUL":                   {spec: path(`"a\0.csv"`), want: "write the path without the character NUL"},
+		"a path that is too long":           {spec: path(strings.Repeat("a", 1025)), want: "spec.files[0].path: Too long: may not be more than 1024"},
+		"a file that is only a string":      {spec: "files: [a.csv]\nsource: input", want: "spec.files[0]: Invalid value: \"string\": spec.files[0] in body must be of type object"},
+		"a file with an unknown field":      {spec: "files: [{path: a.csv, format: csv}]\nsource: input", want: `unknown field "spec.files[0].format"`},
+		"no source":                         {spec: "files: [{path: a.csv}]", want: "spec.source: Required value"},
+		"a source that cannot be a label":   {spec: "files: [{path: a.csv}]\nsource: my source", want: "write the name of a source; kubectl get podtemplates -L consentpipeline.io/source lists them"},
+		"an empty source":                   {spec: "files: [{path: a.csv}]\nsource: ''", want: "write the name of a source"},
+		"a trigger that is a number":        {spec: minimal + "trigger: 5", want: "spec.trigger: Invalid value: \"integer\": spec.trigger in body must be of type string"},
+		"a load policy in lower case":       {spec: minimal + "load: always", want: `spec.load: Unsupported value: "always": supported values: "Changed", "Always"`},
+		"a transform policy that is a bool": {spec: minimal + "transform: false", want: "spec.transform"},
+		"no parallelism":                    {spec: minimal + "parallelism: 0", want: "spec.parallelism: Invalid value: 0: spec.parallelism in body should be greater than or equal to 1"},
+		"negative retries":                  {spec: minimal + "retriesPerFile: -1", want: "spec.retriesPerFile: Invalid value: -1: spec.retriesPerFile in body should be greater than or equal to 0"},
+		"a ratio without %":                 {spec: minimal + "maxRejectedRatio: '0.01'", want: `write a share from 0% to 100%, in quotes, such as "1%" or "0.5%"`},
+		"a ratio over 100%":                 {spec: minimal + "maxRejectedRatio: 100.5%", want: "write a share from 0% to 100%"},
+		"a ratio that is a number":          {spec: minimal + "maxRejectedRatio: 1", want: "spec.maxRejectedRatio in body must be of type string"},
+		"a deadline of 0 seconds":           {spec: minimal + "activeDeadlineSeconds: 0", want: "spec.activeDeadlineSeconds: Invalid value: 0"},
+		"an unknown field":                  {spec: minimal + "retries: 3", want: `unknown field "spec.retries"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var spec map[string]any
+			if err := yaml.Unmarshal([]byte(test.spec), &spec); err != nil {
+				t.Fatal(err)
+			}
+			pipeline := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+			pipeline.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.Kind))
+			pipeline.SetNamespace(namespace)
+			pipeline.SetName(test.name)
+			if test.name == "" {
+				pipeline.SetGenerateName("p")
+			}
+			err := c.Create(t.Context(), pipeline, client.FieldValidation("Strict"))
+			switch {
+			case test.want == "" && err != nil:
+				t.Fatalf("refused: %v", err)
+			case test.want != "" && err == nil:
+				t.Fatalf("accepted; expected a refusal with %q", test.want)
+			case test.want != "" && !strings.Contains(err.Error(), test.want):
+				t.Fatalf("refused with\n  %v\nexpected\n  %s", err, test.want)
+			}
+		})
+	}
+}
+
+// TestDefaults reads what the API server makes of the least that a spec needs.
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	c := kubetest.Client(t)
+	pipeline := &v1alpha1.ConsentPipeline{}
+	pipeline.Namespace, pipeline.Name = kubetest.Namespace(t, c), "september"
+	pipeline.Spec = v1alpha1.ConsentPipelineSpec{Files: []v1alpha1.File{{Path: "a.csv"}}, Source: "input"}
+	if err := c.Create(t.Context(), pipeline); err != nil {
+		t.Fatal(err)
+	}
+	if retries := pipeline.Spec.RetriesPerFile; retries == nil || *retries != 2 {
+		t.Errorf("retriesPerFile is %v, expected 2", retries)
+	}
+	pipeline.Spec.RetriesPerFile = nil
+	got := fmt.Sprintf("%+v", pipeline.Spec)
+	want := "{Files:[{Path:a.csv}] Source:input Trigger: Load:Changed Suspend:false Parallelism:10 RetriesPerFile:<nil> " +
+		"MaxRejectedRatio:1% ActiveDeadlineSeconds:3600 Transform:AfterIngest}"
+	if got != want {
+		t.Errorf("the spec is\n  %s\nexpected\n  %s", got, want)
+	}
+	if n := pipeline.Status.ObservedGeneration; n != -1 {
+		t.Errorf("observedGeneration is %d before anyone has seen the resource, expected -1", n)
+	}
+
+	bySource := &v1alpha1.ConsentPipelineList{}
+	for source, n := range map[string]int{"input": 1, "other": 0} {
+		err := c.List(t.Context(), bySource, client.InNamespace(pipeline.Namespace), client.MatchingFields{"spec.source": source})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(bySource.Items) != n {
+			t.Errorf("%d pipelines with source %s, expected %d", len(bySource.Items), source, n)
+		}
+	}
+}

@@ -1,0 +1,53 @@
+// Package v1alpha1 is the Kubernetes API of the project: the resource ConsentPipeline, which lists files to load and says
+// in its status what became of each. What can be judged from a resource alone is judged by the API server, with the CEL
+// rules here. It imports nothing of ours.
+//
+// +kubebuilder:object:generate=true
+// +groupName=consentpipeline.io
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Kind is the kind of the resource.
+const Kind = "ConsentPipeline"
+
+// GroupVersion is the API group and its version.
+var GroupVersion = schema.GroupVersion{Group: "consentpipeline.io", Version: "v1alpha1"}
+
+// AddToScheme makes the types known to a scheme.
+func AddToScheme(scheme *runtime.Scheme) error {
+	scheme.AddKnownTypes(GroupVersion, &ConsentPipeline{}, &ConsentPipelineList{})
+	metav1.AddToGroupVersion(scheme, GroupVersion)
+	return nil
+}
+
+// Labels and annotations that tie other objects to a pipeline.
+const (
+	// LabelJob says what a Job and its pods do: JobIngest or JobTransform.
+	LabelJob = "consentpipeline.io/job"
+	// LabelPipeline names the pipeline that a Job and its pods load files for.
+	LabelPipeline = "consentpipeline.io/pipeline"
+	// LabelRun is the number of the run of that pipeline.
+	LabelRun = "consentpipeline.io/run"
+	// LabelSource names the source that a PodTemplate can read.
+	LabelSource = "consentpipeline.io/source"
+	// LabelTransform names the CronJob whose dbt project a Job and its pods run.
+	LabelTransform = "consentpipeline.io/transform"
+
+	// AnnotationDigest is what a run was asked for, as a digest; see Run.Digest.
+	AnnotationDigest = "consentpipeline.io/digest"
+	// AnnotationReason is why a run was started; see Run.Reason.
+	AnnotationReason = "consentpipeline.io/reason"
+	// AnnotationAfterRun is the run that a dbt Job was started for: the pipeline's UID, a slash, the run's number.
+	AnnotationAfterRun = "consentpipeline.io/after-run"
+)
+
+// Values of LabelJob, and the names of the containers that do the work.
+const (
+	JobIngest    = "ingest"
+	JobTransform = "transform"
+)

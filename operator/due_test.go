@@ -1,0 +1,65 @@
+package operator
+
+import (
+	"testing"
+
+	"consentpipeline.io/api/v1alpha1"
+)
+
+func TestDue(t *testing.T) {
+	t.Parallel()
+	spec := func(change ...func(*v1alpha1.ConsentPipelineSpec)) v1alpha1.ConsentPipelineSpec {
+		spec := v1alpha1.ConsentPipelineSpec{
+			Files: filesOf("a.csv", "b.csv"), Source: "input", Trigger: "1", Load: v1alpha1.LoadChanged, MaxRejectedRatio: "1%",
+			Parallelism: 10, ActiveDeadlineSeconds: 3600, Transform: v1alpha1.TransformAfterIngest,
+		}
+		for _, change := range change {
+			change(&spec)
+		}
+		return spec
+	}
+	ran := func(spec v1alpha1.ConsentPipelineSpec) v1alpha1.ConsentPipelineStatus {
+		return v1alpha1.ConsentPipelineStatus{LastRun: &v1alpha1.FinishedRun{Run: v1alpha1.Run{Digest: digest(spec)}}}
+	}
+	running := func(spec v1alpha1.ConsentPipelineSpec) v1alpha1.ConsentPipelineStatus {
+		return v1alpha1.ConsentPipelineStatus{CurrentRun: &v1alpha1.Run{Digest: digest(spec)}}
+	}
+	type change = func(*v1alpha1.ConsentPipelineSpec)
+	trigger := change(func(s *v1alpha1.ConsentPipelineSpec) { s.Trigger = "2" })
+	suspend := change(func(s *v1alpha1.ConsentPipelineSpec) { s.Suspend = true })
+
+	for name, test := range map[string]struct {
+		spec   v1alpha1.ConsentPipelineSpec
+		status v1alpha1.ConsentPipelineStatus
+		want   decision
+	}{
+		"nothing has run":                    {spec(), v1alpha1.ConsentPipelineStatus{}, decision{"FirstRun", true}},
+		"nothing has run, and nothing may":   {spec(suspend), v1alpha1.ConsentPipelineStatus{}, decision{"Suspended", false}},
+		"the same has run":                   {spec(), ran(spec()), decision{"UpToDate", false}},
+		"the same has run, and nothing may":  {spec(suspend), ran(spec()), decision{"UpToDate", false}},
+		"the same runs":                      {spec(), running(spec()), decision{"RunInProgress", false}},
+		"something else runs":                {spec(trigger), running(spec()), decision{"RunInProgress", false}},
+		"something else runs, nothing more":  {spec(trigger, suspend), running(spec()), decision{"RunInProgress", false}},
+		"the trigger changed":                {spec(trigger), ran(spec()), decision{"TriggerChanged", true}},
+		"the trigger was taken away":         {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Trigger = "" }), ran(spec()), decision{"TriggerChanged", true}},
+		"the trigger changed, and it is off": {spec(trigger, suspend), ran(spec()), decision{"Suspended", false}},
+		"a file is new":                      {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Files = filesOf("a.csv", "b.csv", "c.csv") }), ran(spec()), decision{"SpecChanged", true}},
+		"a file is gone":                     {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Files = filesOf("a.csv") }), ran(spec()), decision{"SpecChanged", true}},
+		"a file is new, and so the trigger":  {spec(trigger, func(s *v1alpha1.ConsentPipelineSpec) { s.Files = filesOf("c.csv") }), ran(spec()), decision{"SpecChanged", true}},
+		"the files are in another order":     {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Files = filesOf("b.csv", "a.csv") }), ran(spec()), decision{"UpToDate", false}},
+		"the source changed":                 {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Source = "other" }), ran(spec()), decision{"SpecChanged", true}},
+		"everything is to be loaded":         {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Load = v1alpha1.LoadAlways }), ran(spec()), decision{"SpecChanged", true}},
+		"more rows may be rejected":          {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.MaxRejectedRatio = "5%" }), ran(spec()), decision{"SpecChanged", true}},
+		"only how to run changed": {spec(func(s *v1alpha1.ConsentPipelineSpec) {
+			s.Parallelism, s.RetriesPerFile, s.ActiveDeadlineSeconds, s.Transform = 1, new(int32(5)), 60, v1alpha1.TransformNever
+		}), ran(spec()), decision{"UpToDate", false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := &v1alpha1.ConsentPipeline{Spec: test.spec, Status: test.status}
+			if got := due(p, digest(p.Spec)); got != test.want {
+				t.Errorf("got %+v, expected %+v", got, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,298 @@
+package operator
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"consentpipeline.io/api/v1alpha1"
+	"consentpipeline.io/internal/report"
+)
+
+func TestFoldEntry(t *testing.T) {
+	t.Parallel()
+	const (
+		open = false
+		over = true
+	)
+	pending := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FilePending}
+	running := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FileRunning, Attempts: 1}
+	loadedBefore := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FileLoaded, Attempts: 1, Matched: 1, Loaded: 1, Rows: new(int64(100))}
+	waiting := attempt{code: -1}
+	runs := attempt{started: true, code: -1}
+	ends := func(code int32, message string) attempt {
+		return attempt{started: true, ended: true, code: code, reason: "Error", message: message}
+	}
+	glob := string(report.Ingest{Entry: "*.csv", Matched: 5, Loaded: 2, Unchanged: 1, Failed: 2, Rows: 300, Message: "2 of 5 files failed",
+		FailedFiles: []report.FailedFile{{Path: "b.csv", Message: "row 3: bad"}, {Path: "c.csv", Message: "truncated"}}}.Encode())
+	mixed := string(report.Ingest{Entry: "*.csv", Matched: 2, Loaded: 1, Unchanged: 1, Rows: 300}.Encode())
+	noMatch := string(report.Ingest{Entry: "x/*.csv", Failed: 1, Message: "no file matches"}.Encode())
+
+	for name, test := range map[string]struct {
+		earlier           v1alpha1.FileStatus
+		completed, failed bool
+		ended             bool
+		pods              []attempt
+		want              string // state, files, rows, attempts
+		message           string // part of it; none if empty
+	}{
+		"its pod is not there yet":         {pending, false, false, open, nil, "Pending 0+0+0/0 rows ? attempts 0", ""},
+		"its pod waits":                    {pending, false, false, open, []attempt{waiting}, "Pending 0+0+0/0 rows ? attempts 0", ""},
+		"its pod runs":                     {pending, false, false, open, []attempt{runs}, "Running 0+0+0/0 rows ? attempts 1", ""},
+		"its pod has succeeded":            {running, false, false, open, []attempt{ends(0, loaded("a.csv", 100))}, "Loaded 1+0+0/1 rows 100 attempts 1", ""},
+		"it was unchanged":                 {running, true, false, open, []attempt{ends(0, unchanged("a.csv", 100))}, "Unchanged 0+1+0/1 rows 100 attempts 1", ""},
+		"a glob is loaded and unchanged":   {running, true, false, open, []attempt{ends(0, mixed)}, "Loaded 1+1+0/2 rows 300 attempts 1", ""},
+		"its data is bad":                  {running, false, true, open, []attempt{ends(65, failedReport("a.csv", "row 3: bad"))}, "Failed 0+0+1/1 rows 0 attempts 1", "row 3: bad"},
+		"its data is bad, index not noted": {running, false, false, open, []attempt{ends(65, failedReport("a.csv", "row 3: bad"))}, "Failed 0+0+1/1 rows 0 attempts 1", "row 3: bad"},
+		"the configuration is bad":         {running, false, false, open, []attempt{ends(78, failedReport("a.csv", "no role"))}, "Failed 0+0+1/1 rows 0 attempts 1", "no role"},
+		"a glob failed in part":            {running, false, true, open, []attempt{ends(65, glob)}, "Failed 2+1+2/5 rows 300 attempts 1", "2 of 5 files failed: b.csv: row 3: bad; c.csv: truncated"},
+		"a glob matches nothing":           {running, false, true, open, []attempt{ends(65, noMatch)}, "Failed 0+0+1/0 rows 0 attempts 1", "no file matches"},
+		"the database was away":            {running, false, false, open, []attempt{ends(75, failedReport("a.csv", "database away"))}, "Running 0+0+0/0 rows ? attempts 1", "tried again after: database away"},
+		"it is tried again":                {running, false, false, open, []attempt{ends(75, failedReport("a.csv", "database away")), runs}, "Running 0+0+0/0 rows ? attempts 2", "tried again after: database away"},
+		"its retries are used up":          {running, false, true, open, []attempt{ends(75, failedReport("a.csv", "database away")), ends(75, failedReport("a.csv", "still away"))}, "Failed 0+0+1/1 rows 0 attempts 2", "still away"},
+		"it succeeds in the end":           {running, true, false, open, []attempt{ends(75, failedReport("a.csv", "database away")), ends(0, loaded("a.csv", 100))}, "Loaded 1+0+0/1 rows 100 attempts 2", ""},
+		"it is out of memory":              {running, false, true, open, []attempt{{started: true, ended: true, code: 137, reason: "OOMKilled"}}, "Failed 0+0+1/0 rows ? attempts 1", "exit code 137 (OOMKilled): give the source's pods more memory"},
+		"its pod was evicted":              {running, false, false, open, []attempt{{started: true, ended: true, code: -1, reason: "Evicted", message: "the node was low on memory"}}, "Running 0+0+0/0 rows ? attempts 1", "its pod failed (Evicted): the node was low on memory"},
+		"bad data on a node that drains":   {running, false, false, open, []attempt{ends(65, failedReport("a.csv", "bad")), runs}, "Running 0+0+0/0 rows ? attempts 2", "tried again after: bad"},
+		"its container could not start":    {running, false, true, open, []attempt{{started: true, ended: true, code: 128, reason: "StartError", message: "exec: no such file"}}, "Failed 0+0+1/0 rows ? attempts 1", "exit code 128 (StartError): exec: no such file"},
+
+		"loaded, and its pod is gone":       {loadedBefore, true, false, open, nil, "Loaded 1+0+0/1 rows 100 attempts 1", ""},
+		"loaded, pod gone, the Job failed":  {loadedBefore, false, false, over, nil, "Loaded 1+0+0/1 rows 100 attempts 1", ""},
+		"completed, its message is lost":    {running, true, false, over, nil, "Loaded 0+0+0/0 rows ? attempts 1", "consent status shows its rows"},
+		"completed, message empty":          {running, true, false, over, []attempt{ends(0, "")}, "Loaded 0+0+0/0 rows ? attempts 1", "left no message"},
+		"completed, only a failure is left": {running, true, false, over, []attempt{ends(75, failedReport("a.csv", "away"))}, "Loaded 0+0+0/0 rows ? attempts 1", "consent status shows its rows"},
+		"failed, its message is lost":       {running, false, true, over, nil, "Failed 0+0+0/0 rows ? attempts 1", "its message is lost"},
+		"over before its pod was made":      {pending, false, false, over, nil, "Skipped 0+0+0/0 rows ? attempts 0", "before its pod was seen to start"},
+		"over while its pod waited":         {pending, false, false, over, []attempt{waiting}, "Skipped 0+0+0/0 rows ? attempts 0", "before its pod was seen to start"},
+		"over while it ran, pod is gone":    {running, false, false, over, nil, "Unknown 0+0+0/0 rows ? attempts 1", "consent status shows what became of the file"},
+		"over while it ran, killed":         {running, false, false, over, []attempt{ends(137, "")}, "Unknown 0+0+0/0 rows ? attempts 1", "consent status shows what became of the file"},
+		"over while it ran, it says why":    {running, false, false, over, []attempt{ends(75, failedReport("a.csv", "interrupted"))}, "Failed 0+0+1/1 rows 0 attempts 1", "interrupted"},
+		"over, but it had ended well":       {running, false, false, over, []attempt{ends(0, loaded("a.csv", 100))}, "Loaded 1+0+0/1 rows 100 attempts 1", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := foldEntry(test.earlier, test.completed, test.failed, test.ended, test.pods)
+			rows := "?"
+			if f.Rows != nil {
+				rows = fmt.Sprint(*f.Rows)
+			}
+			got := fmt.Sprintf("%s %d+%d+%d/%d rows %s attempts %d", f.State, f.Loaded, f.Unchanged, f.Failed, f.Matched, rows, f.Attempts)
+			if got != test.want {
+				t.Errorf("got      %s\nexpected %s", got, test.want)
+			}
+			if test.message == "" && f.Message != "" || !strings.Contains(f.Message, test.message) {
+				t.Errorf("the message is %q, expected %q", f.Message, test.message)
+			}
+			if f.Path != "a.csv" || f.Run != 1 {
+				t.Errorf("the entry became %q of run %d", f.Path, f.Run)
+			}
+		})
+	}
+}
+
+// TestFoldTwice holds that folding the same again changes nothing: otherwise each look would be a write.
+func TestFoldTwice(t *testing.T) {
+	t.Parallel()
+	pods := []attempt{
+		{index: 0, started: true, ended: true, code: 0, message: loaded("a", 1)},
+		{index: 1, started: true, ended: true, code: 75, message: failedReport("b", "away")},
+		{index: 3, started: true, code: -1},
+	}
+	for _, ended := range []bool{false, true} {
+		j := job{completed: indexes("0"), failed: indexes("2"), ended: ended}
+		once := fold([]string{"a", "b", "c", "d", "e"}, 1, nil, j, pods)
+		twice := fold([]string{"a", "b", "c", "d", "e"}, 1, once, j, pods)
+		if yamlOf(once) != yamlOf(twice) {
+			t.Errorf("once\n%s\ntwice\n%s", yamlOf(once), yamlOf(twice))
+		}
+	}
+}
+
+// TestFoldOfAnotherRun holds that nothing of an earlier run passes for an outcome of this one.
+func TestFoldOfAnotherRun(t *testing.T) {
+	t.Parallel()
+	before := []v1alpha1.FileStatus{{Path: "a", Run: 1, State: v1alpha1.FileLoaded, Loaded: 1, Matched: 1}}
+	got := fold([]string{"a"}, 2, before, job{}, nil)
+	if got[0].State != v1alpha1.FilePending || got[0].Loaded != 0 {
+		t.Error(yamlOf(got))
+	}
+}
+
+// TestVanishedPods holds that nothing is called skipped where a pod may have run unseen.
+func TestVanishedPods(t *testing.T) {
+	t.Parallel()
+	entries := []string{"a", "b"}
+	for name, test := range map[string]struct {
+		ended int64
+		want  v1alpha1.FileState
+	}{
+		"no pod has ended":             {0, v1alpha1.FileSkipped},
+		"as many have ended as seen":   {1, v1alpha1.FileSkipped},
+		"more have ended than we know": {2, v1alpha1.FileUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pods := []attempt{{index: 0, started: true, ended: true, code: 78, message: failedReport("a", "no role")}}
+			files := fold(entries, 1, nil, job{ended: true, pods: test.ended}, pods)
+			if files[1].State != test.want {
+				t.Errorf("got %s, expected %s", files[1].State, test.want)
+			}
+		})
+	}
+}
+
+func TestIndexes(t *testing.T) {
+	t.Parallel()
+	for list, want := range map[string][]int{
+		"": nil, "0": {0}, "0-2": {0, 1, 2}, "1,3": {1, 3}, "0-1,5,7-8": {0, 1, 5, 7, 8}, "x": nil,
+	} {
+		if got := slices.Sorted(maps.Keys(indexes(list))); !slices.Equal(got, want) {
+			t.Errorf("%q: got %v, expected %v", list, got, want)
+		}
+	}
+}
+
+func TestTotals(t *testing.T) {
+	t.Parallel()
+	entry := func(state v1alpha1.FileState, matched, loaded, unchanged, failed int64) v1alpha1.FileStatus {
+		return v1alpha1.FileStatus{State: state, Matched: matched, Loaded: loaded, Unchanged: unchanged, Failed: failed, Rows: new(int64(1000))}
+	}
+	for name, test := range map[string]struct {
+		files  []v1alpha1.FileStatus
+		want   v1alpha1.Summary
+		result v1alpha1.Result
+	}{
+		"all are loaded":            {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), entry("Unchanged", 1, 0, 1, 0)}, v1alpha1.Summary{Files: "2/2", Rows: "2,000"}, v1alpha1.Succeeded},
+		"one failed":                {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), entry("Failed", 1, 0, 0, 1)}, v1alpha1.Summary{Files: "1/2", Failed: 1, Rows: "2,000"}, v1alpha1.Partial},
+		"one has no file":           {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), entry("Failed", 0, 0, 0, 1)}, v1alpha1.Summary{Files: "1/2", Failed: 1, Rows: "2,000"}, v1alpha1.Partial},
+		"a glob failed in part":     {[]v1alpha1.FileStatus{entry("Failed", 5, 2, 1, 2)}, v1alpha1.Summary{Files: "3/5", Failed: 2, Rows: "1,000"}, v1alpha1.Partial},
+		"all failed":                {[]v1alpha1.FileStatus{entry("Failed", 1, 0, 0, 1)}, v1alpha1.Summary{Files: "0/1", Failed: 1, Rows: "1,000"}, v1alpha1.Failed},
+		"one is unknown":            {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), {State: v1alpha1.FileUnknown}}, v1alpha1.Summary{Files: "1/2", Rows: "1,000"}, v1alpha1.Partial},
+		"all were skipped":          {[]v1alpha1.FileStatus{{State: v1alpha1.FileSkipped}}, v1alpha1.Summary{Files: "0/1", Rows: "0"}, v1alpha1.Failed},
+		"a message is lost":         {[]v1alpha1.FileStatus{{State: v1alpha1.FileLoaded}}, v1alpha1.Summary{Files: "1/1", Rows: "0"}, v1alpha1.Succeeded},
+		"loaded, but its pod fails": {[]v1alpha1.FileStatus{entry("Failed", 1, 1, 0, 1)}, v1alpha1.Summary{Files: "0/1", Failed: 1, Rows: "1,000"}, v1alpha1.Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := *summaryOf(test.files); got != test.want {
+				t.Errorf("got %+v, expected %+v", got, test.want)
+			}
+			if got := totalOf(test.files).result(); got != test.result {
+				t.Errorf("got %s, expected %s", got, test.result)
+			}
+		})
+	}
+}
+
+func TestThousands(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 25214: "25,214", 1234567: "1,234,567"} {
+		if got := thousands(n); got != want {
+			t.Errorf("got %s, expected %s", got, want)
+		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "short", strings.Repeat("é", 3000), "a\x00b\nc\xff", strings.Repeat("日", 400)} {
+		got := cut(text, maxMessage)
+		if len(got) > maxMessage || !utf8.ValidString(got) || strings.ContainsAny(got, "\x00\n") {
+			t.Errorf("%q became %q, of %d bytes", text, got, len(got))
+		}
+	}
+}
+
+// TestStatusSize holds that the status of 256 entries with the longest messages fits a resource.
+func TestStatusSize(t *testing.T) {
+	t.Parallel()
+	var entries []string
+	var pods []attempt
+	for i := range 256 {
+		entries = append(entries, fmt.Sprintf("%0256d", i))
+		long := strings.Repeat(`"quoted" `, 1000)
+		m := report.Ingest{Entry: entries[i], Matched: 9, Failed: 9, Message: long}
+		for range 9 {
+			m.FailedFiles = append(m.FailedFiles, report.FailedFile{Path: entries[i], Message: long})
+		}
+		pods = append(pods, attempt{index: i, started: true, ended: true, code: 65, message: string(m.Encode())})
+	}
+	p := pipelineOf(entries...)
+	p.Status.CurrentRun = &v1alpha1.Run{Number: 1}
+	p.Status.Files = fold(entries, 1, nil, job{ended: true}, pods)
+	r := &Reconciler{Clock: time.Now}
+	for i := range 9 {
+		p.Status.CurrentRun = &v1alpha1.Run{Number: int64(i)}
+		r.end(p, v1alpha1.Failed, metav1.Now(), verdict(p.Status.Files, v1alpha1.Failed, &batchv1.Job{}), &step{})
+	}
+	setConditions(p, situation{}, metav1.Now())
+	encoded, err := json.Marshal(p.Status)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Status.History) != maxHistory {
+		t.Errorf("the history has %d runs, expected %d", len(p.Status.History), maxHistory)
+	}
+	if len(encoded) > 1<<20 {
+		t.Errorf("the status has %d bytes, expected at most 1 MiB", len(encoded))
+	}
+	t.Logf("%d bytes", len(encoded))
+}
+
+func TestWaits(t *testing.T) {
+	t.Parallel()
+	made := metav1.NewTime(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC))
+	placed := metav1.NewTime(made.Add(time.Minute))
+	pod := func(status corev1.PodStatus) corev1.Pod {
+		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: made, Labels: map[string]string{batchv1.JobCompletionIndexAnnotation: "3"}}, Status: status}
+		if p.Status.Phase == "" {
+			p.Status.Phase = corev1.PodPending
+		}
+		stripPod(&p)
+		return p
+	}
+	scheduled := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: placed}
+	waitsFor := func(reason, message string) corev1.Pod {
+		return pod(corev1.PodStatus{Conditions: []corev1.PodCondition{scheduled}, ContainerStatuses: []corev1.ContainerStatus{{
+			Name: "ingest", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
+		}}})
+	}
+	for name, test := range map[string]struct {
+		pod  corev1.Pod
+		want string // reason, message, since
+	}{
+		"it runs":                 {pod(corev1.PodStatus{Phase: corev1.PodRunning}), ""},
+		"it ended":                {pod(corev1.PodStatus{Phase: corev1.PodSucceeded}), ""},
+		"nobody has looked at it": {pod(corev1.PodStatus{}), "ContainerCreating  12:00"},
+		"no node has room": {pod(corev1.PodStatus{Conditions: []corev1.PodCondition{{
+			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/3 nodes are available",
+		}}}), "Unschedulable 0/3 nodes are available 12:00"},
+		"its volume is not mounted": {waitsFor("ContainerCreating", ""), "ContainerCreating  12:01"},
+		"a Secret is missing":       {waitsFor("CreateContainerConfigError", `secret "x" not found`), `CreateContainerConfigError secret "x" not found 12:01`},
+		"its image is tried":        {waitsFor("ErrImagePull", "not found"), "ImagePullBackOff not found 12:01"},
+		"its image is tried later":  {waitsFor("ImagePullBackOff", `Back-off pulling image "x": ErrImagePull: not found`), "ImagePullBackOff not found 12:01"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := ""
+			for _, w := range waits(&batchv1.Job{}, []corev1.Pod{test.pod}) {
+				got = fmt.Sprintf("%s %s %s", w.reason, w.message, w.since.UTC().Format("15:04"))
+				if w.index != 3 {
+					t.Errorf("the index is %d, expected 3", w.index)
+				}
+			}
+			if got != test.want {
+				t.Errorf("got %q, expected %q", got, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,299 @@
+package operator
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"consentpipeline.io/api/v1alpha1"
+)
+
+const (
+	// maxHistory is how many runs before the last one the status keeps.
+	maxHistory = 6
+	// retryRefused is how long to wait before a Job that was refused, or had a name that was taken, is tried again: nothing
+	// tells when that passes.
+	retryRefused = time.Minute
+	// waitForDeletion is how long to wait for a Job of the same name to go; its pods may take their time to end.
+	waitForDeletion = 5 * time.Second
+)
+
+// errOutdated is that the resource has changed since it was read.
+var errOutdated = errors.New("the cache lags behind")
+
+// start starts the next run: it makes the Job, then the status says so. A Job that is there already was made by an
+// operator that died, or lost a race, before it could say so; it is taken over.
+func (r *Reconciler) start(ctx context.Context, p *v1alpha1.ConsentPipeline, reason string, done *step) (*obstacle, error) {
+	// 1. Decide on what is true, not on what the cache still has: the run may have been started and have ended.
+	fresh := &v1alpha1.ConsentPipeline{}
+	err := r.Live.Get(ctx, client.ObjectKeyFromObject(p), fresh)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read %s again before a run: %w", p.Name, err)
+	}
+	if err != nil || fresh.ResourceVersion != p.ResourceVersion {
+		return nil, errOutdated
+	}
+	// 2. Build the Job from the source's template.
+	run := v1alpha1.Run{Number: p.Status.Runs + 1, Reason: v1alpha1.RunReason(reason), Digest: digest(p.Spec)}
+	run.JobName = fmt.Sprintf("%s-%d", p.Name, run.Number)
+	source, missing, err := r.source(ctx, p)
+	if missing != nil || err != nil {
+		return missing, err
+	}
+	wanted, err := newJob(p, run, source)
+	if err != nil {
+		return &obstacle{reason: "SourceInvalid", message: err.Error(), stalled: true}, nil
+	}
+	// 3. Make it.
+	err = r.Create(ctx, wanted)
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return r.adopt(ctx, p, run, done)
+	case apierrors.IsInvalid(err), apierrors.IsForbidden(err):
+		done.again = sooner(done.again, retryRefused) // a quota may have room again
+		return &obstacle{reason: "JobRefused", message: fmt.Sprintf("The Job %s was refused: %v.", run.JobName, err), stalled: true}, nil
+	case err != nil:
+		return nil, fmt.Errorf("make the Job %s: %w", run.JobName, err)
+	}
+	r.begin(p, run, wanted, done)
+	return nil, nil
+}
+
+// adopt takes over the Job that has the name of the next run, if it is ours.
+func (r *Reconciler) adopt(ctx context.Context, p *v1alpha1.ConsentPipeline, run v1alpha1.Run, done *step) (*obstacle, error) {
+	found := &batchv1.Job{}
+	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.Namespace, Name: run.JobName}, found); err != nil {
+		return nil, fmt.Errorf("read the Job %s, which exists already: %w", run.JobName, err)
+	}
+	owner := metav1.GetControllerOf(found)
+	switch {
+	case found.DeletionTimestamp != nil, isOfPredecessor(owner, p):
+		done.again = sooner(done.again, waitForDeletion)
+		return &obstacle{reason: "WaitingForDeletion", message: fmt.Sprintf("The Job %s of before is still being deleted.", run.JobName)}, nil
+	case owner == nil || owner.UID != p.UID:
+		done.again = sooner(done.again, retryRefused) // nobody watches that Job
+		return &obstacle{reason: "NameConflict", stalled: true, message: fmt.Sprintf("Run %d needs the name %s, which a Job of "+
+			"someone else has: delete that Job, or give this resource another name.", run.Number, run.JobName)}, nil
+	}
+	run.Digest = found.Annotations[v1alpha1.AnnotationDigest]
+	run.Reason = v1alpha1.RunReason(found.Annotations[v1alpha1.AnnotationReason])
+	r.begin(p, run, found, done)
+	return nil, nil
+}
+
+// isOfPredecessor says that the owner is a resource of the same name that is gone: its Jobs are being collected.
+func isOfPredecessor(owner *metav1.OwnerReference, p *v1alpha1.ConsentPipeline) bool {
+	return owner != nil && owner.Kind == v1alpha1.Kind && owner.APIVersion == v1alpha1.GroupVersion.String() &&
+		owner.Name == p.Name && owner.UID != p.UID
+}
+
+// begin enters a run into the status.
+func (r *Reconciler) begin(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, j *batchv1.Job, done *step) {
+	run.StartTime = j.CreationTimestamp
+	p.Status.Runs = run.Number
+	p.Status.CurrentRun = &run
+	p.Status.Files = fold(entriesOf(j), run.Number, nil, job{}, nil)
+	done.happened(corev1.EventTypeNormal, "RunStarted", "StartRun",
+		fmt.Sprintf("Run %d (%s) of %s started: Job %s.", run.Number, run.Reason, plural(len(p.Status.Files), "entry", "entries"), run.JobName))
+}
+
+// source finds the template of the pods that can read the pipeline's source.
+func (r *Reconciler) source(ctx context.Context, p *v1alpha1.ConsentPipeline) (*corev1.PodTemplate, *obstacle, error) {
+	all := &corev1.PodTemplateList{}
+	if err := r.List(ctx, all, client.InNamespace(p.Namespace), client.HasLabels{v1alpha1.LabelSource}); err != nil {
+		return nil, nil, fmt.Errorf("list the sources: %w", err)
+	}
+	var found []*corev1.PodTemplate
+	var names []string
+	for i := range all.Items {
+		name := all.Items[i].Labels[v1alpha1.LabelSource]
+		names = append(names, name)
+		if name == p.Spec.Source {
+			found = append(found, &all.Items[i])
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, &obstacle{reason: "SourceNotFound", stalled: true, message: fmt.Sprintf("No PodTemplate has the label %s=%s. "+
+			"The sources here: %s. Write one of them to spec.source, or add this one to the chart's values.",
+			v1alpha1.LabelSource, p.Spec.Source, cmp.Or(strings.Join(names, ", "), "none"))}, nil
+	case 1:
+		return found[0], nil, nil
+	}
+	return nil, &obstacle{reason: "SourceAmbiguous", stalled: true, message: fmt.Sprintf("The PodTemplates %s and %s both have the "+
+		"label %s=%s: delete one of them.", found[0].Name, found[1].Name, v1alpha1.LabelSource, p.Spec.Source)}, nil
+}
+
+// follow brings the files up to what the current run's Job and pods say, and ends the run if they have ended.
+func (r *Reconciler) follow(ctx context.Context, p *v1alpha1.ConsentPipeline, done *step) (*delay, error) {
+	run := p.Status.CurrentRun
+	j, err := r.currentJob(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if j == nil {
+		r.fold(p, nil, nil)
+		r.end(p, v1alpha1.Interrupted, r.now(), fmt.Sprintf("The Job %s was deleted before its end was "+
+			"seen. What was loaded stays. Set spec.trigger to a new value to run again.", run.JobName), done)
+		return nil, nil
+	}
+	pods := &corev1.PodList{}
+	if err := r.List(ctx, pods, client.InNamespace(p.Namespace), client.MatchingFields{indexOwner: string(j.UID)}); err != nil {
+		return nil, fmt.Errorf("list the pods of the Job %s: %w", j.Name, err)
+	}
+	r.fold(p, j, pods.Items)
+	if !hasEnded(j) {
+		held, again, err := r.delayed(ctx, p, j, pods.Items)
+		done.again = sooner(done.again, again)
+		return held, err
+	}
+	if hasGaps(p.Status.Files) { // the cache of pods may lag behind that of Jobs: nothing comes after this
+		live, err := r.livePods(ctx, j)
+		if err != nil {
+			return nil, err
+		}
+		r.fold(p, j, live)
+	}
+	result := totalOf(p.Status.Files).result()
+	r.end(p, result, endOf(j), verdict(p.Status.Files, result, j), done)
+	return nil, nil
+}
+
+// currentJob is the current run's Job; nil if it is gone. The cache may not have it yet, so that its absence there proves
+// nothing.
+func (r *Reconciler) currentJob(ctx context.Context, p *v1alpha1.ConsentPipeline) (*batchv1.Job, error) {
+	key := client.ObjectKey{Namespace: p.Namespace, Name: p.Status.CurrentRun.JobName}
+	for _, reader := range []client.Reader{r.Client, r.Live} {
+		j := &batchv1.Job{}
+		err := reader.Get(ctx, key, j)
+		switch {
+		case err == nil && metav1.IsControlledBy(j, p):
+			return j, nil
+		case client.IgnoreNotFound(err) != nil:
+			return nil, fmt.Errorf("read the Job %s: %w", key.Name, err)
+		}
+	}
+	return nil, nil
+}
+
+func (r *Reconciler) fold(p *v1alpha1.ConsentPipeline, j *batchv1.Job, pods []corev1.Pod) {
+	entries := make([]string, len(p.Status.Files))
+	for i, file := range p.Status.Files {
+		entries[i] = file.Path
+	}
+	p.Status.Files = fold(entries, p.Status.CurrentRun.Number, p.Status.Files, jobOf(j), attempts(pods, v1alpha1.JobIngest))
+}
+
+// hasGaps says that an entry lacks what its pod should have told.
+func hasGaps(files []v1alpha1.FileStatus) bool {
+	for _, f := range files {
+		if f.Rows == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// livePods reads all pods of a Job from the API server, in pages, for each has all arguments.
+func (r *Reconciler) livePods(ctx context.Context, j *batchv1.Job) ([]corev1.Pod, error) {
+	var all []corev1.Pod
+	for next := ""; ; {
+		page := &corev1.PodList{}
+		err := r.Live.List(ctx, page, client.InNamespace(j.Namespace), client.Limit(100), client.Continue(next),
+			client.MatchingLabels{batchv1.ControllerUidLabel: string(j.UID)})
+		if err != nil {
+			return nil, fmt.Errorf("list the pods of the Job %s: %w", j.Name, err)
+		}
+		for i := range page.Items {
+			stripPod(&page.Items[i])
+		}
+		all = append(all, page.Items...)
+		if next = page.Continue; next == "" {
+			return all, nil
+		}
+	}
+}
+
+// end closes the current run.
+func (r *Reconciler) end(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, when metav1.Time, message string, done *step) {
+	t := totalOf(p.Status.Files)
+	finished := v1alpha1.FinishedRun{
+		Run: *p.Status.CurrentRun, CompletionTime: when, Result: result, Rows: t.rows, Rejected: t.rejected,
+		Message: cut(message, maxMessage),
+	}
+	if p.Status.LastRun != nil {
+		p.Status.History = append([]v1alpha1.FinishedRun{*p.Status.LastRun}, p.Status.History...)
+		p.Status.History = p.Status.History[:min(len(p.Status.History), maxHistory)]
+	}
+	p.Status.LastRun, p.Status.CurrentRun = &finished, nil
+	kind := corev1.EventTypeWarning
+	if result == v1alpha1.Succeeded {
+		kind = corev1.EventTypeNormal
+		p.Status.LastSuccessTime = &when
+	}
+	done.finished = &finished
+	for _, f := range p.Status.Files {
+		if f.State == v1alpha1.FileLoaded || f.State == v1alpha1.FileUnknown || f.Loaded > 0 {
+			done.mayHaveLoaded = true
+		}
+		if f.Loaded > 0 {
+			done.loaded += *f.Rows
+		}
+	}
+	done.happened(kind, "Run"+string(result), "FollowRun", fmt.Sprintf("Run %d: %s", finished.Number, finished.Message))
+}
+
+// endOf is when a Job ended.
+func endOf(j *batchv1.Job) metav1.Time {
+	if j.Status.CompletionTime != nil {
+		return *j.Status.CompletionTime
+	}
+	return conditionOf(j, batchv1.JobFailed).LastTransitionTime
+}
+
+// verdict says in a few sentences how a run ended, what is wrong and what to do.
+func verdict(files []v1alpha1.FileStatus, result v1alpha1.Result, j *batchv1.Job) string {
+	t := totalOf(files)
+	text := fmt.Sprintf("%d of %s loaded or unchanged, with %s rows.", t.good, plural(int(t.all), "file", "files"), thousands(t.rows))
+	if result == v1alpha1.Succeeded {
+		return text
+	}
+	var bad []v1alpha1.FileStatus
+	for _, f := range files {
+		if f.State == v1alpha1.FileFailed {
+			bad = append(bad, f)
+		}
+	}
+	for _, f := range files {
+		if f.State != v1alpha1.FileFailed && !isOutcome(f.State) {
+			bad = append(bad, f)
+		}
+	}
+	if c := conditionOf(j, batchv1.JobFailed); c != nil && c.Reason == batchv1.JobReasonDeadlineExceeded {
+		text += " The run took longer than spec.activeDeadlineSeconds."
+	}
+	if len(bad) > 0 {
+		text += fmt.Sprintf(" %s %s: %s", cut(bad[0].Path, maxMessage/4), bad[0].State, cut(bad[0].Message, maxMessage/4))
+		if len(bad) > 1 {
+			text += fmt.Sprintf("; and %d more, see status.files", len(bad)-1)
+		}
+		text += "."
+	}
+	return text + " Mend that, then set spec.trigger to a new value."
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return thousands(int64(n)) + " " + many
+}

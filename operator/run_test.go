@@ -1,0 +1,662 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"consentpipeline.io/api/v1alpha1"
+	"consentpipeline.io/internal/report"
+)
+
+// expect checks the conditions: each "Type=Status Reason", in their order, and what kstatus makes of them.
+func (w *world) expect(p *v1alpha1.ConsentPipeline, kstatus string, conditions ...string) {
+	w.Helper()
+	var got []string
+	for _, c := range p.Status.Conditions {
+		if c.Type == v1alpha1.ConditionTransformed {
+			continue
+		}
+		got = append(got, fmt.Sprintf("%s=%s %s", c.Type, c.Status, c.Reason))
+		if c.ObservedGeneration != p.Generation {
+			w.Errorf("%s is of generation %d, expected %d", c.Type, c.ObservedGeneration, p.Generation)
+		}
+	}
+	if strings.Join(got, ", ") != strings.Join(conditions, ", ") {
+		w.Errorf("the conditions are %v, expected %v", got, conditions)
+	}
+	if got := kstatusOf(w.T, p); got != kstatus {
+		w.Errorf("kstatus finds %s, expected %s", got, kstatus)
+	}
+}
+
+// TestRun follows runs of a pipeline from its creation to a file that was mended.
+func TestRun(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	w.apply("september", []string{"a.csv", "b.csv", "$(PGPASSWORD).csv"})
+	j := w.awaitRun("september", 1)
+
+	// The Job is what was asked for.
+	if got := strings.Join(entriesOf(j), " "); got != "a.csv b.csv $(PGPASSWORD).csv" {
+		t.Errorf("the Job's entries are %s", got)
+	}
+	if args := strings.Join(j.Spec.Template.Spec.Containers[0].Args, " "); !strings.HasSuffix(args, "-- a.csv b.csv $$(PGPASSWORD).csv") {
+		t.Errorf("the arguments %s would expand a variable", args)
+	}
+	if !metav1.IsControlledBy(j, w.pipeline("september")) || j.Annotations[v1alpha1.AnnotationDigest] == "" {
+		t.Errorf("the Job is not marked as the pipeline's: %+v", j.ObjectMeta)
+	}
+	w.expect(w.pipeline("september"), "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True RunInProgress")
+
+	// Its files show as their pods go on.
+	a, b, c := w.pod(j, 0), w.pod(j, 1), w.pod(j, 2)
+	w.podRuns(a)
+	w.await("september", "a.csv to run", func(p *v1alpha1.ConsentPipeline) bool {
+		return p.Status.Files[0].State == v1alpha1.FileRunning && p.Status.Files[1].State == v1alpha1.FilePending
+	})
+	w.podEnds(a, 0, loaded("a.csv", 20_214))
+	w.podEnds(c, 0, loaded("$(PGPASSWORD).csv", 5_000))
+	p := w.await("september", "two files to be loaded", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Summary.Files == "2/3" })
+	w.expect(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True RunInProgress")
+
+	// One fails: the run is Partial, and says which and what to do.
+	w.podRuns(b)
+	w.podEnds(b, 65, failedReport("b.csv", "row 3: EVENT_TIME: month out of range"))
+	w.jobFails(j, batchv1.JobReasonFailedIndexes, "0,2", "1")
+	p = w.awaitEnd("september", 1, v1alpha1.Partial)
+	w.expect(p, "Failed", "Ready=False Partial", "Stalled=True Partial")
+	if got := *p.Status.Summary; got != (v1alpha1.Summary{Files: "2/3", Failed: 1, Rows: "25,214"}) {
+		t.Errorf("the summary is %+v", got)
+	}
+	want := "2 of 3 files loaded or unchanged, with 25,214 rows. b.csv Failed: row 3: EVENT_TIME: month out of range. " +
+		"Mend that, then set spec.trigger to a new value."
+	if got := condition(p, v1alpha1.ConditionStalled).Message; got != want {
+		t.Errorf("the message is %q, expected %q", got, want)
+	}
+
+	// Mended and triggered, it is loaded; the others are unchanged.
+	w.trigger("september", "2026-11-24")
+	j = w.awaitRun("september", 2)
+	w.podEnds(w.pod(j, 0), 0, unchanged("a.csv", 20_214))
+	w.podEnds(w.pod(j, 1), 0, loaded("b.csv", 786))
+	w.podEnds(w.pod(j, 2), 0, unchanged("$(PGPASSWORD).csv", 5_000))
+	w.jobCompletes(j)
+	p = w.awaitEnd("september", 2, v1alpha1.Succeeded)
+	w.expect(p, "Current", "Ready=True Succeeded")
+	if p.Status.LastRun.Reason != v1alpha1.ReasonTriggerChanged || p.Status.Runs != 2 || len(p.Status.History) != 1 {
+		t.Errorf("the status is\n%s", yamlOf(p.Status))
+	}
+	if p.Status.LastSuccessTime == nil || !p.Status.LastSuccessTime.Equal(&p.Status.LastRun.CompletionTime) {
+		t.Errorf("the last success is %v, expected the end of run 2", p.Status.LastSuccessTime)
+	}
+	events := w.awaitEvents("september", "RunStarted", "RunPartial", "RunSucceeded")
+	if len(events) != 4 {
+		t.Errorf("%d events, expected 4: two runs started and ended", len(events))
+	}
+	for _, metric := range []string{
+		`consentpipeline_runs_total{namespace="NS",result="Partial"} 1`,
+		`consentpipeline_runs_total{namespace="NS",result="Succeeded"} 1`,
+		`consentpipeline_rows_loaded_total{namespace="NS"} 26000`,
+		fmt.Sprintf(`consentpipeline_last_success_timestamp_seconds{namespace="NS"} %d`, p.Status.LastSuccessTime.Unix()),
+	} {
+		w.expectMetric(metric)
+	}
+
+	// Nothing happens after that, also with another operator, which counts the last success as its own.
+	w.stop()
+	w.startOperator()
+	w.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 3 })
+	w.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
+	if w.hasJob("september-3") {
+		t.Error("a change of how to run has started a run")
+	}
+	w.expectMetric(fmt.Sprintf(`consentpipeline_last_success_timestamp_seconds{namespace="NS"} %d`, p.Status.LastSuccessTime.Unix()))
+	if events := w.awaitEvents("september"); len(events) != 4 {
+		t.Errorf("%d events, expected no new one", len(events))
+	}
+}
+
+// expectMetric waits for a metric; NS stands for the namespace.
+func (w *world) expectMetric(want string) {
+	w.Helper()
+	want = strings.Replace(want, "NS", w.namespace, 1)
+	var got []string
+	w.until(func() bool {
+		got = nil
+		families, err := w.metrics.Gather()
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, family := range families {
+			for _, m := range family.Metric {
+				var labels []string
+				for _, label := range m.Label {
+					labels = append(labels, fmt.Sprintf("%s=%q", label.GetName(), label.GetValue()))
+				}
+				value := m.GetCounter().GetValue() + m.GetGauge().GetValue()
+				got = append(got, fmt.Sprintf("%s{%s} %.0f", family.GetName(), strings.Join(labels, ","), value))
+			}
+		}
+		return strings.Contains(strings.Join(got, "\n")+"\n", want+"\n")
+	}, func() string { return fmt.Sprintf("expected %s, found\n%s", want, strings.Join(got, "\n")) })
+}
+
+// TestWhatIsDue changes what is asked for, in every way that matters, and counts the runs.
+func TestWhatIsDue(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+
+	// There and back again: each is a change.
+	w.apply("there-and-back", []string{"a.csv"})
+	w.loads(w.awaitRun("there-and-back", 1))
+	w.awaitEnd("there-and-back", 1, v1alpha1.Succeeded)
+	w.edit("there-and-back", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files = filesOf("b.csv") })
+	w.loads(w.awaitRun("there-and-back", 2))
+	w.awaitEnd("there-and-back", 2, v1alpha1.Succeeded)
+	w.edit("there-and-back", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files = filesOf("a.csv") })
+	j := w.awaitRun("there-and-back", 3)
+	w.loads(j)
+	p := w.awaitEnd("there-and-back", 3, v1alpha1.Succeeded)
+	if p.Status.LastRun.Reason != v1alpha1.ReasonSpecChanged || entriesOf(j)[0] != "a.csv" {
+		t.Errorf("run 3 is for %s, of %v", p.Status.LastRun.Reason, entriesOf(j))
+	}
+
+	// Set in mid-run, the newest trigger runs after it, and the run that is under way keeps its files.
+	w.apply("in-mid-run", []string{"a.csv", "b.csv"})
+	j = w.awaitRun("in-mid-run", 1)
+	w.trigger("in-mid-run", "1")
+	w.edit("in-mid-run", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files, spec.Trigger = filesOf("c.csv"), "2" })
+	p = w.await("in-mid-run", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
+	if p.Status.Runs != 1 || len(p.Status.Files) != 2 {
+		t.Errorf("the run that is under way has become\n%s", yamlOf(p.Status))
+	}
+	w.loads(j)
+	w.awaitEnd("in-mid-run", 1, v1alpha1.Succeeded)
+	j = w.awaitRun("in-mid-run", 2)
+	if got := entriesOf(j); len(got) != 1 || got[0] != "c.csv" {
+		t.Errorf("run 2 is of %v, expected c.csv", got)
+	}
+	w.loads(j)
+	p = w.awaitEnd("in-mid-run", 2, v1alpha1.Succeeded)
+	if p.Status.CurrentRun != nil || p.Status.Runs != 2 {
+		t.Errorf("there are %d runs, expected 2", p.Status.Runs)
+	}
+
+	// Suspended, nothing starts, and Ready keeps its value; what runs goes on.
+	w.apply("suspended", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Suspend = true })
+	p = w.await("suspended", "to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == 1 })
+	w.expect(p, "InProgress", "Ready=Unknown Suspended")
+	w.edit("suspended", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = false })
+	j = w.awaitRun("suspended", 1)
+	w.edit("suspended", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend, spec.Trigger = true, "1" })
+	w.loads(j)
+	p = w.awaitEnd("suspended", 1, v1alpha1.Succeeded)
+	w.expect(p, "Current", "Ready=True Succeeded")
+	if got := condition(p, v1alpha1.ConditionReady).Message; !strings.Contains(got, "A new run is held back: spec.suspend is true.") {
+		t.Errorf("Ready does not say that a run is held back: %s", got)
+	}
+	w.edit("suspended", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = false })
+	w.awaitRun("suspended", 2)
+}
+
+// killAtStatus makes the next operator die when it is about to write the status of a pipeline that wanted picks.
+func killAtStatus(w *world, wanted func(*v1alpha1.ConsentPipeline) bool) (died chan struct{}) {
+	died = make(chan struct{})
+	once := sync.Once{}
+	w.wrap = func(r *Reconciler) {
+		r.Client = statusHook{r.Client, func(p *v1alpha1.ConsentPipeline) error {
+			if !wanted(p) {
+				return nil
+			}
+			once.Do(func() { close(died) })
+			return errors.New("killed")
+		}}
+	}
+	return died
+}
+
+// A statusHook is called before the status is written, which its error prevents.
+type statusHook struct {
+	client.Client
+	before func(*v1alpha1.ConsentPipeline) error
+}
+
+func (h statusHook) Status() client.SubResourceWriter {
+	return statusWriter{h.Client.Status(), h.before}
+}
+
+type statusWriter struct {
+	client.SubResourceWriter
+	before func(*v1alpha1.ConsentPipeline) error
+}
+
+func (s statusWriter) Patch(ctx context.Context, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
+	if err := s.before(object.(*v1alpha1.ConsentPipeline)); err != nil {
+		return err
+	}
+	return s.SubResourceWriter.Patch(ctx, object, patch, options...)
+}
+
+// TestKilledBetweenJobAndStatus kills the operator where a run has begun, or has ended, and nobody knows yet.
+func TestKilledBetweenJobAndStatus(t *testing.T) {
+	var died chan struct{}
+	w := newWorld(t, withoutDbt, func(w *world) {
+		died = killAtStatus(w, func(p *v1alpha1.ConsentPipeline) bool { return p.Status.CurrentRun != nil })
+	})
+	w.apply("september", []string{"a.csv"})
+	<-died
+	w.stop()
+	w.wrap = nil
+	first := w.job("september-1")
+	w.trigger("september", "changed while nobody looked")
+	w.startOperator()
+
+	// The next operator takes the Job over, with what it was asked for, and then runs what is asked for now.
+	w.awaitRun("september", 1)
+	p := w.pipeline("september")
+	if p.Status.CurrentRun.Digest != first.Annotations[v1alpha1.AnnotationDigest] || p.Status.CurrentRun.Reason != v1alpha1.ReasonFirstRun {
+		t.Errorf("the run was taken over as %+v", p.Status.CurrentRun)
+	}
+	if now := w.job("september-1"); now.UID != first.UID {
+		t.Error("the Job is another one")
+	}
+	w.stop()
+	died = killAtStatus(w, func(p *v1alpha1.ConsentPipeline) bool { return p.Status.LastRun != nil })
+	w.startOperator()
+	w.loads(first)
+	<-died
+	w.stop()
+	w.wrap = nil
+	w.startOperator()
+	p = w.awaitEnd("september", 1, v1alpha1.Succeeded)
+	if p.Status.Files == nil {
+		t.Error("the outcome is lost")
+	}
+	second := w.awaitRun("september", 2)
+	w.loads(second)
+	p = w.awaitEnd("september", 2, v1alpha1.Succeeded)
+	if p.Status.Runs != 2 || p.Status.LastRun.Reason != v1alpha1.ReasonTriggerChanged {
+		t.Errorf("the status is\n%s", yamlOf(p.Status))
+	}
+}
+
+// TestOperatorWasDown ends a run while no operator is there.
+func TestOperatorWasDown(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	w.apply("september", []string{"a.csv", "b.csv"})
+	j := w.awaitRun("september", 1)
+	w.stop()
+	w.podEnds(w.pod(j, 0), 0, loaded("a.csv", 100))
+	w.podEnds(w.pod(j, 1), 65, failedReport("b.csv", "truncated"))
+	w.jobFails(j, batchv1.JobReasonFailedIndexes, "0", "1")
+	w.startOperator()
+	p := w.awaitEnd("september", 1, v1alpha1.Partial)
+	if p.Status.Files[1].Message != "truncated" || *p.Status.Files[0].Rows != 100 {
+		t.Error(yamlOf(p.Status.Files))
+	}
+}
+
+// TestNameIsTaken has a Job of the name of the next run in the way.
+func TestNameIsTaken(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	jobOwnedBy := func(name string, owners ...metav1.OwnerReference) *batchv1.Job {
+		j := &batchv1.Job{}
+		j.Name, j.OwnerReferences = name, owners
+		j.Spec.Template.Spec = sourceTemplate("input").Template.Spec
+		w.create(j)
+		return j
+	}
+	retry := func(name string) { // a minute would pass before the operator looks again by itself
+		w.edit(name, func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism++ })
+	}
+
+	t.Log("by someone else's Job")
+	foreign := jobOwnedBy("foreign-1")
+	w.apply("foreign", []string{"a.csv"})
+	p := w.await("foreign", "a conflict", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "NameConflict" })
+	w.expect(p, "Failed", "Ready=False NameConflict", "Stalled=True NameConflict")
+	w.awaitEvents("foreign", "NameConflict")
+	w.deletes(foreign)
+	retry("foreign")
+	w.awaitRun("foreign", 1)
+
+	t.Log("by a Job of a resource of the same name that is gone")
+	old := jobOwnedBy("again-1", metav1.OwnerReference{
+		APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.Kind, Name: "again", UID: "gone", Controller: new(true),
+	})
+	w.apply("again", []string{"a.csv"})
+	p = w.await("again", "to wait", func(p *v1alpha1.ConsentPipeline) bool {
+		return condition(p, "Reconciling").Reason == "WaitingForDeletion"
+	})
+	w.expect(p, "InProgress", "Ready=Unknown WaitingForDeletion", "Reconciling=True WaitingForDeletion")
+	w.deletes(old)
+	w.awaitRun("again", 1)
+
+	t.Log("by a Job of this resource that is being deleted")
+	w.apply("deleted", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Suspend = true })
+	p = w.await("deleted", "to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == 1 })
+	own := jobOwnedBy("deleted-1", *metav1.NewControllerRef(p, v1alpha1.GroupVersion.WithKind(v1alpha1.Kind)))
+	if err := w.Delete(t.Context(), own, client.PropagationPolicy(metav1.DeletePropagationForeground)); err != nil {
+		t.Fatal(err)
+	}
+	w.edit("deleted", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = false })
+	w.await("deleted", "to wait", func(p *v1alpha1.ConsentPipeline) bool {
+		return condition(p, "Reconciling").Reason == "WaitingForDeletion"
+	})
+	w.collects(own)
+	w.awaitRun("deleted", 1)
+	if w.job("deleted-1").UID == own.UID {
+		t.Error("the run has taken over a Job that was being deleted")
+	}
+}
+
+// TestJobDeleted deletes Jobs in mid-run and after.
+func TestJobDeleted(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	w.apply("september", []string{"a.csv", "b.csv", "c.csv"})
+	j := w.awaitRun("september", 1)
+	a, b := w.pod(j, 0), w.pod(j, 1)
+	w.podEnds(a, 0, loaded("a.csv", 100))
+	w.podRuns(b)
+	w.await("september", "b.csv to run", func(p *v1alpha1.ConsentPipeline) bool {
+		return p.Status.Files[1].State == v1alpha1.FileRunning && p.Status.Files[0].Rows != nil
+	})
+	w.deletes(j)
+	p := w.awaitEnd("september", 1, v1alpha1.Interrupted)
+	w.expect(p, "Failed", "Ready=False Interrupted", "Stalled=True Interrupted")
+	var states []string
+	for _, f := range p.Status.Files {
+		states = append(states, string(f.State))
+	}
+	if got := strings.Join(states, " "); got != "Loaded Unknown Skipped" {
+		t.Errorf("the files are %s, expected Loaded Unknown Skipped", got)
+	}
+	w.awaitEvents("september", "RunInterrupted")
+
+	// A missing Job never means to run it.
+	w.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 2 })
+	p = w.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
+	if p.Status.Runs != 1 || p.Status.CurrentRun != nil {
+		t.Errorf("another run was started: %s", yamlOf(p.Status))
+	}
+	w.trigger("september", "again")
+	j = w.awaitRun("september", 2)
+	w.loads(j)
+	before := w.awaitEnd("september", 2, v1alpha1.Succeeded)
+
+	// Deleted after its end was seen, it changes nothing.
+	w.deletes(j)
+	w.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 3 })
+	p = w.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
+	if p.Status.Runs != 2 || yamlOf(p.Status.LastRun) != yamlOf(before.Status.LastRun) {
+		t.Errorf("the status has become\n%s", yamlOf(p.Status))
+	}
+}
+
+// A staleReader gives an old copy of pipelines instead of what the cache has, as a cache that lags does.
+type staleReader struct {
+	client.Client
+	mutex *sync.Mutex
+	old   *v1alpha1.ConsentPipeline // nil for none
+	given chan struct{}
+}
+
+func (s *staleReader) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if p, is := object.(*v1alpha1.ConsentPipeline); is && s.old != nil {
+		s.old.DeepCopyInto(p)
+		s.old = nil
+		close(s.given)
+		return nil
+	}
+	return s.Client.Get(ctx, key, object, options...)
+}
+
+// TestStaleCache reconciles on a copy from before the run, after the run has ended and its Job is gone.
+func TestStaleCache(t *testing.T) {
+	stale := &staleReader{mutex: &sync.Mutex{}, given: make(chan struct{})}
+	w := newWorld(t, withoutDbt, func(w *world) {
+		w.wrap = func(r *Reconciler) {
+			stale.Client = r.Client
+			r.Client = stale
+		}
+	})
+	created := w.apply("september", []string{"a.csv"})
+	j := w.awaitRun("september", 1)
+	w.loads(j)
+	w.awaitEnd("september", 1, v1alpha1.Succeeded)
+	w.deletes(j)
+
+	stale.mutex.Lock()
+	stale.old = created
+	stale.mutex.Unlock()
+	w.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 2 })
+	<-stale.given
+	p := w.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
+	if w.hasJob("september-1") || p.Status.Runs != 1 {
+		t.Errorf("the run was started twice: %s", yamlOf(p.Status))
+	}
+}
+
+// TestConflictingWriters has someone write the resource between the operator's read and its write, each time.
+func TestConflictingWriters(t *testing.T) {
+	var w *world
+	writes := 0
+	w = newWorld(t, withoutDbt, func(w *world) {
+		w.wrap = func(r *Reconciler) {
+			r.Client = statusHook{r.Client, func(p *v1alpha1.ConsentPipeline) error {
+				if writes++; writes%2 == 0 {
+					return nil
+				}
+				other := p.DeepCopy()
+				other.Annotations = map[string]string{"example.com/writes": fmt.Sprint(writes)}
+				return w.Patch(context.Background(), other, client.RawPatch("application/merge-patch+json",
+					fmt.Appendf(nil, `{"metadata":{"annotations":{"example.com/writes":"%d"}}}`, writes)))
+			}}
+		}
+	})
+	w.apply("september", []string{"a.csv"})
+	j := w.awaitRun("september", 1)
+	w.loads(j)
+	p := w.awaitEnd("september", 1, v1alpha1.Succeeded)
+	if p.Status.Runs != 1 || p.Annotations["example.com/writes"] == "" {
+		t.Errorf("the resource is %s", yamlOf(p))
+	}
+	if events := w.awaitEvents("september", "RunStarted", "RunSucceeded"); len(events) != 2 {
+		t.Errorf("%d events, expected 2: none of what was not written", len(events))
+	}
+}
+
+// TestFailJob ends a whole run by one pod's exit code 78: the others vanish, and the Job lists no index.
+func TestFailJob(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	w.apply("september", []string{"a.csv", "b.csv", "c.csv", "d.csv"})
+	j := w.awaitRun("september", 1)
+	a, b, c := w.pod(j, 0), w.pod(j, 1), w.pod(j, 2)
+	w.podEnds(a, 0, loaded("a.csv", 100))
+	w.podRuns(b)
+	w.await("september", "a.csv to be loaded and b.csv to run", func(p *v1alpha1.ConsentPipeline) bool {
+		return p.Status.Files[0].State == v1alpha1.FileLoaded && p.Status.Files[1].State == v1alpha1.FileRunning
+	})
+	w.podEnds(c, 78, failedReport("c.csv", "the role consent_ingest does not exist"))
+	w.await("september", "c.csv to have failed", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Files[2].State == v1alpha1.FileFailed })
+	for _, pod := range []*corev1.Pod{a, b} {
+		if err := w.Delete(t.Context(), pod); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.setJob(j, func(s *batchv1.JobStatus) { s.Failed, s.Succeeded = 2, 1 })
+	w.jobFails(j, batchv1.JobReasonPodFailurePolicy, "", "")
+	p := w.awaitEnd("september", 1, v1alpha1.Partial)
+	var states []string
+	for _, f := range p.Status.Files {
+		states = append(states, string(f.State))
+	}
+	if got := strings.Join(states, " "); got != "Loaded Unknown Failed Skipped" {
+		t.Errorf("the files are %s, expected Loaded Unknown Failed Skipped", got)
+	}
+	if got := p.Status.LastRun.Message; !strings.Contains(got, "c.csv Failed: the role consent_ingest does not exist; and 2 more") {
+		t.Errorf("the message is %q", got)
+	}
+}
+
+// TestDeadline ends a run that took too long.
+func TestDeadline(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	w.apply("september", []string{"a.csv"})
+	j := w.awaitRun("september", 1)
+	w.jobFails(j, batchv1.JobReasonDeadlineExceeded, "", "")
+	p := w.awaitEnd("september", 1, v1alpha1.Failed)
+	w.expect(p, "Failed", "Ready=False Failed", "Stalled=True Failed")
+	if got := p.Status.LastRun.Message; !strings.Contains(got, "The run took longer than spec.activeDeadlineSeconds.") {
+		t.Errorf("the message is %q", got)
+	}
+}
+
+// TestManyFiles writes the status of 256 entries with long messages.
+func TestManyFiles(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	var paths []string
+	for i := range 256 {
+		paths = append(paths, fmt.Sprintf("%0250d.csv", i))
+	}
+	w.apply("september", paths, func(p *v1alpha1.ConsentPipeline) { p.Spec.Parallelism = 256 })
+	j := w.awaitRun("september", 1)
+	for i, path := range paths {
+		m := report.Ingest{Entry: path, Matched: 1, Failed: 1, Message: strings.Repeat(`a "long" message; `, 500)}
+		w.podEnds(w.pod(j, i), 65, string(m.Encode()))
+	}
+	w.jobFails(j, batchv1.JobReasonFailedIndexes, "", "0-255")
+	p := w.awaitEnd("september", 1, v1alpha1.Failed)
+	for i, f := range p.Status.Files {
+		if f.State != v1alpha1.FileFailed || !strings.Contains(f.Message, "long") {
+			t.Fatalf("file %d is %s", i, yamlOf(f))
+		}
+	}
+	if size := len(yamlOf(p.Status)); size > 1<<20 {
+		t.Errorf("the status has %d bytes", size)
+	}
+}
+
+// TestSources lacks the source, has it twice, has one that no Job can be made of, and then has it.
+func TestSources(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	w.apply("september", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Source = "archive" })
+	p := w.await("september", "no source", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "SourceNotFound" })
+	w.expect(p, "Failed", "Ready=False SourceNotFound", "Stalled=True SourceNotFound")
+	want := "No PodTemplate has the label consentpipeline.io/source=archive. The sources here: input. Write one of them to " +
+		"spec.source, or add this one to the chart's values."
+	if got := condition(p, "Stalled").Message; got != want {
+		t.Errorf("the message is %q, expected %q", got, want)
+	}
+
+	second := sourceTemplate("archive")
+	second.Name = "another"
+	second.Template.Spec.Containers[0].Name = "main"
+	w.create(second)
+	w.await("september", "a bad source", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "SourceInvalid" })
+	template := sourceTemplate("archive")
+	w.create(template)
+	w.await("september", "two sources", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "SourceAmbiguous" })
+
+	// One that is well-formed as a template, but not as a Job's.
+	second.Template.Spec = *template.Template.Spec.DeepCopy()
+	second.Template.Spec.Volumes = []corev1.Volume{{Name: "input"}, {Name: "input"}}
+	if err := w.Delete(t.Context(), template); err != nil {
+		t.Fatal(err)
+	}
+	second.Template.Spec.ActiveDeadlineSeconds = new(int64(0))
+	if err := w.Update(t.Context(), second); err == nil {
+		p = w.await("september", "a refusal", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "JobRefused" })
+		w.expect(p, "Failed", "Ready=False JobRefused", "Stalled=True JobRefused")
+	}
+	w.get("another", second)
+	second.Template.Spec = *sourceTemplate("archive").Template.Spec.DeepCopy()
+	if err := w.Update(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	w.loads(w.awaitRun("september", 1))
+	w.awaitEnd("september", 1, v1alpha1.Succeeded)
+	w.awaitEvents("september", "SourceNotFound", "SourceInvalid", "SourceAmbiguous", "RunStarted", "RunSucceeded")
+
+	// A changed template affects the next run.
+	w.get("another", second)
+	second.Template.Spec.Containers[0].Image = "consent:new"
+	if err := w.Update(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	w.trigger("september", "new image")
+	w.until(func() bool { return w.hasJob("september-2") }, func() string { return "no second run" })
+	if got := w.job("september-2").Spec.Template.Spec.Containers[0].Image; got != "consent:new" {
+		t.Errorf("the image of the next run is %s", got)
+	}
+}
+
+// TestHistory runs often, and looks at what is kept.
+func TestHistory(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	w.apply("september", []string{"a.csv"})
+	for run := int64(1); run <= 9; run++ {
+		j := w.awaitRun("september", run)
+		if run == 4 {
+			w.podEnds(w.pod(j, 0), 65, failedReport("a.csv", "bad"))
+			w.jobFails(j, batchv1.JobReasonFailedIndexes, "", "0")
+			w.awaitEnd("september", run, v1alpha1.Failed)
+		} else {
+			w.loads(j)
+			w.awaitEnd("september", run, v1alpha1.Succeeded)
+		}
+		if run < 9 {
+			w.trigger("september", fmt.Sprint(run))
+		}
+	}
+	p := w.pipeline("september")
+	if len(p.Status.History) != maxHistory || p.Status.History[0].Number != 8 {
+		t.Errorf("the history is\n%s", yamlOf(p.Status.History))
+	}
+	// Jobs are deleted in the foreground, so that their pods go first; here nobody collects them.
+	w.until(func() bool {
+		jobs := &batchv1.JobList{}
+		if err := w.List(t.Context(), jobs, client.InNamespace(w.namespace)); err != nil {
+			t.Fatal(err)
+		}
+		var kept []string
+		for _, j := range jobs.Items {
+			if j.DeletionTimestamp == nil {
+				kept = append(kept, j.Name)
+			} else if j.Finalizers[0] != metav1.FinalizerDeleteDependents {
+				t.Errorf("the Job %s is not deleted in the foreground", j.Name)
+			}
+		}
+		return strings.Join(kept, " ") == "september-4 september-9"
+	}, func() string { return "the Jobs kept are not the last that failed and the last that succeeded" })
+}
+
+// TestDeleted deletes a pipeline in mid-run: nothing is started after.
+func TestDeleted(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	w.apply("september", []string{"a.csv"})
+	w.awaitRun("september", 1)
+	w.trigger("september", "next")
+	if err := w.Delete(t.Context(), w.pipeline("september"), client.PropagationPolicy(metav1.DeletePropagationForeground)); err != nil {
+		t.Fatal(err)
+	}
+	w.deletes(w.job("september-1"))
+	// A second pipeline that runs proves that the operator has come past the first one's events.
+	w.apply("october", []string{"a.csv"})
+	w.awaitRun("october", 1)
+	if w.hasJob("september-2") {
+		t.Error("a run was started of a pipeline that is being deleted")
+	}
+	if p := w.pipeline("september"); p.Status.CurrentRun == nil {
+		t.Error("the status of a pipeline that is being deleted was written")
+	}
+}

@@ -1,0 +1,179 @@
+package operator
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"consentpipeline.io/api/v1alpha1"
+)
+
+const (
+	// patience is how long a pod may wait to start before the status says why.
+	patience = 30 * time.Second
+	// tooLong is how long the pods of a run may wait before someone has to do something.
+	tooLong = 10 * time.Minute
+
+	reasonPodsStuck = "PodsStuck"
+	// reasonNoPods is that of a Job whose pods cannot even be made: a quota, Pod Security, a missing service account.
+	reasonNoPods = "FailedCreate"
+)
+
+// A wait is why a pod has not started.
+type wait struct {
+	index   int // of its entry; -1 for all of them
+	object  types.UID
+	since   time.Time
+	reason  string
+	message string
+}
+
+// Reasons of a container that waits as most do before they start. What is wrong, if anything, only an event tells.
+var starting = []string{"ContainerCreating", "PodInitializing"}
+
+// waits finds the pods that have not started, by the order of their entries. A Job without any pod waits as a whole.
+func waits(j *batchv1.Job, pods []corev1.Pod) []wait {
+	if len(pods) == 0 && !isSuspended(j) && j.Status.Active == 0 {
+		return []wait{{index: -1, object: j.UID, since: j.CreationTimestamp.Time, reason: reasonNoPods}}
+	}
+	var all []wait
+	for i := range pods {
+		if w, waiting := waitOf(&pods[i]); waiting {
+			all = append(all, w)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b wait) int { return cmp.Compare(a.index, b.index) })
+	return all
+}
+
+func waitOf(pod *corev1.Pod) (wait, bool) {
+	if pod.Status.Phase != corev1.PodPending || pod.DeletionTimestamp != nil {
+		return wait{}, false
+	}
+	w := wait{object: pod.UID, since: pod.CreationTimestamp.Time, reason: starting[0]}
+	w.index, _ = strconv.Atoi(pod.Labels[batchv1.JobCompletionIndexAnnotation])
+	for _, c := range pod.Status.Conditions {
+		switch {
+		case c.Type != corev1.PodScheduled:
+		case c.Status == corev1.ConditionTrue:
+			w.since = c.LastTransitionTime.Time
+		default:
+			w.reason, w.message = c.Reason, c.Message // Unschedulable, SchedulingGated
+			return w, true
+		}
+	}
+	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if waiting := status.State.Waiting; waiting != nil && waiting.Reason != "" {
+			w.reason, w.message = waiting.Reason, waiting.Message
+		}
+	}
+	// The kubelet goes to and fro between trying and waiting, and says the same in other words: told as it comes, each
+	// turn would be a change.
+	if w.reason == "ErrImagePull" || w.reason == "ImagePullBackOff" {
+		w.reason = "ImagePullBackOff"
+		if _, cause, found := strings.Cut(w.message, "ErrImagePull: "); found {
+			w.message = cause
+		}
+	}
+	return w, true
+}
+
+// A delay is what holds up a run whose pods do not start.
+type delay struct {
+	reason, message string
+	stalled         bool // for so long, and with no pod at work, that someone has to do something
+}
+
+// delayed finds out what holds up a run, writes it to its files, and says when to look again. Nothing holds it up if
+// delay is nil.
+func (r *Reconciler) delayed(ctx context.Context, p *v1alpha1.ConsentPipeline, j *batchv1.Job, pods []corev1.Pod) (
+	*delay, time.Duration, error,
+) {
+	now := r.Clock()
+	var first *wait
+	var again time.Duration
+	for _, w := range waits(j, pods) {
+		age := now.Sub(w.since)
+		if age < patience {
+			again = sooner(again, patience-age)
+			continue
+		}
+		if w.message == "" { // only an event tells, which nothing watches
+			again = sooner(again, patience)
+			if first == nil || first.reason != w.reason { // and the others wait for the same
+				var err error
+				if w.message, err = r.lastWarning(ctx, p.Namespace, w.object); err != nil {
+					return nil, 0, err
+				}
+			} else {
+				w.message = first.message
+			}
+		}
+		if first == nil {
+			first = &w
+		}
+		if w.index >= 0 && w.index < len(p.Status.Files) && w.message != "" {
+			file := &p.Status.Files[w.index]
+			file.Message = cut(w.reason+": "+w.message, maxMessage)
+		}
+	}
+	if first == nil {
+		return nil, again, nil
+	}
+	d := &delay{reason: first.reason, message: cut(fmt.Sprintf("Run %d waits: %s", p.Status.CurrentRun.Number,
+		cmp.Or(first.message, "its pods have not started, and no event warns; an image may still be on its way")), maxMessage)}
+	working := slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return pod.Status.Phase == corev1.PodRunning })
+	if age := now.Sub(first.since); age >= tooLong && !working {
+		d.stalled = true
+	} else if age < tooLong {
+		again = sooner(again, tooLong-age)
+	}
+	return d, again, nil
+}
+
+// lastWarning is the message of the last Warning event about an object; empty if there is none. Events are read where
+// nothing else tells, and are not cached: there are many.
+func (r *Reconciler) lastWarning(ctx context.Context, namespace string, object types.UID) (string, error) {
+	events := &corev1.EventList{}
+	err := r.Live.List(ctx, events, client.InNamespace(namespace), client.MatchingFields{
+		"involvedObject.uid": string(object),
+		"type":               corev1.EventTypeWarning,
+	})
+	if err != nil {
+		return "", fmt.Errorf("list the events of a pod that does not start: %w", err)
+	}
+	if len(events.Items) == 0 {
+		return "", nil
+	}
+	last := slices.MaxFunc(events.Items, func(a, b corev1.Event) int { return eventTime(a).Compare(eventTime(b)) })
+	return last.Message, nil
+}
+
+func eventTime(e corev1.Event) time.Time {
+	switch {
+	case e.Series != nil:
+		return e.Series.LastObservedTime.Time
+	case !e.LastTimestamp.IsZero():
+		return e.LastTimestamp.Time
+	}
+	return e.EventTime.Time
+}
+
+// sooner is the shorter one of two times to wait, where 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return a + b
+	}
+	return min(a, b)
+}
+
+func isSuspended(j *batchv1.Job) bool { return j.Spec.Suspend != nil && *j.Spec.Suspend }
