@@ -257,6 +257,12 @@ func (r *release) checkSample() {
 	if got, want := r.query(counts), "4693 4693 40"; got != want {
 		r.Errorf("events, distinct events and companies: %s, want %s", got, want)
 	}
+	r.checkMetrics()
+}
+
+// checkMetrics checks that the metrics are those of the folder input.
+func (r *release) checkMetrics() {
+	r.Helper()
 	if got := r.query(sampleQuery); got != sample {
 		r.Errorf("metrics:\n%s\nwant:\n%s", got, sample)
 	}
