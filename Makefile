@@ -86,7 +86,7 @@ seed: ## Load or reload INPUT into DATABASE_URL, or what the cluster sees as inp
 .PHONY: shell
 shell: ## Open psql beside the data, in the cluster or in DATABASE_URL
 	@if [ -n "$$DATABASE_URL" ]; then psql "$$DATABASE_URL"; \
-	else $(KUBECTL) exec -it "$(RELEASE)-postgresql-0" -- psql -U postgres consent; fi
+	else $(KUBECTL) exec "$$([ -t 0 ] && echo -it || echo -i)" "$(RELEASE)-postgresql-0" -- psql -U postgres consent; fi
 
 ##@ Cluster
 

@@ -39,6 +39,7 @@ func TestNewcomer(t *testing.T) {
 		r.contains("helm test", r.do("helm", "test", "consent", "--logs"), "Succeeded", "4,733", "40")
 	})
 	r.step("make targets work in the cluster", func(r *release) {
+		r.contains("make shell", r.do("sh", "-c", "echo 'select count(*) from raw.event' | make shell CLUSTER="+cluster), "4693")
 		r.contains("make seed", r.do("make", "seed", "CLUSTER="+cluster), "Unchanged")
 		r.contains("make dbt-debug", r.do("make", "dbt-debug", "CLUSTER="+cluster), "All checks passed!")
 		r.contains("make dbt-run", r.do("make", "dbt-run", "CLUSTER="+cluster), "dbt had nothing to do")
@@ -132,9 +133,9 @@ func live(r *release) {
 		other := *r
 		other.name = "other"
 		// The files keep the name that they have in the ledger, so that they are not loaded again.
-		values := append(small, "--set", "networkPolicy.enabled=true,podDisruptionBudget.enabled=true",
-			"--set", "sources[0].name=input,sources[0].hostPath=/input,sources[0].id=pvc://"+r.namespace+"/life-input")
-		other.install(append(values, "--set", "ingest.enabled=false,transform.suspend=true")...)
+		other.install(append(small, "--set", "networkPolicy.enabled=true,podDisruptionBudget.enabled=true",
+			"--set", "sources[0].name=input,sources[0].hostPath=/input,sources[0].id=pvc://"+r.namespace+"/life-input",
+			"--set", "ingest.enabled=false,transform.suspend=true")...)
 		other.awaitJob("migrate", "Complete")
 		r.do("sh", "-euc", "kubectl -n "+r.namespace+" exec life-postgresql-0 -- pg_dump -U postgres --format=custom consent |"+
 			"kubectl -n "+r.namespace+" exec -i other-postgresql-0 -- pg_restore -U postgres --dbname=consent --clean --if-exists --single-transaction")

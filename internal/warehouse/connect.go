@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -216,9 +217,12 @@ func IsAway(err error) bool {
 	var network net.Error
 	var file *fs.PathError
 	var system syscall.Errno
+	var garbled *pgproto3.ExceededMaxBodyLenErr
 	switch {
 	case errors.As(err, &file):
 		return false // a password or certificate file
+	case errors.As(err, &garbled):
+		return true // what answers is no Postgres: a proxy, while the way to the server is still being made
 	case errors.As(err, &network):
 		// An error of the system is one of a connection only inside one of the network.
 		var operation *net.OpError

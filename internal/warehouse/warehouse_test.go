@@ -270,6 +270,27 @@ func TestSessionsHaveTheirSettings(t *testing.T) {
 	}
 }
 
+// connectToProxy gives the error of a connection to something that speaks HTTP.
+func connectToProxy(t *testing.T) error {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		}
+	}()
+	_, err = pgx.Connect(t.Context(), "postgres://me@"+listener.Addr().String()+"/db?sslmode=disable")
+	return err
+}
+
 func TestErrorsThatPassByThemselves(t *testing.T) {
 	conn := connect(t, warehousetest.Database(t))
 	failing := func(sqlstate string) error {
@@ -295,6 +316,7 @@ func TestErrorsThatPassByThemselves(t *testing.T) {
 		"refused connection":   {&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, true, true},
 		"failed read":          {syscall.EIO, false, false},
 		"bad value":            {failing("22P02"), false, false},
+		"answer of a proxy":    {connectToProxy(t), true, true},
 		"end of connection":    {fmt.Errorf("read: %w", io.ErrUnexpectedEOF), true, true},
 		"something else":       {errors.New("x"), false, false},
 		"nothing":              {nil, false, false},
