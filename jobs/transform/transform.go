@@ -97,6 +97,7 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 		return classifyDatabase(ctx, err)
 	}
 	wanted := build{loadSet: before.published, project: project, variables: variables}
+	args := append([]string{"build"}, o.Args...)
 	if !partial {
 		last, err := l.lastBuild(ctx)
 		if err != nil {
@@ -105,6 +106,10 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 		if last == wanted {
 			result.Skipped = true
 			return nil
+		}
+		// Unit tests look at the project alone, with which they have passed.
+		if last.project == project {
+			args = append(args, "--exclude-resource-type", "unit_test")
 		}
 	}
 
@@ -115,7 +120,7 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 
 	// 3. dbt runs for as long as the lock is ours.
 	held, stopWatch := l.watch(ctx)
-	outcome, err := cmd.run(held, o, append([]string{"build"}, o.Args...)...)
+	outcome, err := cmd.run(held, o, args...)
 	stopWatch()
 	result.Dbt = outcome.dbt
 	if readErr := result.read(cmd.target); readErr != nil && err == nil && outcome.exit == 0 {

@@ -141,10 +141,11 @@ func TestRunSkipsWhatIsBuilt(t *testing.T) {
 		args    []string
 		skipped bool
 		code    int
+		tests   int // how many ran; 0 for any number
 	}{
-		{name: "the first run builds"},
+		{name: "the first run builds", tests: 4},
 		{name: "nothing changed", skipped: true},
-		{name: "a new load is taken up", before: func() { f.publish(t, "b.csv") }},
+		{name: "a new load is taken up, without unit tests", before: func() { f.publish(t, "b.csv") }, tests: 3},
 		{name: "and then it is built", skipped: true},
 		{name: "other variables build anew", args: []string{"--vars", "{expected: 1}"}},
 		{name: "the same variables do not", args: []string{"--vars={expected: 1}"}, skipped: true},
@@ -173,6 +174,9 @@ func TestRunSkipsWhatIsBuilt(t *testing.T) {
 		}
 		if ran := result.Models.Passed+result.Models.Failed > 0; ran == step.skipped {
 			t.Fatalf("%s: skipped is %t, and models: %+v", step.name, step.skipped, result.Models)
+		}
+		if step.tests > 0 && result.Tests.Passed != step.tests {
+			t.Errorf("%s: tests are %+v, want %d", step.name, result.Tests, step.tests)
 		}
 	}
 }

@@ -163,8 +163,8 @@ func (b *bench) nextDay(ctx context.Context) (rows int64, err error) {
 func (b *bench) addLoad(ctx context.Context, path, time, where, companySalt string) error {
 	from, company := "raw.event", "api_key"
 	if companySalt != "" {
-		// Only what was ingested has parameters.
-		from, company = "(select * from raw.event where parameters is not null) as event", "md5(api_key::text || '"+companySalt+"')::uuid"
+		from = `(select event.* from raw.event join raw.load using (load_id) join raw.file using (file_id) where source <> 'bench') as event`
+		company = "md5(api_key::text || '" + companySalt + "')::uuid"
 	}
 	return pgx.BeginFunc(ctx, b.conn, func(tx pgx.Tx) error {
 		var load int64
