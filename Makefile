@@ -42,7 +42,7 @@ KUBECTL = kubectl --context "$(KUBE_CONTEXT)" --namespace "$(NAMESPACE)"
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	    /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	    /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	    /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 	@printf '\nVariables\n'
 	@printf '  %-17s %s\n' \
 	    'INPUT=DIR' 'the folder of files that `make run` loads (default: input)' \
@@ -167,6 +167,10 @@ bench-dbt: build venv ## Measure dbt with ROWS events; drops the tables of DATAB
 docs: build venv ## Write dbt's documentation of what DATABASE_URL has to bin/metrics.html
 	@test -n "$$DATABASE_URL" || { echo 'docs needs a database that make dbt-run has filled: make docs DATABASE_URL=postgres://…' >&2; exit 1; }
 	@CONSENT_DATABASE_URL="$$DATABASE_URL" bin/consent transform --docs bin/metrics.html
+
+.PHONY: bench-operator
+bench-operator: build ## Measure the operator with 1,000 pipelines of 10 files; takes some minutes and needs envtest
+	go test -run '^$$' -bench BenchmarkOperator -benchtime 1x -timeout 60m -v ./operator $(ARGS)
 
 .PHONY: check
 check: check-go check-generated check-sql check-shell check-chart check-vuln ## Check format, linters and dependencies; runs no tests

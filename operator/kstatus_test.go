@@ -11,7 +11,7 @@ import (
 )
 
 // kstatusOf judges a resource as kubectl's and GitOps tools' library does: Current, InProgress or Failed.
-func kstatusOf(t *testing.T, p *v1alpha1.ConsentPipeline) string {
+func kstatusOf(t testing.TB, p *v1alpha1.ConsentPipeline) string {
 	t.Helper()
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(p)
 	if err != nil {

@@ -33,7 +33,7 @@ func (w *world) expect(p *v1alpha1.ConsentPipeline, kstatus string, conditions .
 	if strings.Join(got, ", ") != strings.Join(conditions, ", ") {
 		w.Errorf("the conditions are %v, expected %v", got, conditions)
 	}
-	if got := kstatusOf(w.T, p); got != kstatus {
+	if got := kstatusOf(w, p); got != kstatus {
 		w.Errorf("kstatus finds %s, expected %s", got, kstatus)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +48,7 @@ var operatorRules = []rbacv1.PolicyRule{
 // A world is a namespace with the source "input", a dbt CronJob and an operator that may do no more than it should. The
 // test plays the rest of the cluster: the Job controller, the kubelets and the garbage collector.
 type world struct {
-	*testing.T
+	testing.TB
 	client.WithWatch
 	namespace string
 	config    *rest.Config // the operator's
@@ -65,7 +64,7 @@ func newWorld(t *testing.T, change ...func(*world)) *world {
 	t.Helper()
 	t.Parallel()
 	c := kubetest.Client(t)
-	w := &world{T: t, WithWatch: c, namespace: kubetest.Namespace(t, c), clock: &clock{}}
+	w := &world{TB: t, WithWatch: c, namespace: kubetest.Namespace(t, c), clock: &clock{}}
 	w.config = kubetest.User(t, c, w.namespace, operatorRules)
 	w.options = Options{
 		Namespace: w.namespace, TransformCronJob: cronJobName, MetricsListen: "0", HealthListen: "0",
@@ -329,18 +328,35 @@ func (w *world) hasJob(name string) bool {
 // pod makes a pod as the Job controller does. It is pending.
 func (w *world) pod(j *batchv1.Job, index int) *corev1.Pod {
 	w.Helper()
-	labels := maps.Clone(j.Spec.Template.Labels)
-	labels[batchv1.ControllerUidLabel], labels[batchv1.JobNameLabel] = string(j.UID), j.Name
-	labels[batchv1.JobCompletionIndexAnnotation] = strconv.Itoa(index)
-	pod := &corev1.Pod{
+	pod := podOf(j, index)
+	w.create(pod)
+	return pod
+}
+
+// podOf is a pod as the Job controller makes it.
+func podOf(j *batchv1.Job, index int) *corev1.Pod {
+	labels := merge(j.Spec.Template.Labels, map[string]string{
+		batchv1.ControllerUidLabel: string(j.UID), batchv1.JobNameLabel: j.Name, batchv1.JobCompletionIndexAnnotation: strconv.Itoa(index),
+	})
+	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName: fmt.Sprintf("%s-%d-", j.Name, index), Labels: labels,
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(j, batchv1.SchemeGroupVersion.WithKind("Job"))},
 		},
 		Spec: *j.Spec.Template.Spec.DeepCopy(),
 	}
-	w.create(pod)
-	return pod
+}
+
+// endedStatus is that of a pod whose container has ended.
+func endedStatus(pod *corev1.Pod, code int32, message string) corev1.PodStatus {
+	phase, reason := corev1.PodFailed, "Error"
+	if code == 0 {
+		phase, reason = corev1.PodSucceeded, "Completed"
+	}
+	return corev1.PodStatus{Phase: phase, ContainerStatuses: []corev1.ContainerStatus{{
+		Name:  pod.Spec.Containers[0].Name,
+		State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, Message: message}},
+	}}}
 }
 
 func (w *world) setPod(pod *corev1.Pod, status corev1.PodStatus) {
@@ -362,14 +378,7 @@ func (w *world) podRuns(pod *corev1.Pod) {
 // podEnds ends a pod's container with an exit code and a termination message.
 func (w *world) podEnds(pod *corev1.Pod, code int32, message string) {
 	w.Helper()
-	phase, reason := corev1.PodFailed, "Error"
-	if code == 0 {
-		phase, reason = corev1.PodSucceeded, "Completed"
-	}
-	w.setPod(pod, corev1.PodStatus{Phase: phase, ContainerStatuses: []corev1.ContainerStatus{{
-		Name:  pod.Spec.Containers[0].Name,
-		State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, Message: message}},
-	}}})
+	w.setPod(pod, endedStatus(pod, code, message))
 }
 
 // setJob changes a Job's status as the Job controller does; change gets the newest one.

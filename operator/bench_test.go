@@ -1,0 +1,327 @@
+package operator
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"consentpipeline.io/api/v1alpha1"
+	"consentpipeline.io/internal/kubetest"
+	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/testneeds"
+)
+
+const (
+	benchPipelines = 1000
+	benchFiles     = 10
+	benchIdle      = 60 * time.Second
+)
+
+// BenchmarkOperator measures `consent operator` (bin/consent) as a process of its own, with 1,000 pipelines of 10 files:
+//
+//	jobs-s            from its start until all Jobs are made
+//	MiB               its memory with two finished runs of each pipeline
+//	idle-writes       calls that change something in a minute in which nothing happens
+//	reconciles/run    of one more run of one pipeline
+//	writes/run        of that run, its Job's creation and events included
+func BenchmarkOperator(b *testing.B) {
+	for b.Loop() {
+		benchOperator(b)
+	}
+}
+
+func benchOperator(b *testing.B) {
+	program := filepath.Join(testneeds.Root(b), "bin", "consent")
+	if _, err := os.Stat(program); err != nil {
+		b.Skip("needs bin/consent: `make bench-operator` builds it")
+	}
+	c := kubetest.Client(b)
+	w := &world{TB: b, WithWatch: c, namespace: kubetest.Namespace(b, c)}
+	w.create(sourceTemplate("input"))
+	kubeconfig := writeKubeconfig(b, kubetest.User(b, c, w.namespace, operatorRules))
+	var paths []string
+	for i := range benchFiles {
+		paths = append(paths, fmt.Sprintf("events/csv/events-company-%d.csv", i))
+	}
+	each(b, func(i int) error {
+		p := &v1alpha1.ConsentPipeline{}
+		p.Namespace, p.Name = w.namespace, fmt.Sprintf("pipeline-%04d", i)
+		p.Spec = v1alpha1.ConsentPipelineSpec{Source: "input", Files: filesOf(paths...), Transform: v1alpha1.TransformNever}
+		return c.Create(b.Context(), p)
+	})
+
+	began := time.Now()
+	o := startProgram(b, w.namespace, kubeconfig, program)
+	w.awaitJobs("1")
+	b.ReportMetric(time.Since(began).Seconds(), "jobs-s")
+	b.Logf("with %d Jobs under way: %s", benchPipelines, o.memory())
+
+	// One file fails in the first run, none in the second: so the Jobs of both are kept.
+	w.playAll("1", 1)
+	each(b, func(i int) error {
+		p := &v1alpha1.ConsentPipeline{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprintf("pipeline-%04d", i)}}
+		return c.Patch(b.Context(), p, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"trigger":"2"}}`)))
+	})
+	w.awaitJobs("2")
+	w.playAll("2", 0)
+	b.Logf("after two runs of each: %s", o.memory())
+
+	before := o.writes()
+	time.Sleep(benchIdle) // the measurement itself
+	b.ReportMetric(o.writes()-before, "idle-writes")
+	b.ReportMetric(o.mebibytes(), "MiB")
+
+	writes, reconciles := o.writes(), o.metric("controller_runtime_reconcile_total")
+	w.trigger("pipeline-0000", "3")
+	w.loadsSlowly(w.awaitRun("pipeline-0000", 3))
+	w.awaitEnd("pipeline-0000", 3, v1alpha1.Succeeded)
+	w.until(func() bool { return o.metric("workqueue_depth") == 0 }, func() string { return "the queue is not empty" })
+	b.ReportMetric(o.metric("controller_runtime_reconcile_total")-reconciles, "reconciles/run")
+	b.ReportMetric(o.writes()-writes, "writes/run")
+
+	began = time.Now()
+	o.stop()
+	o = startProgram(b, w.namespace, kubeconfig, program)
+	o.await("controller_runtime_reconcile_total", benchPipelines)
+	b.ReportMetric(time.Since(began).Seconds(), "restart-s")
+	b.Logf("after a restart: %s", o.memory())
+	b.ReportMetric(o.writes(), "restart-writes")
+	b.ReportMetric(0, "ns/op") // says nothing
+}
+
+// each calls do for every pipeline, eight at a time.
+func each(b *testing.B, do func(i int) error) {
+	b.Helper()
+	group := errgroup.Group{}
+	group.SetLimit(8)
+	for i := range benchPipelines {
+		group.Go(func() error { return do(i) })
+	}
+	if err := group.Wait(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// awaitJobs waits until every pipeline has the Job of a run.
+func (w *world) awaitJobs(run string) {
+	w.Helper()
+	for n := 0; n < benchPipelines; time.Sleep(100 * time.Millisecond) {
+		jobs := &metav1.PartialObjectMetadataList{}
+		jobs.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("JobList"))
+		if err := w.List(w.Context(), jobs, client.InNamespace(w.namespace), client.MatchingLabels{v1alpha1.LabelRun: run}); err != nil {
+			w.Fatal(err)
+		}
+		n = len(jobs.Items)
+	}
+}
+
+// playAll plays a run of every pipeline to its end, with so many files that fail, and waits until the statuses say so.
+func (w *world) playAll(run string, bad int) {
+	w.Helper()
+	group := errgroup.Group{}
+	group.SetLimit(8)
+	for i := range benchPipelines {
+		group.Go(func() error { return w.play(fmt.Sprintf("pipeline-%04d-%s", i, run), bad) })
+	}
+	if err := group.Wait(); err != nil {
+		w.Fatal(err)
+	}
+	for ended := 0; ended < benchPipelines; time.Sleep(time.Second) {
+		all := &v1alpha1.ConsentPipelineList{}
+		if err := w.List(w.Context(), all, client.InNamespace(w.namespace)); err != nil {
+			w.Fatal(err)
+		}
+		ended = 0
+		for _, p := range all.Items {
+			if p.Status.LastRun != nil && strconv.FormatInt(p.Status.LastRun.Number, 10) == run {
+				ended++
+			}
+		}
+	}
+}
+
+// play makes a Job's pods as they are at their end, and ends the Job.
+func (w *world) play(name string, bad int) error {
+	ctx := w.Context()
+	j := &batchv1.Job{}
+	if err := w.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: name}, j); err != nil {
+		return err
+	}
+	for i, entry := range entriesOf(j) {
+		pod := podOf(j, i)
+		pod.Namespace = w.namespace
+		if err := w.Create(ctx, pod); err != nil {
+			return err
+		}
+		code, m := int32(0), report.Ingest{Entry: entry, Matched: 1, Loaded: 1, Rows: 2521, SHA256: strings.Repeat("a", 64)}
+		if i < bad {
+			code = report.BadData
+			m = report.Ingest{Entry: entry, Matched: 1, Failed: 1, Message: strings.Repeat("row 512, byte 81920: month out of range; ", 5)}
+		}
+		pod.Status = endedStatus(pod, code, string(m.Encode()))
+		if err := w.Status().Update(ctx, pod); err != nil {
+			return err
+		}
+	}
+	now := metav1.Now()
+	j.Status = batchv1.JobStatus{StartTime: &now, Succeeded: benchFiles, CompletionTime: &now, CompletedIndexes: allIndexes(j), Ready: new(int32(0)),
+		Conditions: []batchv1.JobCondition{jobCondition(batchv1.JobSuccessCriteriaMet, ""), jobCondition(batchv1.JobComplete, "")}}
+	if bad > 0 {
+		j.Status = batchv1.JobStatus{StartTime: &now, Succeeded: benchFiles - int32(bad), Failed: int32(bad), Ready: new(int32(0)),
+			CompletedIndexes: fmt.Sprintf("%d-%d", bad, benchFiles-1), FailedIndexes: new("0"),
+			Conditions: []batchv1.JobCondition{jobCondition(batchv1.JobFailureTarget, "x"), jobCondition(batchv1.JobFailed, "x")}}
+	}
+	return w.Status().Update(ctx, j)
+}
+
+// loadsSlowly plays a run as it happens: each pod is made, runs and ends, and the Job follows each.
+func (w *world) loadsSlowly(j *batchv1.Job) {
+	w.Helper()
+	for i, entry := range entriesOf(j) {
+		pod := w.pod(j, i)
+		w.setJob(j, func(s *batchv1.JobStatus) { s.Active = 1 })
+		w.podRuns(pod)
+		w.podEnds(pod, 0, loaded(entry, 2521))
+		w.setJob(j, func(s *batchv1.JobStatus) {
+			s.Active, s.Succeeded = 0, int32(i+1)
+			if s.CompletedIndexes = "0"; i > 0 {
+				s.CompletedIndexes = fmt.Sprintf("0-%d", i)
+			}
+		})
+	}
+	w.jobCompletes(j)
+}
+
+// A program is a `consent operator` that runs.
+type program struct {
+	*testing.B
+	process *os.Process
+	metrics string // URL
+	stop    func()
+}
+
+func startProgram(b *testing.B, namespace, kubeconfig, path string) *program {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+
+	ctx, cancel := context.WithCancel(context.Background())
+	command := exec.CommandContext(ctx, path, "operator", "--namespace", namespace, "--metrics-listen", address, "--health-listen", "0", "--log-level", "warn")
+	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
+	command.Stderr = os.Stderr
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	if err := command.Start(); err != nil {
+		b.Fatal(err)
+	}
+	stop := func() {
+		cancel()
+		_ = command.Wait() // it was told to end
+	}
+	b.Cleanup(stop)
+	return &program{B: b, process: command.Process, metrics: "http://" + address + "/metrics", stop: stop}
+}
+
+func writeKubeconfig(b *testing.B, config *rest.Config) string {
+	b.Helper()
+	file := filepath.Join(b.TempDir(), "kubeconfig")
+	err := clientcmd.WriteToFile(clientcmdapi.Config{
+		Clusters: map[string]*clientcmdapi.Cluster{"test": {Server: config.Host, CertificateAuthorityData: config.CAData}},
+		AuthInfos: map[string]*clientcmdapi.AuthInfo{"test": {
+			ClientCertificateData: config.CertData, ClientKeyData: config.KeyData,
+		}},
+		Contexts:       map[string]*clientcmdapi.Context{"test": {Cluster: "test", AuthInfo: "test"}},
+		CurrentContext: "test",
+	}, file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return file
+}
+
+// mebibytes is the memory of the process that is in use.
+func (p *program) mebibytes() float64 {
+	p.Helper()
+	if runtime.GOOS != "linux" {
+		return p.metric("process_resident_memory_bytes") / (1 << 20)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.process.Pid))
+	if err != nil {
+		p.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return kib / 1024
+}
+
+func (p *program) memory() string {
+	p.Helper()
+	return fmt.Sprintf("%.0f MiB resident, %.0f MiB of heap in use", p.mebibytes(), p.metric("go_memstats_heap_inuse_bytes")/(1<<20))
+}
+
+// writes counts the calls that changed something.
+func (p *program) writes() float64 {
+	p.Helper()
+	return p.metric("rest_client_requests_total", `method="POST"`) + p.metric("rest_client_requests_total", `method="PATCH"`) +
+		p.metric("rest_client_requests_total", `method="PUT"`) + p.metric("rest_client_requests_total", `method="DELETE"`)
+}
+
+// metric adds up the series of a metric that have the label.
+func (p *program) metric(name string, label ...string) float64 {
+	p.Helper()
+	response, err := http.Get(p.metrics)
+	if err != nil {
+		return 0 // it is only starting
+	}
+	defer response.Body.Close()
+	sum := 0.0
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		series, value, _ := strings.Cut(lines.Text(), " ")
+		if !strings.HasPrefix(series, name) || len(label) > 0 && !strings.Contains(series, label[0]) {
+			continue
+		}
+		if rest := series[len(name):]; rest != "" && rest[0] != '{' {
+			continue
+		}
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			p.Fatal(err)
+		}
+		sum += n
+	}
+	return sum
+}
+
+func (p *program) await(name string, least float64) {
+	p.Helper()
+	for deadline := time.Now().Add(5 * time.Minute); p.metric(name) < least; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.Fatalf("%s is %.0f, expected %.0f", name, p.metric(name), least)
+		}
+	}
+}
