@@ -3,6 +3,8 @@ package coverage
 import (
 	"context"
 	"flag"
+	"math"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -38,9 +40,12 @@ func TestIntervalsCover(t *testing.T) {
 	}
 	defer conn.Close(context.Background())
 	var results []Result
-	for _, c := range Cases() {
+	for i, c := range Cases() {
 		if !*thorough && !quick(c) {
 			continue
+		}
+		if *thorough && i%100 == 0 {
+			t.Logf("%d of %d cases", i, len(Cases()))
 		}
 		result, err := formulas.Simulate(t.Context(), conn, c, *draws)
 		if err != nil {
@@ -55,6 +60,35 @@ func TestIntervalsCover(t *testing.T) {
 	if *write {
 		if err := WriteTables(filepath.Join(root, "docs", "statistics.md"), results); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestDraws compares the mean and the variance of what is drawn with those of the distributions.
+func TestDraws(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	const n = 200_000
+	for _, test := range []struct {
+		name           string
+		draw           func() float64
+		mean, variance float64
+	}{
+		{"a small Poisson", func() float64 { return poisson(random, 4) }, 4, 4},
+		{"a large Poisson", func() float64 { return poisson(random, 900) }, 900, 900},
+		{"a binomial", func() float64 { return binomial(random, 50, 0.1) }, 5, 4.5},
+	} {
+		var sum, squares float64
+		for range n {
+			x := test.draw() - test.mean
+			sum += x
+			squares += x * x
+		}
+		// Five standard errors: of the mean, and of the variance, whose own is 2 variance² / n and a little more.
+		if off := sum / n; math.Abs(off) > 5*math.Sqrt(test.variance/n) {
+			t.Errorf("%s: the mean is off by %g", test.name, off)
+		}
+		if off := squares/n - test.variance; math.Abs(off) > 5*test.variance*math.Sqrt(2.3/n) {
+			t.Errorf("%s: the variance is off by %g", test.name, off)
 		}
 	}
 }

@@ -43,14 +43,11 @@ type counts struct {
 	shares []float64 // of the values, the last one takes the rest
 }
 
-// countsAt gives the readings of COUNT at a rate. Inverse is what exports have whose COUNT is extrapolated already;
-// their weights are 1 / p, as of rows with COUNT 1.
-func countsAt(name string, rate float64) counts {
-	switch name {
-	case "independent":
+// countsAt gives the readings of COUNT. Inverse is what exports have whose COUNT is round(1/RATE): the metrics then take
+// 1 / p, and give no interval for COUNT / p. Its weights are those of rows with COUNT 1.
+func countsAt(name string) counts {
+	if name == "independent" {
 		return counts{name, []float64{5, 3, 2, 1}, []float64{0.03, 0.05, 0.12, 0.80}}
-	case "inverse":
-		return counts{name, []float64{math.Round(1 / rate)}, []float64{1}}
 	}
 	return counts{name, []float64{1}, []float64{1}}
 }
@@ -85,13 +82,35 @@ func (g group) draw(random *rand.Rand, kind Kind) float64 {
 	return binomial(random, g.size, g.rate)
 }
 
-// poisson counts the arrivals within a time of the mean's length.
+// poisson draws from a Poisson distribution: it counts the arrivals within a time of the mean's length, or where they are
+// many uses Hörmann's transformed rejection (1993, Insurance: Mathematics and Economics 12, 39-45, algorithm PTRS).
 func poisson(random *rand.Rand, mean float64) float64 {
-	n := 0.0
-	for at := random.ExpFloat64(); at < mean; at += random.ExpFloat64() {
-		n++
+	if mean < 30 {
+		n := 0.0
+		for at := random.ExpFloat64(); at < mean; at += random.ExpFloat64() {
+			n++
+		}
+		return n
 	}
-	return n
+	b := 0.931 + 2.53*math.Sqrt(mean)
+	a := -0.059 + 0.02483*b
+	inverseAlpha := 1.1239 + 1.1328/(b-3.4)
+	sure := 0.9277 - 3.6224/(b-2)
+	for {
+		u, v := random.Float64()-0.5, 1-random.Float64()
+		us := 0.5 - math.Abs(u)
+		k := math.Floor((2*a/us+b)*u + mean + 0.43)
+		if us >= 0.07 && v <= sure {
+			return k
+		}
+		if k < 0 || us < 0.013 && v > us {
+			continue
+		}
+		factorial, _ := math.Lgamma(k + 1)
+		if math.Log(v*inverseAlpha/(a/(us*us)+b)) <= k*math.Log(mean)-mean-factorial {
+			return k
+		}
+	}
 }
 
 // binomial leaps from one row that is kept to the next, so that rows that are lost cost nothing.
