@@ -58,7 +58,7 @@ func conversionTitle(d definition, all []contender) string {
 	rates, above := ranked(all)
 	beyond := ""
 	if above > 0 && len(rates) > 0 {
-		beyond = fmt.Sprintf("; %s above 100%%", strings.ToLower(number(above)))
+		beyond = "; " + othersAbove(above)
 	}
 	noun := map[string]string{"conversion": "Conversion", "choice": "The choice rate", "consent": "The consent rate",
 		"opt-in": "The opt-in rate"}[d.Slug]
@@ -84,6 +84,13 @@ func conversionTitle(d definition, all []contender) string {
 	}
 	return fmt.Sprintf("%s is highest at %s with %s and lowest at %s with %s%s", noun, first.company.full(),
 		percent(*first.estimate.Value), last.company.full(), percent(*last.estimate.Value), beyond)
+}
+
+func othersAbove(n int) string {
+	if n == 1 {
+		return "one other is above 100%"
+	}
+	return strings.ToLower(number(n)) + " others are above 100%"
 }
 
 func inParentheses(e Estimate) string {
@@ -127,8 +134,8 @@ func conversionPlot(s selection, d definition, extrapolation string, with, witho
 	scale := chart.NewScale(max(chart.Largest(estimates, uppers), 0.01), percent)
 	plot := chart.Plot{Name: d.Name + " by company", Unit: d.Title, Scale: scale}
 	if doubled {
-		plot.Keys = []chart.Key{{Class: "c1", Shape: "dot", Text: "by 1 / RATE or the rule, whichever stands"},
-			{Class: "c3", Shape: "ring", Text: "by the rule COUNT / RATE, which weights these companies twice"}}
+		plot.Keys = []chart.Key{{Class: "c1", Shape: "dot", Text: "by 1 / RATE or the rule, whichever stands"},
+			{Class: "c3", Shape: "ring", Text: "by the rule COUNT / RATE, which weights these companies twice"}}
 	}
 	for _, one := range with {
 		row := one.company.row(s, 30)
@@ -140,7 +147,7 @@ func conversionPlot(s selection, d definition, extrapolation string, with, witho
 		}
 		by := rule(extrapolation)
 		if one.beside != nil {
-			by = "1 / RATE"
+			by = byInverse
 		}
 		row.Value = percent(*one.estimate.Value)
 		row.Aside = interval(one.estimate.Process, percent)
@@ -150,7 +157,7 @@ func conversionPlot(s selection, d definition, extrapolation string, with, witho
 		if one.beside != nil && one.beside.Value != nil {
 			row.Aside += " · by the rule " + percent(*one.beside.Value)
 			row.Marks = append(row.Marks, chart.Ring(scale, 15, *one.beside.Value, "c3",
-				fmt.Sprintf("%s by COUNT / RATE, no interval: its rows are weighted twice", percent(*one.beside.Value))))
+				fmt.Sprintf("%s by COUNT / RATE, no interval: its rows are weighted twice", percent(*one.beside.Value))))
 		}
 		row.Marks = append(row.Marks, chart.Interval(scale, 15, *one.estimate.Value, one.estimate.Sampling, one.estimate.Process, class,
 			estimateTip(one.estimate, by, percent)))
@@ -186,8 +193,8 @@ func estimateTip(e Estimate, by string, format func(float64) string) string {
 func conversionTable(with, without []contender) Table {
 	t := Table{Columns: companyColumns(
 		Column{"n", "n", true}, Column{"Sampled", "n_sampled", true},
-		Column{"Estimate", "estimate", true}, Column{"95% interval", "process_lower", true}, Column{"", "process_upper", true},
-		Column{"of sampling", "sampling_lower", true}, Column{"", "sampling_upper", true},
+		Column{"Estimate", "estimate", true}, Column{"95% from", "process_lower", true}, Column{"to", "process_upper", true},
+		Column{"Sampling from", "sampling_lower", true}, Column{"to", "sampling_upper", true},
 		Column{"By the rule", "estimate_weighted_twice", true}, Column{"Remark", "remark", false})}
 	for _, one := range append(slices.Clone(with), without...) {
 		remark := ""
@@ -197,7 +204,7 @@ func conversionTable(with, without []contender) Table {
 		beside := Cell{}
 		if one.beside != nil {
 			beside = numberCell(one.beside.Value, percent)
-			remark = strings.TrimPrefix(remark+"; the estimate is by 1 / RATE, for COUNT / RATE weights twice", "; ")
+			remark = strings.TrimPrefix(remark+"; the estimate is by 1 / RATE, for COUNT / RATE weights twice", "; ")
 		}
 		if one.estimate.Conservative {
 			remark = strings.TrimPrefix(remark+"; the interval is an upper bound", "; ")
@@ -223,12 +230,12 @@ func boundCells(b *chart.Bounds, format func(float64) string) []Cell {
 func weightingSection(d *Data, s selection) Section {
 	section := Section{
 		ID: "weighting", Nav: "Weighted twice", Term: "def-weighting", Source: "analytics.company_consent_metrics",
-		Explain: "Conversion by the rule COUNT / RATE beside conversion by 1 / RATE, for the companies whose COUNT is already 1 / RATE: " +
+		Explain: "Conversion by the rule COUNT / RATE beside conversion by 1 / RATE, for the companies whose COUNT is already 1 / RATE: " +
 			"there the rule extrapolates sampled notices twice, and what was given, which is not sampled, once.",
 		Table: Table{Columns: companyColumns(Column{"Weighting", "weighting", false}, Column{"Rows of evidence", "n_weighting_evidence", true},
-			Column{"COUNT = 1 / RATE", "share_count_inverse_of_rate", true},
-			Column{"By the rule", "conversion_count_over_rate", true}, Column{"By 1 / RATE", "conversion_inverse_rate", true},
-			Column{"95% interval", "process_lower", true}, Column{"", "process_upper", true}, Column{"Times", "ratio", true})},
+			Column{"COUNT = 1 / RATE", "share_count_inverse_of_rate", true},
+			Column{"By the rule", "conversion_count_over_rate", true}, Column{"By 1 / RATE", "conversion_inverse_rate", true},
+			Column{"95% from", "process_lower", true}, Column{"to", "process_upper", true}, Column{"Times", "ratio", true})},
 	}
 	type pair struct {
 		company     *Company
@@ -274,18 +281,18 @@ func weightingSection(d *Data, s selection) Section {
 	slices.SortStableFunc(pairs, func(a, b pair) int { return cmp.Compare(*b.once.Value, *a.once.Value) })
 	scale := chart.NewScale(chart.Largest(estimates, uppers), percent)
 	plot := chart.Plot{Name: "Conversion by both rules", Unit: "consent.given / consent.asked", Scale: scale, Keys: []chart.Key{
-		{Class: "c3", Shape: "ring", Text: "COUNT / RATE, the rule"}, {Class: "c1", Shape: "dot", Text: "1 / RATE, with its interval"}}}
+		{Class: "c3", Shape: "ring", Text: "COUNT / RATE, the rule"}, {Class: "c1", Shape: "dot", Text: "1 / RATE, with its interval"}}}
 	for _, p := range pairs {
 		row := p.company.row(s, 30)
 		row.Value = percent(*p.twice.Value) + " → " + percent(*p.once.Value)
 		if p.company.ShareOfEvidence != nil {
-			row.Aside = fmt.Sprintf("COUNT = 1 / RATE in %s of %s rows", percent(*p.company.ShareOfEvidence), whole(p.company.Evidence))
+			row.Aside = fmt.Sprintf("equal in %s of %s rows", percent(*p.company.ShareOfEvidence), whole(p.company.Evidence))
 		}
 		link := chart.Shape{Kind: "line", Class: "link", X1: scale.At(*p.twice.Value), X2: scale.At(*p.once.Value), Y1: 15, Y2: 15}
-		ring := chart.Ring(scale, 15, *p.twice.Value, "c3", percent(*p.twice.Value)+" by COUNT / RATE; no interval: its rows are weighted twice")
+		ring := chart.Ring(scale, 15, *p.twice.Value, "c3", percent(*p.twice.Value)+" by COUNT / RATE; no interval: its rows are weighted twice")
 		ring.Shapes = append([]chart.Shape{link}, ring.Shapes...)
 		row.Marks = []chart.Mark{ring, chart.Interval(scale, 15, *p.once.Value, p.once.Sampling, p.once.Process, "c1",
-			estimateTip(p.once, "1 / RATE", percent))}
+			estimateTip(p.once, "1 / RATE", percent))}
 		plot.Rows = append(plot.Rows, row)
 	}
 	section.Plots = []Panel{{Plot: plot}}
@@ -307,7 +314,7 @@ func weightingTitle(companies int, factors []float64) string {
 		if companies == 0 {
 			return "No company has events to tell how COUNT is to be read"
 		}
-		return "COUNT / RATE weights no company twice"
+		return "COUNT / RATE weights no company twice"
 	}
 	low, high := times(slices.Min(factors)), times(slices.Max(factors))
 	by := low
@@ -323,5 +330,5 @@ func weightingTitle(companies int, factors []float64) string {
 	case len(factors) == 1:
 		who = fmt.Sprintf("One of %d companies is", companies)
 	}
-	return who + " weighted twice by COUNT / RATE; by 1 / RATE conversion is " + by + " as high"
+	return who + " weighted twice by COUNT / RATE; by 1 / RATE conversion is " + by + " as high"
 }

@@ -58,6 +58,8 @@ func short(x float64) string {
 // seconds writes a duration of at most half an hour.
 func seconds(x float64) string {
 	switch {
+	case x == 0:
+		return "0 s"
 	case x < 9.95:
 		return fmt.Sprintf("%.1f s", x)
 	case x < 120:
@@ -173,7 +175,13 @@ func reason(because string) string {
 	return strings.ReplaceAll(because, "_", " ")
 }
 
-var rules = map[string]string{"count_over_rate": "COUNT / RATE", "inverse_rate": "1 / RATE", "count": "COUNT"}
+// rules are written with spaces that do not break.
+var rules = map[string]string{"count_over_rate": byRule, "inverse_rate": byInverse, "count": "COUNT"}
+
+const (
+	byRule    = "COUNT\u00a0/\u00a0RATE"
+	byInverse = "1\u00a0/\u00a0RATE"
+)
 
 // rule names an extrapolation.
 func rule(extrapolation string) string { return rules[extrapolation] }

@@ -127,7 +127,11 @@ func sureness(d *Data, with []contender) []string {
 		}
 	}
 	if few > 0 {
-		text = append(text, fmt.Sprintf("%s on fewer than 30 sampled rows.", plural(int64(few), "of them rests", "of them rest")))
+		rest := number(few) + " of them rest"
+		if few == 1 {
+			rest = "One of them rests"
+		}
+		text = append(text, rest+" on fewer than 30 sampled rows.")
 	}
 	return text
 }
@@ -150,11 +154,14 @@ func distrust(d *Data, with []contender) []string {
 	n := len(d.Companies)
 	if doubled > 0 {
 		who := fmt.Sprintf("At %d of %d companies", doubled, n)
+		if doubled == n {
+			who = fmt.Sprintf("At all %d companies", n)
+		}
 		if n == 1 {
 			who = "Here"
 		}
-		text = append(text, who+" COUNT is extrapolated already, so that the rule COUNT / RATE weights twice. "+
-			"This page takes 1 / RATE there, and shows the rule’s number beside it.")
+		text = append(text, who+" COUNT is extrapolated already, so that the rule COUNT / RATE weights twice. "+
+			"This page takes 1 / RATE there, and shows the rule’s number beside it.")
 	}
 	if _, above := ranked(with); above > 0 {
 		text = append(text, "A conversion above 100%: visitors also change a choice without being asked, or the notice was not recorded.")

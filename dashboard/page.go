@@ -182,7 +182,7 @@ func switches(s selection, to func(selection) string, chosen string) []Switch {
 }
 
 func coverage(d *Data) string {
-	text := fmt.Sprintf("%s of %s known have events, %s in all.", whole(d.WithEvents), plural(d.Known, "company", "companies"),
+	text := fmt.Sprintf("%s of %s have events, %s in all.", whole(d.WithEvents), plural(d.Known, "known company", "known companies"),
 		plural(d.Rows, "row", "rows"))
 	if d.Filter.isSet() {
 		text = fmt.Sprintf("Filtered: %s with events, of %s.", plural(d.WithEvents, "company", "companies"), whole(d.AllWithEvents))
@@ -217,10 +217,10 @@ func filters(d *Data, s selection) []filterView {
 // swatch is a sample of a mark.
 func swatch(k chart.Key) template.HTML {
 	inside := map[string]string{
-		"dot":    `<circle class="dot ` + k.Class + `" cx="8" cy="7" r="5"/>`,
-		"ring":   `<circle class="ring ` + k.Class + `" cx="8" cy="7" r="4.5"/>`,
-		"bar":    `<rect class="` + k.Class + `" x="1" y="2" width="14" height="10"/>`,
-		"square": `<rect class="` + k.Class + `" x="4" y="3" width="8" height="8"/>`,
+		"dot":  `<circle class="dot ` + k.Class + `" cx="8" cy="7" r="5"/>`,
+		"ring": `<circle class="ring ` + k.Class + `" cx="8" cy="7" r="4.5"/>`,
+		"bar":  `<rect class="` + k.Class + `" x="1" y="2" width="14" height="10"/>`,
+		"tick": `<line class="` + k.Class + `" x1="8" x2="8" y1="1" y2="13"/>`,
 	}[k.Shape]
 	if k.Class == "thin" {
 		inside = `<rect class="thin" x="1" y="5" width="14" height="4"/>`

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"fmt"
+	"path"
 	"strings"
 
 	"consentpipeline.io/dashboard/chart"
@@ -86,7 +87,7 @@ func ledgerSection(d *Data, _ selection) Section {
 	scale := chart.NewScale(most, short)
 	plot := chart.Plot{Name: "Rows by file", Unit: "rows", Scale: scale}
 	for _, f := range d.Files {
-		row := chart.Row{Label: f.Path, Height: 22, Value: whole(f.Rows), Aside: f.State}
+		row := chart.Row{Label: path.Base(f.Path), Sub: strings.TrimPrefix(path.Dir(f.Path), "."), Height: 22, Value: whole(f.Rows), Aside: f.State}
 		if f.Finished != nil {
 			row.Aside += ", " + stamp(f.Finished)
 		}

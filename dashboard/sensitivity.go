@@ -14,14 +14,14 @@ func sensitivitySection(d *Data, s selection) Section {
 	section := Section{
 		ID: "sensitivity", Nav: "Sensitivity", Term: "def-sampling", Source: "analytics.extrapolation_sensitivity",
 		Explain: "Conversion of the same events under the three ways of counting: the further the dots of a company lie apart, the more its number " +
-			"rests on how COUNT and RATE are read.",
-		Table: Table{Columns: companyColumns(Column{"Metric", "metric", false}, Column{"COUNT / RATE", "count_over_rate", true},
-			Column{"1 / RATE", "inverse_rate", true}, Column{"COUNT", "count", true})},
+			"rests on how COUNT and RATE are read. COUNT alone leaves the sampling out, and is there to compare.",
+		Table: Table{Columns: companyColumns(Column{"Metric", "metric", false}, Column{"COUNT / RATE", "count_over_rate", true},
+			Column{"1 / RATE", "inverse_rate", true}, Column{"COUNT", "count", true})},
 	}
 	type spread struct {
 		company *Company
 		values  []*float64 // by extrapolation
-		ratio   float64    // of the largest to the least
+		ratio   float64    // between COUNT / RATE and 1 / RATE, 1 or more
 	}
 	var spreads []spread
 	var all []float64
@@ -36,8 +36,8 @@ func sensitivitySection(d *Data, s selection) Section {
 				values = append(values, *value)
 			}
 		}
-		if len(values) > 0 && slices.Min(values) > 0 {
-			one.ratio = slices.Max(values) / slices.Min(values)
+		if rule, inverse := one.values[0], one.values[1]; rule != nil && inverse != nil && *rule > 0 && *inverse > 0 {
+			one.ratio = max(*rule / *inverse, *inverse / *rule)
 		}
 		all = append(all, values...)
 		spreads = append(spreads, one)
@@ -59,9 +59,13 @@ func sensitivitySection(d *Data, s selection) Section {
 		ratios[i] = one.ratio
 	}
 	section.Title = sensitivityTitle(ratios)
-	scale := chart.NewScale(max(chart.Largest(all, nil), 0.01), percent)
-	plot := chart.Plot{Name: "Conversion under three ways of counting", Unit: "consent.given / consent.asked", Scale: scale, Keys: []chart.Key{
-		{Class: "c3", Shape: "ring", Text: "COUNT / RATE"}, {Class: "c1", Shape: "dot", Text: "1 / RATE"}, {Class: "c4", Shape: "square", Text: "COUNT"}}}
+	all = slices.DeleteFunc(all, func(value float64) bool { return value <= 0 })
+	scale := chart.NewLogScale(1, 1, percent)
+	if len(all) > 0 {
+		scale = chart.NewLogScale(slices.Min(all), slices.Max(all), percent)
+	}
+	plot := chart.Plot{Name: "Conversion under three ways of counting", Unit: "given / asked, logarithmic", Scale: scale, Keys: []chart.Key{
+		{Class: "c3", Shape: "ring", Text: "COUNT / RATE"}, {Class: "c1", Shape: "dot", Text: "1 / RATE"}, {Class: "tick", Shape: "tick", Text: "COUNT"}}}
 	for _, one := range spreads {
 		row := one.company.row(s, 30)
 		const y = 15
@@ -78,7 +82,8 @@ func sensitivitySection(d *Data, s selection) Section {
 			case "inverse_rate":
 				row.Marks = append(row.Marks, chart.Mark{Tip: tip, Shapes: []chart.Shape{{Kind: "circle", Class: "dot c1", X1: scale.At(*value), Y1: y, R: 4.5}}})
 			default:
-				row.Marks = append(row.Marks, chart.Mark{Tip: tip, Shapes: []chart.Shape{{Kind: "square", Class: "symbol c4", X1: scale.At(*value), Y1: y}}})
+				row.Marks = slices.Insert(row.Marks, 0, chart.Mark{Tip: tip, Shapes: []chart.Shape{{Kind: "line", Class: "tick", X1: scale.At(*value),
+					X2: scale.At(*value), Y1: y - 11, Y2: y + 11}}})
 			}
 		}
 		if len(places) == 0 {
@@ -90,34 +95,35 @@ func sensitivitySection(d *Data, s selection) Section {
 		link := chart.Shape{Kind: "line", Class: "link", X1: slices.Min(places), X2: slices.Max(places), Y1: y, Y2: y}
 		row.Marks[0].Shapes = append([]chart.Shape{link}, row.Marks[0].Shapes...)
 		row.Value = times(one.ratio)
-		row.Aside = "largest to least"
+		row.Aside = "between " + byRule + " and " + byInverse
+		if one.ratio < 1.05 {
+			row.Value, row.Aside = "the same", "by "+byRule+" and "+byInverse
+		}
 		plot.Rows = append(plot.Rows, row)
 	}
 	section.Plots = []Panel{{Plot: plot}}
 	return section
 }
 
-// sensitivityTitle says how much hangs on the way of counting.
+// sensitivityTitle says how much hangs on how COUNT is read. COUNT alone, without the sampling rate, is no way to
+// extrapolate, and not part of the finding.
 func sensitivityTitle(ratios []float64) string {
 	if len(ratios) == 0 {
 		return "There is nothing to count"
 	}
-	most := slices.Max(ratios)
-	if most < 1.05 {
-		return "The way of counting changes no company’s conversion"
-	}
-	affected := 0
+	most, affected := slices.Max(ratios), 0
 	for _, ratio := range ratios {
 		if ratio >= 1.05 {
 			affected++
 		}
 	}
-	where := fmt.Sprintf("at %d of %d companies", affected, len(ratios))
 	switch {
+	case affected == 0:
+		return "Whether COUNT is taken into account changes no company’s conversion"
 	case len(ratios) == 1:
-		return "The way of counting changes the conversion by " + times(most)
+		return "Whether COUNT is taken into account changes the conversion " + times(most)
 	case affected == len(ratios):
-		where = fmt.Sprintf("at all %d companies", affected)
+		return fmt.Sprintf("Whether COUNT is taken into account changes conversion up to %s, at all %d companies", times(most), affected)
 	}
-	return "The way of counting changes conversion by up to " + times(most) + ", and does so " + where
+	return fmt.Sprintf("Whether COUNT is taken into account changes conversion up to %s, at %d of %d companies", times(most), affected, len(ratios))
 }

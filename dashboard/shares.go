@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -29,14 +30,13 @@ var deviceClasses = []shareClass{
 var sdkClasses = []shareClass{{"sdk-web", "c1", "sdk-web"}, {"sdk-mobile", "c2", "sdk-mobile"}, {"unknown", "c4", "unknown"}}
 
 // stacked is a chart of each company's shares. Values that have no class of their own are added up at its end.
-// Where the marts' extrapolation weights a company twice there are two bars: 1 / RATE, which stands, and the rule below it.
+// Where the marts' extrapolation weights a company twice there are two bars: 1 / RATE, which stands, and the rule below it.
 func stacked(d *Data, s selection, name, unit string, classes []shareClass, shares func(*Company) []Share) chart.Plot {
 	plot := chart.Plot{Name: name, Unit: unit, Scale: chart.NewScale(1, percent)}
 	seen := map[string]bool{}
 	doubled := false
-	for i := range d.Companies {
-		c := &d.Companies[i]
-		row := c.row(s, 28)
+	for _, c := range byShare(d, classes[0].value, shares) {
+		row := c.row(s, 30)
 		list := shares(c)
 		if total(list, c.Doubled()) == 0 {
 			row.Missing = "no such events"
@@ -82,7 +82,7 @@ func stacked(d *Data, s selection, name, unit string, classes []shareClass, shar
 			row.Marks = append(chart.Stack(4, 20, stands), chart.Stack(27, 8, twice)...)
 			row.Aside = "by the rule " + orNone(leads.Share, percent)
 		} else {
-			row.Marks = chart.Stack(4, 20, stands)
+			row.Marks = chart.Stack(5, 20, stands)
 		}
 		plot.Rows = append(plot.Rows, row)
 	}
@@ -92,9 +92,27 @@ func stacked(d *Data, s selection, name, unit string, classes []shareClass, shar
 		}
 	}
 	if doubled {
-		plot.Keys = append(plot.Keys, chart.Key{Class: "thin", Shape: "bar", Text: "the thin bar: by COUNT / RATE, which weights twice"})
+		plot.Keys = append(plot.Keys, chart.Key{Class: "thin", Shape: "bar", Text: "the thin bar: by COUNT / RATE, which weights twice"})
 	}
 	return plot
+}
+
+// byShare are the companies, that with the largest share of a value first.
+func byShare(d *Data, value string, shares func(*Company) []Share) []*Company {
+	of := func(c *Company) float64 {
+		for _, share := range shares(c) {
+			if standing := share.standing(c); share.Value == value && standing != nil {
+				return *standing
+			}
+		}
+		return 0
+	}
+	var all []*Company
+	for i := range d.Companies {
+		all = append(all, &d.Companies[i])
+	}
+	slices.SortStableFunc(all, func(a, b *Company) int { return cmp.Compare(of(b), of(a)) })
+	return all
 }
 
 func appendParts(c *Company, stands, twice []chart.Part, share Share, class shareClass) ([]chart.Part, []chart.Part) {
@@ -108,7 +126,7 @@ func appendParts(c *Company, stands, twice []chart.Part, share Share, class shar
 	if !c.Doubled() {
 		return append(stands, part(share.Share, "")), twice
 	}
-	return append(stands, part(share.Inverse, " by 1 / RATE")), append(twice, part(share.Share, " by COUNT / RATE"))
+	return append(stands, part(share.Inverse, " by 1 / RATE")), append(twice, part(share.Share, " by COUNT / RATE"))
 }
 
 func add(a, b Share) Share {
@@ -139,10 +157,10 @@ func total(shares []Share, inverse bool) float64 {
 	return sum
 }
 
-// differs tells whether the two ways of counting give other shares, to the precision of the chart.
+// differs tells whether the two ways of counting give shares that a chart can tell apart: by a percentage point.
 func differs(shares []Share) bool {
 	for _, share := range shares {
-		if share.Share != nil && share.Inverse != nil && math.Abs(*share.Share-*share.Inverse) > 0.001 {
+		if share.Share != nil && share.Inverse != nil && math.Abs(*share.Share-*share.Inverse) > 0.01 {
 			return true
 		}
 	}
@@ -194,7 +212,7 @@ func leadingTitle(d *Data, shares func(*Company) []Share, verb, nothing string) 
 			}
 		}
 	case len(names) > 1:
-		return fmt.Sprintf("%s each %s at %d of %d companies", capital(list(names)), strings.TrimSuffix(verb, "s"), most, companies)
+		return fmt.Sprintf("%s %s at %d of %d companies each", capital(list(names)), strings.Replace(verb, "is", "are", 1), most, companies)
 	case most == companies:
 		return fmt.Sprintf("%s %s at all %d companies", capital(names[0]), verb, companies)
 	}
@@ -220,9 +238,9 @@ func capital(text string) string {
 
 func shareTable(d *Data, what, column string, lists map[string]func(*Company) []Share, order []string) Table {
 	t := Table{Columns: companyColumns(Column{"Of", "population", false}, Column{what, column, false}, Column{"n", "n", true},
-		Column{"Events", "estimate", true}, Column{"Share", "share", true}, Column{"95% interval", "process_lower", true},
-		Column{"", "process_upper", true}, Column{"By 1 / RATE", "share_inverse_rate", true},
-		Column{"95% interval", "inverse_rate_process_lower", true}, Column{"", "inverse_rate_process_upper", true})}
+		Column{"Events", "estimate", true}, Column{"Share", "share", true}, Column{"95% from", "process_lower", true},
+		Column{"to", "process_upper", true}, Column{"By 1 / RATE", "share_inverse_rate", true},
+		Column{"95% from", "inverse_rate_process_lower", true}, Column{"to", "inverse_rate_process_upper", true})}
 	withIntervals, populations := false, len(order) > 1
 	for _, population := range order {
 		for i := range d.Companies {
@@ -276,7 +294,7 @@ func eventShares(c *Company) []Share { return c.AllEvents }
 func statusSection(d *Data, s selection) Section {
 	section := Section{
 		ID: "statuses", Nav: "Statuses", Term: "def-statuses", Source: "analytics.consent_status_distribution",
-		Title:   leadingTitle(d, givenShares, "leads", "No consent was given"),
+		Title:   leadingTitle(d, givenShares, "is the most frequent choice", "No consent was given"),
 		Explain: "The first chart is what visitors chose (of consent.given), the second the state in which all events happened.",
 		Plots: []Panel{
 			{"Of what was given", stacked(d, s, "Statuses of consent.given by company", "share of consent.given", statusClasses, givenShares)},
@@ -296,7 +314,11 @@ func statusSection(d *Data, s selection) Section {
 		}
 	}
 	if len(without) > 0 {
-		section.Title += "; " + plural(int64(len(without)), "records no choice at all", "record no choice at all")
+		records := strings.ToLower(number(len(without))) + " record"
+		if len(without) == 1 {
+			records = "one records"
+		}
+		section.Title += "; " + records + " no choice at all"
 		section.Notes = append(section.Notes, fmt.Sprintf("%s: consent is given, but every status is empty, as if the notice had no choice to make.",
 			list(without)))
 	}
@@ -323,11 +345,11 @@ func deviceSection(d *Data, s selection) Section {
 	sdks := func(c *Company) []Share { return c.SDKs }
 	return Section{
 		ID: "devices", Nav: "Devices", Term: "def-volume", Source: "analytics.event_breakdown",
-		Title:   leadingTitle(d, devices, "leads", "There are no events"),
-		Explain: "The device and the software kit that each company’s events came from, as shares of its volume.",
+		Title:   leadingTitle(d, devices, "is the most used device", "There are no events"),
+		Explain: "The device and the SDK that each company’s events came from, as shares of its volume.",
 		Plots: []Panel{
 			{"Device", stacked(d, s, "Devices by company", "share of all events", deviceClasses, devices)},
-			{"Software kit", stacked(d, s, "Software kits by company", "share of all events", sdkClasses, sdks)},
+			{"SDK", stacked(d, s, "SDKs by company", "share of all events", sdkClasses, sdks)},
 		},
 		Table: shareTable(d, "Value", "value", map[string]func(*Company) []Share{"device": devices, "sdk": sdks}, []string{"device", "sdk"}),
 	}

@@ -3,14 +3,15 @@ package dashboard
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"consentpipeline.io/dashboard/chart"
 )
 
-var methods = []struct{ name, heading string }{
-	{"user_id", "By user: the notice and the choice of the same user"},
-	{"embedded", "By token: the times in the consent token"},
-	{"matched", "By match: a notice and the next choice of the same kind of visitor"},
+var methods = []struct{ name, short, heading string }{
+	{"user_id", "by user", "By user: the notice and the choice of the same user"},
+	{"embedded", "by token", "By token: the times in the consent token"},
+	{"matched", "by match", "By match: a notice and the next choice of the same kind of visitor"},
 }
 
 // timing is what a method says of a company.
@@ -44,7 +45,8 @@ func timeSection(d *Data, s selection) Section {
 			}
 		}
 	}
-	scale := chart.NewScale(chart.Largest(all, nil), seconds)
+	scale := chart.NewScale(chart.Largest(all, nil), wholeSeconds)
+	var missing []string
 	for _, method := range methods {
 		plot := chart.Plot{Name: method.heading, Unit: "seconds from the notice to the choice", Scale: scale}
 		withheld := map[string]int{}
@@ -63,12 +65,18 @@ func timeSection(d *Data, s selection) Section {
 			section.Plots = append(section.Plots, panel)
 		}
 		for _, because := range sortedKeys(withheld) {
-			section.Notes = append(section.Notes, fmt.Sprintf("%s: nothing for %s, %s.", method.heading,
-				plural(int64(withheld[because]), "company", "companies"), reason(because)))
+			missing = append(missing, fmt.Sprintf("%s at %s (%s)", method.short, plural(int64(withheld[because]), "company", "companies"),
+				reason(because)))
 		}
+	}
+	if len(missing) > 0 {
+		section.Notes = append(section.Notes, "No time can be told "+strings.Join(missing, ", ")+".")
 	}
 	return section
 }
+
+// wholeSeconds are labels of an axis.
+func wholeSeconds(x float64) string { return strings.Replace(seconds(x), ".0 s", " s", 1) }
 
 func sortedKeys(m map[string]int) []string {
 	var keys []string

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"fmt"
+	"html/template"
 	"time"
 
 	"consentpipeline.io/dashboard/chart"
@@ -14,7 +15,7 @@ func trendSection(d *Data, _ selection) Section {
 		Explain: "Conversion by day (dots, with what the company does at 95%) over the rows that the files have of the day (columns); " +
 			"all companies on the same axes, by the extrapolation that stands for each.",
 		Table: Table{Columns: companyColumns(Column{"Day", "day", false}, Column{"Rows", "n_events", true}, Column{"Conversion", "conversion", true},
-			Column{"95% interval", "process_lower", true}, Column{"", "process_upper", true}, Column{"n", "n", true}, Column{"Remark", "null_because", false})},
+			Column{"95% from", "process_lower", true}, Column{"to", "process_upper", true}, Column{"n", "n", true}, Column{"Remark", "null_because", false})},
 	}
 	var first, last time.Time
 	var values, uppers []float64
@@ -63,30 +64,36 @@ func trendSection(d *Data, _ selection) Section {
 		if len(points) == 0 {
 			panel.Missing = "no day with a conversion"
 		}
-		const height, bottom = 84, 22
-		marks := append(chart.Columns(span, height, bottom, mostRows, columns, "c4"), chart.Line(span, 6, height-bottom-8, scale.Max, points, "c1")...)
-		panel.Chart = chart.Draw(height, describeDays(c, points, columns), marks)
+		panel.Chart = drawDays(span, first, last, scale, mostRows, points, columns)
 		if len(points) > 0 {
 			panel.Value = plural(int64(len(points)), "day", "days")
 		}
 		section.Cells = append(section.Cells, panel)
 	}
-	section.Notes = []string{fmt.Sprintf("Each small chart runs from %s to %s and from 0 to %s; its columns go up to %s rows.",
-		first.Format("2 Jan"), last.Format("2 Jan 2006"), percent(scale.Max), count(mostRows))}
+	section.Explain += fmt.Sprintf(" Dots go from 0 to %s, columns to %s rows.", percent(scale.Max), count(mostRows))
 	return section
 }
 
-func describeDays(c *Company, points, columns []chart.Point) string {
-	text := c.full()
-	for _, point := range points {
-		text += "; " + point.Tip
+// drawDays draws the conversion over the columns of rows, with a line at 100% to compare with.
+func drawDays(span int, first, last time.Time, scale chart.Scale, mostRows float64, points, columns []chart.Point) template.HTML {
+	const top, middle, base, height = 8, 62, 88, 104
+	under := []chart.Shape{
+		{Kind: "line", Class: "zero", X2: 100, Y1: base, Y2: base},
+		{Kind: "line", X2: 100, Y1: middle, Y2: middle},
+		{Kind: "text", X1: 0, Y1: height - 2, Anchor: "start", Text: first.Format("2 Jan")},
 	}
-	if len(points) == 0 {
-		for _, column := range columns {
-			text += "; " + column.Tip
-		}
+	if span > 1 {
+		under = append(under, chart.Shape{Kind: "text", X1: 100, Y1: height - 2, Anchor: "end", Text: last.Format("2 Jan")})
 	}
-	return text
+	reference := 1.0
+	if scale.Max < 1 {
+		reference = scale.Max
+	}
+	y := middle - (middle-top)*reference/scale.Max
+	under = append(under, chart.Shape{Kind: "line", X2: 100, Y1: y, Y2: y},
+		chart.Shape{Kind: "text", X1: 100, Y1: y - 3, Anchor: "end", Text: percent(reference)})
+	marks := append(chart.Columns(span, base, base-middle-4, mostRows, columns, "c4"), chart.Line(span, top, middle, scale.Max, points, "c1")...)
+	return chart.Draw(height, under, marks)
 }
 
 func dayCells(c *Company, day Day) []Cell {

@@ -25,11 +25,12 @@ func byVolume(d *Data) []*Company {
 func volumeSection(d *Data, s selection) Section {
 	section := Section{
 		ID: "volume", Nav: "Volume", Term: "def-volume", Source: "analytics.company_performance",
-		Explain: "Events of all types, extrapolated, with the whisker of what the company does (95%).",
+		Explain: "Events of all types, extrapolated by what stands for each company, with the whisker of what the company does (95%); " +
+			"the second chart divides by the hours between a company’s first and last event.",
 		Table: Table{Columns: companyColumns(Column{"Rows", "n_events", true}, Column{"Sampled", "n_sampled", true},
-			Column{"Volume", "volume", true}, Column{"95% interval", "process_lower", true}, Column{"", "process_upper", true},
-			Column{"By 1 / RATE", "volume_inverse_rate", true}, Column{"95% interval", "inverse_rate_process_lower", true},
-			Column{"", "inverse_rate_process_upper", true}, Column{"First event", "first_event_at", false},
+			Column{"Volume", "volume", true}, Column{"95% from", "process_lower", true}, Column{"to", "process_upper", true},
+			Column{"By 1 / RATE", "volume_inverse_rate", true}, Column{"95% from", "inverse_rate_process_lower", true},
+			Column{"to", "inverse_rate_process_upper", true}, Column{"First event", "first_event_at", false},
 			Column{"Last event", "last_event_at", false}, Column{"Hours", "hours_observed", true},
 			Column{"Per hour", "volume_per_hour", true}, Column{"Looks cut off", "looks_truncated", false},
 			Column{"Remark", "null_because", false})},
@@ -38,7 +39,6 @@ func volumeSection(d *Data, s selection) Section {
 	section.Title = volumeTitle(companies)
 	var estimates, uppers []float64
 	truncated := 0
-	doubled := false
 	for _, c := range companies {
 		estimates = append(estimates, *c.StandingVolume().Value)
 		if p := c.StandingVolume().Process; p != nil {
@@ -47,17 +47,12 @@ func volumeSection(d *Data, s selection) Section {
 		if c.LooksTruncated {
 			truncated++
 		}
-		doubled = doubled || c.Doubled()
 	}
 	if truncated > 0 {
 		section.Notes = append(section.Notes, truncationNote(truncated, len(companies)))
 	}
 	scale := chart.NewScale(chart.Largest(estimates, uppers), short)
 	plot := chart.Plot{Name: "Volume by company", Unit: "events", Scale: scale}
-	if doubled {
-		plot.Keys = []chart.Key{{Class: "c1", Shape: "bar", Text: "volume, by 1 / RATE where the rule weights twice; " +
-			"the rule’s number stands beside it, and would not fit on this axis"}}
-	}
 	for _, c := range companies {
 		e := c.StandingVolume()
 		row := c.row(s, 26)
@@ -84,8 +79,46 @@ func volumeSection(d *Data, s selection) Section {
 		plot.Rows = append(plot.Rows, row)
 		section.Table.Rows = append(section.Table.Rows, volumeCells(c))
 	}
-	section.Plots = []Panel{{Plot: plot}}
+	section.Plots = []Panel{{"In all", plot}, {"Per observed hour", perHourPlot(s, companies)}}
 	return section
+}
+
+func perHourPlot(s selection, companies []*Company) chart.Plot {
+	sorted := slices.Clone(companies)
+	perHour := func(c *Company) float64 {
+		if value := c.standingPerHour(); value != nil {
+			return *value
+		}
+		return 0
+	}
+	slices.SortStableFunc(sorted, func(a, b *Company) int { return cmp.Compare(perHour(b), perHour(a)) })
+	var most float64
+	for _, c := range sorted {
+		most = max(most, perHour(c))
+	}
+	scale := chart.NewScale(most, short)
+	plot := chart.Plot{Name: "Volume per observed hour", Unit: "events per hour", Scale: scale}
+	for _, c := range sorted {
+		row := c.row(s, 26)
+		value := c.standingPerHour()
+		row.Value = orNone(value, count)
+		if value == nil {
+			row.Missing = "all events are of one moment"
+		} else {
+			row.Aside = "over " + hours(*c.Hours)
+			row.Marks = []chart.Mark{chart.Bar(scale, 6, 14, *value, "c1", count(*value)+" events per hour, over "+hours(*c.Hours))}
+		}
+		plot.Rows = append(plot.Rows, row)
+	}
+	return plot
+}
+
+// hours writes how long a company was observed.
+func hours(x float64) string {
+	if x < 1 {
+		return count(60*x) + " min"
+	}
+	return oneDigit(x) + " h"
 }
 
 func (c *Company) standingPerHour() *float64 {
@@ -106,7 +139,7 @@ func truncationNote(truncated, companies int) string {
 		which = fmt.Sprintf("One of %d companies has a file that ends", companies)
 	}
 	return which + " at the same round number of rows as others, as if cut off there. Volumes then say more of the cut than of the company: " +
-		"compare events per observed hour, in the table."
+		"compare events per observed hour."
 }
 
 func volumeCells(c *Company) []Cell {

@@ -41,22 +41,7 @@ type Row struct {
 	Marks   []Mark
 }
 
-// Describe is the row in words, for screen readers.
-func (r Row) Describe() string {
-	parts := []string{strings.TrimSpace(r.Label + " " + r.Sub)}
-	for _, mark := range r.Marks {
-		parts = append(parts, mark.Tip)
-	}
-	if r.Missing != "" {
-		parts = append(parts, r.Missing)
-	}
-	if r.Flag != "" {
-		parts = append(parts, r.Flag)
-	}
-	return strings.Join(parts, "; ")
-}
-
-// A Mark stands for one number, and says it when it is pointed at.
+// A Mark stands for one number, and says it: to those who point at it, and to screen readers.
 type Mark struct {
 	Tip    string
 	Shapes []Shape
@@ -64,7 +49,7 @@ type Mark struct {
 
 // A Shape is what a mark is drawn with. X is in percent of the width, Y and R in pixels.
 type Shape struct {
-	Kind   string // rect, line, circle, text, or one of the symbols diamond, square and arrow
+	Kind   string // rect, line, circle, text, or one of the symbols diamond, arrow and arrow up
 	Class  string
 	X1, X2 float64
 	Y1, Y2 float64
@@ -73,16 +58,19 @@ type Shape struct {
 	Text   string
 }
 
+const reach = 6
+
 // SVG draws the row's marks over the lines of the scale.
 func (r Row) SVG(s Scale) template.HTML {
 	var b strings.Builder
-	open(&b, r.Height, r.Describe())
+	open(&b, r.Height)
 	for _, tick := range s.Ticks {
-		class := "grid"
+		class := "" // that of the lines of a scale
 		if tick.Value == 0 {
 			class = "zero"
 		}
-		shape(&b, Shape{Kind: "line", Class: class, X1: s.At(tick.Value), X2: s.At(tick.Value), Y2: float64(r.Height)})
+		// The lines reach over the gap to the next row.
+		shape(&b, Shape{Kind: "line", Class: class, X1: s.At(tick.Value), X2: s.At(tick.Value), Y1: -reach, Y2: float64(r.Height) + reach})
 	}
 	marks(&b, r.Marks)
 	b.WriteString("</svg>")
@@ -93,7 +81,7 @@ func (r Row) SVG(s Scale) template.HTML {
 func (s Scale) Axis() template.HTML {
 	const height = 18
 	var b strings.Builder
-	b.WriteString(`<svg class="axis" width="100%" height="` + strconv.Itoa(height) + `" aria-hidden="true">`)
+	b.WriteString(`<svg class="axis" height="` + strconv.Itoa(height) + `" aria-hidden="true">`)
 	for i, tick := range s.Ticks {
 		anchor := "middle"
 		switch i {
@@ -110,23 +98,25 @@ func (s Scale) Axis() template.HTML {
 	return template.HTML(b.String())
 }
 
-// Draw draws marks without a scale's lines.
-func Draw(height int, description string, list []Mark) template.HTML {
+// Draw draws marks over shapes that stand for no number, such as a line to compare them with.
+func Draw(height int, under []Shape, list []Mark) template.HTML {
 	var b strings.Builder
-	open(&b, height, description)
+	open(&b, height)
+	for _, one := range under {
+		shape(&b, one)
+	}
 	marks(&b, list)
 	b.WriteString("</svg>")
 	return template.HTML(b.String())
 }
 
-func open(b *strings.Builder, height int, description string) {
-	b.WriteString(`<svg width="100%" height="` + strconv.Itoa(height) + `" role="img" aria-label="` +
-		html.EscapeString(description) + `">`)
+func open(b *strings.Builder, height int) {
+	b.WriteString(`<svg height="` + strconv.Itoa(height) + `">`)
 }
 
 func marks(b *strings.Builder, list []Mark) {
 	for _, mark := range list {
-		b.WriteString(`<g class="mark"><title>` + html.EscapeString(mark.Tip) + `</title>`)
+		b.WriteString(`<g class="mark" role="img"><title>` + html.EscapeString(mark.Tip) + `</title>`)
 		for _, one := range mark.Shapes {
 			shape(b, one)
 		}
@@ -148,7 +138,7 @@ func shape(b *strings.Builder, s Shape) {
 			`" y1="` + pixels(s.Y1) + `" y2="` + pixels(s.Y2) + `"/>`)
 	case "circle":
 		b.WriteString(`<circle` + class + ` cx="` + percent(s.X1) + `" cy="` + pixels(s.Y1) + `" r="` + pixels(s.R) + `"/>`)
-	case "diamond", "square", "arrow":
+	case "diamond", "arrow", "arrow up":
 		// A path has no percentages: an inner SVG without an extent brings it to its place.
 		b.WriteString(`<svg class="symbol" x="` + percent(s.X1) + `" y="` + pixels(s.Y1) + `" width="1" height="1"><path` + class + ` d="` +
 			symbols[s.Kind] + `"/></svg>`)
@@ -159,7 +149,7 @@ func shape(b *strings.Builder, s Shape) {
 }
 
 // symbols are paths around their own middle.
-var symbols = map[string]string{"diamond": "M0-5 5 0 0 5-5 0Z", "square": "M-4-4h8v8h-8Z", "arrow": "M-7-5 0 0-7 5Z"}
+var symbols = map[string]string{"diamond": "M0-5 5 0 0 5-5 0Z", "arrow": "M-7-5 0 0-7 5Z", "arrow up": "M-5 7 0 0 5 7Z"}
 
 func percent(x float64) string { return pixels(x) + "%" }
 

@@ -99,6 +99,9 @@ func Line(n int, top, height, maximum float64, points []Point, class string) []M
 		if point.Outer != nil {
 			mark.Shapes = append(mark.Shapes, Shape{Kind: "line", Class: "whisker " + class, X1: x(point.X), X2: x(point.X),
 				Y1: y(point.Outer.Lower), Y2: y(point.Outer.Upper)})
+			if point.Outer.Upper > maximum {
+				mark.Shapes = append(mark.Shapes, Shape{Kind: "arrow up", Class: "symbol " + class, X1: x(point.X), Y1: top})
+			}
 		}
 		mark.Shapes = append(mark.Shapes, Shape{Kind: "circle", Class: "dot " + class, X1: x(point.X), Y1: y(point.Value), R: 3.5})
 		marks = append(marks, mark)

@@ -2,10 +2,11 @@ package chart
 
 import "math"
 
-// A Scale maps numbers from 0 to its end to percentages of the width.
+// A Scale maps numbers from 0 to its end to percentages of the width; where Min is above 0 it begins there and is
+// logarithmic.
 type Scale struct {
-	Max   float64
-	Ticks []Tick
+	Min, Max float64
+	Ticks    []Tick
 }
 
 // A Tick is a labelled place on a scale.
@@ -30,6 +31,31 @@ func NewScale(largest float64, label func(float64) string) Scale {
 	return s
 }
 
+// NewLogScale makes a logarithmic scale of whole powers of ten around what is to be shown. What is not above 0 has no
+// place on it.
+func NewLogScale(least, largest float64, label func(float64) string) Scale {
+	if !(least > 0) || !(largest >= least) {
+		least, largest = 1, 1
+	}
+	first, last := math.Floor(math.Log10(least)), math.Ceil(math.Log10(largest))
+	if first == last {
+		last++
+	}
+	factors := []float64{1}
+	if last-first < 3 {
+		factors = []float64{1, 2, 5}
+	}
+	s := Scale{Min: math.Pow(10, first), Max: math.Pow(10, last)}
+	for power := first; power <= last; power++ {
+		for _, factor := range factors {
+			if value := factor * math.Pow(10, power); value <= s.Max*(1+1e-9) {
+				s.Ticks = append(s.Ticks, Tick{Value: value, Label: label(value)})
+			}
+		}
+	}
+	return s
+}
+
 // niceStep is the least of 1, 2, 2.5 and 5 times a power of ten that is not below x.
 func niceStep(x float64) float64 {
 	power := math.Pow(10, math.Floor(math.Log10(x)))
@@ -43,7 +69,11 @@ func niceStep(x float64) float64 {
 
 // At is where a number is, in percent; what lies beyond the end is at the end.
 func (s Scale) At(value float64) float64 {
-	return 100 * math.Min(math.Max(value/s.Max, 0), 1)
+	share := value / s.Max
+	if s.Min > 0 {
+		share = math.Log(math.Max(value, s.Min)/s.Min) / math.Log(s.Max/s.Min)
+	}
+	return 100 * math.Min(math.Max(share, 0), 1)
 }
 
 // Beyond tells whether a number lies beyond the end.

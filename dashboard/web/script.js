@@ -13,10 +13,10 @@
   const textOf = (mark) => {
     const title = mark.querySelector("title");
     if (title) {
-      mark.dataset.tip = title.textContent;
+      mark.setAttribute("aria-label", title.textContent);
       title.remove();
     }
-    return mark.dataset.tip;
+    return mark.getAttribute("aria-label");
   };
   const show = (mark, x, y) => {
     if (here) here.classList.remove("here");
