@@ -33,6 +33,14 @@ const connections = 4
 
 // open prepares connections without making one, so that the page is there before the database.
 func open(ctx context.Context, c warehouse.Config) (*pgxpool.Pool, error) {
+	config, err := poolConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	return pgxpool.NewWithConfig(ctx, config)
+}
+
+func poolConfig(c warehouse.Config) (*pgxpool.Config, error) {
 	connConfig, err := c.ParseConfig()
 	if err != nil {
 		return nil, err
@@ -55,7 +63,7 @@ func open(ctx context.Context, c warehouse.Config) (*pgxpool.Pool, error) {
 		fresh.Password = current.Password
 		return nil
 	}
-	return pgxpool.NewWithConfig(ctx, config)
+	return config, nil
 }
 
 // A condition is what stands between a reader and the numbers, or casts doubt on them.

@@ -60,10 +60,14 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newServer(pool, o), nil
+}
+
+func newServer(pool *pgxpool.Pool, o Options) *Server {
 	s := &Server{pool: pool, store: newStore(pool), docs: o.DbtDocs, log: o.Log}
 	s.metrics = newMetrics(s)
 	s.handler = s.routes()
-	return s, nil
+	return s
 }
 
 // Close ends the connections.
