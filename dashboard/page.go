@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"html/template"
-	"net/url"
 	"strings"
 	"time"
 
@@ -253,9 +252,7 @@ func export(d *Data) ([]byte, error) {
 			if err != nil {
 				return nil, err
 			}
-			for j := range section.Variants {
-				section.Variants[j].Section.CSV = csv
-			}
+			section.CSV = csv
 			continue
 		}
 		csv, err := csvURL(section.Table)
@@ -303,5 +300,5 @@ func csvURL(t Table) (template.URL, error) {
 	if err := t.writeCSV(&out); err != nil {
 		return "", err
 	}
-	return template.URL("data:text/csv;charset=utf-8," + url.PathEscape(out.String())), nil
+	return template.URL("data:text/csv;charset=utf-8;base64," + base64.StdEncoding.EncodeToString(out.Bytes())), nil
 }
