@@ -37,6 +37,7 @@
   };
   const markAt = (event) => event.target instanceof Element && event.target.closest(".mark");
   document.addEventListener("pointermove", (event) => {
+    byKeyboard = false;
     const mark = markAt(event);
     if (mark) show(mark, event.clientX, event.clientY);
     else if (event.pointerType === "mouse" && here) hide();
@@ -46,7 +47,13 @@
     if (mark) show(mark, event.clientX, event.clientY);
     else hide();
   });
-  document.addEventListener("scroll", hide, { passive: true });
+  // Where the keyboard goes the page follows, and the words with it.
+  let byKeyboard = false;
+  const showBeside = (mark) => {
+    const box = mark.getBoundingClientRect();
+    show(mark, box.left + box.width / 2, box.top + box.height / 2);
+  };
+  document.addEventListener("scroll", () => (here && byKeyboard ? showBeside(here) : hide()), { passive: true });
   document.addEventListener("focusout", hide);
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") hide();
@@ -58,8 +65,8 @@
     event.preventDefault();
     const next = marks[(marks.indexOf(here) + step + marks.length) % marks.length] || marks[0];
     next.closest("svg").scrollIntoView({ block: "nearest", behavior: "instant" });
-    const box = next.getBoundingClientRect();
-    show(next, box.left + box.width / 2, box.top + box.height / 2);
+    byKeyboard = true;
+    showBeside(next);
   });
 
   // A page from disk has nobody to ask.
