@@ -61,7 +61,7 @@ func startBrowser(t *testing.T) context.Context {
 }
 
 // openTab opens a tab of a width, in light or dark.
-func openTab(t *testing.T, parent context.Context, width int64, scheme string) *tab {
+func openTab(parent context.Context, t *testing.T, width int64, scheme string) *tab {
 	t.Helper()
 	ctx, closeTab := chromedp.NewContext(parent)
 	t.Cleanup(closeTab)
@@ -186,7 +186,7 @@ func TestInTheBrowser(t *testing.T) {
 	for _, width := range []int64{1280, 390} {
 		for _, scheme := range []string{"light", "dark"} {
 			t.Run(fmt.Sprintf("reads well at %d pixels, %s", width, scheme), func(t *testing.T) {
-				b := openTab(t, chromium, width, scheme)
+				b := openTab(chromium, t, width, scheme)
 				b.do(chromedp.Navigate(web.URL))
 				for _, finding := range eval[[]string](b, "%s", accessible) {
 					t.Error(finding)
@@ -199,15 +199,15 @@ func TestInTheBrowser(t *testing.T) {
 			})
 		}
 	}
-	t.Run("draws what the marts have", func(t *testing.T) { drawsTheMarts(t, chromium, database, web.URL) })
-	t.Run("filters and switches without a reload", func(t *testing.T) { filtersAndSwitches(t, chromium, database, web.URL) })
-	t.Run("works without scripts", func(t *testing.T) { worksWithoutScripts(t, chromium, web.URL) })
-	t.Run("shows tables and downloads them", func(t *testing.T) { showsAndDownloads(t, chromium, web.URL) })
-	t.Run("says each mark by keyboard and mouse", func(t *testing.T) { saysMarks(t, chromium, web.URL) })
-	t.Run("opens from disk", func(t *testing.T) { opensFromDisk(t, chromium) })
-	t.Run("recovers by itself", func(t *testing.T) { recoversByItself(t, chromium) })
+	t.Run("draws what the marts have", func(t *testing.T) { drawsTheMarts(chromium, t, database, web.URL) })
+	t.Run("filters and switches without a reload", func(t *testing.T) { filtersAndSwitches(chromium, t, database, web.URL) })
+	t.Run("works without scripts", func(t *testing.T) { worksWithoutScripts(chromium, t, web.URL) })
+	t.Run("shows tables and downloads them", func(t *testing.T) { showsAndDownloads(chromium, t, web.URL) })
+	t.Run("says each mark by keyboard and mouse", func(t *testing.T) { saysMarks(chromium, t, web.URL) })
+	t.Run("opens from disk", func(t *testing.T) { opensFromDisk(chromium, t) })
+	t.Run("recovers by itself", func(t *testing.T) { recoversByItself(chromium, t) })
 	t.Run("prints", func(t *testing.T) {
-		b := openTab(t, chromium, 1280, "dark")
+		b := openTab(chromium, t, 1280, "dark")
 		b.do(chromedp.Navigate(web.URL))
 		b.emulate("dark", "print")
 		if background := eval[string](b, `getComputedStyle(document.body).backgroundColor`); background != "rgb(255, 255, 255)" {
@@ -223,8 +223,8 @@ func TestInTheBrowser(t *testing.T) {
 const doubledOnes = `(select * from analytics.company_consent_metrics where weighting = 'count_already_extrapolated') as doubled`
 
 // drawsTheMarts counts the marks of each chart, and holds a value of each against SQL.
-func drawsTheMarts(t *testing.T, chromium context.Context, database, url string) {
-	b := openTab(t, chromium, 1280, "light")
+func drawsTheMarts(chromium context.Context, t *testing.T, database, url string) {
+	b := openTab(chromium, t, 1280, "light")
 	b.do(chromedp.Navigate(url))
 	for section, query := range map[string]string{
 		"#conversion .plot": `select (select count(*) from analytics.company_consent_metrics where conversion is not null)
@@ -313,8 +313,8 @@ func drawsTheMarts(t *testing.T, chromium context.Context, database, url string)
 	}
 }
 
-func filtersAndSwitches(t *testing.T, chromium context.Context, database, url string) {
-	b := openTab(t, chromium, 1280, "light")
+func filtersAndSwitches(chromium context.Context, t *testing.T, database, url string) {
+	b := openTab(chromium, t, 1280, "light")
 	b.do(chromedp.Navigate(url))
 	const rows = `document.querySelectorAll("#conversion .row:not(.head)").length`
 	eval[any](b, `window.sameDocument = true`)
@@ -366,8 +366,8 @@ func (b *tab) seen() []string {
 	return append([]string(nil), b.requests...)
 }
 
-func worksWithoutScripts(t *testing.T, chromium context.Context, url string) {
-	b := openTab(t, chromium, 390, "light")
+func worksWithoutScripts(chromium context.Context, t *testing.T, url string) {
+	b := openTab(chromium, t, 390, "light")
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	b.do(chromedp.Navigate(url), chromedp.SetValue(chromedp.CSS(`select[name="industry"]`), "Travel"))
 	_, err := chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.CSS(".filters button")))
@@ -387,8 +387,8 @@ func worksWithoutScripts(t *testing.T, chromium context.Context, url string) {
 	}
 }
 
-func showsAndDownloads(t *testing.T, chromium context.Context, url string) {
-	b := openTab(t, chromium, 390, "light")
+func showsAndDownloads(chromium context.Context, t *testing.T, url string) {
+	b := openTab(chromium, t, 390, "light")
 	b.do(chromedp.Navigate(url))
 	if eval[bool](b, `document.querySelector("#volume table").checkVisibility()`) {
 		t.Error("the table is shown before it is asked for")
@@ -424,8 +424,8 @@ func (b *tab) download(link, name string) string {
 	}
 }
 
-func saysMarks(t *testing.T, chromium context.Context, url string) {
-	b := openTab(t, chromium, 1280, "light")
+func saysMarks(chromium context.Context, t *testing.T, url string) {
+	b := openTab(chromium, t, 1280, "light")
 	b.do(chromedp.Navigate(url), chromedp.Focus(chromedp.CSS("#conversion .plot")), chromedp.KeyEvent(kb.ArrowDown))
 	first := eval[string](b, `document.getElementById("tip").hidden ? "" : document.getElementById("tip").textContent`)
 	if !strings.Contains(first, "95% interval") || !strings.Contains(first, "n = ") {
@@ -462,7 +462,7 @@ func saysMarks(t *testing.T, chromium context.Context, url string) {
 	b.check(url)
 }
 
-func opensFromDisk(t *testing.T, chromium context.Context) {
+func opensFromDisk(chromium context.Context, t *testing.T) {
 	page, err := Export(t.Context(), config(as(t, "dashboard")))
 	if err != nil {
 		t.Fatal(err)
@@ -473,7 +473,7 @@ func opensFromDisk(t *testing.T, chromium context.Context) {
 	}
 	for _, width := range []int64{1280, 390} {
 		for _, scheme := range []string{"light", "dark"} {
-			b := openTab(t, chromium, width, scheme)
+			b := openTab(chromium, t, width, scheme)
 			call(b, network.OverrideNetworkState, network.OverrideNetworkStateParams{Offline: true})
 			b.do(chromedp.Navigate("file://" + file))
 			for _, finding := range eval[[]string](b, "%s", accessible) {
@@ -496,7 +496,7 @@ func opensFromDisk(t *testing.T, chromium context.Context) {
 			b.check("file://")
 		}
 	}
-	b := openTab(t, chromium, 1280, "light")
+	b := openTab(chromium, t, 1280, "light")
 	b.do(chromedp.Navigate("file://" + file))
 	if got := b.download(`#conversion > .source a`, "conversion.csv"); strings.Count(got, "\n") != 24*10+1 || !bytes.Contains([]byte(got), []byte("\nopt-in,notice,count,")) {
 		t.Errorf("the download has %d lines", strings.Count(got, "\n"))
@@ -504,11 +504,11 @@ func opensFromDisk(t *testing.T, chromium context.Context) {
 }
 
 // recoversByItself holds that a page that could not be made comes without anybody doing anything.
-func recoversByItself(t *testing.T, chromium context.Context) {
+func recoversByItself(chromium context.Context, t *testing.T) {
 	proxy := newProxy(t, as(t, "dashboard"))
 	_, url := serve(t, proxy.url)
 	proxy.close()
-	b := openTab(t, chromium, 390, "light")
+	b := openTab(chromium, t, 390, "light")
 	b.do(chromedp.Navigate(url))
 	if title := eval[string](b, `document.querySelector("h1").textContent`); title != "The database cannot be reached" {
 		t.Fatalf("the page says %q", title)

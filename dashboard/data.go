@@ -49,6 +49,8 @@ type Timing struct {
 	Coverage          *float64
 	ShareOver30Min    *float64
 	Mean, Median, P90 *float64
+	Sampling, Process *chart.Bounds // of the median
+	Because           string        // why the median or an interval is missing
 }
 
 // A Day is what a company did on one day.

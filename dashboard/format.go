@@ -159,6 +159,7 @@ var reasons = map[string]string{
 	"few_sampled_rows":           "no interval: fewer than 5 sampled rows",
 	"few_rows":                   "no interval: fewer than 5 rows",
 	"withheld":                   "withheld",
+	"few_durations":              "no interval: fewer than 1,000 durations",
 	// Of methods that measure time.
 	"no_durations":         "no pair of events to measure",
 	"reversed_pairs":       "over 20% of pairs are reversed",

@@ -246,7 +246,7 @@ func intervalWords(e Estimate, format func(float64) string) string {
 }
 
 func of(e Estimate, c *Company, single bool) string {
-	text := "n = " + whole(e.N)
+	text := "n\u00a0=\u00a0" + whole(e.N)
 	if !single {
 		text = c.full() + ", " + text
 	}
@@ -265,8 +265,11 @@ func timeFigure(d *Data, single bool) (Figure, bool) {
 	}
 	quickest := slices.MinFunc(timed, func(a, b *Company) int { return cmp.Compare(*a.headline().Median, *b.headline().Median) })
 	one := quickest.headline()
-	f := Figure{Name: "Quickest choice (median)", Value: seconds(*one.Median), Interval: "90% within " + orNone(one.P90, seconds),
-		Of: fmt.Sprintf("%s, n = %s", quickest.full(), whole(one.N))}
+	f := Figure{Name: "Quickest choice (median)", Value: seconds(*one.Median), Interval: reason(one.Because),
+		Of: fmt.Sprintf("%s, n\u00a0=\u00a0%s", quickest.full(), whole(one.N))}
+	if one.Process != nil {
+		f.Interval = interval(one.Process, seconds) + " (95%)"
+	}
 	if single {
 		f.Name, f.Of = "Time to the choice (median)", "n = "+whole(one.N)
 	}

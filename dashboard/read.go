@@ -106,7 +106,7 @@ func (d *Data) readRest(ctx context.Context, tx pgx.Tx) error {
 		batch.Queue(q.sql, q.args...)
 	}
 	results := tx.SendBatch(ctx, batch)
-	defer results.Close()
+	defer results.Close() //nolint:errcheck // after an error there is no second one to tell
 	for _, q := range queries {
 		rows, err := results.Query()
 		if err != nil {
@@ -181,15 +181,18 @@ func (d *Data) companyQueries(keys []uuid.UUID, byKey map[uuid.UUID]*Company) []
 			}},
 		{"time_to_consent", `
 			select api_key, method, is_headline, coalesce(withheld_because, ''), n, coverage, share_over_30min,
-			       mean_seconds, median_seconds, p90_seconds
+			       mean_seconds, median_seconds, p90_seconds, median_sampling_lower, median_sampling_upper,
+			       median_process_lower, median_process_upper, coalesce(null_because, '')
 			from analytics.time_to_consent where api_key = any ($1)`, args,
 			func(rows pgx.Rows) error {
 				var t Timing
+				var sampling, process bounds
 				err := rows.Scan(&key, &t.Method, &t.IsHeadline, &t.Withheld, &t.N, &t.Coverage, &t.ShareOver30Min, &t.Mean,
-					&t.Median, &t.P90)
+					&t.Median, &t.P90, &sampling.lower, &sampling.upper, &process.lower, &process.upper, &t.Because)
 				if err != nil {
 					return err
 				}
+				t.Sampling, t.Process = sampling.value(), process.value()
 				byKey[key].Timings = append(byKey[key].Timings, t)
 				return nil
 			}},

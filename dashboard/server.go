@@ -26,7 +26,7 @@ import (
 // Options say what a dashboard shows.
 type Options struct {
 	Database warehouse.Config
-	DbtDocs  string // file with dbt's docs (target/static_index.html), served beside the page; empty for none
+	DbtDocs  string // file with dbt's docs, as `consent transform --docs` writes it, served beside the page; empty for none
 	Log      *slog.Logger
 }
 
@@ -53,7 +53,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		if info, err := os.Stat(o.DbtDocs); err != nil {
 			return nil, fmt.Errorf("dbt's docs: %w", err)
 		} else if info.IsDir() {
-			return nil, fmt.Errorf("dbt's docs: %s is a folder: name the file that `dbt docs generate --static` makes (static_index.html)", o.DbtDocs)
+			return nil, fmt.Errorf("dbt's docs: %s is a folder: name the file that `consent transform --docs` writes", o.DbtDocs)
 		}
 	}
 	pool, err := open(ctx, o.Database)
@@ -87,6 +87,12 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	// The first reader shall not be the one who waits for the first reading.
+	go func() {
+		if now, err := s.store.state(ctx); err == nil {
+			_, _, _ = s.store.get(ctx, filter{}, now) // a failure is told to the reader who meets it
+		}
+	}()
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	select {

@@ -26,8 +26,15 @@ import (
 	"consentpipeline.io/internal/warehouse/warehousetest"
 )
 
-// get asks for a URL, without compression unless a header says so, and gives the answer with its body.
-func get(t testing.TB, url string, header ...string) (*http.Response, string) {
+// An answer is what a request got, but for its body.
+type answer struct {
+	StatusCode int
+	Status     string
+	Header     http.Header
+}
+
+// get asks for a URL, without compression unless a header says so, and gives the answer and its body.
+func get(t testing.TB, url string, header ...string) (answer, string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -46,7 +53,7 @@ func get(t testing.TB, url string, header ...string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return response, string(body)
+	return answer{response.StatusCode, response.Status, response.Header}, string(body)
 }
 
 func TestPageOfTheSample(t *testing.T) {
@@ -144,11 +151,11 @@ func TestDbtDocsAreServedBeside(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	answer := ask(s, "/dbt/")
-	if answer.Code != http.StatusOK || answer.Body.String() != "<script>dbt</script>" || !strings.HasPrefix(answer.Header().Get("Content-Type"), "text/html") {
-		t.Errorf("the docs answer %d %v: %s", answer.Code, answer.Header(), answer.Body)
+	docsPage := ask(s, "/dbt/")
+	if docsPage.Code != http.StatusOK || docsPage.Body.String() != "<script>dbt</script>" || !strings.HasPrefix(docsPage.Header().Get("Content-Type"), "text/html") {
+		t.Errorf("the docs answer %d %v: %s", docsPage.Code, docsPage.Header(), docsPage.Body)
 	}
-	if own := answer.Header().Get("Content-Security-Policy"); !strings.Contains(own, "default-src 'none'") || strings.Contains(own, "connect-src") {
+	if own := docsPage.Header().Get("Content-Security-Policy"); !strings.Contains(own, "default-src 'none'") || strings.Contains(own, "connect-src") {
 		t.Errorf("the docs may reach more than themselves: %s", own)
 	}
 	for _, wrong := range []string{filepath.Dir(docs), docs + ".nothing"} {
@@ -631,14 +638,14 @@ func (p *proxy) open(t *testing.T) {
 			}
 			server, err := net.Dial("tcp", p.target)
 			if err != nil {
-				client.Close()
+				_ = client.Close()
 				continue
 			}
 			p.mu.Lock()
 			p.connections = append(p.connections, client, server)
 			p.mu.Unlock()
-			go func() { _, _ = io.Copy(server, client); server.Close() }()
-			go func() { _, _ = io.Copy(client, server); client.Close() }()
+			go func() { _, _ = io.Copy(server, client); _ = server.Close() }()
+			go func() { _, _ = io.Copy(client, server); _ = client.Close() }()
 		}
 	}()
 }
@@ -648,7 +655,7 @@ func (p *proxy) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, connection := range p.connections {
-		connection.Close()
+		_ = connection.Close()
 	}
 	p.connections = nil
 }

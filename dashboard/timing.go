@@ -28,10 +28,11 @@ func timeSection(d *Data, s selection) Section {
 	section := Section{
 		ID: "time", Nav: "Time", Term: "def-time", Source: "analytics.time_to_consent",
 		Title: timeTitle(d),
-		Explain: "Time from the notice to the first choice on it, by method: the dot is the median, the bar reaches to the 90th percentile, " +
-			"the diamond is the mean; coverage is the share of choices that the method measures.",
+		Explain: "Time from the notice to the first choice on it, by method: the dot is the median with its whisker (95%), the bar reaches " +
+			"to the 90th percentile, the diamond is the mean; coverage is the share of choices that the method measures.",
 		Table: Table{Columns: companyColumns(Column{"Method", "method", false}, Column{"Headline", "is_headline", false},
 			Column{"n", "n", true}, Column{"Coverage", "coverage", true}, Column{"Median", "median_seconds", true},
+			Column{"95% from", "median_process_lower", true}, Column{"to", "median_process_upper", true},
 			Column{"90%", "p90_seconds", true}, Column{"Mean", "mean_seconds", true},
 			Column{"Over 30 min", "share_over_30min", true}, Column{"Withheld because", "withheld_because", false})},
 	}
@@ -92,13 +93,19 @@ func timeRow(c *Company, s selection, scale chart.Scale, one Timing) chart.Row {
 	row := c.row(s, 30)
 	row.Value = seconds(*one.Median)
 	row.Aside = fmt.Sprintf("n = %s · covers %s", whole(one.N), orNone(one.Coverage, percent))
+	if one.Process != nil {
+		row.Aside = interval(one.Process, seconds) + " · " + row.Aside
+	}
 	if one.IsHeadline {
-		row.Aside += " · headline"
+		row.Sub += " · headline"
 	}
 	if one.N < 30 {
 		row.Flag = "few rows"
 	}
 	tip := "median " + seconds(*one.Median)
+	if one.Process != nil {
+		tip += " (95% interval " + interval(one.Process, seconds) + ")"
+	}
 	mark := chart.Mark{}
 	if one.P90 != nil {
 		tip += ", 90% within " + seconds(*one.P90)
@@ -108,7 +115,8 @@ func timeRow(c *Company, s selection, scale chart.Scale, one Timing) chart.Row {
 		tip += ", mean " + seconds(*one.Mean)
 		mark.Shapes = append(mark.Shapes, chart.Shape{Kind: "diamond", Class: "symbol c3", X1: scale.At(*one.Mean), Y1: y})
 	}
-	mark.Shapes = append(mark.Shapes, chart.Shape{Kind: "circle", Class: "dot c1", X1: scale.At(*one.Median), Y1: y, R: 5})
+	median := chart.Interval(scale, y, *one.Median, nil, one.Process, "c1", "")
+	mark.Shapes = append(mark.Shapes, median.Shapes...)
 	mark.Tip = fmt.Sprintf("%s; n = %s", tip, whole(one.N))
 	row.Marks = []chart.Mark{mark}
 	return row
@@ -123,8 +131,10 @@ func timeCells(c *Company, one Timing) []Cell {
 	if one.Withheld != "" {
 		withheld.Text = reason(one.Withheld)
 	}
+	bounds := boundCells(one.Process, seconds)
+	lower, upper := bounds[0], bounds[1]
 	return companyCells(c, textCell(one.Method), headline, wholeCell(one.N), numberCell(one.Coverage, percent),
-		numberCell(one.Median, seconds), numberCell(one.P90, seconds), numberCell(one.Mean, seconds),
+		numberCell(one.Median, seconds), lower, upper, numberCell(one.P90, seconds), numberCell(one.Mean, seconds),
 		numberCell(one.ShareOver30Min, percent), withheld)
 }
 

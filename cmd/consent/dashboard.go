@@ -46,7 +46,7 @@ With --export the page is written to a file, which opens from disk and needs no 
 	choice.flags(cmd)
 	cmd.Flags().StringVar(&listen, "listen", ":8080", "`address` to serve on")
 	cmd.Flags().StringVar(&export, "export", "", "write the page to this `file` instead of serving it")
-	cmd.Flags().StringVar(&docs, "dbt-docs", "", "`file` that `dbt docs generate --static` made (static_index.html), to serve beside the page")
+	cmd.Flags().StringVar(&docs, "dbt-docs", "", "`file` that consent transform --docs wrote, to serve beside the page")
 	return cmd
 }
 
