@@ -172,6 +172,12 @@ docs: build venv ## Write dbt's documentation of what DATABASE_URL has to bin/me
 bench-operator: build ## Measure the operator with 1,000 pipelines of 10 files; takes some minutes and needs envtest
 	go test -run '^$$' -bench BenchmarkOperator -benchtime 1x -timeout 60m -v ./operator $(ARGS)
 
+.PHONY: bench-dashboard
+bench-dashboard: build ## Read the dashboard of DATABASE_URL with 50 readers for 30 seconds; the metrics are there already
+	@test -n "$$DATABASE_URL" || { echo 'bench-dashboard needs a database with metrics: make run DATABASE_URL=postgres://…, then' \
+	    'make bench-dashboard DATABASE_URL=postgres://…' >&2; exit 1; }
+	go run ./internal/bench/dashboard --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
+
 .PHONY: check
 check: check-go check-generated check-sql check-shell check-chart check-vuln ## Check format, linters and dependencies; runs no tests
 
