@@ -96,7 +96,7 @@ opens from disk.`,
 			}
 			serve = (serve || showDashboard) && db.server != nil
 			result, err := a.runAll(ctx, db, o, transformFlags)
-			if reportFile != "" && result.Companies != nil {
+			if reportFile != "" && result.Transform != nil {
 				reportErr := a.exportDashboard(ctx, db, reportFile)
 				if reportErr == nil {
 					result.Report = reportFile
