@@ -58,8 +58,8 @@ help: ## Show this list
 ##@ Use
 
 .PHONY: run
-run: build venv ## Load INPUT, build the metrics and print them
-	@CONSENT_DATABASE_URL="$$DATABASE_URL" bin/consent run --input "$(INPUT)" \
+run: build venv ## Load INPUT, build the metrics, print them and write the dashboard to report.html
+	@CONSENT_DATABASE_URL="$$DATABASE_URL" bin/consent run --input "$(INPUT)" --report report.html \
 	    $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(ARGS)
 
 .PHONY: dbt-run
@@ -171,6 +171,12 @@ docs: build venv ## Write dbt's documentation of what DATABASE_URL has to bin/me
 .PHONY: bench-operator
 bench-operator: build ## Measure the operator with 1,000 pipelines of 10 files; takes some minutes and needs envtest
 	go test -run '^$$' -bench BenchmarkOperator -benchtime 1x -timeout 60m -v ./operator $(ARGS)
+
+.PHONY: bench-dashboard
+bench-dashboard: build ## Read the dashboard of DATABASE_URL with 50 readers for 30 seconds; the metrics are there already
+	@test -n "$$DATABASE_URL" || { echo 'bench-dashboard needs a database with metrics: make run DATABASE_URL=postgres://…, then' \
+	    'make bench-dashboard DATABASE_URL=postgres://…' >&2; exit 1; }
+	go run ./internal/bench/dashboard --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
 
 .PHONY: check
 check: check-go check-generated check-sql check-shell check-chart check-vuln ## Check format, linters and dependencies; runs no tests

@@ -77,6 +77,7 @@ Exit codes: 0 done; 65 something is wrong with the data; 75 try again, something
 		newTransformCommand(a),
 		newMigrateCommand(a),
 		newOperatorCommand(a),
+		newDashboardCommand(a),
 		newStatusCommand(a),
 		newFindingsCommand(a),
 		newRetractCommand(a),

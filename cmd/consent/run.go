@@ -24,6 +24,7 @@ type runResult struct {
 	Companies []companyMetrics  `json:"companies,omitempty"`
 	Database  string            `json:"database"` // without the password
 	DataDir   string            `json:"data_dir,omitempty"`
+	Report    string            `json:"report,omitempty"` // the file with the dashboard
 }
 
 func newRunCommand(a *app) *cobra.Command {
@@ -31,7 +32,8 @@ func newRunCommand(a *app) *cobra.Command {
 	var ingestFlags ingestFlags
 	var transformFlags transformFlags
 	var input string
-	var serve bool
+	var serve, showDashboard bool
+	var listen, reportFile string
 	cmd := &cobra.Command{
 		Use:   "run --input FOLDER",
 		Short: "Do everything on this machine: load a folder, compute the metrics, print them",
@@ -39,9 +41,13 @@ func newRunCommand(a *app) *cobra.Command {
 
 Without --database-url it works on an embedded Postgres, which runs as long as the command and keeps its data for
 the next time, one folder of data for each input folder (--data-dir names another). With --serve it stays up
-afterwards, so that the results can be queried.`,
+afterwards, so that the results can be queried.
+
+With --dashboard it then serves the dashboard until Ctrl-C, and with --report it writes the dashboard to a file, which
+opens from disk.`,
 		Example: `  consent run --input ./input
   consent run --input ./input --serve
+  consent run --input ./input --dashboard
   consent run --input ./input --database-url postgres://me@localhost/consent -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -88,17 +94,27 @@ afterwards, so that the results can be queried.`,
 			if _, err := warehouse.Migrate(ctx, db.Config); err != nil {
 				return report.New(databaseCode(err), err)
 			}
-			serve = serve && db.server != nil
+			serve = (serve || showDashboard) && db.server != nil
 			result, err := a.runAll(ctx, db, o, transformFlags)
-			err = errors.Join(err, a.writeRunResult(result, db, again, serve))
-			if serve && ctx.Err() == nil {
-				if err != nil {
-					// What failed shall not show only after Ctrl-C.
-					fmt.Fprintln(a.stderr, "consent: "+err.Error())
+			if reportFile != "" && result.Transform != nil {
+				reportErr := a.exportDashboard(ctx, db, reportFile)
+				if reportErr == nil {
+					result.Report = reportFile
 				}
-				err = errors.Join(err, serveUntilStopped(ctx, db))
+				err = errors.Join(err, reportErr)
 			}
-			return err
+			err = errors.Join(err, a.writeRunResult(result, db, again, serve))
+			if !serve && !showDashboard || ctx.Err() != nil {
+				return err
+			}
+			if err != nil {
+				// What failed shall not show only after Ctrl-C.
+				fmt.Fprintln(a.stderr, "consent: "+err.Error())
+			}
+			if showDashboard {
+				return errors.Join(err, a.serveDashboard(ctx, db, listen, ""))
+			}
+			return errors.Join(err, serveUntilStopped(ctx, db))
 		},
 	}
 	choice.flags(cmd)
@@ -106,6 +122,9 @@ afterwards, so that the results can be queried.`,
 	transformFlags.flags(cmd)
 	cmd.Flags().StringVar(&input, "input", "", "`folder` that holds the files")
 	cmd.Flags().BoolVar(&serve, "serve", false, "keep the embedded Postgres up until Ctrl-C")
+	cmd.Flags().BoolVar(&showDashboard, "dashboard", false, "then serve the dashboard until Ctrl-C")
+	cmd.Flags().StringVar(&listen, "dashboard-listen", "127.0.0.1:8080", "`address` of the dashboard")
+	cmd.Flags().StringVar(&reportFile, "report", "", "also write the dashboard to this `file`, which opens from disk")
 	return cmd
 }
 
@@ -177,6 +196,9 @@ func writeWhere(w io.Writer, result runResult, db *database, again string, serve
 		text = fmt.Sprintf("The data is in %s. Query it with\n  %s\n"+
 			"which keeps Postgres up, and see the ledger with\n  %s status --data-dir %s\n",
 			result.DataDir, again, os.Args[0], quoted(result.DataDir))
+	}
+	if result.Report != "" {
+		text = fmt.Sprintf("The dashboard is in %s: open it in a browser.\n\n%s", result.Report, text)
 	}
 	_, err := fmt.Fprint(w, "\n"+text)
 	return err

@@ -85,6 +85,18 @@ func Psql(t testing.TB) string {
 	return path
 }
 
+// Browser gives the path of a Chromium: $CONSENT_BROWSER, or the first on PATH under one of its names.
+func Browser(t testing.TB) string {
+	t.Helper()
+	for _, name := range []string{os.Getenv("CONSENT_BROWSER"), "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	Need(t, "browser", false, "install Chromium (Debian: chromium), or set CONSENT_BROWSER to its path")
+	return ""
+}
+
 // Root gives the project's folder: the nearest one above the test's with a go.mod.
 func Root(t testing.TB) string {
 	t.Helper()

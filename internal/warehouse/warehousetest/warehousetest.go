@@ -5,6 +5,7 @@ package warehousetest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -32,7 +33,7 @@ var (
 // A package without it leaves the server to end with the process, and its temporary folder to the next server's start.
 func Main(m *testing.M) {
 	m.Run() // the exit status reaches os.Exit through m
-	if err := stop(); err != nil {
+	if err := errors.Join(dropLasting(), stop()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -50,11 +51,46 @@ func stop() error {
 // Database returns the URL of a new, empty database, which is dropped after the test, with all connections to it.
 func Database(t testing.TB) string {
 	t.Helper()
-	server := serverURL(t)
-	name := "consent_test_" + strings.ToLower(rand.Text()[:16])
-	administer(t, server, "create database "+name+" template template0 encoding 'UTF8'")
-	t.Cleanup(func() { administer(t, server, "drop database "+name+" with (force)") })
+	server, name := create(t)
+	t.Cleanup(func() { administer(t, server, dropStatement(name)) })
+	return on(server, name)
+}
 
+// LastingDatabase returns the URL of a new, empty database that lasts as long as the tests of the process, for what
+// takes long to load and is only read. Main drops it.
+func LastingDatabase(t testing.TB) string {
+	t.Helper()
+	server, name := create(t)
+	mutex.Lock()
+	defer mutex.Unlock()
+	lasting = append(lasting, func() error { return execute(server, dropStatement(name)) })
+	return on(server, name)
+}
+
+var lasting []func() error // guarded by mutex
+
+func dropLasting() error {
+	mutex.Lock()
+	defer mutex.Unlock()
+	var failed error
+	for _, drop := range lasting {
+		failed = errors.Join(failed, drop())
+	}
+	return failed
+}
+
+func create(t testing.TB) (server *url.URL, name string) {
+	t.Helper()
+	server = serverURL(t)
+	name = "consent_test_" + strings.ToLower(rand.Text()[:16])
+	administer(t, server, "create database "+name+" template template0 encoding 'UTF8'")
+	return server, name
+}
+
+func dropStatement(name string) string { return "drop database " + name + " with (force)" }
+
+// on is the URL of a database of the server.
+func on(server *url.URL, name string) string {
 	database := *server
 	database.Path = "/" + name
 	return database.String()
@@ -106,15 +142,22 @@ func sharedServer(t testing.TB) *embedded.Server {
 // administer runs a statement on the server's own database.
 func administer(t testing.TB, server *url.URL, statement string) {
 	t.Helper()
-	// Not the test's context: that has ended when the database is dropped.
+	if err := execute(server, statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func execute(server *url.URL, statement string) error {
+	// Not a test's context: that has ended when the database is dropped.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	connection, err := pgx.Connect(ctx, server.String())
 	if err != nil {
-		t.Fatalf("no connection to the tests' server: %v", err)
+		return fmt.Errorf("no connection to the tests' server: %w", err)
 	}
 	defer connection.Close(ctx)
 	if _, err := connection.Exec(ctx, statement); err != nil {
-		t.Fatalf("%s: %v", statement, err)
+		return fmt.Errorf("%s: %w", statement, err)
 	}
+	return nil
 }

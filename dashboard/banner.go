@@ -1,0 +1,87 @@
+package dashboard
+
+import (
+	"errors"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// A banner says what is the matter and what to do.
+type banner struct {
+	Title    string
+	Text     string
+	Commands string
+	Detail   string // what the database said
+}
+
+// problem is what the page says in place of numbers.
+func problem(s status) *banner {
+	b := banner{Title: "Something is wrong with the database", Text: "It answers with an error."}
+	switch s.condition {
+	case away:
+		b = banner{Title: "The database cannot be reached",
+			Text: "Check that it runs, and that host and port in --database-url are right."}
+	case refused:
+		b = banner{Title: "The database refuses the dashboard",
+			Text: "Check user and password, and that the user may read the schema analytics and the ledger: " +
+				"`consent migrate --manage-roles` makes a role that may, and `consent transform --reader-role` gives it the metrics."}
+	case noSchema:
+		b = banner{Title: "The database has no tables yet", Text: "Make them, load files, and build the metrics:",
+			Commands: "consent migrate\nconsent ingest --source FOLDER\nconsent transform"}
+	case noLoads:
+		b = banner{Title: "Nothing has been loaded yet", Text: "Load files, and build the metrics:",
+			Commands: "consent ingest --source FOLDER\nconsent transform"}
+	case noMarts:
+		b = banner{Title: "The metrics have not been built yet",
+			Text: "Files are loaded, but dbt has not built the metrics from them, or it failed: its log says why. Build them:", Commands: "consent transform"}
+	case building:
+		b = banner{Title: "The metrics are being built", Text: "dbt is at work. The page comes when it is done."}
+	case otherMarts:
+		b = banner{Title: "The metrics are of another version",
+			Text: "Their tables are not those that this version of the dashboard reads. Build them again:", Commands: "consent transform"}
+	}
+	if s.err != nil {
+		b.Detail = detail(s.err)
+	}
+	return &b
+}
+
+// detail is what the server said, and not where it is: the page is for more people than the log.
+func detail(err error) string {
+	var server *pgconn.PgError
+	if errors.As(err, &server) {
+		return "The database says: " + server.Message + "."
+	}
+	return ""
+}
+
+// warning is what the page says above numbers that are not quite what they should be; nil where there is nothing.
+func warning(c condition) *banner {
+	switch c {
+	case away, refused:
+		return &banner{Title: "The database cannot be reached at this moment.", Text: "These are the numbers as they were read last."}
+	case building:
+		return &banner{Title: "The metrics are being rebuilt at this moment.", Text: "The page shows the new ones when dbt is done."}
+	case dbtFailed:
+		return &banner{Title: "The last build of the metrics did not end well.",
+			Text:     "dbt failed, was stopped, or built only a part: some numbers may be of other loads than others. Its log says why. Build them again with",
+			Commands: "consent transform"}
+	case outdated:
+		return &banner{Title: "Files were loaded since the metrics were built.", Text: "They are not in these numbers yet. Build them again with",
+			Commands: "consent transform"}
+	}
+	return nil
+}
+
+// emptiness says why there is no company to show.
+func emptiness(d *Data, s selection) *banner {
+	switch {
+	case s.isSet() && d.AllWithEvents > 0:
+		return &banner{Title: "No company with events matches this filter", Text: "Choose another one above, or all companies."}
+	case d.AllKnown > 0:
+		return &banner{Title: "No company has events yet", Text: plural(d.AllKnown, "company is", "companies are") +
+			" known, but no file with events is in the numbers. Load one, and build the metrics:", Commands: "consent ingest --source FOLDER\nconsent transform"}
+	}
+	return &banner{Title: "There is no data yet", Text: "The metrics are built, but from no file. Load files, and build them again:",
+		Commands: "consent ingest --source FOLDER\nconsent transform"}
+}

@@ -1,0 +1,541 @@
+package dashboard
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"flag"
+	"fmt"
+	"math"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"consentpipeline.io/internal/testneeds"
+)
+
+var screenshots = flag.String("screenshots", "", "`folder` to write the pictures of docs/dashboard.md to")
+
+// accessible is what the page is held to, in the page's own context.
+//
+//go:embed testdata/accessible.js
+var accessible string
+
+// A tab is one page in a browser, with what it asked for and complained about.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	requests []string
+	problems []string
+}
+
+// startBrowser gives a context whose children are tabs of one browser, which has no way to any other host.
+func startBrowser(t *testing.T) context.Context {
+	t.Helper()
+	path := testneeds.Browser(t)
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU)
+	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(stop)
+	ctx, closeBrowser := chromedp.NewContext(ctx)
+	t.Cleanup(closeBrowser)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("start %s: %v", path, err)
+	}
+	return ctx
+}
+
+// openTab opens a tab of a width, in light or dark.
+func openTab(parent context.Context, t *testing.T, width int64, scheme string) *tab {
+	t.Helper()
+	ctx, closeTab := chromedp.NewContext(parent)
+	t.Cleanup(closeTab)
+	b := &tab{t: t, ctx: ctx}
+	b.do(chromedp.EmulateViewport(width, 900))
+	b.must(chromedp.Listen(ctx, b.heard))
+	call(b, network.Enable, network.EnableParams{})
+	b.emulate(scheme, "")
+	return b
+}
+
+func (b *tab) emulate(scheme, media string) {
+	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: media,
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
+}
+
+func (b *tab) heard(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		b.requests = append(b.requests, e.Request.URL)
+	case *network.EventLoadingFailed:
+		b.problems = append(b.problems, "loading failed: "+e.ErrorText)
+	case *runtime.EventExceptionThrown:
+		b.problems = append(b.problems, "exception: "+e.ExceptionDetails.Text)
+	case *runtime.EventConsoleAPICalled:
+		b.problems = append(b.problems, fmt.Sprintf("console.%s", e.Type))
+	case *cdplog.EventEntryAdded:
+		b.problems = append(b.problems, "log: "+e.Entry.Text)
+	}
+}
+
+func (b *tab) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	if len(steps) > 0 && chromedp.FromContext(b.ctx).Target == nil {
+		ctx = b.ctx // the first step makes the tab, which would end with its context
+	}
+	b.must(chromedp.Do(ctx, steps...))
+}
+
+// eval gives the value of an expression in the page.
+func eval[T any](b *tab, expression string, args ...any) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](fmt.Sprintf(expression, args...)))
+	if err != nil {
+		b.t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+// await waits until an expression is true in the page.
+func (b *tab) await(expression string, args ...any) {
+	b.t.Helper()
+	expression = fmt.Sprintf(expression, args...)
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	if _, err := chromedp.Run(ctx, chromedp.Poll[chromedp.Void](expression)); err != nil {
+		b.t.Fatalf("waiting for %s: %v", expression, err)
+	}
+}
+
+// check holds that the page asked for nothing from elsewhere and complained about nothing.
+func (b *tab) check(origin string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, url := range b.requests {
+		if !strings.HasPrefix(url, origin) && !strings.HasPrefix(url, "data:") {
+			b.t.Errorf("the page asks for %s", url)
+		}
+	}
+	if len(b.requests) == 0 {
+		b.t.Error("no request was seen: nothing is checked")
+	}
+	for _, problem := range b.problems {
+		b.t.Errorf("the page complains: %s", problem)
+	}
+}
+
+func (b *tab) screenshot(name string, width, height float64) {
+	b.t.Helper()
+	if *screenshots == "" {
+		return
+	}
+	b.do(chromedp.EmulateViewport(int64(width), int64(height)))
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	b.must(err)
+	b.must(os.WriteFile(filepath.Join(*screenshots, name+".png"), picture, 0o644))
+}
+
+// marksIn counts the marks of a section, or of one chart of it.
+func marksIn(b *tab, selector string) int {
+	b.t.Helper()
+	return eval[int](b, `document.querySelectorAll(%q).length`, selector+" .mark")
+}
+
+func TestInTheBrowser(t *testing.T) {
+	database := sampleWarehouse(t)
+	chromium := startBrowser(t)
+	s, err := New(t.Context(), Options{Database: config(as(t, "dashboard")), Log: config("").Log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	web := httptest.NewServer(s.Handler())
+	defer web.Close()
+
+	for _, width := range []int64{1280, 390} {
+		for _, scheme := range []string{"light", "dark"} {
+			t.Run(fmt.Sprintf("reads well at %d pixels, %s", width, scheme), func(t *testing.T) {
+				b := openTab(chromium, t, width, scheme)
+				b.do(chromedp.Navigate(web.URL))
+				for _, finding := range eval[[]string](b, "%s", accessible) {
+					t.Error(finding)
+				}
+				if overflow := eval[float64](b, `document.documentElement.scrollWidth - innerWidth`); overflow > 0 {
+					t.Errorf("the page is %v pixels wider than the window", overflow)
+				}
+				b.check(web.URL)
+				b.screenshot(fmt.Sprintf("dashboard-%d-%s", width, scheme), float64(width), map[int64]float64{1280: 1500, 390: 1700}[width])
+			})
+		}
+	}
+	t.Run("draws what the marts have", func(t *testing.T) { drawsTheMarts(chromium, t, database, web.URL) })
+	t.Run("filters and switches without a reload", func(t *testing.T) { filtersAndSwitches(chromium, t, database, web.URL) })
+	t.Run("works without scripts", func(t *testing.T) { worksWithoutScripts(chromium, t, web.URL) })
+	t.Run("shows tables and downloads them", func(t *testing.T) { showsAndDownloads(chromium, t, web.URL) })
+	t.Run("says each mark by keyboard and mouse", func(t *testing.T) { saysMarks(chromium, t, web.URL) })
+	t.Run("opens from disk", func(t *testing.T) { opensFromDisk(chromium, t) })
+	t.Run("recovers by itself", func(t *testing.T) { recoversByItself(chromium, t) })
+	t.Run("prints", func(t *testing.T) {
+		b := openTab(chromium, t, 1280, "dark")
+		b.do(chromedp.Navigate(web.URL))
+		b.emulate("dark", "print")
+		if background := eval[string](b, `getComputedStyle(document.body).backgroundColor`); background != "rgb(255, 255, 255)" {
+			t.Errorf("paper is printed %s", background)
+		}
+		if eval[bool](b, `document.querySelector(".filters").checkVisibility()`) {
+			t.Error("the filters are printed")
+		}
+	})
+}
+
+// doubledOnes are the companies that the rule weights twice.
+const doubledOnes = `(select * from analytics.company_consent_metrics where weighting = 'count_already_extrapolated') as doubled`
+
+// drawsTheMarts counts the marks of each chart, and holds a value of each against SQL.
+func drawsTheMarts(chromium context.Context, t *testing.T, database, url string) {
+	b := openTab(chromium, t, 1280, "light")
+	b.do(chromedp.Navigate(url))
+	for section, query := range map[string]string{
+		"#conversion .plot": `select (select count(*) from analytics.company_consent_metrics where conversion is not null)
+			+ (select count(*) from ` + doubledOnes + ` where conversion is not null)`,
+		"#weighting .plot":               `select 2 * count(*) from ` + doubledOnes,
+		"#statuses .plot:nth-of-type(1)": `select count(*) from analytics.consent_status_distribution where population = 'given' and share > 0`,
+		"#time":                          `select count(*) from analytics.time_to_consent where median_seconds is not null`,
+		"#volume": `select count(*) + count(*) filter (where volume_per_hour is not null)
+			from analytics.company_performance where n_events > 0`,
+		"#reach": `select count(*) + count(*) filter (where countries_observed > countries_certain)
+			from analytics.company_performance where n_events > 0`,
+		"#countries": `select least(12, count(distinct value)) from analytics.event_breakdown
+			where dimension = 'country' and value <> 'unknown' and n > 0`,
+		"#trend": `select count(*) filter (where metric = 'volume') + count(*) filter (where metric = 'conversion' and estimate is not null)
+			from analytics.consent_daily`,
+		"#ledger": `select count(*) filter (where rows > 0) + count(*) filter (where rejected > 0) from raw.load where state = 'published'`,
+		"#sensitivity": `select count(*) from analytics.extrapolation_sensitivity
+			where scope = 'all' and metric = 'conversion' and estimate is not null`,
+	} {
+		want := scalar[int](t, database, query)
+		if got := marksIn(b, section); got != want || want == 0 {
+			t.Errorf("%s has %d marks, want %d", section, got, want)
+		}
+	}
+	// Shares of less than a percentage point more or less have no second bar, so that there are bounds only.
+	for section, query := range map[string]string{
+		"#statuses .plot ~ .plot": `select count(*), count(*) filter (where weighting = 'count_already_extrapolated')
+			from analytics.consent_status_distribution join analytics.company_consent_metrics using (api_key)
+			where population = 'all_events' and n > 0`,
+		"#types .plot": `select count(*), count(*) filter (where weighting = 'count_already_extrapolated')
+			from analytics.event_breakdown join analytics.company_consent_metrics using (api_key) where dimension = 'type' and n > 0`,
+	} {
+		var marks, doubled int
+		if err := connect(t, database).QueryRow(t.Context(), query).Scan(&marks, &doubled); err != nil {
+			t.Fatal(err)
+		}
+		if got := marksIn(b, section); got < marks || got > marks+doubled {
+			t.Errorf("%s has %d marks, want %d to %d", section, got, marks, marks+doubled)
+		}
+	}
+
+	const key = "17c3dc4f" // of the sample's companies one that is weighted twice
+	text := func(section string) string {
+		return plainSpaces(eval[string](b, `[...document.querySelectorAll(%q)].find(
+			(row) => row.querySelector("small")?.textContent.startsWith(%q))?.textContent || "no such row"`, section+" .row, "+section+" .cells li", key))
+	}
+	of := func(column, table string) float64 {
+		return scalar[float64](t, database, "select "+column+"::float8 from analytics."+table+" where api_key::text like '"+key+"%'")
+	}
+	for section, want := range map[string]string{
+		"#conversion": percent(of("conversion_inverse_rate", "company_consent_metrics")),
+		"#weighting":  percent(of("conversion", "company_consent_metrics")) + " → " + percent(of("conversion_inverse_rate", "company_consent_metrics")),
+		"#statuses": percent(scalar[float64](t, database, `select max(share) from analytics.consent_status_distribution
+			where population = 'given' and api_key::text like '`+key+`%'`)),
+		"#time": seconds(scalar[float64](t, database, `select median_seconds from analytics.time_to_consent
+			where is_headline and api_key::text like '`+key+`%'`)),
+		"#volume": count(of("volume", "company_performance")),
+		"#types": percent(scalar[float64](t, database, `select share_inverse_rate from analytics.event_breakdown
+			where dimension = 'type' and value = 'pageview' and api_key::text like '`+key+`%'`)),
+		"#reach": count(of("countries_observed", "company_performance")),
+		"#devices": percent(scalar[float64](t, database, `select max(share_inverse_rate) from analytics.event_breakdown
+			where dimension = 'device' and api_key::text like '`+key+`%'`)),
+		"#trend": percent(scalar[float64](t, database, `select estimate_inverse_rate from analytics.consent_daily
+			where metric = 'conversion' and api_key::text like '`+key+`%' order by day limit 1`)),
+		"#sensitivity": percent(scalar[float64](t, database, `select estimate from analytics.extrapolation_sensitivity
+			where scope = 'all' and metric = 'conversion' and extrapolation = 'count' and api_key::text like '`+key+`%'`)),
+	} {
+		if got := text(section); !strings.Contains(got, want) {
+			t.Errorf("%s does not say %q, which is in SQL: %s", section, want, got)
+		}
+	}
+
+	// The dot is where the number is on the axis.
+	value := of("conversion_inverse_rate", "company_consent_metrics")
+	end, err := strconv.ParseFloat(strings.TrimSuffix(eval[string](b, `[...document.querySelectorAll("#conversion .axis text")].at(-1).textContent`), "%"), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := eval[float64](b, `(() => {
+		const row = [...document.querySelectorAll("#conversion .row")].find((row) => row.querySelector("small")?.textContent === %q);
+		const dot = row.querySelector("circle.dot").getBoundingClientRect(), axis = row.querySelector("svg").getBoundingClientRect();
+		return (dot.left + dot.width / 2 - axis.left) / axis.width;
+	})()`, key)
+	if want := 100 * value / end; math.Abs(at-want) > 0.002 {
+		t.Errorf("the dot is at %.4f of the axis, want %.4f", at, want)
+	}
+}
+
+func filtersAndSwitches(chromium context.Context, t *testing.T, database, url string) {
+	b := openTab(chromium, t, 1280, "light")
+	b.do(chromedp.Navigate(url))
+	const rows = `document.querySelectorAll("#conversion .row:not(.head)").length`
+	eval[any](b, `window.sameDocument = true`)
+	choose := func(name, value string) {
+		eval[any](b, `(() => { const one = document.querySelector("select[name=" + %q + "]"); one.value = %q;
+			one.dispatchEvent(new Event("change", { bubbles: true })); })()`, name, value)
+	}
+	choose("industry", "Sport")
+	b.await(rows+` === %d`, scalar[int](t, database, `select count(*) from analytics.company_performance where industry = 'Sport' and n_events > 0`))
+	choose("hq", "France")
+	b.await(rows+` === %d`, scalar[int](t, database, `
+		select count(*) from analytics.company_performance where industry = 'Sport' and hq_country = 'France' and n_events > 0`))
+	if search := eval[string](b, `location.search`); search != "?industry=Sport&hq=France" {
+		t.Errorf("the URL says %s", search)
+	}
+	title := eval[string](b, `document.querySelector("#conversion h2").textContent`)
+	eval[any](b, `(() => { const one = [...document.querySelectorAll("#conversion .switches a")].find((one) => one.textContent === "Consent");
+		one.focus(); one.click(); })()`)
+	b.await(`document.querySelector("#conversion h2").textContent !== %q`, title)
+	if search := eval[string](b, `location.search`); search != "?definition=consent&hq=France&industry=Sport" {
+		t.Errorf("after the switch the URL says %s", search)
+	}
+	b.await(`document.activeElement.textContent === "Consent"`) // the keyboard stays where it was
+	eval[any](b, `history.back()`)
+	b.await(`document.querySelector("#conversion h2").textContent === %q`, title)
+	eval[any](b, `document.querySelector(".clear").click()`)
+	b.await(rows + ` === 10`)
+	eval[any](b, `document.querySelector("#conversion .row .label a").click()`)
+	b.await(rows + ` === 1`)
+	if !eval[bool](b, `window.sameDocument === true`) {
+		t.Error("the page was loaded again")
+	}
+	// Going to a place within the page asks for nothing.
+	before := len(b.seen())
+	eval[any](b, `document.querySelector("nav a[href='#reach']").click()`)
+	b.await(`location.hash === "#reach"`)
+	choose("company", "")
+	b.await(rows + ` === 10`)
+	if after := len(b.seen()); after-before != 1 {
+		t.Errorf("a place in the page and a filter cost %d requests, want 1", after-before)
+	}
+	b.check(url)
+}
+
+// seen are the requests so far.
+func (b *tab) seen() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]string(nil), b.requests...)
+}
+
+func worksWithoutScripts(chromium context.Context, t *testing.T, url string) {
+	b := openTab(chromium, t, 390, "light")
+	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	b.do(chromedp.Navigate(url), chromedp.SetValue(chromedp.CSS(`select[name="industry"]`), "Travel"))
+	_, err := chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.CSS(".filters button")))
+	b.must(err)
+	if location, err := chromedp.Run(b.ctx, chromedp.Location()); err != nil || !strings.Contains(location, "industry=Travel") {
+		t.Errorf("the form leads to %s (%v)", location, err)
+	}
+	nodes, err := chromedp.Run(b.ctx, chromedp.Nodes(chromedp.CSSAll("#conversion .row:not(.head)")))
+	b.must(err)
+	if len(nodes) != 1 {
+		t.Errorf("%d companies are of the industry, want 1", len(nodes))
+	}
+	_, err = chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.CSS(`.switches a[href*="definition=choice"]`)))
+	b.must(err)
+	if text, err := chromedp.Run(b.ctx, chromedp.TextContent(chromedp.CSS("#conversion .switches [aria-current]"))); err != nil || text != "Choice" {
+		t.Errorf("the switch is on %q (%v)", text, err)
+	}
+}
+
+func showsAndDownloads(chromium context.Context, t *testing.T, url string) {
+	b := openTab(chromium, t, 390, "light")
+	b.do(chromedp.Navigate(url))
+	if eval[bool](b, `document.querySelector("#volume table").checkVisibility()`) {
+		t.Error("the table is shown before it is asked for")
+	}
+	b.do(chromedp.Click(chromedp.CSS("#volume summary")))
+	if !eval[bool](b, `document.querySelector("#volume table").checkVisibility()`) || eval[int](b, `document.querySelectorAll("#volume tbody tr").length`) != 10 {
+		t.Error("the table is not shown")
+	}
+	_, want := get(t, url+"/data/volume.csv")
+	if got := b.download("#volume .source a", "volume.csv"); got != want {
+		t.Errorf("the download is\n%s\nwant\n%s", got, want)
+	}
+}
+
+// download clicks a link and gives the file that comes.
+func (b *tab) download(link, name string) string {
+	b.t.Helper()
+	dir := b.t.TempDir()
+	_, err := chromedp.CallBrowser(b.ctx, browser.SetDownloadBehavior, browser.SetDownloadBehaviorParams{
+		Behavior: browser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir, BrowserContextID: chromedp.FromContext(b.ctx).BrowserContextID})
+	b.must(err)
+	eval[any](b, `document.querySelector(%q).click()`, link)
+	deadline := time.Now().Add(time.Minute)
+	for {
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		if err == nil && len(content) > 0 {
+			return string(content)
+		}
+		if time.Now().After(deadline) {
+			b.t.Fatalf("%s does not come: %v", name, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func saysMarks(chromium context.Context, t *testing.T, url string) {
+	b := openTab(chromium, t, 1280, "light")
+	b.do(chromedp.Navigate(url), chromedp.Focus(chromedp.CSS("#conversion .plot")), chromedp.KeyEvent(kb.ArrowDown))
+	first := eval[string](b, `document.getElementById("tip").hidden ? "" : document.getElementById("tip").textContent`)
+	if !strings.Contains(first, "95% interval") || !strings.Contains(first, "n = ") {
+		t.Errorf("the first mark says %q", first)
+	}
+	b.do(chromedp.KeyEvent(kb.ArrowDown))
+	if second := eval[string](b, `document.getElementById("tip").textContent`); second == first {
+		t.Error("the second mark says what the first does")
+	}
+	b.do(chromedp.KeyEvent(kb.Escape))
+	if !eval[bool](b, `document.getElementById("tip").hidden`) {
+		t.Error("Escape leaves the words there")
+	}
+	// By mouse.
+	// That the page has scrolled is told with a later frame, and takes the words away.
+	eval[any](b, `(() => { addEventListener("scroll", () => { window.scrolled = true; }, { once: true });
+		document.querySelector("#volume .mark rect").scrollIntoView({ block: "center" }); })()`)
+	b.await(`window.scrolled`)
+	place := eval[[]float64](b, `(() => { const box = document.querySelector("#volume .mark rect").getBoundingClientRect();
+		return [box.left + 10, box.top + 5]; })()`)
+	b.do(chromedp.MouseEvent("mouseMoved", place[0], place[1]))
+	b.await(`!document.getElementById("tip").hidden`)
+	if said := eval[string](b, `document.getElementById("tip").textContent`); !strings.Contains(said, "per observed hour") {
+		t.Errorf("the bar says %q", said)
+	}
+	box := eval[[]float64](b, `(() => { const box = document.getElementById("tip").getBoundingClientRect(); return [box.left, box.right, box.top, box.bottom]; })()`)
+	if box[0] < 0 || box[1] > 1280 || box[2] < 0 || box[3] > 900 {
+		t.Errorf("the words are outside of the window: %v", box)
+	}
+	// They are still there for screen readers.
+	for _, finding := range eval[[]string](b, "%s", accessible) {
+		t.Error(finding)
+	}
+	b.check(url)
+}
+
+func opensFromDisk(chromium context.Context, t *testing.T) {
+	page, err := Export(t.Context(), config(as(t, "dashboard")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "report.html")
+	if err := os.WriteFile(file, page, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, width := range []int64{1280, 390} {
+		for _, scheme := range []string{"light", "dark"} {
+			b := openTab(chromium, t, width, scheme)
+			call(b, network.OverrideNetworkState, network.OverrideNetworkStateParams{Offline: true})
+			b.do(chromedp.Navigate("file://" + file))
+			for _, finding := range eval[[]string](b, "%s", accessible) {
+				t.Errorf("%d, %s: %s", width, scheme, finding)
+			}
+			if overflow := eval[float64](b, `document.documentElement.scrollWidth - innerWidth`); overflow > 0 {
+				t.Errorf("%d: the page is %v pixels wider than the window", width, overflow)
+			}
+			const shown = `[...document.querySelectorAll(".variant")].filter((one) => one.checkVisibility()).map((one) => one.id).join()`
+			if got := eval[string](b, shown); got != "conversion-conversion-all-count_over_rate" {
+				t.Errorf("at first the conversion is shown as %q", got)
+			}
+			eval[any](b, `document.querySelector("#conversion-conversion-all-count_over_rate .switches a[href$='choice-all-count_over_rate']").click()`)
+			b.await(shown + ` === "conversion-choice-all-count_over_rate"`)
+			if bar := eval[string](b, `getComputedStyle(document.querySelector("#volume rect.c1")).fill`); bar == "rgb(0, 0, 0)" {
+				t.Error("the page has no style")
+			}
+			b.do(chromedp.Focus(chromedp.CSS("#volume .plot")), chromedp.KeyEvent(kb.ArrowDown))
+			b.await(`!document.getElementById("tip").hidden`)
+			b.check("file://")
+		}
+	}
+	b := openTab(chromium, t, 1280, "light")
+	b.do(chromedp.Navigate("file://" + file))
+	if got := b.download(`#conversion > .source a`, "conversion.csv"); strings.Count(got, "\n") != 24*10+1 || !bytes.Contains([]byte(got), []byte("\nopt-in,notice,count,")) {
+		t.Errorf("the download has %d lines", strings.Count(got, "\n"))
+	}
+}
+
+// recoversByItself holds that a page that could not be made comes without anybody doing anything.
+func recoversByItself(chromium context.Context, t *testing.T) {
+	proxy := newProxy(t, as(t, "dashboard"))
+	_, url := serve(t, proxy.url)
+	proxy.close()
+	b := openTab(chromium, t, 390, "light")
+	b.do(chromedp.Navigate(url))
+	if title := eval[string](b, `document.querySelector("h1").textContent`); title != "The database cannot be reached" {
+		t.Fatalf("the page says %q", title)
+	}
+	for _, finding := range eval[[]string](b, "%s", accessible) {
+		t.Error(finding)
+	}
+	b.screenshot("dashboard-away", 390, 500)
+	proxy.open(t)
+	deadline := time.Now().Add(time.Minute)
+	for {
+		ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
+		there, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.getElementById("conversion") !== null`))
+		cancel()
+		if err == nil && there {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the page has not come back: %v", err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// call sends a command of the browser's protocol.
+func call[P, R any](b *tab, command cdp.Command[P, R], params P) {
+	b.t.Helper()
+	_, err := chromedp.Call(b.ctx, command, params)
+	b.must(err)
+}

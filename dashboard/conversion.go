@@ -1,0 +1,334 @@
+package dashboard
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"consentpipeline.io/dashboard/chart"
+)
+
+// A contender is a company with the number by which it is compared.
+type contender struct {
+	company  *Company
+	estimate Estimate  // that stands for the company
+	beside   *Estimate // by the rule that weights twice; nil where it does not
+}
+
+// contenders are the companies with a number, the largest first; without are those that have none.
+func contenders(d *Data, metric, scope, extrapolation string) (with []contender, without []contender) {
+	for i := range d.Companies {
+		c := &d.Companies[i]
+		wanted := cmp.Or(extrapolation, d.Extrapolation)
+		one := contender{company: c, estimate: c.Rate(scope, metric, wanted)}
+		if wanted == "count_over_rate" && c.Weighting == "count_already_extrapolated" {
+			doubled := one.estimate
+			one.estimate, one.beside = c.Rate(scope, metric, "inverse_rate"), &doubled
+		}
+		if one.estimate.Value == nil {
+			without = append(without, one)
+		} else {
+			with = append(with, one)
+		}
+	}
+	slices.SortStableFunc(with, func(a, b contender) int { return cmp.Compare(*b.estimate.Value, *a.estimate.Value) })
+	return with, without
+}
+
+// ranked are the contenders whose number is a rate of a notice, for none above 100% is.
+func ranked(all []contender) (rates []contender, above int) {
+	for _, one := range all {
+		if *one.estimate.Value > 1 {
+			above++
+		} else {
+			rates = append(rates, one)
+		}
+	}
+	return rates, above
+}
+
+// apart tells whether two intervals do not overlap.
+func apart(a, b Estimate) bool {
+	return a.Process != nil && b.Process != nil && (a.Process.Lower > b.Process.Upper || b.Process.Lower > a.Process.Upper)
+}
+
+// conversionTitle says who is ahead, who is behind, and whether that can be told.
+func conversionTitle(d definition, all []contender) string {
+	rates, above := ranked(all)
+	beyond := ""
+	if above > 0 && len(rates) > 0 {
+		beyond = "; " + othersAbove(above)
+	}
+	noun := map[string]string{"conversion": "Conversion", "choice": "The choice rate", "consent": "The consent rate",
+		"opt-in": "The opt-in rate"}[d.Slug]
+	switch {
+	case len(all) == 0:
+		return noun + " cannot be told: there is nothing to divide by"
+	case len(rates) == 0 && above == 1:
+		return fmt.Sprintf("%s is above 100%% at %s: more is given than asked", noun, all[0].company.full())
+	case len(rates) == 0:
+		return fmt.Sprintf("%s is above 100%% at all %d companies: more is given than asked", noun, above)
+	case len(rates) == 1:
+		only := rates[0]
+		return fmt.Sprintf("%s %s at %s%s%s", percent(*only.estimate.Value), d.Is, only.company.full(),
+			inParentheses(only.estimate), beyond)
+	}
+	first, last := rates[0], rates[len(rates)-1]
+	if percent(*first.estimate.Value) == percent(*last.estimate.Value) {
+		return fmt.Sprintf("%s is %s at all %d companies%s", noun, percent(*first.estimate.Value), len(rates), beyond)
+	}
+	if !apart(first.estimate, last.estimate) {
+		return fmt.Sprintf("%s lies between %s and %s, but no two companies can be told apart%s", noun,
+			percent(*last.estimate.Value), percent(*first.estimate.Value), beyond)
+	}
+	return fmt.Sprintf("%s is highest at %s with %s and lowest at %s with %s%s", noun, first.company.full(),
+		percent(*first.estimate.Value), last.company.full(), percent(*last.estimate.Value), beyond)
+}
+
+func othersAbove(n int) string {
+	if n == 1 {
+		return "one other is above 100%"
+	}
+	return strings.ToLower(number(n)) + " others are above 100%"
+}
+
+func inParentheses(e Estimate) string {
+	if e.Process == nil {
+		return ""
+	}
+	return " (95% interval " + interval(e.Process, percent) + ")"
+}
+
+func conversionSection(d *Data, s selection) Section {
+	var definition definition
+	for _, one := range definitions {
+		if one.Slug == s.Definition {
+			definition = one
+		}
+	}
+	extrapolation := cmp.Or(s.Extrapolation, d.Extrapolation)
+	with, without := contenders(d, definition.Metric, s.Scope, extrapolation)
+	section := Section{
+		ID: "conversion", Nav: "Conversion", Title: conversionTitle(definition, with), Term: "def-rates",
+		Explain: fmt.Sprintf("Each dot is a company’s %s, %s, by %s; the thick bar is what all events of these files would have "+
+			"shown, the thin whisker what the company does (95%%).", definition.Title,
+			map[string]string{"all": "over all events", "notice": "over what was chosen on the notice"}[s.Scope], rule(extrapolation)),
+		Source: "analytics.extrapolation_sensitivity",
+	}
+	section.Plots = []Panel{{Plot: conversionPlot(s, definition, extrapolation, with, without)}}
+	section.Table = conversionTable(with, without)
+	return section
+}
+
+func conversionPlot(s selection, d definition, extrapolation string, with, without []contender) chart.Plot {
+	var estimates, uppers []float64
+	doubled := false
+	for _, one := range with {
+		estimates = append(estimates, *one.estimate.Value)
+		if one.estimate.Process != nil {
+			uppers = append(uppers, one.estimate.Process.Upper)
+		}
+		doubled = doubled || one.beside != nil
+	}
+	scale := chart.NewScale(max(chart.Largest(estimates, uppers), 0.01), percent)
+	plot := chart.Plot{Name: d.Name + " by company", Unit: d.Title, Scale: scale}
+	if doubled {
+		plot.Keys = []chart.Key{{Class: "c1", Shape: "dot", Text: "by 1 / RATE or the rule, whichever stands"},
+			{Class: "c3", Shape: "ring", Text: "by the rule COUNT / RATE, which weights these companies twice"}}
+	}
+	for _, one := range with {
+		row := one.company.row(s, 30)
+		class := "c1"
+		if *one.estimate.Value > 1 {
+			row.Flag = "above 100%"
+		} else if one.estimate.LowSample {
+			row.Flag = "few rows"
+		}
+		by := rule(extrapolation)
+		if one.beside != nil {
+			by = byInverse
+		}
+		row.Value = percent(*one.estimate.Value)
+		row.Aside = interval(one.estimate.Process, percent)
+		if one.estimate.Process == nil {
+			row.Aside = "no interval"
+		}
+		if one.beside != nil && one.beside.Value != nil {
+			row.Aside += " · by the rule " + percent(*one.beside.Value)
+			row.Marks = append(row.Marks, chart.Ring(scale, 15, *one.beside.Value, "c3",
+				fmt.Sprintf("%s by COUNT / RATE, no interval: its rows are weighted twice", percent(*one.beside.Value))))
+		}
+		row.Marks = append(row.Marks, chart.Interval(scale, 15, *one.estimate.Value, one.estimate.Sampling, one.estimate.Process, class,
+			estimateTip(one.estimate, by, percent)))
+		plot.Rows = append(plot.Rows, row)
+	}
+	for _, one := range without {
+		row := one.company.row(s, 30)
+		row.Missing = reason(one.estimate.Because)
+		row.Value = none
+		plot.Rows = append(plot.Rows, row)
+	}
+	return plot
+}
+
+// estimateTip says an estimate with all that belongs to it.
+func estimateTip(e Estimate, by string, format func(float64) string) string {
+	text := format(*e.Value) + " by " + by
+	switch {
+	case e.Process != nil && e.Census:
+		text += fmt.Sprintf("; 95%% interval %s; no row was sampled", interval(e.Process, format))
+	case e.Process != nil:
+		text += fmt.Sprintf("; 95%% interval %s, of the sampling alone %s", interval(e.Process, format), interval(e.Sampling, format))
+	case e.Because != "":
+		text += "; " + reason(e.Because)
+	}
+	text += fmt.Sprintf("; n = %s, %s of them sampled", whole(e.N), whole(e.NSampled))
+	if e.Conservative {
+		text += "; the interval is an upper bound"
+	}
+	return text
+}
+
+func conversionTable(with, without []contender) Table {
+	t := Table{Columns: companyColumns(
+		Column{"n", "n", true}, Column{"Sampled", "n_sampled", true},
+		Column{"Estimate", "estimate", true}, Column{"95% from", "process_lower", true}, Column{"to", "process_upper", true},
+		Column{"Sampling from", "sampling_lower", true}, Column{"to", "sampling_upper", true},
+		Column{"By the rule", "estimate_weighted_twice", true}, Column{"Remark", "remark", false})}
+	for _, one := range append(slices.Clone(with), without...) {
+		remark := ""
+		if one.estimate.Because != "" {
+			remark = reason(one.estimate.Because)
+		}
+		beside := Cell{}
+		if one.beside != nil {
+			beside = numberCell(one.beside.Value, percent)
+			remark = strings.TrimPrefix(remark+"; the estimate is by 1 / RATE, for COUNT / RATE weights twice", "; ")
+		}
+		if one.estimate.Conservative {
+			remark = strings.TrimPrefix(remark+"; the interval is an upper bound", "; ")
+		}
+		cells := companyCells(one.company, wholeCell(one.estimate.N), wholeCell(one.estimate.NSampled),
+			numberCell(one.estimate.Value, percent))
+		cells = append(cells, boundCells(one.estimate.Process, percent)...)
+		cells = append(cells, boundCells(one.estimate.Sampling, percent)...)
+		t.Rows = append(t.Rows, append(cells, beside, textCell(remark)))
+	}
+	return t
+}
+
+// boundCells are the two ends of an interval.
+func boundCells(b *chart.Bounds, format func(float64) string) []Cell {
+	if b == nil {
+		return []Cell{{Text: none}, {Text: none}}
+	}
+	return []Cell{numberCell(&b.Lower, format), numberCell(&b.Upper, format)}
+}
+
+// weightingSection shows both numbers of the companies that the rule weights twice.
+func weightingSection(d *Data, s selection) Section {
+	section := Section{
+		ID: "weighting", Nav: "Weighted twice", Term: "def-weighting", Source: "analytics.company_consent_metrics",
+		Explain: "Conversion by the rule COUNT / RATE beside conversion by 1 / RATE, for the companies whose COUNT is already 1 / RATE: " +
+			"there the rule extrapolates sampled notices twice, and what was given, which is not sampled, once.",
+		Table: Table{Columns: companyColumns(Column{"Weighting", "weighting", false}, Column{"Rows of evidence", "n_weighting_evidence", true},
+			Column{"COUNT = 1 / RATE", "share_count_inverse_of_rate", true},
+			Column{"By the rule", "conversion_count_over_rate", true}, Column{"By 1 / RATE", "conversion_inverse_rate", true},
+			Column{"95% from", "process_lower", true}, Column{"to", "process_upper", true}, Column{"Times", "ratio", true})},
+	}
+	type pair struct {
+		company     *Company
+		twice, once Estimate
+	}
+	var pairs []pair
+	var estimates, uppers, factors []float64
+	undetermined := 0
+	for i := range d.Companies {
+		c := &d.Companies[i]
+		twice, once := c.Rate("all", "conversion", "count_over_rate"), c.Rate("all", "conversion", "inverse_rate")
+		if c.Weighting == "undetermined" {
+			undetermined++
+		}
+		var factor *float64
+		if twice.Value != nil && once.Value != nil && *twice.Value > 0 {
+			ratio := *once.Value / *twice.Value
+			factor = &ratio
+		}
+		cells := companyCells(c, textCell(weightings[c.Weighting]), wholeCell(c.Evidence), numberCell(c.ShareOfEvidence, percent),
+			numberCell(twice.Value, percent), numberCell(once.Value, percent))
+		cells[2].Raw = c.Weighting
+		cells = append(cells, boundCells(once.Process, percent)...)
+		section.Table.Rows = append(section.Table.Rows, append(cells, numberCell(factor, times)))
+		if c.Weighting != "count_already_extrapolated" || factor == nil {
+			continue
+		}
+		pairs = append(pairs, pair{c, twice, once})
+		factors = append(factors, *factor)
+		estimates = append(estimates, *twice.Value, *once.Value)
+		if once.Process != nil {
+			uppers = append(uppers, once.Process.Upper)
+		}
+	}
+	section.Title = weightingTitle(len(d.Companies), factors)
+	if undetermined > 0 {
+		section.Notes = append(section.Notes, fmt.Sprintf("For %s the sampled rows are too few to tell whether COUNT is extrapolated already: "+
+			"their numbers follow the rule.", plural(int64(undetermined), "company", "companies")))
+	}
+	if len(pairs) == 0 {
+		return section
+	}
+	slices.SortStableFunc(pairs, func(a, b pair) int { return cmp.Compare(*b.once.Value, *a.once.Value) })
+	scale := chart.NewScale(chart.Largest(estimates, uppers), percent)
+	plot := chart.Plot{Name: "Conversion by both rules", Unit: "consent.given / consent.asked", Scale: scale, Keys: []chart.Key{
+		{Class: "c3", Shape: "ring", Text: "COUNT / RATE, the rule"}, {Class: "c1", Shape: "dot", Text: "1 / RATE, with its interval"}}}
+	for _, p := range pairs {
+		row := p.company.row(s, 30)
+		row.Value = percent(*p.twice.Value) + " → " + percent(*p.once.Value)
+		if p.company.ShareOfEvidence != nil {
+			row.Aside = fmt.Sprintf("equal in %s of %s rows", percent(*p.company.ShareOfEvidence), whole(p.company.Evidence))
+		}
+		link := chart.Shape{Kind: "line", Class: "link", X1: scale.At(*p.twice.Value), X2: scale.At(*p.once.Value), Y1: 15, Y2: 15}
+		ring := chart.Ring(scale, 15, *p.twice.Value, "c3", percent(*p.twice.Value)+" by COUNT / RATE; no interval: its rows are weighted twice")
+		ring.Shapes = append([]chart.Shape{link}, ring.Shapes...)
+		row.Marks = []chart.Mark{ring, chart.Interval(scale, 15, *p.once.Value, p.once.Sampling, p.once.Process, "c1",
+			estimateTip(p.once, "1 / RATE", percent))}
+		plot.Rows = append(plot.Rows, row)
+	}
+	section.Plots = []Panel{{Plot: plot}}
+	return section
+}
+
+var weightings = map[string]string{
+	"count_already_extrapolated": "COUNT is extrapolated already",
+	"count_per_row":              "COUNT is of the row",
+	"undetermined":               "too few rows to tell",
+	"census":                     "no row is sampled",
+}
+
+func times(x float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", x), ".0") + " ×" }
+
+// weightingTitle says how many companies are weighted twice, and what that does.
+func weightingTitle(companies int, factors []float64) string {
+	if len(factors) == 0 {
+		if companies == 0 {
+			return "No company has events to tell how COUNT is to be read"
+		}
+		return "COUNT / RATE weights no company twice"
+	}
+	low, high := times(slices.Min(factors)), times(slices.Max(factors))
+	by := low
+	if low != high {
+		by = strings.TrimSuffix(low, " ×") + " to " + high
+	}
+	who := fmt.Sprintf("%s of %d companies are", number(len(factors)), companies)
+	switch {
+	case companies == 1:
+		who = "This company is"
+	case len(factors) == companies:
+		who = fmt.Sprintf("All %d companies are", companies)
+	case len(factors) == 1:
+		who = fmt.Sprintf("One of %d companies is", companies)
+	}
+	return who + " weighted twice by COUNT / RATE; by 1 / RATE conversion is " + by + " as high"
+}

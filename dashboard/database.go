@@ -1,0 +1,183 @@
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"consentpipeline.io/internal/warehouse"
+)
+
+// marts are the tables and the view that the page is made from.
+var marts = []string{
+	"company_performance", "company_consent_metrics", "consent_status_distribution", "time_to_consent", "consent_daily",
+	"event_breakdown", "extrapolation_sensitivity", "data_quality",
+}
+
+// sessionSettings make each session a reader with little patience, whatever its role may do.
+var sessionSettings = map[string]string{
+	"default_transaction_read_only":       "on",
+	"statement_timeout":                   "10s",
+	"lock_timeout":                        "5s",
+	"idle_in_transaction_session_timeout": "30s",
+}
+
+// connections is how many sessions the dashboard has at most. Each reads one snapshot at a time, and snapshots are kept.
+const connections = 4
+
+// open prepares connections without making one, so that the page is there before the database.
+func open(ctx context.Context, c warehouse.Config) (*pgxpool.Pool, error) {
+	config, err := poolConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	return pgxpool.NewWithConfig(ctx, config)
+}
+
+func poolConfig(c warehouse.Config) (*pgxpool.Config, error) {
+	connConfig, err := c.ParseConfig()
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range sessionSettings {
+		connConfig.RuntimeParams[name] = value
+	}
+	config, err := pgxpool.ParseConfig("")
+	if err != nil {
+		return nil, err
+	}
+	config.ConnConfig = connConfig
+	config.MaxConns = connections
+	config.BeforeConnect = func(_ context.Context, fresh *pgx.ConnConfig) error {
+		// Its password may have changed since.
+		current, err := c.ParseConfig()
+		if err != nil {
+			return err
+		}
+		fresh.Password = current.Password
+		return nil
+	}
+	return config, nil
+}
+
+// A condition is what stands between a reader and the numbers, or casts doubt on them.
+type condition string
+
+const (
+	healthy    condition = ""
+	away       condition = "database_away"
+	refused    condition = "database_refuses"
+	noSchema   condition = "no_schema"
+	noLoads    condition = "no_loads"
+	noMarts    condition = "no_marts"
+	building   condition = "building"
+	dbtFailed  condition = "build_unfinished"
+	outdated   condition = "build_outdated" // files were loaded since
+	otherMarts condition = "other_version"
+	noEvents   condition = "no_events"
+)
+
+// A status is the state of the warehouse at one moment.
+type status struct {
+	condition   condition
+	err         error  // of a condition that the database told
+	fingerprint string // differs where anything that the page shows may differ
+	hasMarts    bool
+	built       *time.Time // when the last whole build ended
+}
+
+// probe asks what state the warehouse is in. It reads the catalogue and a few rows.
+func probe(ctx context.Context, pool *pgxpool.Pool) status {
+	var s status
+	var hasLedger bool
+	var oids []uint32
+	err := pool.QueryRow(ctx, `
+		select to_regclass('raw.schema_version') is not null
+		           and to_regclass('raw.load') is not null and to_regclass('analytics.build') is not null,
+		       array(select coalesce(to_regclass('analytics.' || name), 0)::oid from unnest($1::text[]) as marts (name))`,
+		marts).Scan(&hasLedger, &oids)
+	if err != nil {
+		return failed(err)
+	}
+	if !hasLedger {
+		s.condition = noSchema
+		return s
+	}
+	s.hasMarts = true
+	for _, oid := range oids {
+		s.hasMarts = s.hasMarts && oid != 0
+	}
+	var ledger string
+	var loads int64
+	var isBuilding, isWhole, isCurrent bool
+	// A table that dbt built again has another oid. An empty load set is that of a build that has begun and not ended.
+	err = pool.QueryRow(ctx, `
+		with loads as (
+		    select count(*) as n,
+		           concat_ws(' ', count(*), max(load_id), max(finished), count(*) filter (where state = 'published'),
+		                     count(*) filter (where state = 'loading')) as print,
+		           encode(sha256(convert_to(
+		               coalesce(string_agg(load_id::text, ',' order by load_id) filter (where state = 'published'), ''),
+		               'UTF8')), 'hex') as load_set
+		    from raw.load
+		),
+		runs as (select concat_ws(' ', count(*), max(started), max(finished)) as print from raw.run),
+		builds as (select build_id, finished, load_set from analytics.build order by build_id desc limit 1)
+		select concat_ws(' / ', loads.print, runs.print, builds.build_id, builds.load_set), loads.n, builds.finished,
+		       coalesce(builds.load_set <> '', false), coalesce(builds.load_set = loads.load_set, false),
+		       exists (select from pg_locks
+		               where locktype = 'advisory' and granted and objsubid = 1
+		                   and database = (select oid from pg_database where datname = current_database())
+		                   and classid::bigint << 32 | objid::bigint = $1)
+		from loads cross join runs left join builds on true`, warehouse.LockTransform).
+		Scan(&ledger, &loads, &s.built, &isWhole, &isCurrent, &isBuilding)
+	if err != nil {
+		return failed(err)
+	}
+	s.fingerprint = fmt.Sprint(oids, ledger)
+	switch {
+	case isBuilding:
+		s.condition = building
+	case !s.hasMarts && loads == 0:
+		s.condition = noLoads
+	case !s.hasMarts:
+		s.condition = noMarts
+	case !isWhole:
+		s.condition = dbtFailed
+	case !isCurrent:
+		s.condition = outdated
+	}
+	return s
+}
+
+// failed is the state that an error of the database shows.
+func failed(err error) status {
+	s := status{condition: away, err: err}
+	var server *pgconn.PgError
+	switch {
+	case errors.As(err, &server) && (server.Code == "42P01" || server.Code == "42703"):
+		s.condition = otherMarts
+	case warehouse.IsRefused(err):
+		s.condition = refused
+	}
+	return s
+}
+
+// inSnapshot calls read with a transaction that sees the marts as they are at one moment. They are locked before the
+// snapshot is taken: a table that dbt puts in another's place after it would look empty.
+func inSnapshot(ctx context.Context, pool *pgxpool.Pool, read func(pgx.Tx) error) error {
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	return pgx.BeginTxFunc(ctx, pool, options, func(tx pgx.Tx) error {
+		lock := "lock table analytics." + strings.Join(marts, ", analytics.") + " in access share mode"
+		if _, err := tx.Exec(ctx, lock); err != nil {
+			return err
+		}
+		return read(tx)
+	})
+}

@@ -1,0 +1,173 @@
+package dashboard
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"consentpipeline.io/dashboard/chart"
+)
+
+// qualitySection shows what is wrong with the rows of which file.
+func qualitySection(d *Data, _ selection) Section {
+	section := Section{
+		ID: "quality", Nav: "Data quality", Term: "def-quality", Source: "analytics.data_quality",
+		Explain: "Rows that were rejected (orange) and fields that were doubted (blue), by kind and file, in the latest load of each; " +
+			"of all files, whatever the filter.",
+		Title: qualityTitle(d),
+		Table: Table{Columns: []Column{{"Finding", "code", false}, {"Severity", "severity", false}, {"File", "path", false},
+			{"Findings", "n_findings", true}, {"Rows of the file", "n_rows", true}}},
+	}
+	most := 0.0
+	for _, f := range d.Findings {
+		most = max(most, float64(f.N))
+	}
+	scale := chart.NewScale(most, short)
+	plot := chart.Plot{Name: "Findings by kind and file", Unit: "findings", Scale: scale}
+	for _, f := range d.Findings {
+		section.Table.Rows = append(section.Table.Rows, []Cell{textCell(f.Code), textCell(f.Severity), textCell(f.Path), wholeCell(f.N), wholeCell(f.Rows)})
+		class := "c1"
+		if f.Severity == "reject" {
+			class = "c3"
+		}
+		row := chart.Row{Label: strings.ReplaceAll(f.Code, "_", " "), Sub: f.Path, Height: 22, Value: whole(f.N),
+			Aside: "of " + plural(f.Rows, "row", "rows")}
+		row.Marks = []chart.Mark{chart.Bar(scale, 4, 14, float64(f.N), class, fmt.Sprintf("%s: %s, of %s", f.Severity, whole(f.N),
+			plural(f.Rows, "row", "rows")))}
+		plot.Rows = append(plot.Rows, row)
+	}
+	if len(plot.Rows) > 0 {
+		section.Plots = []Panel{{Plot: plot}}
+	}
+	if shown := int64(len(d.Findings)); d.FindingCodes > shown {
+		section.Notes = append(section.Notes, fmt.Sprintf("The %d largest of %s are shown; `consent findings` lists all.", shown,
+			plural(d.FindingCodes, "finding", "findings")))
+	}
+	return section
+}
+
+func qualityTitle(d *Data) string {
+	files := plural(d.Published, "file", "files")
+	bad := ""
+	if d.FilesBad > 0 {
+		bad = "; " + plural(d.FilesBad, "file could not be loaded", "files could not be loaded")
+	}
+	switch {
+	case d.Published == 0:
+		return "No file is loaded" + bad
+	case d.Rejected == 0 && d.Warnings == 0:
+		return fmt.Sprintf("No row of %s was rejected or doubted%s", files, bad)
+	case d.Rejected == 0:
+		return fmt.Sprintf("No row of %s was rejected; %s%s", files, plural(d.Warnings, "field was doubted", "fields were doubted"), bad)
+	}
+	return fmt.Sprintf("%s rejected, of %s in %s%s", wasWere(d.Rejected), plural(d.Rejected+d.FileRows, "row", "rows"), files, bad)
+}
+
+func wasWere(n int64) string {
+	if n == 1 {
+		return "1 row was"
+	}
+	return whole(n) + " rows were"
+}
+
+// ledgerSection shows what became of each file.
+func ledgerSection(d *Data, _ selection) Section {
+	section := Section{
+		ID: "ledger", Nav: "Files", Term: "def-quality", Source: "raw.load, raw.file, raw.run",
+		Explain: "The latest load of each file: how many rows it has, and of these how many were accepted.",
+		Title:   ledgerTitle(d),
+		Table: Table{Columns: []Column{{"File", "path", false}, {"Load", "load_id", true}, {"State", "state", false}, {"Rows", "n_rows", true},
+			{"Rejected", "n_rejected", true}, {"Warnings", "n_warnings", true}, {"Loaded", "finished_at", false},
+			{"Looks cut off", "looks_truncated", false}, {"Error", "error", false}}},
+	}
+	most := 0.0
+	for _, f := range d.Files {
+		most = max(most, float64(f.Rows+f.Rejected))
+	}
+	scale := chart.NewScale(most, short)
+	plot := chart.Plot{Name: "Rows by file", Unit: "rows", Scale: scale}
+	for _, f := range d.Files {
+		row := chart.Row{Label: path.Base(f.Path), Sub: strings.TrimPrefix(path.Dir(f.Path), "."), Height: 22, Value: whole(f.Rows), Aside: f.State}
+		if f.Finished != nil {
+			row.Aside += ", " + stamp(f.Finished)
+		}
+		if f.Rejected > 0 {
+			row.Aside = whole(f.Rejected) + " rejected · " + row.Aside
+		}
+		switch {
+		case f.State == "failed":
+			row.Flag = "failed"
+		case f.LooksTruncated:
+			row.Flag = "cut off?"
+		}
+		if f.Rows+f.Rejected > 0 {
+			row.Marks = []chart.Mark{chart.Bar(scale, 4, 14, float64(f.Rows), "c1", plural(f.Rows, "row", "rows"))}
+			if f.Rejected > 0 {
+				row.Marks = append(row.Marks, chart.Mark{Tip: plural(f.Rejected, "row", "rows") + " rejected", Shapes: []chart.Shape{{Kind: "rect",
+					Class: "c3", X1: scale.At(float64(f.Rows)), X2: scale.At(float64(f.Rows + f.Rejected)), Y1: 4, Y2: 18}}})
+			}
+		} else {
+			row.Missing = f.State
+		}
+		if f.Error != "" {
+			row.Missing = excerpt(f.Error)
+		}
+		plot.Rows = append(plot.Rows, row)
+		truncated := Cell{Raw: "false"}
+		if f.LooksTruncated {
+			truncated = Cell{Text: "yes", Raw: "true"}
+		}
+		section.Table.Rows = append(section.Table.Rows, []Cell{textCell(f.Path), wholeCell(f.LoadID), textCell(f.State), wholeCell(f.Rows),
+			wholeCell(f.Rejected), wholeCell(f.Warnings), timeCell(f.Finished), truncated, {Text: excerpt(f.Error), Raw: f.Error}})
+	}
+	if len(plot.Rows) > 0 {
+		section.Plots = []Panel{{Plot: plot}}
+	}
+	if shown := int64(len(d.Files)); d.FileCount > shown {
+		section.Notes = append(section.Notes, fmt.Sprintf("%d of %s are shown, those that need attention first; `consent status` lists all.", shown,
+			plural(d.FileCount, "file", "files")))
+	}
+	if r := d.Run; r != nil {
+		state := "still runs"
+		if r.Finished != nil {
+			state = "ended " + stamp(r.Finished)
+		}
+		section.Notes = append(section.Notes, fmt.Sprintf("The latest run of the ingestion began %s and %s: %s loaded, %s unchanged, %s failed.",
+			stamp(&r.Started), state, plural(r.Loaded, "file", "files"), whole(r.Unchanged), whole(r.Failed+r.NoMatch)))
+	}
+	return section
+}
+
+// excerpt cuts a long message.
+func excerpt(text string) string {
+	const most = 200
+	runes := []rune(text)
+	if len(runes) <= most {
+		return text
+	}
+	return string(runes[:most]) + "…"
+}
+
+func ledgerTitle(d *Data) string {
+	if d.FileCount == 0 {
+		return "No file has been loaded yet"
+	}
+	title := fmt.Sprintf("%s with %s are in the warehouse", plural(d.Published, "file", "files"), plural(d.FileRows, "row", "rows"))
+	truncated := 0
+	for _, f := range d.Files {
+		if f.LooksTruncated {
+			truncated++
+		}
+	}
+	if truncated > 0 {
+		verb := "look"
+		if truncated == 1 {
+			verb = "looks"
+		}
+		title += fmt.Sprintf("; %d of them %s cut off", truncated, verb)
+	}
+	if d.FilesBad > 0 {
+		title += fmt.Sprintf("; %s failed", plural(d.FilesBad, "file", "files"))
+	}
+	return title
+}

@@ -1,0 +1,389 @@
+package dashboard
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"consentpipeline.io/dashboard/chart"
+)
+
+// matches is the filter in SQL: $1 industry, $2 headquarters country, $3 company; empty for any.
+const matches = `($1::text = '' or industry = $1) and ($2::text = '' or hq_country = $2)
+	and ($3::text = '' or api_key = nullif($3, '')::uuid)`
+
+// block are the columns of an estimate, of a table with such a block whose columns have no prefix.
+const block = `n, n_sampled, estimate, sampling_lower, sampling_upper, process_lower, process_upper,
+	coalesce(null_because, ''), low_sample, census, conservative`
+
+// bounds are the columns of an interval as they are read.
+type bounds struct{ lower, upper *float64 }
+
+func (b bounds) value() *chart.Bounds {
+	if b.lower == nil || b.upper == nil {
+		return nil
+	}
+	return &chart.Bounds{Lower: *b.lower, Upper: *b.upper}
+}
+
+// readData reads all that the page of a filter is made from.
+func readData(ctx context.Context, pool *pgxpool.Pool, f filter) (*Data, error) {
+	d := &Data{Filter: f}
+	err := inSnapshot(ctx, pool, func(tx pgx.Tx) error {
+		if err := d.readCompanies(ctx, tx); err != nil {
+			return err
+		}
+		return d.readRest(ctx, tx)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the marts: %w", err)
+	}
+	return d, nil
+}
+
+// readCompanies reads which companies there are, and of the largest how much each did.
+func (d *Data) readCompanies(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `
+		select api_key, industry, industry_group, hq_country, is_known, extrapolation, weighting, n_events, n_sampled,
+		       n_rate_unknown, coalesce(lowest_sampling_rate, 1)::float8, detectable_at_95,
+		       countries_observed, countries_certain, first_event_at, last_event_at, hours_observed, volume_per_hour,
+		       volume_per_hour_inverse_rate, looks_truncated,
+		       volume, volume_sampling_lower, volume_sampling_upper, volume_process_lower, volume_process_upper,
+		       coalesce(volume_null_because, ''), volume_low_sample, volume_census, volume_conservative,
+		       volume_inverse_rate, volume_inverse_rate_sampling_lower, volume_inverse_rate_sampling_upper,
+		       volume_inverse_rate_process_lower, volume_inverse_rate_process_upper,
+		       coalesce(volume_inverse_rate_null_because, '')
+		from analytics.company_performance
+		where n_events > 0 and not $5 and `+matches+`
+		order by n_events desc, api_key
+		limit $4`, d.Filter.Industry, d.Filter.HQ, d.Filter.Company, maxCompanies, d.Filter.nothing)
+	if err != nil {
+		return err
+	}
+	d.Companies, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Company, error) {
+		c := Company{Rates: map[rateKey]Estimate{}}
+		var sampling, process, inverseSampling, inverseProcess bounds
+		err := row.Scan(&c.Key, &c.Industry, &c.Group, &c.HQ, &c.IsKnown, &c.Extrapolation, &c.Weighting, &c.Events, &c.Sampled,
+			&c.RateUnknown, &c.LowestRate, &c.Detectable, &c.Observed, &c.Certain, &c.First, &c.Last, &c.Hours, &c.PerHour,
+			&c.PerHourInverse, &c.LooksTruncated,
+			&c.Volume.Value, &sampling.lower, &sampling.upper, &process.lower, &process.upper,
+			&c.Volume.Because, &c.Volume.LowSample, &c.Volume.Census, &c.Volume.Conservative,
+			&c.VolumeInverse.Value, &inverseSampling.lower, &inverseSampling.upper, &inverseProcess.lower, &inverseProcess.upper,
+			&c.VolumeInverse.Because)
+		c.Volume.N, c.Volume.NSampled = c.Events, c.Sampled
+		c.Volume.Sampling, c.Volume.Process = sampling.value(), process.value()
+		c.VolumeInverse.N, c.VolumeInverse.NSampled = c.Events, c.Sampled
+		c.VolumeInverse.LowSample, c.VolumeInverse.Census = c.Volume.LowSample, c.Volume.Census
+		c.VolumeInverse.Conservative = c.Volume.Conservative
+		c.VolumeInverse.Sampling, c.VolumeInverse.Process = inverseSampling.value(), inverseProcess.value()
+		return c, err
+	})
+	return err
+}
+
+// A query is one of those that are sent together. Its result is read by scan, row by row.
+type query struct {
+	name string
+	sql  string
+	args []any
+	scan func(pgx.Rows) error
+}
+
+// readRest reads everything else with one round trip.
+func (d *Data) readRest(ctx context.Context, tx pgx.Tx) error {
+	keys := make([]uuid.UUID, len(d.Companies))
+	byKey := map[uuid.UUID]*Company{}
+	for i := range d.Companies {
+		keys[i] = d.Companies[i].Key
+		byKey[keys[i]] = &d.Companies[i]
+	}
+	queries := append(d.companyQueries(keys, byKey), d.sharedQueries(keys)...)
+	batch := &pgx.Batch{}
+	for _, q := range queries {
+		batch.Queue(q.sql, q.args...)
+	}
+	results := tx.SendBatch(ctx, batch)
+	defer results.Close() //nolint:errcheck // after an error there is no second one to tell
+	for _, q := range queries {
+		rows, err := results.Query()
+		if err != nil {
+			return fmt.Errorf("%s: %w", q.name, err)
+		}
+		for rows.Next() {
+			if err := q.scan(rows); err != nil {
+				rows.Close()
+				return fmt.Errorf("%s: %w", q.name, err)
+			}
+		}
+		if err := rows.Err(); err != nil {
+			return fmt.Errorf("%s: %w", q.name, err)
+		}
+	}
+	return results.Close()
+}
+
+// companyQueries are those of what the shown companies have.
+func (d *Data) companyQueries(keys []uuid.UUID, byKey map[uuid.UUID]*Company) []query {
+	args := []any{keys}
+	var key uuid.UUID
+	return []query{
+		{"company_consent_metrics", `
+			select api_key, coalesce(n_weighting_evidence, 0), share_count_inverse_of_rate, share_action_absent,
+			       notice_without_choices
+			from analytics.company_consent_metrics where api_key = any ($1)`, args,
+			func(rows pgx.Rows) error {
+				var evidence int64
+				var share, absent *float64
+				var without bool
+				if err := rows.Scan(&key, &evidence, &share, &absent, &without); err != nil {
+					return err
+				}
+				c := byKey[key]
+				c.Evidence, c.ShareOfEvidence, c.ShareNoAction, c.WithoutChoices = evidence, share, absent, without
+				return nil
+			}},
+		{"extrapolation_sensitivity", `
+			select api_key, scope, metric, extrapolation, ` + block + `
+			from analytics.extrapolation_sensitivity where api_key = any ($1)`, args,
+			func(rows pgx.Rows) error {
+				var k rateKey
+				e, err := scanEstimate(rows, &key, &k.scope, &k.metric, &k.extrapolation)
+				if err != nil {
+					return err
+				}
+				byKey[key].Rates[k] = e
+				return nil
+			}},
+		{"consent_status_distribution", `
+			select api_key, population, consent_status, n, estimate, share, share_inverse_rate, share_process_lower,
+			       share_process_upper, share_inverse_rate_process_lower, share_inverse_rate_process_upper
+			from analytics.consent_status_distribution where api_key = any ($1)
+			order by n desc, consent_status`, args,
+			func(rows pgx.Rows) error {
+				var population string
+				var s Share
+				var process, inverse bounds
+				err := rows.Scan(&key, &population, &s.Value, &s.N, &s.Total, &s.Share, &s.Inverse, &process.lower, &process.upper,
+					&inverse.lower, &inverse.upper)
+				if err != nil {
+					return err
+				}
+				s.Process, s.InverseProcess = process.value(), inverse.value()
+				if c := byKey[key]; population == "given" {
+					c.Given = append(c.Given, s)
+				} else {
+					c.AllEvents = append(c.AllEvents, s)
+				}
+				return nil
+			}},
+		{"time_to_consent", `
+			select api_key, method, is_headline, coalesce(withheld_because, ''), n, coverage, share_over_30min,
+			       mean_seconds, median_seconds, p90_seconds, median_sampling_lower, median_sampling_upper,
+			       median_process_lower, median_process_upper, coalesce(null_because, '')
+			from analytics.time_to_consent where api_key = any ($1)`, args,
+			func(rows pgx.Rows) error {
+				var t Timing
+				var sampling, process bounds
+				err := rows.Scan(&key, &t.Method, &t.IsHeadline, &t.Withheld, &t.N, &t.Coverage, &t.ShareOver30Min, &t.Mean,
+					&t.Median, &t.P90, &sampling.lower, &sampling.upper, &process.lower, &process.upper, &t.Because)
+				if err != nil {
+					return err
+				}
+				t.Sampling, t.Process = sampling.value(), process.value()
+				byKey[key].Timings = append(byKey[key].Timings, t)
+				return nil
+			}},
+		{"consent_daily", `
+			with recent as (
+			    select * from analytics.consent_daily
+			    where api_key = any ($1)
+			        and day > (select max(day) from analytics.consent_daily where api_key = any ($1)) - $2::int
+			)
+			select recent.api_key, recent.day, volume.n,
+			       case when doubled then recent.estimate_inverse_rate else recent.estimate end,
+			       recent.n, recent.n_sampled, recent.low_sample,
+			       case when doubled then recent.inverse_rate_process_lower else recent.process_lower end,
+			       case when doubled then recent.inverse_rate_process_upper else recent.process_upper end,
+			       coalesce(case when doubled then recent.inverse_rate_null_because else recent.null_because end, '')
+			from recent
+			join recent as volume on volume.api_key = recent.api_key and volume.day = recent.day and volume.metric = 'volume'
+			join (select api_key, extrapolation = 'count_over_rate' and weighting = 'count_already_extrapolated' as doubled
+			      from analytics.company_performance) as companies on companies.api_key = recent.api_key
+			where recent.metric = 'conversion'
+			order by recent.api_key, recent.day`, []any{keys, maxDays},
+			func(rows pgx.Rows) error {
+				var day Day
+				var process bounds
+				e := &day.Conversion
+				err := rows.Scan(&key, &day.Day, &day.Events, &e.Value, &e.N, &e.NSampled, &e.LowSample, &process.lower,
+					&process.upper, &e.Because)
+				if err != nil {
+					return err
+				}
+				e.Process = process.value()
+				byKey[key].Days = append(byKey[key].Days, day)
+				return nil
+			}},
+		// A file may hold any number of values: those beyond the six most frequent are added up.
+		{"event_breakdown", `
+			with parts as (
+			    select * from analytics.event_breakdown
+			    where api_key = any ($1) and dimension in ('type', 'device', 'sdk')
+			),
+			ranked as (
+			    select dimension, value, row_number() over (partition by dimension order by sum(n) desc, value) as rank
+			    from parts group by dimension, value
+			)
+			select api_key, dimension, case when rank <= 6 then value else 'other' end as part, sum(n)::bigint,
+			       sum(estimate), sum(share), sum(share_inverse_rate)
+			from parts join ranked using (dimension, value)
+			group by api_key, dimension, part
+			order by sum(n) desc, part`, args,
+			func(rows pgx.Rows) error {
+				var dimension string
+				var s Share
+				if err := rows.Scan(&key, &dimension, &s.Value, &s.N, &s.Total, &s.Share, &s.Inverse); err != nil {
+					return err
+				}
+				switch c := byKey[key]; dimension {
+				case "type":
+					c.Types = append(c.Types, s)
+				case "device":
+					c.Devices = append(c.Devices, s)
+				case "sdk":
+					c.SDKs = append(c.SDKs, s)
+				}
+				return nil
+			}},
+	}
+}
+
+// scanEstimate reads a row that ends in the columns of block.
+func scanEstimate(rows pgx.Rows, before ...any) (Estimate, error) {
+	var e Estimate
+	var sampling, process bounds
+	err := rows.Scan(append(before, &e.N, &e.NSampled, &e.Value, &sampling.lower, &sampling.upper, &process.lower,
+		&process.upper, &e.Because, &e.LowSample, &e.Census, &e.Conservative)...)
+	e.Sampling, e.Process = sampling.value(), process.value()
+	return e, err
+}
+
+// sharedQueries are those of what belongs to no company, and of what the filters offer.
+func (d *Data) sharedQueries(keys []uuid.UUID) []query {
+	filterArgs := []any{d.Filter.Industry, d.Filter.HQ, d.Filter.Company, d.Filter.nothing}
+	return []query{
+		{"companies", `
+			select count(*) filter (where matches), count(*) filter (where matches and n_events > 0),
+			       coalesce(sum(n_events) filter (where matches), 0)::bigint,
+			       count(*), count(*) filter (where n_events > 0), coalesce(max(extrapolation), '')
+			from (select *, not $4 and ` + matches + ` as matches from analytics.company_performance) as companies`, filterArgs,
+			func(rows pgx.Rows) error {
+				return rows.Scan(&d.Known, &d.WithEvents, &d.Rows, &d.AllKnown, &d.AllWithEvents, &d.Extrapolation)
+			}},
+		{"build", `select finished from analytics.build order by build_id desc limit 1`, nil,
+			func(rows pgx.Rows) error { return rows.Scan(&d.Built) }},
+		{"as of", `select coalesce(max(load_id) filter (where is_in_events), 0) from analytics.data_quality`, nil,
+			func(rows pgx.Rows) error { return rows.Scan(&d.AsOfLoad) }},
+		{"industries", option("industry"), nil, scanOption(&d.Industries)},
+		{"countries of headquarters", option("hq_country"), nil, scanOption(&d.HQs)},
+		{"companies to choose", `
+			select api_key::text, concat(industry, ' · ', hq_country, ' (', left(api_key::text, 8), ')')
+			from (select * from analytics.company_performance where n_events > 0 order by n_events desc, api_key limit 200) as largest
+			order by 2`, nil,
+			func(rows pgx.Rows) error {
+				var o Option
+				err := rows.Scan(&o.Value, &o.Text)
+				d.CompanyOptions = append(d.CompanyOptions, o)
+				return err
+			}},
+		{"countries", `
+			select value, count(*), sum(n)::bigint,
+			       sum(case when extrapolation = 'count_over_rate' and weighting = 'count_already_extrapolated'
+			                then estimate_inverse_rate else estimate end),
+			       count(*) over ()
+			from analytics.event_breakdown
+			join (select api_key, extrapolation, weighting from analytics.company_performance) as companies using (api_key)
+			where dimension = 'country' and value <> 'unknown' and n > 0 and api_key = any ($1)
+			group by value
+			order by 4 desc nulls last, value
+			limit 12`, []any{keys},
+			func(rows pgx.Rows) error {
+				var c Country
+				err := rows.Scan(&c.Code, &c.Companies, &c.N, &c.Estimate, &d.CountryCount)
+				d.Countries = append(d.Countries, c)
+				return err
+			}},
+		{"findings", `
+			select code, coalesce(severity, ''), path, n_findings, n_rows + n_rejected, count(*) over ()
+			from analytics.data_quality
+			where is_latest and n_findings > 0
+			order by severity, n_findings desc, path, code
+			limit 40`, nil,
+			func(rows pgx.Rows) error {
+				var f Finding
+				err := rows.Scan(&f.Code, &f.Severity, &f.Path, &f.N, &f.Rows, &d.FindingCodes)
+				d.Findings = append(d.Findings, f)
+				return err
+			}},
+		// What needs attention comes first.
+		{"files", `
+			with latest as (
+			    select distinct on (file_id) * from raw.load order by file_id, load_id desc
+			)
+			select latest.load_id, file.path, latest.state, coalesce(latest.error, ''), coalesce(latest.contract, ''),
+			       latest.format, latest.rows, latest.rejected, latest.warnings, latest.finished, latest.state = 'published',
+			       coalesce((select bool_or(looks_truncated) from analytics.data_quality q where q.load_id = latest.load_id), false)
+			from latest join raw.file as file using (file_id)
+			order by latest.state = 'published', latest.rejected + latest.warnings desc, file.path
+			limit 40`, nil,
+			func(rows pgx.Rows) error {
+				var f File
+				err := rows.Scan(&f.LoadID, &f.Path, &f.State, &f.Error, &f.Contract, &f.Format, &f.Rows, &f.Rejected, &f.Warnings,
+					&f.Finished, &f.InNumbers, &f.LooksTruncated)
+				d.Files = append(d.Files, f)
+				return err
+			}},
+		{"ledger", `
+			with latest as (
+			    select distinct on (file_id) state from raw.load order by file_id, load_id desc
+			)
+			select (select count(*) from latest), (select count(*) from latest where state = 'failed'), count(*),
+			       coalesce(sum(rows), 0)::bigint, coalesce(sum(rejected), 0)::bigint, coalesce(sum(warnings), 0)::bigint
+			from raw.load where state = 'published'`, nil,
+			func(rows pgx.Rows) error {
+				return rows.Scan(&d.FileCount, &d.FilesBad, &d.Published, &d.FileRows, &d.Rejected, &d.Warnings)
+			}},
+		{"latest run", `
+			select name, source, started, finished,
+			       (select count(*) from raw.run_file f where f.run_id = run.run_id and outcome = 'Loaded'),
+			       (select count(*) from raw.run_file f where f.run_id = run.run_id and outcome = 'Unchanged'),
+			       (select count(*) from raw.run_file f where f.run_id = run.run_id and outcome = 'Failed'),
+			       (select count(*) from raw.run_file f where f.run_id = run.run_id and outcome = 'NoMatch')
+			from raw.run order by started desc limit 1`, nil,
+			func(rows pgx.Rows) error {
+				d.Run = &Run{}
+				return rows.Scan(&d.Run.Name, &d.Run.Source, &d.Run.Started, &d.Run.Finished, &d.Run.Loaded, &d.Run.Unchanged,
+					&d.Run.Failed, &d.Run.NoMatch)
+			}},
+	}
+}
+
+// option is the query of what a filter offers: the values that companies with events have, most companies first.
+func option(column string) string {
+	return `select ` + column + `, count(*) from analytics.company_performance where n_events > 0
+		group by 1 order by 2 desc, 1 limit 200`
+}
+
+func scanOption(options *[]Option) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		var o Option
+		var n int64
+		err := rows.Scan(&o.Value, &n)
+		o.Text = fmt.Sprintf("%s (%d)", o.Value, n)
+		*options = append(*options, o)
+		return err
+	}
+}

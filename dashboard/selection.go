@@ -1,0 +1,110 @@
+package dashboard
+
+import (
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// A filter says which companies the page is about.
+type filter struct {
+	Industry string
+	HQ       string
+	Company  string // a UUID; empty for all
+	nothing  bool   // the URL names something that no company can be
+}
+
+// A selection is what the URL asks for: which companies, and how their conversion is defined and counted.
+type selection struct {
+	filter
+	Definition    string // conversion, choice, consent or opt-in
+	Scope         string // all or notice
+	Extrapolation string // count_over_rate, inverse_rate or count; empty for that of the marts
+	offline       bool   // there is no server for links to lead to
+}
+
+const (
+	defaultDefinition = "conversion"
+	defaultScope      = "all"
+)
+
+// extrapolations are the ways of counting, in the order in which the page has them.
+var extrapolations = []string{"count_over_rate", "inverse_rate", "count"}
+
+// maxFilter is the longest industry or country that a URL can ask for, in bytes.
+const maxFilter = 200
+
+// parseSelection reads a URL's parameters. A switch that is not known stands as if it were not there; a filter that is
+// not known selects nothing.
+func parseSelection(values url.Values) selection {
+	s := selection{Definition: defaultDefinition, Scope: defaultScope}
+	text := func(name string) string {
+		value := values.Get(name)
+		if len(value) > maxFilter || !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
+			s.nothing = true
+			return ""
+		}
+		return value
+	}
+	s.Industry, s.HQ = text("industry"), text("hq")
+	if company := values.Get("company"); company != "" {
+		key, err := uuid.Parse(company)
+		if err != nil {
+			s.nothing = true
+		} else {
+			s.Company = key.String()
+		}
+	}
+	for _, definition := range definitions {
+		if values.Get("definition") == definition.Slug {
+			s.Definition = definition.Slug
+		}
+	}
+	if values.Get("scope") == "notice" {
+		s.Scope = "notice"
+	}
+	for _, extrapolation := range extrapolations {
+		if values.Get("extrapolation") == extrapolation {
+			s.Extrapolation = extrapolation
+		}
+	}
+	return s
+}
+
+// Query is the selection as the query of a URL, without what is the default.
+func (s selection) Query() string {
+	values := url.Values{}
+	add := func(name, value, otherwise string) {
+		if value != otherwise {
+			values.Set(name, value)
+		}
+	}
+	add("industry", s.Industry, "")
+	add("hq", s.HQ, "")
+	add("company", s.Company, "")
+	if s.nothing {
+		values.Set("company", "none")
+	}
+	add("definition", s.Definition, defaultDefinition)
+	add("scope", s.Scope, defaultScope)
+	add("extrapolation", s.Extrapolation, "")
+	if len(values) == 0 {
+		return ""
+	}
+	return "?" + values.Encode()
+}
+
+// of is the same selection of one company only.
+func (s selection) of(company string) selection {
+	s.filter = filter{Company: company}
+	return s
+}
+
+// key is the filter as text, for what is kept under it.
+func (f filter) key() string {
+	return selection{filter: f, Definition: defaultDefinition, Scope: defaultScope}.Query()
+}
+
+func (f filter) isSet() bool { return f != filter{} }

@@ -1,0 +1,661 @@
+package dashboard
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/csv"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"consentpipeline.io/internal/warehouse"
+	"consentpipeline.io/internal/warehouse/warehousetest"
+)
+
+// An answer is what a request got, but for its body.
+type answer struct {
+	StatusCode int
+	Status     string
+	Header     http.Header
+}
+
+// get asks for a URL, without compression unless a header says so, and gives the answer and its body.
+func get(t testing.TB, url string, header ...string) (answer, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept-Encoding", "identity")
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{response.StatusCode, response.Status, response.Header}, string(body)
+}
+
+func TestPageOfTheSample(t *testing.T) {
+	sampleWarehouse(t)
+	_, url := serve(t, as(t, "dashboard"))
+	response, body := get(t, url)
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("the page answers %s: %s", response.Status, body)
+	}
+	for _, builder := range builders {
+		if !strings.Contains(body, `<section id="`+builder.id+`"`) {
+			t.Errorf("the page has no section %s", builder.id)
+		}
+	}
+	if strings.Contains(body, `class="banner"`) {
+		t.Error("a whole build has a banner")
+	}
+	const most = 300_000
+	if len(body) > most {
+		t.Errorf("the page has %d bytes, more than %d", len(body), most)
+	}
+	for _, bad := range []string{"ZgotmplZ", "%!", "NaN", "<nil>", "Inf"} {
+		if strings.Contains(body, bad) {
+			t.Errorf("the page has %q", bad)
+		}
+	}
+	// What a policy without 'unsafe-inline' would refuse.
+	for _, inline := range []string{" style=", "<style", "onclick="} {
+		if strings.Contains(body, inline) {
+			t.Errorf("the page has %s", inline)
+		}
+	}
+}
+
+func TestAnswersAreCachedCompressedAndSecured(t *testing.T) {
+	sampleWarehouse(t)
+	_, url := serve(t, as(t, "dashboard"))
+	first, plain := get(t, url)
+	for header, want := range map[string]string{
+		"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+		"Referrer-Policy": "no-referrer", "Cache-Control": "no-cache", "Vary": "Accept-Encoding",
+		"Content-Type": "text/html; charset=utf-8",
+	} {
+		if got := first.Header.Get(header); got != want {
+			t.Errorf("%s is %q, want %q", header, got, want)
+		}
+	}
+	if first.Header.Get("Last-Modified") == "" {
+		t.Error("Last-Modified is missing")
+	}
+	again, body := get(t, url, "If-None-Match", first.Header.Get("ETag"))
+	if again.StatusCode != http.StatusNotModified || body != "" {
+		t.Errorf("an unchanged page is sent again: %s", again.Status)
+	}
+	zipped, body := get(t, url, "Accept-Encoding", "br, gzip;q=0.8")
+	if zipped.Header.Get("Content-Encoding") != "gzip" || len(body)*3 > len(plain) {
+		t.Errorf("the page is not compressed: %d bytes of %d", len(body), len(plain))
+	}
+	reader, err := gzip.NewReader(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if unzipped, err := io.ReadAll(reader); err != nil || string(unzipped) != plain {
+		t.Errorf("the compressed page is another one (%v)", err)
+	}
+	if refused, _ := get(t, url, "Accept-Encoding", "gzip;q=0"); refused.Header.Get("Content-Encoding") != "" {
+		t.Error("gzip is sent to who refuses it")
+	}
+	static, _ := get(t, url+"/static/"+styleName)
+	if static.StatusCode != http.StatusOK || !strings.Contains(static.Header.Get("Cache-Control"), "immutable") {
+		t.Errorf("the style is %s with Cache-Control %q", static.Status, static.Header.Get("Cache-Control"))
+	}
+	for _, path := range []string{"/static/style.css", "/static/..%2fserver.go", "/data/nonsense.csv", "/data/conversion.txt", "/nonsense", "/dbt/"} {
+		if response, _ := get(t, url+path); response.StatusCode != http.StatusNotFound {
+			t.Errorf("%s answers %s", path, response.Status)
+		}
+	}
+	post, err := http.Post(url, "text/plain", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	post.Body.Close()
+	if post.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("POST answers %s", post.Status)
+	}
+}
+
+func TestDbtDocsAreServedBeside(t *testing.T) {
+	docs := filepath.Join(t.TempDir(), "static_index.html")
+	if err := os.WriteFile(docs, []byte("<script>dbt</script>"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(t.Context(), Options{Database: config("postgres://127.0.0.1:1/none"), DbtDocs: docs, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	docsPage := ask(s, "/dbt/")
+	if docsPage.Code != http.StatusOK || docsPage.Body.String() != "<script>dbt</script>" || !strings.HasPrefix(docsPage.Header().Get("Content-Type"), "text/html") {
+		t.Errorf("the docs answer %d %v: %s", docsPage.Code, docsPage.Header(), docsPage.Body)
+	}
+	if own := docsPage.Header().Get("Content-Security-Policy"); !strings.Contains(own, "default-src 'none'") || strings.Contains(own, "connect-src") {
+		t.Errorf("the docs may reach more than themselves: %s", own)
+	}
+	for _, wrong := range []string{filepath.Dir(docs), docs + ".nothing"} {
+		if _, err := New(t.Context(), Options{DbtDocs: wrong}); err == nil {
+			t.Errorf("%s is taken for dbt's docs", wrong)
+		}
+	}
+}
+
+// A traced pool tells which statements it was given.
+type traced struct {
+	mu         sync.Mutex
+	statements map[string]int
+}
+
+func (t *traced) note(sql string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.statements[sql]++
+}
+
+func (t *traced) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	t.note(data.SQL)
+	return ctx
+}
+func (t *traced) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+func (t *traced) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return ctx
+}
+func (t *traced) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
+	t.note(data.SQL)
+}
+func (t *traced) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+func (t *traced) count() (distinct, all int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range t.statements {
+		all += n
+	}
+	return len(t.statements), all
+}
+
+// tracedServer is a server whose statements are told.
+func tracedServer(t testing.TB, database string) (*Server, *traced) {
+	t.Helper()
+	pool, err := poolConfig(config(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tracer := &traced{statements: map[string]int{}}
+	pool.ConnConfig.Tracer = tracer
+	connections, err := pgxpool.NewWithConfig(t.Context(), pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newServer(connections, Options{Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(s.Close)
+	return s, tracer
+}
+
+func ask(s *Server, url string) *httptest.ResponseRecorder {
+	recorder := httptest.NewRecorder()
+	s.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, url, nil))
+	return recorder
+}
+
+// later lets the server ask for the state of the warehouse again, as a second later.
+func later(s *Server) {
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	s.store.probed = time.Time{}
+}
+
+func TestUnchangedWarehouseCostsAGlance(t *testing.T) {
+	sampleWarehouse(t)
+	s, tracer := tracedServer(t, as(t, "dashboard"))
+	for _, address := range []string{"/", "/?definition=choice", "/data/volume.csv"} {
+		ask(s, address)
+		later(s)
+		_, before := tracer.count()
+		ask(s, address)
+		if _, after := tracer.count(); after-before != 2 {
+			t.Errorf("%s: an unchanged warehouse costs %d statements, want the 2 of the probe", address, after-before)
+		}
+	}
+}
+
+// FuzzURL holds that no URL makes the page fail, and that nothing of a URL reaches the database as a statement: there
+// is a fixed set of them.
+func FuzzURL(f *testing.F) {
+	sampleWarehouse(f)
+	s, tracer := tracedServer(f, as(f, "dashboard"))
+	ask(s, "/")
+	ask(s, "/?industry=Travel")
+	statements, _ := tracer.count()
+	for _, seed := range []string{
+		"", "industry=Travel", "industry=Travel&hq=France&company=956c25b5-e9a6-46f1-bb85-930c6aad171b",
+		"industry=%27%3B+drop+table+raw.load%3B+--", "company=%27or+1%3D1", "hq=%00", "hq=%ff%fe", "industry=%25_%5C",
+		"definition=%3Cscript%3E", "scope=notice&definition=opt-in&extrapolation=count", "extrapolation=count_over_rate%27",
+		"industry=" + strings.Repeat("x", 5000), "company=00000000-0000-0000-0000-000000000000", "a=%zz&industry=Travel",
+		"industry=Travel&industry=Sport", ";;&&==", "industry=%C2%A0%E2%80%AE",
+	} {
+		f.Add("/", seed)
+		f.Add("/data/conversion.csv", seed)
+	}
+	f.Add("/data/../static/x", "")
+	f.Add("/static/%2e%2e/%2e%2e", "")
+	f.Fuzz(func(t *testing.T, path, query string) {
+		request := httptest.NewRequest(http.MethodGet, "/", nil)
+		request.URL.Path, request.URL.RawQuery = path, query
+		if path == "" || path[0] != '/' {
+			return // no server gets such a request
+		}
+		recorder := httptest.NewRecorder()
+		s.Handler().ServeHTTP(recorder, request)
+		if recorder.Code >= 500 {
+			t.Errorf("%q?%q answers %d: %s", path, query, recorder.Code, recorder.Body)
+		}
+		if distinct, _ := tracer.count(); distinct != statements {
+			t.Errorf("%q?%q makes a statement of its own", path, query)
+		}
+	})
+}
+
+func TestTooManyRequestsAreTurnedAway(t *testing.T) {
+	began, end := make(chan struct{}, maxInFlight), make(chan struct{})
+	handler := limited(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { began <- struct{}{}; <-end }))
+	var waiting sync.WaitGroup
+	for range maxInFlight {
+		waiting.Go(func() { handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)) })
+	}
+	for range maxInFlight {
+		<-began
+	}
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/", nil))
+	if recorder.Code != http.StatusServiceUnavailable || recorder.Header().Get("Retry-After") == "" {
+		t.Errorf("one too many gets %d, Retry-After %q", recorder.Code, recorder.Header().Get("Retry-After"))
+	}
+	close(end)
+	waiting.Wait()
+}
+
+func TestRoleOfTheDashboardReadsMartsAndNothingElse(t *testing.T) {
+	sampleWarehouse(t)
+	pool, err := open(t.Context(), config(as(t, "dashboard")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	for statement, want := range map[string]string{
+		"select count(*) from raw.event":         "42501",
+		"select count(*) from raw.company":       "42501",
+		"select count(*) from raw.finding":       "42501",
+		"select count(*) from raw.load":          "",
+		"delete from analytics.data_quality":     "42501", // not even in a transaction that may write,
+		"create temporary table written (y int)": "25006", // as its sessions may not
+	} {
+		_, err := pool.Exec(t.Context(), statement)
+		if strings.HasPrefix(statement, "delete") {
+			err = pgx.BeginTxFunc(t.Context(), pool, pgx.TxOptions{AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
+				_, err := tx.Exec(t.Context(), statement)
+				return err
+			})
+		}
+		var server *pgconn.PgError
+		if errors.As(err, &server); (err == nil) != (want == "") || (server != nil && server.Code != want) {
+			t.Errorf("%s: %v, want SQLSTATE %q", statement, err, want)
+		}
+	}
+}
+
+// TestEveryRoleIsAReader holds that a user who may do everything, such as that of the embedded server, does not here.
+func TestEveryRoleIsAReader(t *testing.T) {
+	pool, err := open(t.Context(), config(warehousetest.Database(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if _, err := pool.Exec(t.Context(), "create table written (y int)"); err == nil || !strings.Contains(err.Error(), "25006") {
+		t.Errorf("an administrator's session writes: %v", err)
+	}
+	for setting, want := range sessionSettings {
+		var got string
+		if err := pool.QueryRow(t.Context(), "select current_setting($1)", setting).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %q (%v), want %q", setting, got, err, want)
+		}
+	}
+}
+
+// download gets a table as rows by name of column.
+func download(t *testing.T, address string) []map[string]string {
+	t.Helper()
+	response, body := get(t, address)
+	if response.StatusCode != http.StatusOK || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/csv") ||
+		!strings.Contains(response.Header.Get("Content-Disposition"), "attachment") {
+		t.Fatalf("%s answers %s, %v", address, response.Status, response.Header)
+	}
+	records, err := csv.NewReader(strings.NewReader(body)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []map[string]string
+	for _, record := range records[1:] {
+		row := map[string]string{}
+		for i, name := range records[0] {
+			row[name] = record[i]
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func TestDownloadsAreTheMarts(t *testing.T) {
+	database := sampleWarehouse(t)
+	_, url := serve(t, as(t, "dashboard"))
+	for address, c := range map[string]struct {
+		rows   int
+		column string
+		query  string // for the sum of the column
+	}{
+		"conversion.csv?extrapolation=inverse_rate": {10, "estimate",
+			"select sum(conversion_inverse_rate) from analytics.company_consent_metrics"},
+		"conversion.csv?definition=consent&scope=notice": {10, "estimate", `
+			select sum(case when weighting = 'count_already_extrapolated' then estimate_inverse_rate else estimate end)
+			from analytics.company_consent_rates join analytics.company_consent_metrics using (api_key)
+			where rate = 'consent_rate' and scope = 'notice'`},
+		"weighting.csv": {10, "conversion_count_over_rate", "select sum(conversion) from analytics.company_consent_metrics"},
+		"volume.csv":    {10, "volume", "select sum(volume) from analytics.company_performance"},
+		"reach.csv":     {10, "countries_observed", "select sum(countries_observed)::float8 from analytics.company_performance"},
+		"time.csv":      {30, "median_seconds", "select sum(median_seconds) from analytics.time_to_consent"},
+		"types.csv":     {40, "estimate", "select sum(estimate) from analytics.event_breakdown where dimension = 'type'"},
+		"trend.csv": {22, "n_events", `
+			select sum(n)::float8 from analytics.consent_daily where metric = 'volume'`},
+		"quality.csv":                     {0, "", ""},
+		"ledger.csv":                      {11, "n_rows", "select sum(rows)::float8 from raw.load where state = 'published'"},
+		"volume.csv?industry=Sport":       {2, "volume", "select sum(volume) from analytics.company_performance where industry = 'Sport'"},
+		"volume.csv?hq=Nowhere":           {0, "", ""},
+		"volume.csv?company=%27":          {0, "", ""},
+		"volume.csv?industry=Travel&hq=Z": {0, "", ""},
+	} {
+		rows := download(t, url+"/data/"+address)
+		if len(rows) != c.rows {
+			t.Errorf("%s has %d rows, want %d", address, len(rows), c.rows)
+			continue
+		}
+		if c.query == "" {
+			continue
+		}
+		sum := 0.0
+		for _, row := range rows {
+			if row[c.column] == "" {
+				continue
+			}
+			value, err := strconv.ParseFloat(row[c.column], 64)
+			if err != nil {
+				t.Fatalf("%s: %v", address, err)
+			}
+			sum += value
+		}
+		if want := scalar[float64](t, database, c.query); !near(sum, want) {
+			t.Errorf("%s: %s sums to %v, in SQL to %v", address, c.column, sum, want)
+		}
+	}
+}
+
+func near(a, b float64) bool { return a-b < 1e-6*(1+b) && b-a < 1e-6*(1+b) }
+
+// TestPageSaysWhatIsTheMatter goes through the states of a warehouse with one server, which recovers from each.
+func TestPageSaysWhatIsTheMatter(t *testing.T) {
+	sampled := sampleWarehouse(t)
+	program := buildProgram(t)
+	database := warehousetest.Database(t)
+	s, url := serve(t, database)
+	look := func(step string, code int, texts ...string) string {
+		t.Helper()
+		later(s)
+		response, body := get(t, url)
+		if response.StatusCode != code {
+			t.Errorf("%s: the page answers %s", step, response.Status)
+		}
+		for _, text := range texts {
+			if !strings.Contains(body, text) {
+				t.Errorf("%s: the page does not say %q", step, text)
+			}
+		}
+		if code != http.StatusOK && (!strings.Contains(body, `http-equiv="refresh"`) || response.Header.Get("Retry-After") == "") {
+			t.Errorf("%s: the page does not look again by itself", step)
+		}
+		return body
+	}
+	look("an empty database", http.StatusServiceUnavailable, "The database has no tables yet", "consent migrate")
+
+	consent(t, program, "migrate", "--database-url", database)
+	look("no loads", http.StatusServiceUnavailable, "Nothing has been loaded yet", "consent ingest")
+
+	input := filepath.Join(t.TempDir(), "input")
+	if err := os.Mkdir(input, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	companies := "PUBLIC_API_KEY,INDUSTRY_BACK,INDUSTRY_FRONT,HQ_COUNTRY\n956c25b5-e9a6-46f1-bb85-930c6aad171b,Technology,Technology,Belgium\n"
+	if err := os.WriteFile(filepath.Join(input, "companies.csv"), []byte(companies), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	consent(t, program, "ingest", "--database-url", database, "--source", input)
+	look("no marts", http.StatusServiceUnavailable, "The metrics have not been built yet", "consent transform")
+
+	builder := connect(t, database)
+	lock(t, builder)
+	look("the first build", http.StatusServiceUnavailable, "The metrics are being built")
+	unlock(t, builder)
+
+	copyMarts(t, sampled, database)
+	look("a part was built", http.StatusOK, "The last build of the metrics did not end well", "No company has events yet")
+	execute(t, database, recordBuild)
+	if body := look("companies without events", http.StatusOK, "No company has events yet"); strings.Contains(body, `class="banner"`) {
+		t.Error("a whole build has a banner")
+	}
+
+	lock(t, builder)
+	look("another build", http.StatusOK, "The metrics are being rebuilt at this moment")
+	unlock(t, builder)
+
+	execute(t, database, "update analytics.build set load_set = ''")
+	look("a build that failed", http.StatusOK, "The last build of the metrics did not end well")
+	execute(t, database, "update analytics.build set load_set = 'of other loads'")
+	look("files loaded since", http.StatusOK, "Files were loaded since the metrics were built")
+
+	// A filter that nobody has asked for yet, so that it is read anew.
+	execute(t, database, "alter table analytics.company_performance rename column volume to size")
+	if response, body := get(t, url+"/?hq=Belgium"); response.StatusCode != http.StatusServiceUnavailable ||
+		!strings.Contains(body, "The metrics are of another version") {
+		t.Errorf("marts of another version answer %s", response.Status)
+	}
+	execute(t, database, "alter table analytics.company_performance rename column size to volume")
+	if response, _ := get(t, url+"/?hq=Belgium"); response.StatusCode != http.StatusOK {
+		t.Errorf("marts of this version again answer %s", response.Status)
+	}
+}
+
+// TestDatabaseThatGoesAwayLeavesTheLastNumbers holds that a reader has more of numbers of a minute ago than of none.
+func TestDatabaseThatGoesAwayLeavesTheLastNumbers(t *testing.T) {
+	sampleWarehouse(t)
+	proxy := newProxy(t, as(t, "dashboard"))
+	s, url := serve(t, proxy.url)
+	proxy.close()
+	response, body := get(t, url)
+	if response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "The database cannot be reached") {
+		t.Fatalf("without a database the page answers %s", response.Status)
+	}
+	if strings.Contains(body, "password") && strings.Contains(body, proxy.address) {
+		t.Error("the page says where the database is")
+	}
+	proxy.open(t)
+	later(s)
+	if response, body := get(t, url); response.StatusCode != http.StatusOK || strings.Contains(body, `class="banner"`) {
+		t.Fatalf("when the database is back the page answers %s", response.Status)
+	}
+	proxy.close()
+	later(s)
+	response, body = get(t, url)
+	if response.StatusCode != http.StatusOK || !strings.Contains(body, "These are the numbers as they were read last") ||
+		!strings.Contains(body, `data-poll="`) {
+		t.Errorf("when the database has gone the page answers %s without saying so", response.Status)
+	}
+	if response, _ := get(t, url+"/?industry=Travel"); response.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a filter that was never read answers %s", response.Status)
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if response, _ := get(t, url+path); response.StatusCode != http.StatusOK {
+			t.Errorf("%s answers %s: nobody would see what the page says", path, response.Status)
+		}
+	}
+	if _, metrics := get(t, url+"/metrics"); !strings.Contains(metrics, `consent_dashboard_condition{condition="database_away"} 1`) ||
+		!strings.Contains(metrics, `consent_dashboard_requests_total{code="503",route="/{$}"}`) {
+		t.Errorf("the metrics do not tell it:\n%s", metrics)
+	}
+	proxy.open(t)
+	later(s)
+	if _, body := get(t, url); strings.Contains(body, `class="banner"`) {
+		t.Error("the page does not recover")
+	}
+}
+
+func TestRefusedLoginIsSaidWithoutSecrets(t *testing.T) {
+	sampleWarehouse(t)
+	_, url := serve(t, strings.Replace(as(t, "dashboard"), rolePrefix+"dashboard:", rolePrefix+"nobody:", 1))
+	response, body := get(t, url)
+	if response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "The database refuses the dashboard") {
+		t.Errorf("a refused login answers %s", response.Status)
+	}
+	if strings.Contains(body, "dashboard-password") || strings.Contains(body, "127.0.0.1") {
+		t.Errorf("the page says too much: %s", body)
+	}
+}
+
+func TestExportIsOneFile(t *testing.T) {
+	sampleWarehouse(t)
+	page, err := Export(t.Context(), config(as(t, "dashboard")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 1 << 20
+	if len(page) > most {
+		t.Errorf("the export has %d bytes, more than %d", len(page), most)
+	}
+	body := string(page)
+	for _, outside := range []string{"http://", "https://", `href="static`, `src="`, `action="`} {
+		if strings.Contains(body, outside) {
+			t.Errorf("the export has %s", outside)
+		}
+	}
+	if got := strings.Count(body, `class="variant`); got != 24 {
+		t.Errorf("the conversion is there in %d ways, want 24", got)
+	}
+	empty := config(warehousetest.Database(t))
+	empty.Wait = time.Millisecond
+	if _, err := Export(t.Context(), empty); err == nil || !strings.Contains(err.Error(), "consent migrate") {
+		t.Errorf("the export of an empty database says %v", err)
+	}
+}
+
+// lock holds what a build of the metrics holds.
+func lock(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), "select pg_advisory_lock($1)", warehouse.LockTransform); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func unlock(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), "select pg_advisory_unlock($1)", warehouse.LockTransform); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A proxy stands between the server and the database, and can be away.
+type proxy struct {
+	url, address, target string
+	listener             net.Listener
+
+	mu          sync.Mutex
+	connections []net.Conn
+}
+
+func newProxy(t *testing.T, database string) *proxy {
+	t.Helper()
+	parsed, err := pgx.ParseConfig(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{target: net.JoinHostPort(parsed.Host, strconv.Itoa(int(parsed.Port)))}
+	p.open(t)
+	p.url = strings.Replace(database, "@"+p.target, "@"+p.address, 1)
+	if p.url == database {
+		t.Fatalf("the database is not at %s", p.target)
+	}
+	t.Cleanup(p.close)
+	return p
+}
+
+func (p *proxy) open(t *testing.T) {
+	t.Helper()
+	address := p.address
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.address, p.listener = listener.Addr().String(), listener
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", p.target)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			p.mu.Lock()
+			p.connections = append(p.connections, client, server)
+			p.mu.Unlock()
+			go func() { _, _ = io.Copy(server, client); _ = server.Close() }()
+			go func() { _, _ = io.Copy(client, server); _ = client.Close() }()
+		}
+	}()
+}
+
+func (p *proxy) close() {
+	p.listener.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, connection := range p.connections {
+		_ = connection.Close()
+	}
+	p.connections = nil
+}

@@ -1,0 +1,170 @@
+package dashboard
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"consentpipeline.io/dashboard/chart"
+)
+
+var methods = []struct{ name, short, heading string }{
+	{"user_id", "by user", "By user: the notice and the choice of the same user"},
+	{"embedded", "by token", "By token: the times in the consent token"},
+	{"matched", "by match", "By match: a notice and the next choice of the same kind of visitor"},
+}
+
+// timing is what a method says of a company.
+func (c *Company) timing(method string) Timing {
+	for _, one := range c.Timings {
+		if one.Method == method {
+			return one
+		}
+	}
+	return Timing{Method: method, Withheld: "no_durations"}
+}
+
+func timeSection(d *Data, s selection) Section {
+	section := Section{
+		ID: "time", Nav: "Time", Term: "def-time", Source: "analytics.time_to_consent",
+		Title: timeTitle(d),
+		Explain: "Time from the notice to the first choice on it, by method: the dot is the median with its whisker (95%), the bar reaches " +
+			"to the 90th percentile, the diamond is the mean; coverage is the share of choices that the method measures.",
+		Table: Table{Columns: companyColumns(Column{"Method", "method", false}, Column{"Headline", "is_headline", false},
+			Column{"n", "n", true}, Column{"Coverage", "coverage", true}, Column{"Median", "median_seconds", true},
+			Column{"95% from", "median_process_lower", true}, Column{"to", "median_process_upper", true},
+			Column{"90%", "p90_seconds", true}, Column{"Mean", "mean_seconds", true},
+			Column{"Over 30 min", "share_over_30min", true}, Column{"Withheld because", "withheld_because", false})},
+	}
+	var all []float64
+	for i := range d.Companies {
+		for _, one := range d.Companies[i].Timings {
+			for _, value := range []*float64{one.Median, one.P90, one.Mean} {
+				if value != nil {
+					all = append(all, *value)
+				}
+			}
+		}
+	}
+	scale := chart.NewScale(chart.Largest(all, nil), wholeSeconds)
+	var missing []string
+	for _, method := range methods {
+		plot := chart.Plot{Name: method.heading, Unit: "seconds from the notice to the choice", Scale: scale}
+		withheld := map[string]int{}
+		for i := range d.Companies {
+			c := &d.Companies[i]
+			one := c.timing(method.name)
+			section.Table.Rows = append(section.Table.Rows, timeCells(c, one))
+			if one.Median == nil {
+				withheld[one.Withheld]++
+				continue
+			}
+			plot.Rows = append(plot.Rows, timeRow(c, s, scale, one))
+		}
+		panel := Panel{method.heading, plot}
+		if len(plot.Rows) > 0 {
+			section.Plots = append(section.Plots, panel)
+		}
+		for _, because := range sortedKeys(withheld) {
+			missing = append(missing, fmt.Sprintf("%s at %s (%s)", method.short, plural(int64(withheld[because]), "company", "companies"),
+				reason(because)))
+		}
+	}
+	if len(missing) > 0 {
+		section.Notes = append(section.Notes, "No time can be told "+strings.Join(missing, ", ")+".")
+	}
+	return section
+}
+
+// wholeSeconds are labels of an axis.
+func wholeSeconds(x float64) string { return strings.Replace(seconds(x), ".0 s", " s", 1) }
+
+func sortedKeys(m map[string]int) []string {
+	var keys []string
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func timeRow(c *Company, s selection, scale chart.Scale, one Timing) chart.Row {
+	const y = 15
+	row := c.row(s, 30)
+	row.Value = seconds(*one.Median)
+	row.Aside = fmt.Sprintf("n = %s · covers %s", whole(one.N), orNone(one.Coverage, percent))
+	if one.Process != nil {
+		row.Aside = interval(one.Process, seconds) + " · " + row.Aside
+	}
+	if one.IsHeadline {
+		row.Sub += " · headline"
+	}
+	if one.N < 30 {
+		row.Flag = "few rows"
+	}
+	tip := "median " + seconds(*one.Median)
+	if one.Process != nil {
+		tip += " (95% interval " + interval(one.Process, seconds) + ")"
+	}
+	mark := chart.Mark{}
+	if one.P90 != nil {
+		tip += ", 90% within " + seconds(*one.P90)
+		mark.Shapes = append(mark.Shapes, chart.Shape{Kind: "line", Class: "inner c1", X1: scale.At(*one.Median), X2: scale.At(*one.P90), Y1: y, Y2: y})
+	}
+	if one.Mean != nil {
+		tip += ", mean " + seconds(*one.Mean)
+		mark.Shapes = append(mark.Shapes, chart.Shape{Kind: "diamond", Class: "symbol c3", X1: scale.At(*one.Mean), Y1: y})
+	}
+	median := chart.Interval(scale, y, *one.Median, nil, one.Process, "c1", "")
+	mark.Shapes = append(mark.Shapes, median.Shapes...)
+	mark.Tip = fmt.Sprintf("%s; n = %s", tip, whole(one.N))
+	row.Marks = []chart.Mark{mark}
+	return row
+}
+
+func timeCells(c *Company, one Timing) []Cell {
+	headline := Cell{Raw: "false"}
+	if one.IsHeadline {
+		headline = Cell{Text: "yes", Raw: "true"}
+	}
+	withheld := Cell{Raw: one.Withheld}
+	if one.Withheld != "" {
+		withheld.Text = reason(one.Withheld)
+	}
+	bounds := boundCells(one.Process, seconds)
+	lower, upper := bounds[0], bounds[1]
+	return companyCells(c, textCell(one.Method), headline, wholeCell(one.N), numberCell(one.Coverage, percent),
+		numberCell(one.Median, seconds), lower, upper, numberCell(one.P90, seconds), numberCell(one.Mean, seconds),
+		numberCell(one.ShareOver30Min, percent), withheld)
+}
+
+// timeTitle says how long it takes, where that can be told.
+func timeTitle(d *Data) string {
+	var medians []float64
+	few := 0
+	for i := range d.Companies {
+		one := d.Companies[i].headline()
+		switch {
+		case one == nil || one.Median == nil:
+		case one.N < 30:
+			few++
+		default:
+			medians = append(medians, *one.Median)
+		}
+	}
+	if len(medians) == 0 {
+		if few > 0 {
+			return "Too few choices were timed to say how long visitors take"
+		}
+		return "How long visitors take to choose cannot be told"
+	}
+	low, high := seconds(slices.Min(medians)), seconds(slices.Max(medians))
+	if low == high {
+		if len(d.Companies) == 1 {
+			return fmt.Sprintf("Half of the visitors choose within %s", low)
+		}
+		return fmt.Sprintf("Half of the visitors choose within %s, at %d of %d companies", low, len(medians), len(d.Companies))
+	}
+	return fmt.Sprintf("Half of the visitors choose within %s to %s, at the %d of %d companies where enough choices are timed", low, high,
+		len(medians), len(d.Companies))
+}

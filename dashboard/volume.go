@@ -1,0 +1,288 @@
+package dashboard
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"consentpipeline.io/dashboard/chart"
+)
+
+// byVolume are the companies, that with the largest volume first.
+func byVolume(d *Data) []*Company {
+	var all []*Company
+	for i := range d.Companies {
+		if d.Companies[i].StandingVolume().Value != nil {
+			all = append(all, &d.Companies[i])
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *Company) int {
+		return cmp.Compare(*b.StandingVolume().Value, *a.StandingVolume().Value)
+	})
+	return all
+}
+
+func volumeSection(d *Data, s selection) Section {
+	section := Section{
+		ID: "volume", Nav: "Volume", Term: "def-volume", Source: "analytics.company_performance",
+		Explain: "Events of all types, extrapolated by what stands for each company, with the whisker of what the company does (95%); " +
+			"the second chart divides by the hours between a company’s first and last event.",
+		Table: Table{Columns: companyColumns(Column{"Rows", "n_events", true}, Column{"Sampled", "n_sampled", true},
+			Column{"Volume", "volume", true}, Column{"95% from", "process_lower", true}, Column{"to", "process_upper", true},
+			Column{"By 1 / RATE", "volume_inverse_rate", true}, Column{"95% from", "inverse_rate_process_lower", true},
+			Column{"to", "inverse_rate_process_upper", true}, Column{"First event", "first_event_at", false},
+			Column{"Last event", "last_event_at", false}, Column{"Hours", "hours_observed", true},
+			Column{"Per hour", "volume_per_hour", true}, Column{"Looks cut off", "looks_truncated", false},
+			Column{"Remark", "null_because", false})},
+	}
+	companies := byVolume(d)
+	section.Title = volumeTitle(companies)
+	var estimates, uppers []float64
+	truncated := 0
+	for _, c := range companies {
+		estimates = append(estimates, *c.StandingVolume().Value)
+		if p := c.StandingVolume().Process; p != nil {
+			uppers = append(uppers, p.Upper)
+		}
+		if c.LooksTruncated {
+			truncated++
+		}
+	}
+	if truncated > 0 {
+		section.Notes = append(section.Notes, truncationNote(truncated, len(companies)))
+	}
+	scale := chart.NewScale(chart.Largest(estimates, uppers), short)
+	plot := chart.Plot{Name: "Volume by company", Unit: "events", Scale: scale}
+	for _, c := range companies {
+		e := c.StandingVolume()
+		row := c.row(s, 26)
+		row.Value = count(*e.Value)
+		row.Aside = interval(e.Process, count)
+		if e.Process == nil {
+			row.Aside = reason(e.Because)
+		}
+		if c.Doubled() && c.Volume.Value != nil {
+			row.Aside += " · by the rule " + count(*c.Volume.Value)
+		}
+		if c.LooksTruncated {
+			row.Flag = "cut off?"
+		}
+		tip := estimateTip(e, rule(c.Standing()), count)
+		if perHour := c.standingPerHour(); perHour != nil {
+			tip += "; " + count(*perHour) + " per observed hour"
+		}
+		mark := chart.Bar(scale, 6, 14, *e.Value, "c1", tip)
+		if e.Process != nil {
+			mark = mark.Whisker(scale, 13, *e.Process)
+		}
+		row.Marks = []chart.Mark{mark}
+		plot.Rows = append(plot.Rows, row)
+		section.Table.Rows = append(section.Table.Rows, volumeCells(c))
+	}
+	section.Plots = []Panel{{"In all", plot}, {"Per observed hour", perHourPlot(s, companies)}}
+	return section
+}
+
+func perHourPlot(s selection, companies []*Company) chart.Plot {
+	sorted := slices.Clone(companies)
+	perHour := func(c *Company) float64 {
+		if value := c.standingPerHour(); value != nil {
+			return *value
+		}
+		return 0
+	}
+	slices.SortStableFunc(sorted, func(a, b *Company) int { return cmp.Compare(perHour(b), perHour(a)) })
+	var most float64
+	for _, c := range sorted {
+		most = max(most, perHour(c))
+	}
+	scale := chart.NewScale(most, short)
+	plot := chart.Plot{Name: "Volume per observed hour", Unit: "events per hour", Scale: scale}
+	for _, c := range sorted {
+		row := c.row(s, 26)
+		value := c.standingPerHour()
+		row.Value = orNone(value, count)
+		if value == nil {
+			row.Missing = "all events are of one moment"
+		} else {
+			row.Aside = "over " + hours(*c.Hours)
+			row.Marks = []chart.Mark{chart.Bar(scale, 6, 14, *value, "c1", count(*value)+" events per hour, over "+hours(*c.Hours))}
+		}
+		plot.Rows = append(plot.Rows, row)
+	}
+	return plot
+}
+
+// hours writes how long a company was observed.
+func hours(x float64) string {
+	if x < 1 {
+		return count(60*x) + " min"
+	}
+	return oneDigit(x) + " h"
+}
+
+func (c *Company) standingPerHour() *float64 {
+	if c.Doubled() {
+		return c.PerHourInverse
+	}
+	return c.PerHour
+}
+
+func truncationNote(truncated, companies int) string {
+	which := fmt.Sprintf("%s of %d companies have files that end", number(truncated), companies)
+	switch {
+	case companies == 1:
+		which = "This company has a file that ends"
+	case truncated == companies:
+		which = fmt.Sprintf("All %d companies have files that end", companies)
+	case truncated == 1:
+		which = fmt.Sprintf("One of %d companies has a file that ends", companies)
+	}
+	return which + " at the same round number of rows as others, as if cut off there. Volumes then say more of the cut than of the company: " +
+		"compare events per observed hour."
+}
+
+func volumeCells(c *Company) []Cell {
+	truncated := Cell{Raw: "false"}
+	if c.LooksTruncated {
+		truncated = Cell{Text: "yes", Raw: "true"}
+	}
+	remark := Cell{Raw: c.Volume.Because}
+	if c.Volume.Because != "" {
+		remark.Text = reason(c.Volume.Because)
+	}
+	cells := companyCells(c, wholeCell(c.Events), wholeCell(c.Sampled), numberCell(c.Volume.Value, count))
+	cells = append(cells, boundCells(c.Volume.Process, count)...)
+	cells = append(cells, numberCell(c.VolumeInverse.Value, count))
+	cells = append(cells, boundCells(c.VolumeInverse.Process, count)...)
+	return append(cells, timeCell(c.First), timeCell(c.Last), numberCell(c.Hours, oneDigit), numberCell(c.standingPerHour(), count),
+		truncated, remark)
+}
+
+func oneDigit(x float64) string { return fmt.Sprintf("%.1f", x) }
+
+func volumeTitle(companies []*Company) string {
+	switch len(companies) {
+	case 0:
+		return "There are no events to count"
+	case 1:
+		return fmt.Sprintf("%s events at %s", count(*companies[0].StandingVolume().Value), companies[0].full())
+	}
+	first, last := companies[0], companies[len(companies)-1]
+	if count(*first.StandingVolume().Value) == count(*last.StandingVolume().Value) {
+		return fmt.Sprintf("All %d companies have %s events", len(companies), count(*first.StandingVolume().Value))
+	}
+	return fmt.Sprintf("%s has the most events, %s, and %s the fewest, %s", first.full(), count(*first.StandingVolume().Value),
+		last.full(), count(*last.StandingVolume().Value))
+}
+
+func reachSection(d *Data, s selection) Section {
+	section := Section{
+		ID: "reach", Nav: "Reach", Term: "def-reach", Source: "analytics.company_performance",
+		Explain: "Countries that each company’s events came from: the dark part is certain, the light part was seen in one sampled event only.",
+		Table: Table{Columns: companyColumns(Column{"Countries seen", "countries_observed", true}, Column{"Certain", "countries_certain", true},
+			Column{"Lowest RATE", "lowest_sampling_rate", true}, Column{"Events to be seen with 95%", "detectable_at_95", true})},
+	}
+	var companies []*Company
+	most := 0.0
+	for i := range d.Companies {
+		c := &d.Companies[i]
+		if c.Observed != nil && c.Certain != nil {
+			companies = append(companies, c)
+			most = max(most, float64(*c.Observed))
+		}
+	}
+	slices.SortStableFunc(companies, func(a, b *Company) int { return cmp.Compare(*b.Observed, *a.Observed) })
+	scale := chart.NewScale(most, count)
+	plot := chart.Plot{Name: "Countries by company", Unit: "countries", Scale: scale, Keys: []chart.Key{
+		{Class: "c1", Shape: "bar", Text: "certain"}, {Class: "c2", Shape: "bar", Text: "one sampled event only"}}}
+	for _, c := range companies {
+		row := c.row(s, 26)
+		row.Value = whole(*c.Observed)
+		row.Aside = whole(*c.Certain) + " certain"
+		certain, observed := float64(*c.Certain), float64(*c.Observed)
+		row.Marks = []chart.Mark{chart.Bar(scale, 6, 14, certain, "c1", fmt.Sprintf("%s certain, of %s seen", plural(*c.Certain, "country", "countries"),
+			whole(*c.Observed)))}
+		if observed > certain {
+			row.Marks = append(row.Marks, chart.Mark{Tip: plural(*c.Observed-*c.Certain, "country", "countries") + " seen in one sampled event only",
+				Shapes: []chart.Shape{{Kind: "rect", Class: "c2", X1: scale.At(certain), X2: scale.At(observed), Y1: 6, Y2: 20}}})
+		}
+		plot.Rows = append(plot.Rows, row)
+		section.Table.Rows = append(section.Table.Rows, companyCells(c, wholeOrNone(c.Observed), wholeOrNone(c.Certain),
+			numberCell(c.LowestRate, percent), numberCell(c.Detectable, count)))
+	}
+	section.Title = reachTitle(companies)
+	section.Plots = []Panel{{Plot: plot}}
+	return section
+}
+
+func reachTitle(companies []*Company) string {
+	if len(companies) == 0 {
+		return "No country is known"
+	}
+	var names []string
+	first := companies[0]
+	for _, c := range companies {
+		if *c.Observed == *first.Observed {
+			names = append(names, c.full())
+		}
+	}
+	seen := plural(*first.Observed, "country", "countries")
+	if len(names) > 1 {
+		return fmt.Sprintf("%s were each reached from %s", list(names), seen)
+	}
+	return fmt.Sprintf("%s is reached from %s, of which %s certain", names[0], seen, isAre(*first.Certain))
+}
+
+func isAre(n int64) string {
+	if n == 1 {
+		return "1 is"
+	}
+	return whole(n) + " are"
+}
+
+func countrySection(d *Data, _ selection) Section {
+	section := Section{
+		ID: "countries", Nav: "Countries", Term: "def-reach", Source: "analytics.event_breakdown",
+		Explain: "Where the events of the companies shown came from, the largest countries first.",
+		Table: Table{Columns: []Column{{"Country", "country", false}, {"Companies", "n_companies", true}, {"Rows", "n", true},
+			{"Events", "estimate", true}}},
+	}
+	most, sum := 0.0, 0.0
+	for i, c := range d.Countries {
+		if c.Estimate != nil {
+			most = max(most, *c.Estimate)
+		}
+		if i < 3 && c.Estimate != nil {
+			sum += *c.Estimate
+		}
+	}
+	all := 0.0
+	for i := range d.Companies {
+		if v := d.Companies[i].StandingVolume().Value; v != nil {
+			all += *v
+		}
+	}
+	scale := chart.NewScale(most, short)
+	plot := chart.Plot{Name: "Events by country", Unit: "events, by the extrapolation that stands for each company", Scale: scale}
+	for _, c := range d.Countries {
+		section.Table.Rows = append(section.Table.Rows, []Cell{textCell(c.Code), wholeCell(c.Companies), wholeCell(c.N), numberCell(c.Estimate, count)})
+		if c.Estimate == nil {
+			continue
+		}
+		row := chart.Row{Label: c.Code, Sub: plural(c.Companies, "company", "companies"), Height: 22, Value: count(*c.Estimate)}
+		row.Marks = []chart.Mark{chart.Bar(scale, 4, 14, *c.Estimate, "c1", fmt.Sprintf("%s events; n = %s", count(*c.Estimate), whole(c.N)))}
+		plot.Rows = append(plot.Rows, row)
+	}
+	section.Plots = []Panel{{Plot: plot}}
+	switch {
+	case len(d.Countries) == 0:
+		section.Title = "No country is known"
+	case len(d.Countries) <= 3 || all == 0:
+		section.Title = fmt.Sprintf("%s sends the most events, %s", d.Countries[0].Code, orNone(d.Countries[0].Estimate, count))
+	default:
+		section.Title = fmt.Sprintf("Three of %s countries, %s, send %s of all events", whole(d.CountryCount),
+			list([]string{d.Countries[0].Code, d.Countries[1].Code, d.Countries[2].Code}), percent(sum/all))
+	}
+	return section
+}
