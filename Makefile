@@ -42,7 +42,7 @@ KUBECTL = kubectl --context "$(KUBE_CONTEXT)" --namespace "$(NAMESPACE)"
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	    /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	    /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+	    /^[a-z0-9 -]+:.*## / { printf "  make %-16s  %s\n", $$1, $$2 }' Makefile
 	@printf '\nVariables\n'
 	@printf '  %-17s %s\n' \
 	    'INPUT=DIR' 'the folder of files that `make run` loads (default: input)' \
@@ -178,8 +178,12 @@ bench-dashboard: build ## Read the dashboard of DATABASE_URL with 50 readers for
 	    'make bench-dashboard DATABASE_URL=postgres://…' >&2; exit 1; }
 	go run ./internal/bench/dashboard --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
 
+.PHONY: solution-numbers
+solution-numbers: build venv ## Run the queries of SOLUTION.md on CONSENT_REFERENCE_DATA, else on input/ (ARGS="-input DIR": on yours)
+	go run ./internal/docs numbers $(ARGS)
+
 .PHONY: check
-check: check-go check-generated check-sql check-shell check-chart check-vuln ## Check format, linters and dependencies; runs no tests
+check: check-go check-generated check-sql check-shell check-chart check-docs check-vuln ## Check format, linters, pages and dependencies; runs no tests
 
 .PHONY: check-go
 check-go: ## Check Go: format, vet, linters, import rules, go.mod
@@ -209,6 +213,10 @@ check-chart: ## Check the chart: its form, its table of values
 	@if command -v helm >/dev/null; then helm lint --strict --quiet charts/consent-pipeline; \
 	else echo 'SKIPPED helm lint: helm is not there'; fi
 
+.PHONY: check-docs
+check-docs: build ## Check the pages: links, paths, make targets, commands, flags, and what commands print
+	go run ./internal/docs check
+
 .PHONY: check-vuln
 check-vuln: ## Look for known vulnerabilities, where their database can be reached
 	@tools/govulncheck
@@ -219,10 +227,11 @@ fmt: venv-check ## Format Go and SQL
 	$(VENV)/sqlfluff format --processes 2 dbt_project
 
 .PHONY: generate
-generate: build ## Make the generated files again (input/, CRD, docs/api.md, the chart's table of values)
+generate: build ## Make the generated files again: input/, CRD, docs/api.md, and what pages show of values and commands
 	bin/consent generate --force
 	tools/generate
 	go run ./internal/chartdocs
+	go run ./internal/docs check -write
 
 .PHONY: lock
 lock: ## Pin the Python packages anew from tools/*.in (needs Python 3.11)
