@@ -19,6 +19,7 @@ COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY api api
 COPY cmd cmd
+COPY dashboard dashboard
 COPY internal internal
 COPY jobs jobs
 COPY operator operator

@@ -27,6 +27,11 @@ func TestNewcomer(t *testing.T) {
 		r.checkSample()
 		r.contains("kubectl get", r.do("kubectl", "get", "jobs,cronjobs,pods"), "consent-ingest-", "consent-transform", "consent-postgresql-0")
 	})
+	r.step("the dashboard shows them", func(r *release) {
+		r.kubectl("rollout", "status", "deployment/consent-dashboard", "--timeout=2m")
+		page := r.kubectl("get", "--raw", "/api/v1/namespaces/default/services/consent-dashboard:http/proxy/")
+		r.contains("the page", page, "Consent by company", "6fe9f74c", "119,221")
+	})
 	r.step("logs are readable", func(r *release) {
 		logs := r.do("kubectl", "logs", "-l", "app.kubernetes.io/component=ingest", "--prefix", "--tail=-1")
 		r.contains("the log of the ingestion", logs, "events/csv/events-company-1.csv                Loaded   500",
