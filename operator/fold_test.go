@@ -25,6 +25,7 @@ func TestFoldEntry(t *testing.T) {
 		over = true
 	)
 	pending := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FilePending}
+	stuck := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FilePending, Message: "ImagePullBackOff: not found"}
 	running := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FileRunning, Attempts: 1}
 	loadedBefore := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FileLoaded, Attempts: 1, Matched: 1, Loaded: 1, Rows: new(int64(100))}
 	waiting := attempt{code: -1}
@@ -73,6 +74,7 @@ func TestFoldEntry(t *testing.T) {
 		"failed, its message is lost":       {running, false, true, over, nil, "Failed 0+0+0/0 rows ? attempts 1", "its message is lost"},
 		"over before its pod was made":      {pending, false, false, over, nil, "Skipped 0+0+0/0 rows ? attempts 0", "before its pod was seen to start"},
 		"over while its pod waited":         {pending, false, false, over, []attempt{waiting}, "Skipped 0+0+0/0 rows ? attempts 0", "before its pod was seen to start"},
+		"over while its pod was stuck":      {stuck, false, false, over, nil, "Skipped 0+0+0/0 rows ? attempts 0", "before its pod was seen to start; it waited: ImagePullBackOff: not found"},
 		"over while it ran, pod is gone":    {running, false, false, over, nil, "Unknown 0+0+0/0 rows ? attempts 1", "consent status shows what became of the file"},
 		"over while it ran, killed":         {running, false, false, over, []attempt{ends(137, "")}, "Unknown 0+0+0/0 rows ? attempts 1", "consent status shows what became of the file"},
 		"over while it ran, it says why":    {running, false, false, over, []attempt{ends(75, failedReport("a.csv", "interrupted"))}, "Failed 0+0+1/1 rows 0 attempts 1", "interrupted"},

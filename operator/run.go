@@ -150,6 +150,7 @@ func (r *Reconciler) follow(ctx context.Context, p *v1alpha1.ConsentPipeline, do
 	if err := r.List(ctx, pods, client.InNamespace(p.Namespace), client.MatchingFields{indexOwner: string(j.UID)}); err != nil {
 		return nil, fmt.Errorf("list the pods of the Job %s: %w", j.Name, err)
 	}
+	before := p.Status.Files
 	r.fold(p, j, pods.Items)
 	if !hasEnded(j) {
 		held, again, err := r.delayed(ctx, p, j, pods.Items)
@@ -161,6 +162,7 @@ func (r *Reconciler) follow(ctx context.Context, p *v1alpha1.ConsentPipeline, do
 		if err != nil {
 			return nil, err
 		}
+		p.Status.Files = before
 		r.fold(p, j, live)
 	}
 	result := totalOf(p.Status.Files).result()

@@ -54,7 +54,7 @@ func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline,
 	for _, reader := range []client.Reader{r.Client, r.Live} {
 		jobs := &batchv1.JobList{}
 		if err := reader.List(ctx, jobs, client.InNamespace(p.Namespace),
-			client.MatchingLabels{v1alpha1.LabelTransform: r.TransformCronJob}); err != nil {
+			client.MatchingLabels{v1alpha1.LabelJob: v1alpha1.JobTransform, v1alpha1.LabelTransform: r.TransformCronJob}); err != nil {
 			return fmt.Errorf("list the dbt Jobs: %w", err)
 		}
 		if now = transformedBy(*shown, *p.Status.LastRun, runToken(p), jobs.Items); !now.restsOnAbsence {
