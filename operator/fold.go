@@ -113,13 +113,13 @@ func foldEntry(earlier v1alpha1.FileStatus, completed, failed, ended bool, pods 
 	var last, lastEnded, good *attempt
 	for i := range pods {
 		last = &pods[i]
-		if last.started {
+		if last.started() {
 			started++
 		}
-		if last.ended {
+		if last.state == podEnded {
 			lastEnded = last
 		}
-		if last.ended && last.code == report.OK {
+		if last.state == podEnded && last.code == report.OK {
 			good = last
 		}
 	}
@@ -163,7 +163,7 @@ func foldEntry(earlier v1alpha1.FileStatus, completed, failed, ended bool, pods 
 		return earlier
 
 	// 4. It is under way.
-	case last != nil && last.started || earlier.Attempts > 0:
+	case last != nil && last.started() || earlier.Attempts > 0:
 		earlier.State = v1alpha1.FileRunning
 	default:
 		earlier.State = v1alpha1.FilePending

@@ -215,13 +215,9 @@ func (r *Reconciler) setTransformed(p *v1alpha1.ConsentPipeline, now transformed
 
 // transformText says how a dbt Job ended, by the message of its last pod.
 func (r *Reconciler) transformText(ctx context.Context, j *batchv1.Job) (string, error) {
-	pods := &corev1.PodList{}
-	if err := r.List(ctx, pods, client.InNamespace(j.Namespace), client.MatchingFields{indexOwner: string(j.UID)}); err != nil {
-		return "", fmt.Errorf("list the pods of the Job %s: %w", j.Name, err)
-	}
-	last := lastEnded(pods.Items)
+	last := lastEnded(r.pods.of(j.UID))
 	if last == nil {
-		live, err := r.livePods(ctx, j)
+		live, err := r.pods.live(ctx, j)
 		if err != nil {
 			return "", err
 		}
@@ -230,10 +226,9 @@ func (r *Reconciler) transformText(ctx context.Context, j *batchv1.Job) (string,
 	return cut(transformSays(j, last), maxMessage), nil
 }
 
-func lastEnded(pods []corev1.Pod) *attempt {
-	all := attempts(pods, v1alpha1.JobTransform)
-	for _, a := range slices.Backward(all) {
-		if a.ended {
+func lastEnded(pods []attempt) *attempt {
+	for _, a := range slices.Backward(pods) {
+		if a.state == podEnded {
 			return &a
 		}
 	}
