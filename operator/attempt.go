@@ -3,63 +3,75 @@ package operator
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
+	"unique"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
+	"consentpipeline.io/api/v1alpha1"
 	"consentpipeline.io/internal/report"
 )
 
 // maxMessage is how many bytes a message in the status may have: 256 of them have to fit one resource.
 const maxMessage = 1024
 
+// A podState is how far a pod has come.
+type podState string
+
+const (
+	podWaits podState = "waits" // its container has not started
+	podRuns  podState = "runs"
+	podEnded podState = "ended"
+	podGone  podState = "gone" // it is being deleted before its container has started
+)
+
 // An attempt is what a pod has to say about its entry.
 type attempt struct {
-	index   int
+	pod     types.UID
+	index   int // of the entry; -1 of a Job without indexes
 	created time.Time
-	started bool // its container ran, or still runs
-	ended   bool
-	code    int32  // its exit code, once ended; -1 if the container left none
-	reason  string // why it ended, as Kubernetes says: OOMKilled, Evicted
-	message string // the termination message, else what Kubernetes says
+	state   podState
+	since   time.Time // when it began to wait, at the earliest; zero unless it waits
+	code    int32     // its exit code, once ended; -1 if there is none
+	reason  string    // why it waits or has ended, as Kubernetes says: Unschedulable, OOMKilled, Evicted
+	message string    // what Kubernetes says about that; where the container left one, its termination message
 }
 
-// attempts reads pods of an Indexed Job, in the order in which they were made.
-func attempts(pods []corev1.Pod, container string) []attempt {
-	var all []attempt
-	for i := range pods {
-		pod := &pods[i]
-		index, err := strconv.Atoi(pod.Labels[batchv1.JobCompletionIndexAnnotation])
-		if err != nil {
-			index = -1 // of a Job without indexes
-		}
-		a := attempt{index: index, created: pod.CreationTimestamp.Time, code: -1}
-		a.read(pod, container)
-		all = append(all, a)
+// attemptOf reads a pod. The container that does the work is named after what the Job does.
+func attemptOf(pod *corev1.Pod) attempt {
+	a := attempt{pod: pod.UID, index: -1, created: pod.CreationTimestamp.Time, code: -1}
+	if index, err := strconv.Atoi(pod.Labels[batchv1.JobCompletionIndexAnnotation]); err == nil {
+		a.index = index
 	}
-	slices.SortStableFunc(all, func(a, b attempt) int { return a.created.Compare(b.created) })
-	return all
-}
-
-func (a *attempt) read(pod *corev1.Pod, container string) {
+	var state corev1.ContainerState
 	for _, status := range pod.Status.ContainerStatuses {
-		if status.Name != container {
-			continue
-		}
-		a.started = status.State.Running != nil || status.State.Terminated != nil
-		if end := status.State.Terminated; end != nil {
-			a.ended, a.code, a.reason, a.message = true, end.ExitCode, end.Reason, end.Message
+		if status.Name == pod.Labels[v1alpha1.LabelJob] {
+			state = status.State
 		}
 	}
-	if !a.ended && pod.Status.Phase == corev1.PodFailed { // such as an evicted one
-		a.started, a.ended, a.reason, a.message = true, true, pod.Status.Reason, pod.Status.Message
+	switch {
+	case state.Terminated != nil:
+		a.state, a.code, a.reason, a.message = podEnded, state.Terminated.ExitCode, state.Terminated.Reason, state.Terminated.Message
+	case pod.Status.Phase == corev1.PodFailed: // such as an evicted one
+		a.state, a.reason, a.message = podEnded, pod.Status.Reason, pod.Status.Message
+	case state.Running != nil:
+		a.state = podRuns
+	case pod.DeletionTimestamp != nil:
+		a.state = podGone
+	default:
+		a.state = podWaits
+		a.since, a.reason, a.message = waitOf(pod)
 	}
+	a.reason = unique.Make(a.reason).Value()
+	return a
 }
+
+func (a *attempt) started() bool { return a.state == podRuns || a.state == podEnded }
 
 // dooms says that the entry is not tried again after this attempt, whatever the Job says yet; see podFailurePolicy.
 func (a *attempt) dooms() bool { return a.code == report.BadData || a.code == report.BadConfig }

@@ -24,9 +24,8 @@ func TestDue(t *testing.T) {
 	running := func(spec v1alpha1.ConsentPipelineSpec) v1alpha1.ConsentPipelineStatus {
 		return v1alpha1.ConsentPipelineStatus{CurrentRun: &v1alpha1.Run{Digest: digest(spec)}}
 	}
-	type change = func(*v1alpha1.ConsentPipelineSpec)
-	trigger := change(func(s *v1alpha1.ConsentPipelineSpec) { s.Trigger = "2" })
-	suspend := change(func(s *v1alpha1.ConsentPipelineSpec) { s.Suspend = true })
+	trigger := func(s *v1alpha1.ConsentPipelineSpec) { s.Trigger = "2" }
+	suspend := func(s *v1alpha1.ConsentPipelineSpec) { s.Suspend = true }
 
 	for name, test := range map[string]struct {
 		spec   v1alpha1.ConsentPipelineSpec

@@ -113,13 +113,13 @@ func foldEntry(earlier v1alpha1.FileStatus, completed, failed, ended bool, pods 
 	var last, lastEnded, good *attempt
 	for i := range pods {
 		last = &pods[i]
-		if last.started {
+		if last.started() {
 			started++
 		}
-		if last.ended {
+		if last.state == podEnded {
 			lastEnded = last
 		}
-		if last.ended && last.code == report.OK {
+		if last.state == podEnded && last.code == report.OK {
 			good = last
 		}
 	}
@@ -147,17 +147,23 @@ func foldEntry(earlier v1alpha1.FileStatus, completed, failed, ended bool, pods 
 	// 3. The run is over without one.
 	case ended && lastEnded != nil && lastEnded.hasReport():
 		return outcome(earlier, lastEnded)
+	case earlier.State == v1alpha1.FileSkipped, earlier.State == v1alpha1.FileUnknown:
+		return earlier
 	case ended && earlier.Attempts > 0:
 		earlier.State = v1alpha1.FileUnknown
 		earlier.Message = messageUnknown
 		return earlier
 	case ended:
+		waited := earlier.Message
 		earlier.State = v1alpha1.FileSkipped
 		earlier.Message = "the run ended before its pod was seen to start"
+		if waited != "" {
+			earlier.Message = cut(earlier.Message+"; it waited: "+waited, maxMessage)
+		}
 		return earlier
 
 	// 4. It is under way.
-	case last != nil && last.started || earlier.Attempts > 0:
+	case last != nil && last.started() || earlier.Attempts > 0:
 		earlier.State = v1alpha1.FileRunning
 	default:
 		earlier.State = v1alpha1.FilePending

@@ -25,12 +25,13 @@ func TestFoldEntry(t *testing.T) {
 		over = true
 	)
 	pending := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FilePending}
+	stuck := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FilePending, Message: "ImagePullBackOff: not found"}
 	running := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FileRunning, Attempts: 1}
 	loadedBefore := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FileLoaded, Attempts: 1, Matched: 1, Loaded: 1, Rows: new(int64(100))}
-	waiting := attempt{code: -1}
-	runs := attempt{started: true, code: -1}
+	waiting := attempt{state: podWaits, code: -1}
+	runs := attempt{state: podRuns, code: -1}
 	ends := func(code int32, message string) attempt {
-		return attempt{started: true, ended: true, code: code, reason: "Error", message: message}
+		return attempt{state: podEnded, code: code, reason: "Error", message: message}
 	}
 	glob := string(report.Ingest{Entry: "*.csv", Matched: 5, Loaded: 2, Unchanged: 1, Failed: 2, Rows: 300, Message: "2 of 5 files failed",
 		FailedFiles: []report.FailedFile{{Path: "b.csv", Message: "row 3: bad"}, {Path: "c.csv", Message: "truncated"}}}.Encode())
@@ -60,10 +61,10 @@ func TestFoldEntry(t *testing.T) {
 		"it is tried again":                {running, false, false, open, []attempt{ends(75, failedReport("a.csv", "database away")), runs}, "Running 0+0+0/0 rows ? attempts 2", "tried again after: database away"},
 		"its retries are used up":          {running, false, true, open, []attempt{ends(75, failedReport("a.csv", "database away")), ends(75, failedReport("a.csv", "still away"))}, "Failed 0+0+1/1 rows 0 attempts 2", "still away"},
 		"it succeeds in the end":           {running, true, false, open, []attempt{ends(75, failedReport("a.csv", "database away")), ends(0, loaded("a.csv", 100))}, "Loaded 1+0+0/1 rows 100 attempts 2", ""},
-		"it is out of memory":              {running, false, true, open, []attempt{{started: true, ended: true, code: 137, reason: "OOMKilled"}}, "Failed 0+0+1/0 rows ? attempts 1", "exit code 137 (OOMKilled): give the source's pods more memory"},
-		"its pod was evicted":              {running, false, false, open, []attempt{{started: true, ended: true, code: -1, reason: "Evicted", message: "the node was low on memory"}}, "Running 0+0+0/0 rows ? attempts 1", "its pod failed (Evicted): the node was low on memory"},
+		"it is out of memory":              {running, false, true, open, []attempt{{state: podEnded, code: 137, reason: "OOMKilled"}}, "Failed 0+0+1/0 rows ? attempts 1", "exit code 137 (OOMKilled): give the source's pods more memory"},
+		"its pod was evicted":              {running, false, false, open, []attempt{{state: podEnded, code: -1, reason: "Evicted", message: "the node was low on memory"}}, "Running 0+0+0/0 rows ? attempts 1", "its pod failed (Evicted): the node was low on memory"},
 		"bad data on a node that drains":   {running, false, false, open, []attempt{ends(65, failedReport("a.csv", "bad")), runs}, "Running 0+0+0/0 rows ? attempts 2", "tried again after: bad"},
-		"its container could not start":    {running, false, true, open, []attempt{{started: true, ended: true, code: 128, reason: "StartError", message: "exec: no such file"}}, "Failed 0+0+1/0 rows ? attempts 1", "exit code 128 (StartError): exec: no such file"},
+		"its container could not start":    {running, false, true, open, []attempt{{state: podEnded, code: 128, reason: "StartError", message: "exec: no such file"}}, "Failed 0+0+1/0 rows ? attempts 1", "exit code 128 (StartError): exec: no such file"},
 
 		"loaded, and its pod is gone":       {loadedBefore, true, false, open, nil, "Loaded 1+0+0/1 rows 100 attempts 1", ""},
 		"loaded, pod gone, the Job failed":  {loadedBefore, false, false, over, nil, "Loaded 1+0+0/1 rows 100 attempts 1", ""},
@@ -73,6 +74,7 @@ func TestFoldEntry(t *testing.T) {
 		"failed, its message is lost":       {running, false, true, over, nil, "Failed 0+0+0/0 rows ? attempts 1", "its message is lost"},
 		"over before its pod was made":      {pending, false, false, over, nil, "Skipped 0+0+0/0 rows ? attempts 0", "before its pod was seen to start"},
 		"over while its pod waited":         {pending, false, false, over, []attempt{waiting}, "Skipped 0+0+0/0 rows ? attempts 0", "before its pod was seen to start"},
+		"over while its pod was stuck":      {stuck, false, false, over, nil, "Skipped 0+0+0/0 rows ? attempts 0", "before its pod was seen to start; it waited: ImagePullBackOff: not found"},
 		"over while it ran, pod is gone":    {running, false, false, over, nil, "Unknown 0+0+0/0 rows ? attempts 1", "consent status shows what became of the file"},
 		"over while it ran, killed":         {running, false, false, over, []attempt{ends(137, "")}, "Unknown 0+0+0/0 rows ? attempts 1", "consent status shows what became of the file"},
 		"over while it ran, it says why":    {running, false, false, over, []attempt{ends(75, failedReport("a.csv", "interrupted"))}, "Failed 0+0+1/1 rows 0 attempts 1", "interrupted"},
@@ -103,9 +105,9 @@ func TestFoldEntry(t *testing.T) {
 func TestFoldTwice(t *testing.T) {
 	t.Parallel()
 	pods := []attempt{
-		{index: 0, started: true, ended: true, code: 0, message: loaded("a", 1)},
-		{index: 1, started: true, ended: true, code: 75, message: failedReport("b", "away")},
-		{index: 3, started: true, code: -1},
+		{index: 0, state: podEnded, code: 0, message: loaded("a", 1)},
+		{index: 1, state: podEnded, code: 75, message: failedReport("b", "away")},
+		{index: 3, state: podRuns, code: -1},
 	}
 	for _, ended := range []bool{false, true} {
 		j := job{completed: indexes("0"), failed: indexes("2"), ended: ended}
@@ -141,7 +143,7 @@ func TestVanishedPods(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pods := []attempt{{index: 0, started: true, ended: true, code: 78, message: failedReport("a", "no role")}}
+			pods := []attempt{{index: 0, state: podEnded, code: 78, message: failedReport("a", "no role")}}
 			files := fold(entries, 1, nil, job{ended: true, pods: test.ended}, pods)
 			if files[1].State != test.want {
 				t.Errorf("got %s, expected %s", files[1].State, test.want)
@@ -224,7 +226,7 @@ func TestStatusSize(t *testing.T) {
 		for range 9 {
 			m.FailedFiles = append(m.FailedFiles, report.FailedFile{Path: entries[i], Message: long})
 		}
-		pods = append(pods, attempt{index: i, started: true, ended: true, code: 65, message: string(m.Encode())})
+		pods = append(pods, attempt{index: i, state: podEnded, code: 65, message: string(m.Encode())})
 	}
 	p := pipelineOf(entries...)
 	p.Status.CurrentRun = &v1alpha1.Run{Number: 1}
@@ -253,11 +255,12 @@ func TestWaits(t *testing.T) {
 	made := metav1.NewTime(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC))
 	placed := metav1.NewTime(made.Add(time.Minute))
 	pod := func(status corev1.PodStatus) corev1.Pod {
-		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: made, Labels: map[string]string{batchv1.JobCompletionIndexAnnotation: "3"}}, Status: status}
+		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: made, Labels: map[string]string{
+			batchv1.JobCompletionIndexAnnotation: "3", v1alpha1.LabelJob: v1alpha1.JobIngest,
+		}}, Status: status}
 		if p.Status.Phase == "" {
 			p.Status.Phase = corev1.PodPending
 		}
-		stripPod(&p)
 		return p
 	}
 	scheduled := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: placed}
@@ -270,8 +273,10 @@ func TestWaits(t *testing.T) {
 		pod  corev1.Pod
 		want string // reason, message, since
 	}{
-		"it runs":                 {pod(corev1.PodStatus{Phase: corev1.PodRunning}), ""},
-		"it ended":                {pod(corev1.PodStatus{Phase: corev1.PodSucceeded}), ""},
+		"it runs": {pod(corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{
+			Name: "ingest", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+		}}}), ""},
+		"it was evicted":          {pod(corev1.PodStatus{Phase: corev1.PodFailed}), ""},
 		"nobody has looked at it": {pod(corev1.PodStatus{}), "ContainerCreating  12:00"},
 		"no node has room": {pod(corev1.PodStatus{Conditions: []corev1.PodCondition{{
 			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/3 nodes are available",
@@ -284,7 +289,7 @@ func TestWaits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := ""
-			for _, w := range waits(&batchv1.Job{}, []corev1.Pod{test.pod}) {
+			for _, w := range waits(&batchv1.Job{}, []attempt{attemptOf(&test.pod)}) {
 				got = fmt.Sprintf("%s %s %s", w.reason, w.message, w.since.UTC().Format("15:04"))
 				if w.index != 3 {
 					t.Errorf("the index is %d, expected 3", w.index)

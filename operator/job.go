@@ -1,7 +1,6 @@
 package operator
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -16,16 +15,12 @@ import (
 )
 
 // newJob builds the Job of a run: an index for each entry of the pipeline's files. The pods are those of the source's
-// template, with arguments and labels added.
-func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTemplate) (*batchv1.Job, error) {
+// template, which has to have the container for it, with arguments and labels added.
+func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTemplate) *batchv1.Job {
 	pod := source.Template.DeepCopy()
 	pod.Labels = jobLabels(p, run, pod.Labels)
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever // as podFailurePolicy asks for
 	container := ingestContainer(&pod.Spec)
-	if container == nil {
-		return nil, fmt.Errorf("the PodTemplate %s has no container %q: mend it, or the chart that made it",
-			source.Name, v1alpha1.JobIngest)
-	}
 	container.Args = append(container.Args, ingestArgs(p.Spec)...)
 
 	entries := int32(len(p.Spec.Files))
@@ -37,7 +32,7 @@ func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTem
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      run.JobName,
 			Namespace: p.Namespace,
-			Labels:    pod.Labels,
+			Labels:    maps.Clone(pod.Labels),
 			Annotations: map[string]string{
 				v1alpha1.AnnotationDigest: run.Digest,
 				v1alpha1.AnnotationReason: string(run.Reason),
@@ -56,7 +51,7 @@ func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTem
 			ActiveDeadlineSeconds: new(p.Spec.ActiveDeadlineSeconds),
 			Template:              *pod,
 		},
-	}, nil
+	}
 }
 
 // podFailurePolicy says what a pod's end means; the first rule that matches counts. Any other end is tried again.

@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -56,22 +55,33 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := newReconciler(m, o).watch(ctx, m); err != nil {
+	r, err := newReconciler(m, o)
+	if err != nil {
+		return err
+	}
+	if err := r.watch(ctx, m); err != nil {
 		return err
 	}
 	return m.Start(ctx)
 }
 
-func newReconciler(m manager.Manager, o Options) *Reconciler {
+func newReconciler(m manager.Manager, o Options) (*Reconciler, error) {
+	direct, err := client.NewWithWatch(m.GetConfig(), client.Options{
+		HTTPClient: m.GetHTTPClient(), Scheme: m.GetScheme(), Mapper: m.GetRESTMapper(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the operator: %w", err)
+	}
 	return &Reconciler{
 		Client:           m.GetClient(),
-		Live:             m.GetAPIReader(),
+		Live:             direct,
+		pods:             newPodStore(direct, o.Namespace),
 		Events:           m.GetEventRecorder(name),
 		Metrics:          NewMetrics(o.Registry),
 		Clock:            o.Clock,
 		Log:              o.Log,
 		TransformCronJob: o.TransformCronJob,
-	}
+	}, nil
 }
 
 func newManager(config *rest.Config, o Options) (manager.Manager, error) {
@@ -117,41 +127,22 @@ func (r *Reconciler) watch(ctx context.Context, m manager.Manager) error {
 		}).
 		// Not its status, which only the operator itself writes.
 		For(&v1alpha1.ConsentPipeline{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Owns(&batchv1.Job{}, builder.WithPredicates(changes(jobChanged))).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(pipelineOfPod), builder.WithPredicates(changes(podChanged))).
-		Watches(&batchv1.Job{}, handler.EnqueueRequestsFromMapFunc(r.waitingForTransform), builder.WithPredicates(changes(jobChanged))).
+		Owns(&batchv1.Job{}, builder.WithPredicates(jobChanged)).
+		WatchesRawSource(r.pods).
+		Watches(&batchv1.Job{}, handler.EnqueueRequestsFromMapFunc(r.waitingForTransform), builder.WithPredicates(jobChanged)).
 		Watches(&batchv1.CronJob{}, handler.EnqueueRequestsFromMapFunc(r.waitingForTransform),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.PodTemplate{}, handler.EnqueueRequestsFromMapFunc(r.ofSource)).
 		Complete(r)
 }
 
-// changes lets pass what changed in a way that matters.
-func changes[T client.Object](matters func(before, after T) bool) predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		before, isT := e.ObjectOld.(T)
-		after, isAlsoT := e.ObjectNew.(T)
-		return !isT || !isAlsoT || matters(before, after)
-	}}
-}
-
-func jobChanged(before, after *batchv1.Job) bool {
-	return before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+// jobChanged lets pass changes of Jobs that matter.
+var jobChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	before, isJob := e.ObjectOld.(*batchv1.Job)
+	after, isStillJob := e.ObjectNew.(*batchv1.Job)
+	return !isJob || !isStillJob || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
 		!equality.Semantic.DeepEqual(before.Status, after.Status) || isSuspended(before) != isSuspended(after)
-}
-
-func podChanged(before, after *corev1.Pod) bool {
-	return before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
-		!equality.Semantic.DeepEqual(before.Status, after.Status)
-}
-
-func pipelineOfPod(_ context.Context, pod client.Object) []reconcile.Request {
-	pipeline, has := pod.GetLabels()[v1alpha1.LabelPipeline]
-	if !has {
-		return nil
-	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: pipeline}}}
-}
+}}
 
 // waitingForTransform finds the pipelines that a dbt Job, or the CronJob, may bring forward.
 func (r *Reconciler) waitingForTransform(ctx context.Context, object client.Object) []reconcile.Request {

@@ -26,6 +26,7 @@ type Reconciler struct {
 	Metrics       *Metrics
 	Clock         func() time.Time
 	Log           *slog.Logger
+	pods          *podStore
 	// TransformCronJob is the CronJob that runs dbt; empty where there is none.
 	TransformCronJob string
 }

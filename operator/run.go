@@ -49,10 +49,7 @@ func (r *Reconciler) start(ctx context.Context, p *v1alpha1.ConsentPipeline, rea
 	if missing != nil || err != nil {
 		return missing, err
 	}
-	wanted, err := newJob(p, run, source)
-	if err != nil {
-		return &obstacle{reason: "SourceInvalid", message: err.Error(), stalled: true}, nil
-	}
+	wanted := newJob(p, run, source)
 	// 3. Make it.
 	err = r.Create(ctx, wanted)
 	switch {
@@ -121,16 +118,19 @@ func (r *Reconciler) source(ctx context.Context, p *v1alpha1.ConsentPipeline) (*
 			found = append(found, &all.Items[i])
 		}
 	}
-	switch len(found) {
-	case 0:
+	switch {
+	case len(found) == 0:
 		return nil, &obstacle{reason: "SourceNotFound", stalled: true, message: fmt.Sprintf("No PodTemplate has the label %s=%s. "+
 			"The sources here: %s. Write one of them to spec.source, or add this one to the chart's values.",
 			v1alpha1.LabelSource, p.Spec.Source, cmp.Or(strings.Join(names, ", "), "none"))}, nil
-	case 1:
-		return found[0], nil, nil
+	case len(found) > 1:
+		return nil, &obstacle{reason: "SourceAmbiguous", stalled: true, message: fmt.Sprintf("The PodTemplates %s and %s both have the "+
+			"label %s=%s: delete one of them.", found[0].Name, found[1].Name, v1alpha1.LabelSource, p.Spec.Source)}, nil
+	case ingestContainer(&found[0].Template.Spec) == nil:
+		return nil, &obstacle{reason: "SourceInvalid", stalled: true, message: fmt.Sprintf("The PodTemplate %s has no container %q: "+
+			"mend it, or the chart that made it.", found[0].Name, v1alpha1.JobIngest)}, nil
 	}
-	return nil, &obstacle{reason: "SourceAmbiguous", stalled: true, message: fmt.Sprintf("The PodTemplates %s and %s both have the "+
-		"label %s=%s: delete one of them.", found[0].Name, found[1].Name, v1alpha1.LabelSource, p.Spec.Source)}, nil
+	return found[0], nil, nil
 }
 
 // follow brings the files up to what the current run's Job and pods say, and ends the run if they have ended.
@@ -146,21 +146,20 @@ func (r *Reconciler) follow(ctx context.Context, p *v1alpha1.ConsentPipeline, do
 			"seen. What was loaded stays. Set spec.trigger to a new value to run again.", run.JobName), done)
 		return nil, nil
 	}
-	pods := &corev1.PodList{}
-	if err := r.List(ctx, pods, client.InNamespace(p.Namespace), client.MatchingFields{indexOwner: string(j.UID)}); err != nil {
-		return nil, fmt.Errorf("list the pods of the Job %s: %w", j.Name, err)
-	}
-	r.fold(p, j, pods.Items)
+	pods := r.pods.of(j.UID)
+	before := p.Status.Files
+	r.fold(p, j, pods)
 	if !hasEnded(j) {
-		held, again, err := r.delayed(ctx, p, j, pods.Items)
+		held, again, err := r.delayed(ctx, p, j, pods)
 		done.again = sooner(done.again, again)
 		return held, err
 	}
-	if hasGaps(p.Status.Files) { // the cache of pods may lag behind that of Jobs: nothing comes after this
-		live, err := r.livePods(ctx, j)
+	if hasGaps(p.Status.Files) { // what is known of pods may lag behind that of Jobs: nothing comes after this
+		live, err := r.pods.live(ctx, j)
 		if err != nil {
 			return nil, err
 		}
+		p.Status.Files = before
 		r.fold(p, j, live)
 	}
 	result := totalOf(p.Status.Files).result()
@@ -185,12 +184,12 @@ func (r *Reconciler) currentJob(ctx context.Context, p *v1alpha1.ConsentPipeline
 	return nil, nil
 }
 
-func (r *Reconciler) fold(p *v1alpha1.ConsentPipeline, j *batchv1.Job, pods []corev1.Pod) {
+func (r *Reconciler) fold(p *v1alpha1.ConsentPipeline, j *batchv1.Job, pods []attempt) {
 	entries := make([]string, len(p.Status.Files))
 	for i, file := range p.Status.Files {
 		entries[i] = file.Path
 	}
-	p.Status.Files = fold(entries, p.Status.CurrentRun.Number, p.Status.Files, jobOf(j), attempts(pods, v1alpha1.JobIngest))
+	p.Status.Files = fold(entries, p.Status.CurrentRun.Number, p.Status.Files, jobOf(j), pods)
 }
 
 // hasGaps says that an entry lacks what its pod should have told.
@@ -201,26 +200,6 @@ func hasGaps(files []v1alpha1.FileStatus) bool {
 		}
 	}
 	return false
-}
-
-// livePods reads all pods of a Job from the API server, in pages, for each has all arguments.
-func (r *Reconciler) livePods(ctx context.Context, j *batchv1.Job) ([]corev1.Pod, error) {
-	var all []corev1.Pod
-	for next := ""; ; {
-		page := &corev1.PodList{}
-		err := r.Live.List(ctx, page, client.InNamespace(j.Namespace), client.Limit(100), client.Continue(next),
-			client.MatchingLabels{batchv1.ControllerUidLabel: string(j.UID)})
-		if err != nil {
-			return nil, fmt.Errorf("list the pods of the Job %s: %w", j.Name, err)
-		}
-		for i := range page.Items {
-			stripPod(&page.Items[i])
-		}
-		all = append(all, page.Items...)
-		if next = page.Continue; next == "" {
-			return all, nil
-		}
-	}
 }
 
 // end closes the current run.

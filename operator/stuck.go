@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -34,57 +33,51 @@ type wait struct {
 	object  types.UID
 	since   time.Time
 	reason  string
-	message string
+	message string // empty where only an event tells, as of a volume that cannot be mounted
 }
 
-// Reasons of a container that waits as most do before they start. What is wrong, if anything, only an event tells.
-var starting = []string{"ContainerCreating", "PodInitializing"}
-
 // waits finds the pods that have not started, by the order of their entries. A Job without any pod waits as a whole.
-func waits(j *batchv1.Job, pods []corev1.Pod) []wait {
+func waits(j *batchv1.Job, pods []attempt) []wait {
 	if len(pods) == 0 && !isSuspended(j) && j.Status.Active == 0 {
 		return []wait{{index: -1, object: j.UID, since: j.CreationTimestamp.Time, reason: reasonNoPods}}
 	}
 	var all []wait
-	for i := range pods {
-		if w, waiting := waitOf(&pods[i]); waiting {
-			all = append(all, w)
+	for _, a := range pods {
+		if a.state == podWaits {
+			all = append(all, wait{index: a.index, object: a.pod, since: a.since, reason: a.reason, message: a.message})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b wait) int { return cmp.Compare(a.index, b.index) })
 	return all
 }
 
-func waitOf(pod *corev1.Pod) (wait, bool) {
-	if pod.Status.Phase != corev1.PodPending || pod.DeletionTimestamp != nil {
-		return wait{}, false
-	}
-	w := wait{object: pod.UID, since: pod.CreationTimestamp.Time, reason: starting[0]}
-	w.index, _ = strconv.Atoi(pod.Labels[batchv1.JobCompletionIndexAnnotation])
+// waitOf says since when a pod waits, and why.
+func waitOf(pod *corev1.Pod) (since time.Time, reason, message string) {
+	since = pod.CreationTimestamp.Time
 	for _, c := range pod.Status.Conditions {
 		switch {
 		case c.Type != corev1.PodScheduled:
 		case c.Status == corev1.ConditionTrue:
-			w.since = c.LastTransitionTime.Time
+			since = c.LastTransitionTime.Time
 		default:
-			w.reason, w.message = c.Reason, c.Message // Unschedulable, SchedulingGated
-			return w, true
+			return since, c.Reason, c.Message // Unschedulable, SchedulingGated
 		}
 	}
+	reason = "ContainerCreating"
 	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
 		if waiting := status.State.Waiting; waiting != nil && waiting.Reason != "" {
-			w.reason, w.message = waiting.Reason, waiting.Message
+			reason, message = waiting.Reason, waiting.Message
 		}
 	}
 	// The kubelet goes to and fro between trying and waiting, and says the same in other words: told as it comes, each
 	// turn would be a change.
-	if w.reason == "ErrImagePull" || w.reason == "ImagePullBackOff" {
-		w.reason = "ImagePullBackOff"
-		if _, cause, found := strings.Cut(w.message, "ErrImagePull: "); found {
-			w.message = cause
+	if reason == "ErrImagePull" || reason == "ImagePullBackOff" {
+		reason = "ImagePullBackOff"
+		if _, cause, found := strings.Cut(message, "ErrImagePull: "); found {
+			message = cause
 		}
 	}
-	return w, true
+	return since, reason, message
 }
 
 // A delay is what holds up a run whose pods do not start.
@@ -95,7 +88,7 @@ type delay struct {
 
 // delayed finds out what holds up a run, writes it to its files, and says when to look again. Nothing holds it up if
 // delay is nil.
-func (r *Reconciler) delayed(ctx context.Context, p *v1alpha1.ConsentPipeline, j *batchv1.Job, pods []corev1.Pod) (
+func (r *Reconciler) delayed(ctx context.Context, p *v1alpha1.ConsentPipeline, j *batchv1.Job, pods []attempt) (
 	*delay, time.Duration, error,
 ) {
 	now := r.Clock()
@@ -131,7 +124,7 @@ func (r *Reconciler) delayed(ctx context.Context, p *v1alpha1.ConsentPipeline, j
 	}
 	d := &delay{reason: first.reason, message: cut(fmt.Sprintf("Run %d waits: %s", p.Status.CurrentRun.Number,
 		cmp.Or(first.message, "its pods have not started, and no event warns; an image may still be on its way")), maxMessage)}
-	working := slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return pod.Status.Phase == corev1.PodRunning })
+	working := slices.ContainsFunc(pods, func(a attempt) bool { return a.state == podRuns })
 	if age := now.Sub(first.since); age >= tooLong && !working {
 		d.stalled = true
 	} else if age < tooLong {

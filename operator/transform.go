@@ -54,7 +54,7 @@ func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline,
 	for _, reader := range []client.Reader{r.Client, r.Live} {
 		jobs := &batchv1.JobList{}
 		if err := reader.List(ctx, jobs, client.InNamespace(p.Namespace),
-			client.MatchingLabels{v1alpha1.LabelTransform: r.TransformCronJob}); err != nil {
+			client.MatchingLabels{v1alpha1.LabelJob: v1alpha1.JobTransform, v1alpha1.LabelTransform: r.TransformCronJob}); err != nil {
 			return fmt.Errorf("list the dbt Jobs: %w", err)
 		}
 		if now = transformedBy(*shown, *p.Status.LastRun, runToken(p), jobs.Items); !now.restsOnAbsence {
@@ -215,13 +215,9 @@ func (r *Reconciler) setTransformed(p *v1alpha1.ConsentPipeline, now transformed
 
 // transformText says how a dbt Job ended, by the message of its last pod.
 func (r *Reconciler) transformText(ctx context.Context, j *batchv1.Job) (string, error) {
-	pods := &corev1.PodList{}
-	if err := r.List(ctx, pods, client.InNamespace(j.Namespace), client.MatchingFields{indexOwner: string(j.UID)}); err != nil {
-		return "", fmt.Errorf("list the pods of the Job %s: %w", j.Name, err)
-	}
-	last := lastEnded(pods.Items)
+	last := lastEnded(r.pods.of(j.UID))
 	if last == nil {
-		live, err := r.livePods(ctx, j)
+		live, err := r.pods.live(ctx, j)
 		if err != nil {
 			return "", err
 		}
@@ -230,10 +226,9 @@ func (r *Reconciler) transformText(ctx context.Context, j *batchv1.Job) (string,
 	return cut(transformSays(j, last), maxMessage), nil
 }
 
-func lastEnded(pods []corev1.Pod) *attempt {
-	all := attempts(pods, v1alpha1.JobTransform)
-	for _, a := range slices.Backward(all) {
-		if a.ended {
+func lastEnded(pods []attempt) *attempt {
+	for _, a := range slices.Backward(pods) {
+		if a.state == podEnded {
 			return &a
 		}
 	}

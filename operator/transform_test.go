@@ -85,7 +85,7 @@ func TestTransformedBy(t *testing.T) {
 
 func TestTransformSays(t *testing.T) {
 	t.Parallel()
-	ended := func(m report.Transform) *attempt { return &attempt{ended: true, message: string(m.Encode())} }
+	ended := func(m report.Transform) *attempt { return &attempt{state: podEnded, message: string(m.Encode())} }
 	job := func(condition batchv1.JobConditionType) *batchv1.Job {
 		j := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "dbt-1"}}
 		j.Status.Conditions = []batchv1.JobCondition{{Type: condition, Status: corev1.ConditionTrue, Message: "Job has reached the specified backoff limit"}}
@@ -101,7 +101,7 @@ func TestTransformSays(t *testing.T) {
 		"its message is lost":    {job(batchv1.JobComplete), nil, "dbt succeeded in the Job dbt-1."},
 		"a test fails":           {job(batchv1.JobFailed), ended(report.Transform{Failures: []report.Failure{{Node: "unique_events", Message: "3 rows"}}}), "dbt failed in the Job dbt-1: unique_events: 3 rows"},
 		"the database is away":   {job(batchv1.JobFailed), ended(report.Transform{Message: "no connection"}), "dbt failed in the Job dbt-1: no connection"},
-		"it is out of memory":    {job(batchv1.JobFailed), &attempt{ended: true, code: 137, reason: "OOMKilled"}, "dbt failed in the Job dbt-1: its pod ended with exit code 137 (OOMKilled)"},
+		"it is out of memory":    {job(batchv1.JobFailed), &attempt{state: podEnded, code: 137, reason: "OOMKilled"}, "dbt failed in the Job dbt-1: its pod ended with exit code 137 (OOMKilled)"},
 		"it failed without pods": {job(batchv1.JobFailed), nil, "dbt failed in the Job dbt-1: Job has reached the specified backoff limit"},
 	} {
 		t.Run(name, func(t *testing.T) {

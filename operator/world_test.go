@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,13 +24,17 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"consentpipeline.io/api/v1alpha1"
 	"consentpipeline.io/internal/kubetest"
 	"consentpipeline.io/internal/report"
 )
 
-func TestMain(m *testing.M) { kubetest.Main(m) }
+func TestMain(m *testing.M) {
+	ctrllog.SetLogger(logr.Discard()) // each operator here has its own
+	kubetest.Main(m)
+}
 
 const cronJobName = "consent-transform"
 
@@ -93,7 +98,10 @@ func (w *world) startOperator() {
 	if err != nil {
 		w.Fatal(err)
 	}
-	r := newReconciler(m, o)
+	r, err := newReconciler(m, o)
+	if err != nil {
+		w.Fatal(err)
+	}
 	if w.wrap != nil {
 		w.wrap(r)
 	}

@@ -2,6 +2,8 @@ package v1alpha1_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 
 	"consentpipeline.io/api/v1alpha1"
 	"consentpipeline.io/internal/kubetest"
+	"consentpipeline.io/internal/testneeds"
 )
 
 func TestMain(m *testing.M) { kubetest.Main(m) }
@@ -103,6 +106,41 @@ func TestValidation(t *testing.T) {
 				t.Fatalf("refused with\n  %v\nexpected\n  %s", err, test.want)
 			}
 		})
+	}
+}
+
+// TestExamples applies the sample and the examples of the documentation, and looks for the files that the sample lists.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	c := kubetest.Client(t)
+	namespace := kubetest.Namespace(t, c)
+	root := testneeds.Root(t)
+	examples, err := filepath.Glob(filepath.Join(root, "docs", "examples", "*.yaml"))
+	if err != nil || len(examples) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	sample := filepath.Join(root, "pipeline.yaml")
+	for _, example := range append(examples, sample) {
+		text, err := os.ReadFile(example)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pipeline := &v1alpha1.ConsentPipeline{}
+		if err := yaml.UnmarshalStrict(text, pipeline); err != nil {
+			t.Fatalf("%s: %v", example, err)
+		}
+		pipeline.Namespace = namespace
+		if err := c.Create(t.Context(), pipeline, client.FieldValidation("Strict")); err != nil {
+			t.Errorf("%s: %v", example, err)
+		}
+		if example != sample {
+			continue
+		}
+		for _, file := range pipeline.Spec.Files {
+			if _, err := os.Stat(filepath.Join(root, "input", filepath.FromSlash(file.Path))); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 

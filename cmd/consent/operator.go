@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -32,6 +33,7 @@ It reaches Kubernetes as kubectl does (KUBECONFIG), or inside a cluster by its s
 			}
 			o.Log = a.log
 			ctrllog.SetLogger(logr.FromSlogHandler(a.log.Handler()))
+			klog.SetSlogLogger(a.log)
 			cluster, err := config.GetConfig()
 			if err != nil {
 				return badConfiguration("no Kubernetes cluster: set KUBECONFIG: %w", err)

@@ -1,0 +1,93 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"consentpipeline.io/api/v1alpha1"
+)
+
+// freeAddress is one that nobody listened on a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// TestServes runs the whole operator, as the command does, and stops it in mid-run.
+func TestServes(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	w.stop()
+	o := w.options
+	o.HealthListen, o.MetricsListen, o.Registry = freeAddress(t), freeAddress(t), metrics.Registry
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, w.config, o) }()
+
+	get := func(url string) (int, string) {
+		response, err := http.Get(url)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			return 0, err.Error()
+		}
+		return response.StatusCode, string(body)
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		var code int
+		var body string
+		w.until(func() bool { code, body = get("http://" + o.HealthListen + path); return code == http.StatusOK },
+			func() string { return fmt.Sprintf("%s: %d %s", path, code, body) })
+	}
+	w.apply("september", []string{"a.csv"})
+	j := w.awaitRun("september", 1)
+	w.loads(j)
+	w.awaitEnd("september", 1, v1alpha1.Succeeded)
+	w.trigger("september", "1")
+	w.awaitRun("september", 2)
+	want := fmt.Sprintf(`consentpipeline_runs_total{namespace=%q,result="Succeeded"} 1`, w.namespace)
+	if code, body := get("http://" + o.MetricsListen + "/metrics"); code != http.StatusOK || !strings.Contains(body, want) {
+		t.Errorf("the metrics (%d) lack %s", code, want)
+	}
+
+	cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Errorf("the operator ended with %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the operator does not end")
+	}
+}
+
+// TestUnreachable has no API server to talk to.
+func TestUnreachable(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	w.stop()
+	config := *w.config
+	config.Host = "https://" + freeAddress(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	o := w.options
+	o.Registry = prometheus.NewRegistry()
+	if err := Run(ctx, &config, o); err == nil || !strings.Contains(err.Error(), config.Host) {
+		t.Errorf("an operator without an API server ended with %v", err)
+	}
+}
