@@ -25,7 +25,7 @@ type release struct {
 var small = []string{
 	"--set", "crds.enabled=false",
 	"--set", "postgresql.resources.requests.cpu=10m,migrate.resources.requests.cpu=10m",
-	"--set", "ingest.resources.requests.cpu=10m,transform.resources.requests.cpu=10m",
+	"--set", "ingest.resources.requests.cpu=10m,transform.resources.requests.cpu=10m,operator.resources.requests.cpu=10m",
 }
 
 // newRelease makes the namespace, which accepts only restricted pods, and removes it with all that is in it afterwards.

@@ -58,9 +58,25 @@ func TestNewcomer(t *testing.T) {
 		if left := r.kubectl("get", kinds, "--selector", "app.kubernetes.io/instance=consent", "--output", "name"); left != "" {
 			r.Errorf("left over:\n%s", left)
 		}
+		r.kubectl("get", "crd", "consentpipelines.consentpipeline.io") // with which all pipelines of the cluster would go
 		if left := r.kubectl("get", "pv", "--selector", "app.kubernetes.io/instance=consent", "--output", "name"); left != "" {
 			r.Errorf("left over:\n%s", left)
 		}
+	})
+	r.step("a release of another name takes the definition over", func(r *release) {
+		again := *r
+		again.name = "again"
+		output, err := r.try("helm", "install", "again", chart)
+		if err == nil {
+			r.Error("helm takes what belongs to another release")
+		}
+		r.contains("helm install", output, "consentpipelines.consentpipeline.io", "invalid ownership metadata")
+		again.install("--take-ownership")
+		again.awaitData()
+		again.checkSample()
+		r.do("helm", "uninstall", "again", "--wait")
+		r.do("kubectl", "delete", "job,pod,pvc,secret", "-l", "app.kubernetes.io/instance=again")
+		r.do("kubectl", "delete", "pv", "default-again-input")
 	})
 }
 
