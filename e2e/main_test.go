@@ -5,6 +5,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"log"
 	"os"
@@ -13,10 +14,12 @@ import (
 	"testing"
 )
 
-const (
-	cluster = "consent-e2e"
+const chart = "charts/consent-pipeline"
+
+// The cluster is the tests' own; another name lets two checkouts test at once.
+var (
+	cluster = cmp.Or(os.Getenv("CONSENT_E2E_CLUSTER"), "consent-e2e")
 	node    = cluster + "-control-plane"
-	chart   = "charts/consent-pipeline"
 )
 
 // root is the folder of the project, in which all commands run.
