@@ -160,8 +160,8 @@ func TestPipelines(t *testing.T) {
 		p := r.awaitRun("september", 2)
 		r.check(p, "Succeeded", fmt.Sprintf("Unchanged %d", len(p.Status.Files)), sampleRows+40)
 	})
-	r.step("logs are found by pipeline and run", func(r *release) {
-		logs := r.kubectl("logs", "-l", "consentpipeline.io/pipeline=september,consentpipeline.io/run=1", "--prefix", "--tail=-1",
+	r.step("the logs of the last run are found by pipeline and run", func(r *release) {
+		logs := r.kubectl("logs", "-l", "consentpipeline.io/pipeline=september,consentpipeline.io/run=2", "--prefix", "--tail=-1",
 			"--max-log-requests=256")
 		for _, path := range sampleFiles() {
 			r.contains("the log", logs, path)
