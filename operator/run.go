@@ -57,7 +57,8 @@ func (r *Reconciler) start(ctx context.Context, p *v1alpha1.ConsentPipeline, rea
 		return r.adopt(ctx, p, run, done)
 	case apierrors.IsInvalid(err), apierrors.IsForbidden(err):
 		done.again = sooner(done.again, retryRefused) // a quota may have room again
-		return &obstacle{reason: "JobRefused", message: fmt.Sprintf("The Job %s was refused: %v.", run.JobName, err), stalled: true}, nil
+		return &obstacle{reason: "JobRefused", stalled: true,
+			message: cut(fmt.Sprintf("The Job %s was refused: %v.", run.JobName, err), maxMessage)}, nil
 	case err != nil:
 		return nil, fmt.Errorf("make the Job %s: %w", run.JobName, err)
 	}
