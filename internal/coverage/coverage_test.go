@@ -24,7 +24,8 @@ func TestMain(m *testing.M) { warehousetest.Main(m) }
 
 // quick are the cases that stand for all where time is short: every population, where rows are few and weights differ.
 func quick(c Case) bool {
-	return (c.Sampled == 5 || c.Sampled == 30) && (c.Rate == 1 || c.Rate == 0.1) && (c.Count == "independent" || c.Statistic == "median")
+	return (c.Sampled == 5 || c.Sampled == 30) && (c.Rate == 1 || c.Rate == 0.1) &&
+		(c.Count == "independent" || c.Statistic == "median")
 }
 
 // TestIntervalsCover draws samples from known populations and counts how often the SQL formulas' intervals hold the truth.

@@ -30,19 +30,22 @@ const (
 			least(numerator.n, denominator.n) as n_least,
 			coalesce(least(nullif(numerator.n_sampled, 0), nullif(denominator.n_sampled, 0)), 0) as n_sampled_least,
 			{{ ratio_bounds() }}
-		from (select *, total as estimate, {{ total_bounds() }} from ({{ total_moments(asked, ['draw']) }}) as moments) as denominator
-		left join (select *, total as estimate, {{ total_bounds() }} from ({{ total_moments(given, ['draw']) }}) as moments) as numerator
-			using (draw)`
+		from (
+			select *, total as estimate, {{ total_bounds() }} from ({{ total_moments(asked, ['draw']) }}) as moments
+		) as denominator
+		left join (
+			select *, total as estimate, {{ total_bounds() }} from ({{ total_moments(given, ['draw']) }}) as moments
+		) as numerator using (draw)`
 	medianQuery = `
 		select
 			draw,
-			{{ weighted_quantile('seconds', '0.5') }} as estimate,
+			{{ weighted_quantile('seconds', '0.5 * weight_sum') }} as estimate,
 			count(*) as n_least,
 			count(*) filter (where sampling_rate < 1) as n_sampled_least,
-			{{ median_bound('lower', 'seconds', 'sampling_n') }} as sampling_lower,
-			{{ median_bound('upper', 'seconds', 'sampling_n') }} as sampling_upper,
-			{{ median_bound('lower', 'seconds', 'process_n') }} as process_lower,
-			{{ median_bound('upper', 'seconds', 'process_n') }} as process_upper
+			{{ median_bound('lower', 'seconds', share_bound('lower', '0.5', 'sampling_n') ~ ' * weight_sum') }} as sampling_lower,
+			{{ median_bound('upper', 'seconds', share_bound('upper', '0.5', 'sampling_n') ~ ' * weight_sum') }} as sampling_upper,
+			{{ median_bound('lower', 'seconds', share_bound('lower', '0.5', 'process_n') ~ ' * weight_sum') }} as process_lower,
+			{{ median_bound('upper', 'seconds', share_bound('upper', '0.5', 'process_n') ~ ' * weight_sum') }} as process_upper
 		from (
 			select *,
 				sum(weight) over (partition by draw order by seconds) as weight_until,

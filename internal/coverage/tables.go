@@ -73,7 +73,7 @@ func summary(kind Kind, oneSided bool, n int, group []Result) string {
 	slices.SortFunc(group, func(a, b Result) int { return cmp.Compare(a.Coverage(), b.Coverage()) })
 	name := string(kind)
 	if oneSided {
-		name += ", upper bound"
+		name += ", one-sided"
 	}
 	return fmt.Sprintf("| %s | %d | %d | %s | %s | %s | %.3f | %.2f |\n", name, n, len(group),
 		percent(group[0].Coverage()), percent(group[len(group)/2].Coverage()), percent(group[len(group)-1].Coverage()),

@@ -92,8 +92,9 @@ func (e *Export) add(path, source, relative string, load int64) error {
 	if err != nil {
 		return err
 	}
-	file := File{Source: source, Path: relative, Contract: "event", Format: strings.TrimPrefix(filepath.Ext(path), "."), Load: load, Unknown: map[string]int64{},
-		Bytes: int64(len(content)), SHA256: fmt.Sprintf("%x", sha256.Sum256(content))}
+	file := File{Source: source, Path: relative, Contract: "event", Load: load, Unknown: map[string]int64{},
+		Format: strings.TrimPrefix(filepath.Ext(path), "."),
+		Bytes:  int64(len(content)), SHA256: fmt.Sprintf("%x", sha256.Sum256(content))}
 	read := map[string]func(string) ([]record, error){"csv": readCSV, "parquet": readParquet}[file.Format]
 	records, err := read(path)
 	if err != nil {

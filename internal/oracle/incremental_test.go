@@ -41,8 +41,12 @@ var changes = []change{
 	{name: "a load is published while events are built", during: []int{0},
 		apply: func(w *world) { w.publish(w.newFile(), w.someRows(15)) }},
 	{name: "a file is replaced while its events are summed", during: []int{1, 2, 3},
-		apply: func(w *world) { f := w.file(); w.publish(f, append(w.part(w.rows[f]), w.someRows(5)...)) }},
-	{name: "dbt is killed", during: []int{0, 1, 2, 3}, kill: true, apply: func(w *world) { w.publish(w.newFile(), w.someRows(10)) }},
+		apply: func(w *world) {
+			f := w.file()
+			w.publish(f, append(w.part(w.rows[f]), w.someRows(5)...))
+		}},
+	{name: "dbt is killed", during: []int{0, 1, 2, 3}, kill: true,
+		apply: func(w *world) { w.publish(w.newFile(), w.someRows(10)) }},
 }
 
 // TestIncrementalEqualsFullRefresh lets random sequences of changes happen to the loads, each followed by an incremental
@@ -133,23 +137,31 @@ func (w *world) number(sql string, args ...any) (n int64) {
 	return n
 }
 
-// someRows invents rows with few ids, so that many are duplicates, near midnight and near each other.
+// someRows invents rows with few ids, so that many are duplicates. A third of them are near each other around three
+// midnights. The others have days to themselves, which no later change mends by chance: single ones, and visits that are
+// asked before midnight and choose after it, mostly in different files.
 func (w *world) someRows(n int) []raw {
+	id := func(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
+	midnight := func(day int) time.Time { return time.Date(2026, 3, day, 0, 0, 0, 0, time.UTC) }
 	var rows []raw
 	for range n {
-		// Half of the rows are near each other, so that they make durations across midnight. The others have days to
-		// themselves, which no later change mends by chance.
-		day := 1 + w.random.IntN(3)
-		if w.random.IntN(2) == 0 {
-			day = 10 + w.random.IntN(100)
-		}
-		at := time.Date(2026, 3, day, 23, 59, 30, 0, time.UTC).Add(time.Duration(w.random.IntN(60_000)) * time.Millisecond)
-		created, updated := at.Add(-time.Duration(w.random.IntN(40))*time.Second), at
-		r := raw{id: fmt.Sprintf("00000000-0000-4000-8000-%012d", w.random.IntN(100)),
-			company: fmt.Sprintf("00000000-0000-4000-8000-%012d", 1+w.random.IntN(2)), kind: pick(w.random, allTypes), at: at,
+		r := raw{id: id(w.random.IntN(100)), company: id(1 + w.random.IntN(2)), kind: pick(w.random, allTypes),
+			at:   midnight(1 + w.random.IntN(3)).Add(time.Duration(w.random.IntN(60_000)-30_000) * time.Millisecond),
 			rate: pick(w.random, []float64{1, 0.1, 0.2}), count: 1 + w.random.Int64N(3),
 			user: fmt.Sprintf("user-%d", w.random.IntN(4)), country: pick(w.random, []string{"ES", "FR", ""})}
+		switch w.random.IntN(3) {
+		case 0:
+			r.at = r.at.AddDate(0, 0, 10+w.random.IntN(100))
+		case 1:
+			visit := w.random.IntN(50)
+			r.id, r.company, r.user, r.country = id(1000+2*visit), id(1+visit%2), fmt.Sprintf("visitor-%d", visit), "ES"
+			r.kind, r.at = "consent.asked", midnight(200+3*visit).Add(-5*time.Second)
+			if w.random.IntN(2) == 0 {
+				r.id, r.kind, r.at = id(1001+2*visit), "consent.given", r.at.Add(12*time.Second)
+			}
+		}
 		if r.kind == "consent.given" {
+			created, updated := r.at.Add(-time.Duration(w.random.IntN(40))*time.Second), r.at
 			r.status, r.action = pick(w.random, allStatuses), pick(w.random, []string{"click", "external", ""})
 			r.created, r.updated = &created, &updated
 		}
@@ -174,7 +186,8 @@ func (w *world) part(rows []raw) []raw {
 }
 
 func (w *world) newFile() int64 {
-	return w.number("insert into raw.file (source, path) values ('s', $1) returning file_id", fmt.Sprintf("%d.csv", w.random.Uint64()))
+	path := fmt.Sprintf("%d.csv", w.random.Uint64())
+	return w.number("insert into raw.file (source, path) values ('s', $1) returning file_id", path)
 }
 
 // file gives one of the files with rows.
@@ -210,21 +223,23 @@ func (w *world) commit(file, load int64, rows []raw) {
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(w.t.Context(), "update raw.load set state = 'superseded' where file_id = $1 and state = 'published'", file)
+		_, err = tx.Exec(w.t.Context(), `update raw.load set state = 'superseded'
+			where file_id = $1 and state = 'published'`, file)
 		if err != nil {
 			return err
 		}
-		columns := []string{"load_id", "row_number", "event_id", "api_key", "type", "event_time", "token_created", "token_updated", "rate",
-			"count", "consent", "action", "user_id", "country"}
-		_, err = tx.CopyFrom(w.t.Context(), pgx.Identifier{"raw", "event"}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
+		columns := []string{"load_id", "row_number", "event_id", "api_key", "type", "event_time", "token_created", "token_updated",
+			"rate", "count", "consent", "action", "user_id", "country"}
+		values := pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 			r := rows[i]
 			return []any{load, int64(i) + 1, r.id, r.company, r.kind, r.at, r.created, r.updated, r.rate, r.count,
 				nullable(r.status), nullable(r.action), nullable(r.user), nullable(r.country)}, nil
-		}))
-		if err != nil {
+		})
+		if _, err := tx.CopyFrom(w.t.Context(), pgx.Identifier{"raw", "event"}, columns, values); err != nil {
 			return err
 		}
-		_, err = tx.Exec(w.t.Context(), "update raw.load set state = 'published', finished = now(), rows = $2 where load_id = $1", load, len(rows))
+		_, err = tx.Exec(w.t.Context(), `update raw.load set state = 'published', finished = now(), rows = $2
+			where load_id = $1`, load, len(rows))
 		return err
 	})
 	if err != nil {
@@ -234,7 +249,8 @@ func (w *world) commit(file, load int64, rows []raw) {
 }
 
 func (w *world) retract(file int64) {
-	w.exec("delete from raw.event where load_id in (select load_id from raw.load where file_id = $1 and state = 'published')", file)
+	w.exec(`delete from raw.event where load_id in
+		(select load_id from raw.load where file_id = $1 and state = 'published')`, file)
 	w.exec("update raw.load set state = 'retracted' where file_id = $1 and state = 'published'", file)
 	delete(w.rows, file)
 }
@@ -374,7 +390,8 @@ func (w *world) compare() {
 			"has too much": "table kept.%[1]s except all table analytics.%[1]s",
 			"lacks":        "table analytics.%[1]s except all table kept.%[1]s",
 		} {
-			rows, err := w.conn.Query(w.t.Context(), "select difference::text from ("+fmt.Sprintf(query, table)+") as difference limit 5")
+			query = "select difference::text from (" + fmt.Sprintf(query, table) + ") as difference limit 5"
+			rows, err := w.conn.Query(w.t.Context(), query)
 			if err != nil {
 				w.t.Fatal(err)
 			}

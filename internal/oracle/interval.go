@@ -54,7 +54,8 @@ type part struct {
 	variance [2]float64 // by kind
 }
 
-// NewTotal adds up rows. Over several types the variance is the upper bound (Σ √V)²: the events of a page share one draw.
+// NewTotal adds up rows. Over several types the variance is the upper bound (Σ √V)²: the events of a page share one
+// draw.
 func NewTotal(draws []Draw) Total {
 	t := Total{}
 	deviations := [2]map[string][2]float64{{}, {}} // by part and type: the variances

@@ -31,26 +31,33 @@ var (
 )
 
 var profiles = []profile{
-	{name: "counts each row", rows: 400, rates: []string{"0.1", "0.2"}, given: ones, counts: []string{"1", "1", "1", "2", "3"}},
+	{name: "counts each row", rows: 400, rates: []string{"0.1", "0.2"}, given: ones,
+		counts: []string{"1", "1", "1", "2", "3"}},
 	{name: "has extrapolated COUNT already", rows: 400, rates: []string{"0.1", "0.03"}, given: ones},
 	{name: "is unsampled", rows: 300, rates: ones, counts: []string{"1", "4"}},
 	{name: "samples given, too", rows: 500, rates: []string{"0.2", "0.1000000015", "1"}, counts: ones},
 	{name: "samples a little less than all", rows: 80, rates: []string{"0.8", "1"}, counts: ones},
-	{name: "does not know its rates", rows: 200, rates: []string{"0.1", "0.1", "", "0", "-1", "1.5", "0.0000004"}, given: ones, counts: ones},
-	{name: "hardly knows its COUNT", rows: 100, rates: []string{"0.5"}, given: ones, counts: []string{"", "0", "-3", "1", "7"}},
-	{name: "has few sampled rows", rows: 30, rates: []string{"1", "1", "1", "1", "1", "1", "1", "1", "1", "0.1"}, given: ones, counts: ones},
+	{name: "does not know its rates", rows: 200, rates: []string{"0.1", "0.1", "", "0", "-1", "1.5", "0.0000004"},
+		given: ones, counts: ones},
+	{name: "hardly knows its COUNT", rows: 100, rates: []string{"0.5"}, given: ones,
+		counts: []string{"", "0", "-3", "1", "7"}},
+	{name: "has few sampled rows", rows: 30, rates: []string{"1", "1", "1", "1", "1", "1", "1", "1", "1", "0.1"},
+		given: ones, counts: ones},
 	{name: "has 29 rows of evidence", rows: 29, rates: []string{"0.1"}, types: []string{"pageview"}},
 	{name: "has 30 rows of evidence", rows: 30, rates: []string{"0.1"}, types: []string{"pageview"}},
 	{name: "has one event", rows: 1, rates: ones, counts: ones, types: []string{"consent.given"}},
-	{name: "never asks", rows: 60, rates: []string{"0.2"}, given: ones, counts: ones, types: []string{"pageview", "consent.given"}},
-	{name: "gets nothing", rows: 60, rates: []string{"0.2"}, counts: ones, types: []string{"pageview", "consent.asked"}},
+	{name: "never asks", rows: 60, rates: []string{"0.2"}, given: ones, counts: ones,
+		types: []string{"pageview", "consent.given"}},
+	{name: "gets nothing", rows: 60, rates: []string{"0.2"}, counts: ones,
+		types: []string{"pageview", "consent.asked"}},
 	{name: "gets nothing unsampled", rows: 40, rates: ones, counts: ones, types: []string{"consent.asked"}},
 	{name: "gets no choice", rows: 90, rates: []string{"0.5"}, given: ones, counts: ones, statuses: []string{"empty", ""}},
 	{name: "gets opt-ins only", rows: 90, rates: []string{"0.5"}, counts: ones, statuses: []string{"full opt-in"}},
 	{name: "gets more than it asks for", rows: 300, rates: ones, counts: ones,
 		types: []string{"consent.asked", "consent.given", "consent.given", "consent.given"}},
 	{name: "says what nobody knows", rows: 120, rates: []string{"0.25"}, given: ones, counts: ones,
-		types: []string{"pageview", "consent.asked", "consent.given", "custom", "Pageview"}, statuses: []string{"opt-out", "maybe", "", "full opt-in"}},
+		types:    []string{"pageview", "consent.asked", "consent.given", "custom", "Pageview"},
+		statuses: []string{"opt-out", "maybe", "", "full opt-in"}},
 	{name: "is not named", rows: 50, rates: []string{"0.1"}, given: ones, notNamed: true},
 	{name: "has no events"},
 	{name: "knows its users", rows: 1500, rates: []string{"0.9", "1"}, given: ones, counts: ones, users: 120,
@@ -63,8 +70,8 @@ func invent(t *testing.T, folder string) {
 	random := rand.New(rand.NewPCG(7, 7))
 	companies := [][]string{{"PUBLIC_API_KEY", "INDUSTRY_BACK", "INDUSTRY_FRONT", "HQ_COUNTRY"}}
 	again := [][]string{{"HQ_COUNTRY", "PUBLIC_API_KEY", "INDUSTRY_BACK", "INDUSTRY_FRONT"}}
-	header := []string{"EVENT_ID", "TYPE", "RATE", "PARAMETERS", "EVENT_TIME", "WINDOW_START", "APIKEY", "CONSENT", "COUNT", "EXPERIMENT",
-		"SDK_TYPE", "DOMAIN", "DEPLOYMENT_ID", "COUNTRY", "REGION", "BROWSER_FAMILY", "DEVICE_TYPE", "USER_ID"}
+	header := []string{"EVENT_ID", "TYPE", "RATE", "PARAMETERS", "EVENT_TIME", "WINDOW_START", "APIKEY", "CONSENT", "COUNT",
+		"EXPERIMENT", "SDK_TYPE", "DOMAIN", "DEPLOYMENT_ID", "COUNTRY", "REGION", "BROWSER_FAMILY", "DEVICE_TYPE", "USER_ID"}
 	files := [3][][]string{{header}, {header}, {header}}
 	for i, p := range profiles {
 		key := fmt.Sprintf("00000000-0000-4000-8000-%012d", i+1)
@@ -122,7 +129,8 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 		status = pick(random, statuses)
 	}
 	// Three days, around midnight too, and within each a few minutes, so that notices and choices are near each other.
-	at := time.Date(2026, 3, 1+random.IntN(3), random.IntN(2)*23, 50+random.IntN(20), random.IntN(60), random.IntN(1000)*1e6, time.UTC)
+	at := time.Date(2026, 3, 1+random.IntN(3), random.IntN(2)*23, 50+random.IntN(20), random.IntN(60),
+		random.IntN(1000)*1e6, time.UTC)
 	if eventType == "consent.given" {
 		created := at.Add(-time.Duration(random.ExpFloat64() * 20 * float64(time.Second)))
 		updated := at.Add(time.Duration(random.IntN(5)-1) * time.Second)
@@ -158,8 +166,9 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 		country = `"` + country + `"`
 	}
 	return []string{fmt.Sprintf("%s%012d", key[:24], n), eventType, rate, action, at.Format("2006-01-02 15:04:05.000"),
-		at.Truncate(time.Hour).Format("2006-01-02 15:04:05.000"), key, status, pick(random, counts), "", pick(random, []string{"sdk-web", "sdk-mobile", ""}),
-		pick(random, []string{"a.example", "b.example"}), pick(random, []string{"", "d1"}), country, "", pick(random, []string{"Chrome", "Safari"}),
+		at.Truncate(time.Hour).Format("2006-01-02 15:04:05.000"), key, status, pick(random, counts), "",
+		pick(random, []string{"sdk-web", "sdk-mobile", ""}), pick(random, []string{"a.example", "b.example"}),
+		pick(random, []string{"", "d1"}), country, "", pick(random, []string{"Chrome", "Safari"}),
 		pick(random, []string{"desktop", "smartphone", ""}), user}
 }
 
