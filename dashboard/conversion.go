@@ -14,6 +14,7 @@ type contender struct {
 	company  *Company
 	estimate Estimate  // that stands for the company
 	beside   *Estimate // by the rule that weights twice; nil where it does not
+	doubtful bool      // the rule may weight most of its rows twice
 }
 
 // contenders are the companies with a number, the largest first; without are those that have none.
@@ -26,6 +27,7 @@ func contenders(d *Data, metric, scope, extrapolation string) (with []contender,
 			doubled := one.estimate
 			one.estimate, one.beside = c.Rate(scope, metric, "inverse_rate"), &doubled
 		}
+		one.doubtful = wanted == "count_over_rate" && c.mayBeDoubled()
 		if one.estimate.Value == nil {
 			without = append(without, one)
 		} else {
@@ -36,12 +38,15 @@ func contenders(d *Data, metric, scope, extrapolation string) (with []contender,
 	return with, without
 }
 
-// ranked are the contenders whose number is a rate of a notice, for none above 100% is.
+// ranked are the contenders whose number can be compared: none above 100% is a rate of a notice, and a doubtful one may
+// be of another order.
 func ranked(all []contender) (rates []contender, above int) {
 	for _, one := range all {
-		if *one.estimate.Value > 1 {
+		switch {
+		case one.doubtful:
+		case *one.estimate.Value > 1:
 			above++
-		} else {
+		default:
 			rates = append(rates, one)
 		}
 	}
@@ -65,6 +70,8 @@ func conversionTitle(d definition, all []contender) string {
 	switch {
 	case len(all) == 0:
 		return noun + " cannot be told: there is nothing to divide by"
+	case len(rates) == 0 && above == 0:
+		return noun + " cannot be told: COUNT may weight all companies twice"
 	case len(rates) == 0 && above == 1:
 		return fmt.Sprintf("%s is above 100%% at %s: more is given than asked", noun, all[0].company.full())
 	case len(rates) == 0:
@@ -140,7 +147,9 @@ func conversionPlot(s selection, d definition, extrapolation string, with, witho
 	for _, one := range with {
 		row := one.company.row(s, 30)
 		class := "c1"
-		if *one.estimate.Value > 1 {
+		if one.doubtful {
+			row.Flag = "weighted twice?"
+		} else if *one.estimate.Value > 1 {
 			row.Flag = "above 100%"
 		} else if one.estimate.LowSample {
 			row.Flag = "few rows"
@@ -243,12 +252,15 @@ func weightingSection(d *Data, s selection) Section {
 	}
 	var pairs []pair
 	var estimates, uppers, factors []float64
-	undetermined := 0
+	undetermined, perhaps := 0, 0
 	for i := range d.Companies {
 		c := &d.Companies[i]
 		twice, once := c.Rate("all", "conversion", "count_over_rate"), c.Rate("all", "conversion", "inverse_rate")
 		if c.Weighting == "undetermined" {
 			undetermined++
+		}
+		if c.mayBeDoubled() {
+			perhaps++
 		}
 		var factor *float64
 		if twice.Value != nil && once.Value != nil && *twice.Value > 0 {
@@ -271,6 +283,9 @@ func weightingSection(d *Data, s selection) Section {
 		}
 	}
 	section.Title = weightingTitle(len(d.Companies), factors)
+	if perhaps > 0 {
+		section.Notes = append(section.Notes, perhapsDoubled(perhaps))
+	}
 	if undetermined > 0 {
 		section.Notes = append(section.Notes, fmt.Sprintf("For %s the sampled rows are too few to tell whether COUNT is extrapolated already: "+
 			"their numbers follow the rule.", plural(int64(undetermined), "company", "companies")))

@@ -94,7 +94,7 @@ type Company struct {
 	Days             []Day
 }
 
-// A Finding is how often a code occurs in a file.
+// A Finding is how often something is wrong with the rows of the latest loads: by kind, by file, or by both.
 type Finding struct {
 	Code, Severity, Path string
 	N, Rows              int64
@@ -147,16 +147,18 @@ type Data struct {
 
 	Industries, HQs, CompanyOptions []Option
 
-	Findings     []Finding
-	FindingCodes int64
-	Files        []File
-	FileCount    int64
-	FilesBad     int64 // whose latest load failed
-	Published    int64
-	FileRows     int64
-	Rejected     int64
-	Warnings     int64
-	Run          *Run
+	Findings       []Finding // by kind and file, the most frequent first
+	FindingCount   int64     // how many there are of those
+	FindingsOfKind []Finding // without a file
+	FindingsOfFile []Finding // without a kind
+	Files          []File
+	FileCount      int64
+	FilesBad       int64 // whose latest load failed
+	Published      int64
+	FileRows       int64
+	Rejected       int64
+	Warnings       int64
+	Run            *Run
 }
 
 // Doubled tells whether the marts' extrapolation weights this company's rows twice.
@@ -191,6 +193,11 @@ func (s Share) standing(c *Company) *float64 {
 		return s.Inverse
 	}
 	return s.Share
+}
+
+// mayBeDoubled tells whether COUNT is 1 / RATE in most of the rows that tell, but not in enough of them to be sure.
+func (c *Company) mayBeDoubled() bool {
+	return c.Weighting == "count_per_row" && c.ShareOfEvidence != nil && *c.ShareOfEvidence > 0.5
 }
 
 // headline is the timing that stands; nil if none does.

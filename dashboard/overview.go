@@ -41,6 +41,8 @@ func works(d *Data, with []contender) []string {
 	switch {
 	case len(with) == 0:
 		return []string{"No company has a conversion: nothing was asked."}
+	case len(rates) == 0 && above == 0:
+		return []string{"No conversion can be compared: the rule may weight the rows of every company twice."}
 	case len(rates) == 0 && len(with) == 1:
 		text = append(text, fmt.Sprintf("At %s %s consent events follow 100 notices: more than were shown, so that this is no rate of the notice.",
 			with[0].company.full(), count(100**with[0].estimate.Value)))
@@ -97,6 +99,9 @@ func sureness(d *Data, with []contender) []string {
 	var text []string
 	if len(asked) > 0 {
 		rests := fmt.Sprintf("Each conversion rests on %s notices", count(asked[0]))
+		if len(d.Companies) == 1 {
+			rests = fmt.Sprintf("The conversion rests on %s notices", count(asked[0]))
+		}
 		if low, high := slices.Min(asked), slices.Max(asked); low != high {
 			rests = fmt.Sprintf("Each conversion rests on %s to %s notices", count(low), count(high))
 		}
@@ -138,11 +143,14 @@ func sureness(d *Data, with []contender) []string {
 
 func distrust(d *Data, with []contender) []string {
 	var text []string
-	doubled, truncated, unknown := 0, 0, 0
+	doubled, perhaps, truncated, unknown := 0, 0, 0, 0
 	for i := range d.Companies {
 		c := &d.Companies[i]
 		if c.Doubled() {
 			doubled++
+		}
+		if c.mayBeDoubled() {
+			perhaps++
 		}
 		if c.LooksTruncated {
 			truncated++
@@ -161,13 +169,19 @@ func distrust(d *Data, with []contender) []string {
 			who = "Here"
 		}
 		text = append(text, who+" COUNT is extrapolated already, so that the rule COUNT / RATE weights twice. "+
-			"This page takes 1 / RATE there, and shows the rule’s number beside it.")
+			"This page then takes 1 / RATE, and shows the rule’s number beside it.")
+	}
+	if perhaps > 0 {
+		text = append(text, perhapsDoubled(perhaps))
 	}
 	if _, above := ranked(with); above > 0 {
 		text = append(text, "A conversion above 100%: visitors also change a choice without being asked, or the notice was not recorded.")
 	}
 	if truncated > 0 {
 		who := fmt.Sprintf("The files of %d of %d companies look", truncated, n)
+		if truncated == n {
+			who = fmt.Sprintf("The files of all %d companies look", n)
+		}
 		if n == 1 {
 			who = "Its file looks"
 		}
@@ -183,6 +197,12 @@ func distrust(d *Data, with []contender) []string {
 		text = append(text, "Nothing that this page checks for: no double weighting, no value above 100%, no file that looks cut off, no rejected row.")
 	}
 	return text
+}
+
+// perhapsDoubled warns of companies whose COUNT mostly is what it is where the rule weights twice.
+func perhapsDoubled(companies int) string {
+	return fmt.Sprintf("At %s COUNT is 1 / RATE in most sampled rows, but not in 99%% of them: their numbers follow the rule, "+
+		"and may be far too high or too low.", plural(int64(companies), "company", "companies"))
 }
 
 // figures are the headline numbers, each with its interval and n.

@@ -12,38 +12,52 @@ import (
 func qualitySection(d *Data, _ selection) Section {
 	section := Section{
 		ID: "quality", Nav: "Data quality", Term: "def-quality", Source: "analytics.data_quality",
-		Explain: "Rows that were rejected (orange) and fields that were doubted (blue), by kind and file, in the latest load of each; " +
+		Explain: "Rows that were rejected (orange) and fields that were doubted (blue) in the latest load of each file; " +
 			"of all files, whatever the filter.",
 		Title: qualityTitle(d),
 		Table: Table{Columns: []Column{{"Finding", "code", false}, {"Severity", "severity", false}, {"File", "path", false},
 			{"Findings", "n_findings", true}, {"Rows of the file", "n_rows", true}}},
 	}
-	most := 0.0
 	for _, f := range d.Findings {
+		section.Table.Rows = append(section.Table.Rows, []Cell{textCell(f.Code), textCell(f.Severity), textCell(f.Path), wholeCell(f.N), wholeCell(f.Rows)})
+	}
+	if len(d.Findings) > 0 {
+		section.Plots = []Panel{
+			{"By kind", findingPlot("Findings by kind", d.FindingsOfKind, func(f Finding) (string, string) {
+				return strings.ReplaceAll(f.Code, "_", " "), f.Severity
+			})},
+			{"By file", findingPlot("Findings by file", d.FindingsOfFile, func(f Finding) (string, string) { return path.Base(f.Path), folder(f.Path) })},
+		}
+		section.Facts = []string{"The most frequent are shown; `consent findings` lists all, with row and byte."}
+	}
+	if shown := int64(len(d.Findings)); d.FindingCount > shown {
+		section.Facts = append(section.Facts, fmt.Sprintf("The table has %d of %s.", shown, plural(d.FindingCount, "kind and file", "kinds and files")))
+	}
+	return section
+}
+
+// folder is where a file is, for the line below its name.
+func folder(file string) string { return strings.TrimPrefix(path.Dir(file), ".") }
+
+func findingPlot(name string, findings []Finding, label func(Finding) (string, string)) chart.Plot {
+	most := 0.0
+	for _, f := range findings {
 		most = max(most, float64(f.N))
 	}
 	scale := chart.NewScale(most, short)
-	plot := chart.Plot{Name: "Findings by kind and file", Unit: "findings", Scale: scale}
-	for _, f := range d.Findings {
-		section.Table.Rows = append(section.Table.Rows, []Cell{textCell(f.Code), textCell(f.Severity), textCell(f.Path), wholeCell(f.N), wholeCell(f.Rows)})
+	plot := chart.Plot{Name: name, Unit: "findings", Scale: scale}
+	for _, f := range findings {
+		row := chart.Row{Height: 22, Value: whole(f.N), Aside: "in " + plural(f.Rows, "row", "rows")}
+		row.Label, row.Sub = label(f)
 		class := "c1"
 		if f.Severity == "reject" {
 			class = "c3"
 		}
-		row := chart.Row{Label: strings.ReplaceAll(f.Code, "_", " "), Sub: f.Path, Height: 22, Value: whole(f.N),
-			Aside: "of " + plural(f.Rows, "row", "rows")}
-		row.Marks = []chart.Mark{chart.Bar(scale, 4, 14, float64(f.N), class, fmt.Sprintf("%s: %s, of %s", f.Severity, whole(f.N),
+		row.Marks = []chart.Mark{chart.Bar(scale, 4, 14, float64(f.N), class, fmt.Sprintf("%s: %s, in %s", f.Severity, whole(f.N),
 			plural(f.Rows, "row", "rows")))}
 		plot.Rows = append(plot.Rows, row)
 	}
-	if len(plot.Rows) > 0 {
-		section.Plots = []Panel{{Plot: plot}}
-	}
-	if shown := int64(len(d.Findings)); d.FindingCodes > shown {
-		section.Notes = append(section.Notes, fmt.Sprintf("The %d largest of %s are shown; `consent findings` lists all.", shown,
-			plural(d.FindingCodes, "finding", "findings")))
-	}
-	return section
+	return plot
 }
 
 func qualityTitle(d *Data) string {
@@ -87,9 +101,9 @@ func ledgerSection(d *Data, _ selection) Section {
 	scale := chart.NewScale(most, short)
 	plot := chart.Plot{Name: "Rows by file", Unit: "rows", Scale: scale}
 	for _, f := range d.Files {
-		row := chart.Row{Label: path.Base(f.Path), Sub: strings.TrimPrefix(path.Dir(f.Path), "."), Height: 22, Value: whole(f.Rows), Aside: f.State}
-		if f.Finished != nil {
-			row.Aside += ", " + stamp(f.Finished)
+		row := chart.Row{Label: path.Base(f.Path), Sub: folder(f.Path), Height: 22, Value: whole(f.Rows), Aside: f.State}
+		if f.InNumbers && f.Finished != nil {
+			row.Aside = f.Finished.UTC().Format("2 Jan, 15:04")
 		}
 		if f.Rejected > 0 {
 			row.Aside = whole(f.Rejected) + " rejected · " + row.Aside
@@ -124,7 +138,7 @@ func ledgerSection(d *Data, _ selection) Section {
 		section.Plots = []Panel{{Plot: plot}}
 	}
 	if shown := int64(len(d.Files)); d.FileCount > shown {
-		section.Notes = append(section.Notes, fmt.Sprintf("%d of %s are shown, those that need attention first; `consent status` lists all.", shown,
+		section.Facts = append(section.Facts, fmt.Sprintf("%d of %s are shown, those that need attention first; `consent status` lists all.", shown,
 			plural(d.FileCount, "file", "files")))
 	}
 	if r := d.Run; r != nil {
@@ -132,7 +146,7 @@ func ledgerSection(d *Data, _ selection) Section {
 		if r.Finished != nil {
 			state = "ended " + stamp(r.Finished)
 		}
-		section.Notes = append(section.Notes, fmt.Sprintf("The latest run of the ingestion began %s and %s: %s loaded, %s unchanged, %s failed.",
+		section.Facts = append(section.Facts, fmt.Sprintf("The latest run of the ingestion began %s and %s: %s loaded, %s unchanged, %s failed.",
 			stamp(&r.Started), state, plural(r.Loaded, "file", "files"), whole(r.Unchanged), whole(r.Failed+r.NoMatch)))
 	}
 	return section

@@ -290,7 +290,7 @@ func (d *Data) sharedQueries(keys []uuid.UUID) []query {
 		{"industries", option("industry"), nil, scanOption(&d.Industries)},
 		{"countries of headquarters", option("hq_country"), nil, scanOption(&d.HQs)},
 		{"companies to choose", `
-			select api_key::text, concat(industry, ' · ', hq_country, ' (', left(api_key::text, 8), ')')
+			select api_key::text, concat(industry, ' · ', case hq_country when 'unknown' then 'HQ unknown' else hq_country end, ' (', left(api_key::text, 8), ')')
 			from (select * from analytics.company_performance where n_events > 0 order by n_events desc, api_key limit 200) as largest
 			order by 2`, nil,
 			func(rows pgx.Rows) error {
@@ -320,14 +320,28 @@ func (d *Data) sharedQueries(keys []uuid.UUID) []query {
 			select code, coalesce(severity, ''), path, n_findings, n_rows + n_rejected, count(*) over ()
 			from analytics.data_quality
 			where is_latest and n_findings > 0
-			order by severity, n_findings desc, path, code
-			limit 40`, nil,
+			order by n_findings desc, severity, path, code
+			limit 100`, nil,
 			func(rows pgx.Rows) error {
 				var f Finding
-				err := rows.Scan(&f.Code, &f.Severity, &f.Path, &f.N, &f.Rows, &d.FindingCodes)
+				err := rows.Scan(&f.Code, &f.Severity, &f.Path, &f.N, &f.Rows, &d.FindingCount)
 				d.Findings = append(d.Findings, f)
 				return err
 			}},
+		{"findings by kind", `
+			select code, coalesce(severity, ''), '', sum(n_findings)::bigint, sum(n_rows + n_rejected)::bigint
+			from analytics.data_quality
+			where is_latest and n_findings > 0
+			group by code, severity
+			order by 4 desc, severity, code
+			limit 15`, nil, scanFinding(&d.FindingsOfKind)},
+		{"findings by file", `
+			select '', coalesce(severity, ''), path, sum(n_findings)::bigint, max(n_rows + n_rejected)::bigint
+			from analytics.data_quality
+			where is_latest and n_findings > 0
+			group by source, path, severity
+			order by 4 desc, severity, path
+			limit 15`, nil, scanFinding(&d.FindingsOfFile)},
 		// What needs attention comes first.
 		{"files", `
 			with latest as (
@@ -375,6 +389,15 @@ func (d *Data) sharedQueries(keys []uuid.UUID) []query {
 func option(column string) string {
 	return `select ` + column + `, count(*) from analytics.company_performance where n_events > 0
 		group by 1 order by 2 desc, 1 limit 200`
+}
+
+func scanFinding(findings *[]Finding) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		var f Finding
+		err := rows.Scan(&f.Code, &f.Severity, &f.Path, &f.N, &f.Rows)
+		*findings = append(*findings, f)
+		return err
+	}
 }
 
 func scanOption(options *[]Option) func(pgx.Rows) error {

@@ -9,11 +9,12 @@ import (
 // A Section is one step of the page's story: a finding, the chart that shows it, and the table behind it.
 type Section struct {
 	ID       string
-	Nav      string // in the list of contents
-	Title    string // the finding
-	Explain  string // what the chart shows, in one sentence
-	Term     string // of the glossary
-	Notes    []string
+	Nav      string   // in the list of contents
+	Title    string   // the finding
+	Explain  string   // what the chart shows, in one sentence
+	Term     string   // of the glossary
+	Notes    []string // what to be careful about
+	Facts    []string // what else there is to know
 	Switches []Switch
 	Plots    []Panel
 	Cells    []SmallPanel

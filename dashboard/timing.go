@@ -71,7 +71,7 @@ func timeSection(d *Data, s selection) Section {
 		}
 	}
 	if len(missing) > 0 {
-		section.Notes = append(section.Notes, "No time can be told "+strings.Join(missing, ", ")+".")
+		section.Facts = append(section.Facts, "No time can be told "+strings.Join(missing, ", ")+".")
 	}
 	return section
 }

@@ -57,6 +57,26 @@ func TestConversionTitleSaysTheFinding(t *testing.T) {
 	}
 }
 
+func TestDoubtfulConversionIsNotRanked(t *testing.T) {
+	all := contending(0.9, 0.4, 0.04)
+	all[2].doubtful = true
+	if got := conversionTitle(definitions[0], all); !strings.Contains(got, "lowest at Travel · France (bbbbbbbb) with 40%") {
+		t.Errorf("a company whose rows may be weighted twice is ranked: %s", got)
+	}
+	if got := conversionTitle(definitions[0], all[2:]); got != "Conversion cannot be told: COUNT may weight all companies twice" {
+		t.Errorf("the only company's title is %s", got)
+	}
+	c := company("a", "Travel", "France")
+	c.Evidence, c.ShareOfEvidence = 100, number64(0.97)
+	if !c.mayBeDoubled() {
+		t.Error("a company whose COUNT is 1 / RATE in 97% of its rows is not doubted")
+	}
+	c.ShareOfEvidence = number64(0.1) // by chance
+	if c.mayBeDoubled() {
+		t.Error("a company whose COUNT is 1 / RATE by chance is doubted")
+	}
+}
+
 func TestConversionWithoutIntervalIsNotToldApart(t *testing.T) {
 	all := contending(0.9, 0.3)
 	all[0].estimate.Process = nil
