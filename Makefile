@@ -130,7 +130,7 @@ test: venv ## Run the tests; the last lines say what did not run and how to get 
 	@skips=$$(mktemp) && trap 'rm -f "$$skips"' EXIT && \
 	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_SKIPS="$$skips" \
 	    CONSENT_TEST_REQUIRE="dbt$${CONSENT_TEST_REQUIRE:+,$$CONSENT_TEST_REQUIRE}" \
-	    go test -count=1 $(ARGS) $(PKG); code=$$?; \
+	    go test -count=1 -timeout 30m $(ARGS) $(PKG); code=$$?; \
 	if [ -s "$$skips" ]; then \
 	    printf '\nDid not run:\n'; sort "$$skips" | sed 's/^/  /'; \
 	fi; exit $$code
