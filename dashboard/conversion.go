@@ -147,11 +147,12 @@ func conversionPlot(s selection, d definition, extrapolation string, with, witho
 	for _, one := range with {
 		row := one.company.row(s, 30)
 		class := "c1"
-		if one.doubtful {
+		switch {
+		case one.doubtful:
 			row.Flag = "weighted twice?"
-		} else if *one.estimate.Value > 1 {
+		case *one.estimate.Value > 1:
 			row.Flag = "above 100%"
-		} else if one.estimate.LowSample {
+		case one.estimate.LowSample:
 			row.Flag = "few rows"
 		}
 		by := rule(extrapolation)
