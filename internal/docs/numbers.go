@@ -78,7 +78,7 @@ func (o numbers) answerOn(ctx context.Context, out io.Writer, p *project, input 
 			if err != nil {
 				return fmt.Errorf("%s:%d: %w", page.path, q.result.first, err)
 			}
-			fmt.Fprintf(out, "%s\n%s\n", q.sql, result)
+			fmt.Fprintf(out, "%s, line %d:\n\n%s\n%s\n", page.path, q.result.first, q.sql, result)
 			results[q.result.first] = result
 		}
 		if !o.write {
