@@ -43,6 +43,9 @@ const (
 //	idle-writes       calls that change something in a minute in which nothing happens
 //	reconciles/run    of one more run of one pipeline
 //	writes/run        of that run, its Job's creation and events included
+//	restart-s         until another one has looked at all of them
+//	restart-writes    what that one has changed
+//	restart-MiB       its memory then
 func BenchmarkOperator(b *testing.B) {
 	for b.Loop() {
 		benchOperator(b)
@@ -105,6 +108,7 @@ func benchOperator(b *testing.B) {
 	b.ReportMetric(time.Since(began).Seconds(), "restart-s")
 	b.Logf("after a restart: %s", o.memory())
 	b.ReportMetric(o.writes(), "restart-writes")
+	b.ReportMetric(o.mebibytes(), "restart-MiB")
 	b.ReportMetric(0, "ns/op") // says nothing
 }
 

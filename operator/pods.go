@@ -33,30 +33,26 @@ type podStore struct {
 	queue     workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 	mutex sync.RWMutex
-	byJob map[types.UID][]podRecord
+	byJob map[types.UID][]attempt
 }
 
-// A podRecord is what is kept of a pod. Its metadata has no more than namespace and name.
+// A podRecord is what the reflector hands over of a pod, with as much metadata as it needs itself.
 type podRecord struct {
-	metav1.ObjectMeta
-	job      types.UID
-	pipeline string // empty for pods of dbt
-	attempt
+	metav1.ObjectMeta // namespace and name
+	job               types.UID
+	pipeline          string // empty for pods of dbt
+	attempt           attempt
 }
 
 func newPodStore(c client.WithWatch, namespace string) *podStore {
-	return &podStore{client: c, namespace: namespace, complete: make(chan struct{}), byJob: map[types.UID][]podRecord{}}
+	return &podStore{client: c, namespace: namespace, complete: make(chan struct{}), byJob: map[types.UID][]attempt{}}
 }
 
 // of gives the attempts of a Job's pods, in the order in which they were made.
 func (s *podStore) of(job types.UID) []attempt {
 	s.mutex.RLock()
 	defer s.mutex.RUnlock()
-	var all []attempt
-	for _, record := range s.byJob[job] {
-		all = append(all, record.attempt)
-	}
-	return inOrder(all)
+	return inOrder(slices.Clone(s.byJob[job]))
 }
 
 // live reads the attempts of a Job's pods from the API server, in pages, for each pod has all arguments.
@@ -129,13 +125,13 @@ func (s *podStore) Add(object any) error { return s.Update(object) }
 func (s *podStore) Update(object any) error {
 	now := recordOf(object)
 	s.mutex.Lock()
-	records := s.byJob[now.job]
-	i := slices.IndexFunc(records, func(r podRecord) bool { return r.pod == now.pod })
-	changed := i < 0 || records[i].attempt != now.attempt
+	known := s.byJob[now.job]
+	i := slices.IndexFunc(known, func(a attempt) bool { return a.pod == now.attempt.pod })
+	changed := i < 0 || known[i] != now.attempt
 	if i < 0 {
-		s.byJob[now.job] = append(records, *now)
+		s.byJob[now.job] = append(known, now.attempt)
 	} else {
-		records[i] = *now
+		known[i] = now.attempt
 	}
 	s.mutex.Unlock()
 	if changed {
@@ -148,7 +144,7 @@ func (s *podStore) Update(object any) error {
 func (s *podStore) Delete(object any) error {
 	gone := recordOf(object)
 	s.mutex.Lock()
-	left := slices.DeleteFunc(s.byJob[gone.job], func(r podRecord) bool { return r.pod == gone.pod })
+	left := slices.DeleteFunc(s.byJob[gone.job], func(a attempt) bool { return a.pod == gone.attempt.pod })
 	if len(left) == 0 {
 		delete(s.byJob, gone.job)
 	} else {
@@ -159,21 +155,22 @@ func (s *podStore) Delete(object any) error {
 	return nil
 }
 
-// Replace starts anew, with all pods that there are: at the start, and where the watch has missed something.
+// Replace starts anew, with all pods that there are: at the start, and where the watch has missed something. It asks for
+// the pipelines of those pods; that others are gone, their Job tells.
 func (s *podStore) Replace(objects []any, _ string) error {
-	byJob := map[types.UID][]podRecord{}
+	byJob := map[types.UID][]attempt{}
 	for _, object := range objects {
 		record := recordOf(object)
-		byJob[record.job] = append(byJob[record.job], *record)
+		byJob[record.job] = append(byJob[record.job], record.attempt)
+	}
+	for job, attempts := range byJob {
+		byJob[job] = slices.Clone(attempts) // without the room to grow
 	}
 	s.mutex.Lock()
-	before := s.byJob
 	s.byJob = byJob
 	s.mutex.Unlock()
-	for _, records := range []map[types.UID][]podRecord{before, byJob} {
-		for _, ofJob := range records {
-			s.ask(&ofJob[0])
-		}
+	for _, object := range objects {
+		s.ask(recordOf(object))
 	}
 	select {
 	case <-s.complete:
