@@ -7,28 +7,27 @@
 {%- endmacro %}
 
 {#
-    The quantile of a value whose rows carry a weight, from rows that have weight_until, the sum of weights up to and
-    including the row, and weight_sum, that of all. Where two values share the place, the middle between them, so that
-    with equal weights the median is the usual one.
+    The quantile of a value whose rows carry a weight, at a target that is this part of all their weight, from rows that
+    have weight_until, the sum of weights up to and including the row. Where two values share the place, the middle
+    between them, so that with equal weights the median is the usual one.
 #}
-{% macro weighted_quantile(value, quantile) -%}
+{% macro weighted_quantile(value, target) -%}
     (
-        min({{ value }}) filter (where weight_until >= {{ quantile }} * weight_sum)
-        + min({{ value }}) filter (where weight_until > {{ quantile }} * weight_sum)
+        min({{ value }}) filter (where weight_until >= {{ target }})
+        + min({{ value }}) filter (where weight_until > {{ target }})
     ) / 2
 {%- endmacro %}
 
 {#
-    The bound of a median (Woodruff 1952): the value at the bound of the share of one half, of as many rows as would be as
-    uncertain; from rows that have also weight_before, the sum of weights of lower values. Unlike the bounds of a mean it
-    holds for any distribution.
+    The bound of a median (Woodruff 1952): the value at a target that is the bound of the share of one half, of as many
+    rows as would be as uncertain; from rows that have also weight_before, the sum of weights of lower values. Unlike the
+    bounds of a mean it holds for any distribution.
 #}
-{% macro median_bound(bound, value, n_effective) -%}
-    {%- set threshold = share_bound(bound, "0.5", n_effective) ~ " * weight_sum" -%}
+{% macro median_bound(bound, value, target) -%}
     {%- if bound == "lower" -%}
-    coalesce(max({{ value }}) filter (where weight_until <= {{ threshold }}), min({{ value }}))
+    coalesce(max({{ value }}) filter (where weight_until <= {{ target }}), min({{ value }}))
     {%- else -%}
-    coalesce(min({{ value }}) filter (where weight_before >= {{ threshold }}), max({{ value }}))
+    coalesce(min({{ value }}) filter (where weight_before >= {{ target }}), max({{ value }}))
     {%- endif %}
 {%- endmacro %}
 

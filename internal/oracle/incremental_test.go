@@ -18,7 +18,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"consentpipeline.io/internal/report"
-	"consentpipeline.io/jobs/transform"
 )
 
 var sequences = flag.Int("sequences", 1, "random sequences of changes after which incremental models are compared")
@@ -316,12 +315,7 @@ func (w *world) buildDuring(c *change) {
 	model := pick(w.random, c.during)
 	w.exec("select pg_advisory_lock($1)", model)
 	ended := make(chan error, 1)
-	go func() {
-		options := w.options
-		options.Args = selection
-		_, err := transform.Run(w.t.Context(), options)
-		ended <- err
-	}()
+	go func() { ended <- w.run(w.t.Context(), selection...) }()
 	w.waitForModel(model, ended)
 	atOnce := w.random.IntN(2) == 0
 	switch {

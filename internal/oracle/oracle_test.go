@@ -82,14 +82,20 @@ func (p *pipeline) load(t *testing.T, name, path string) {
 	}
 }
 
-// build runs the models, without their tests.
+// build runs the models.
 func (p *pipeline) build(t *testing.T, args ...string) {
 	t.Helper()
-	options := p.options
-	options.Args = append([]string{"--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"}, args...)
-	if _, err := transform.Run(t.Context(), options); err != nil {
+	if err := p.run(t.Context(), args...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// run runs the models without their tests, which would take most of the time.
+func (p *pipeline) run(ctx context.Context, args ...string) error {
+	options := p.options
+	options.Args = append([]string{"--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"}, args...)
+	_, err := transform.Run(ctx, options)
+	return err
 }
 
 // rows reads a table by key.

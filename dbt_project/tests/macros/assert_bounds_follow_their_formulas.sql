@@ -23,12 +23,12 @@ ordered as (
 quantiles as (
 
     select
-        {{ weighted_quantile("seconds", 0.5) }} as median,
-        {{ weighted_quantile("seconds", 0.9) }} as p90,
-        {{ median_bound("lower", "seconds", "30.0") }} as lower_bound,
-        {{ median_bound("upper", "seconds", "30.0") }} as upper_bound,
-        {{ median_bound("lower", "seconds", "2.0") }} as lowest,
-        {{ median_bound("upper", "seconds", "2.0") }} as highest
+        {{ weighted_quantile("seconds", "0.5 * weight_sum") }} as median,
+        {{ weighted_quantile("seconds", "0.9 * weight_sum") }} as p90,
+        {{ median_bound("lower", "seconds", share_bound("lower", "0.5", "30.0") ~ " * weight_sum") }} as lower_bound,
+        {{ median_bound("upper", "seconds", share_bound("upper", "0.5", "30.0") ~ " * weight_sum") }} as upper_bound,
+        {{ median_bound("lower", "seconds", share_bound("lower", "0.5", "2.0") ~ " * weight_sum") }} as lowest,
+        {{ median_bound("upper", "seconds", share_bound("upper", "0.5", "2.0") ~ " * weight_sum") }} as highest
     from ordered
 
 ),

@@ -12,12 +12,13 @@ daily_events as (
 
 ),
 
-durations as (
+durations as not materialized (
 
     select
         *,
         shift_seconds <> 0 as is_placebo,
-        seconds between 0 and 1800 as is_first_choice
+        seconds between 0 and 1800 as is_first_choice,
+        (seconds * 1e6)::bigint as microseconds
     from {{ ref('int_consent_durations') }}
     where {{ is_choice() }} and {{ is_notice() }}
 
@@ -47,8 +48,9 @@ counted as (
         count(*) filter (where is_near_event) as n_near_event,
         count(*) filter (where is_first_choice) as n,
         count(*) filter (where is_first_choice and is_rate_unknown) as n_rate_unknown,
-        coalesce(sum(seconds::numeric) filter (where is_first_choice), 0) as seconds_sum,
-        coalesce(sum(seconds::numeric * seconds::numeric) filter (where is_first_choice), 0) as seconds_squares
+        -- In whole microseconds, in which events are dated: exact like numeric, and much faster.
+        coalesce(sum(microseconds) filter (where is_first_choice), 0) / 1e6 as seconds_sum,
+        coalesce(sum(microseconds * microseconds) filter (where is_first_choice), 0) / 1e12 as seconds_squares
     from durations
     group by api_key, method, is_placebo, sampling_rate
 
@@ -113,18 +115,36 @@ variances as (
 
 ),
 
+-- Up to which weight of values the quantiles and the bounds of the median reach.
+targets as (
+
+    select
+        api_key,
+        method,
+        (0.5 * weight_sum)::double precision as half,
+        (0.9 * weight_sum)::double precision as nine_tenths,
+        {{ share_bound("lower", "0.5", "sampling_n_effective") }} * weight_sum as sampling_lower,
+        {{ share_bound("upper", "0.5", "sampling_n_effective") }} * weight_sum as sampling_upper,
+        {{ share_bound("lower", "0.5", "process_n_effective") }} * weight_sum as process_lower,
+        {{ share_bound("upper", "0.5", "process_n_effective") }} * weight_sum as process_upper
+    from sums
+
+),
+
+-- Most of this model's time is here, so that weights are no longer numeric. They add up in the order of values anyway.
 ordered as (
 
     select
         api_key,
         method,
         seconds,
-        sum({{ duration_weight() }}) over (partition by api_key, method order by seconds asc) as weight_until,
-        coalesce(sum({{ duration_weight() }}) over (
-            partition by api_key, method order by seconds asc groups between unbounded preceding and 1 preceding
+        sum(({{ duration_weight() }})::double precision) over values_in_order as weight_until,
+        coalesce(sum(({{ duration_weight() }})::double precision) over (
+            values_in_order groups between unbounded preceding and 1 preceding
         ), 0) as weight_before
     from durations
     where is_first_choice
+    window values_in_order as (partition by api_key, method order by seconds)
 
 ),
 
@@ -133,14 +153,14 @@ quantiles as (
     select
         ordered.api_key,
         ordered.method,
-        {{ weighted_quantile('seconds', 0.5) }} as median,
-        {{ weighted_quantile('seconds', 0.9) }} as p90,
-        {{ median_bound("lower", "seconds", "sampling_n_effective") }} as sampling_lower,
-        {{ median_bound("upper", "seconds", "sampling_n_effective") }} as sampling_upper,
-        {{ median_bound("lower", "seconds", "process_n_effective") }} as process_lower,
-        {{ median_bound("upper", "seconds", "process_n_effective") }} as process_upper
+        {{ weighted_quantile("seconds", "targets.half") }} as median,
+        {{ weighted_quantile("seconds", "targets.nine_tenths") }} as p90,
+        {{ median_bound("lower", "seconds", "targets.sampling_lower") }} as sampling_lower,
+        {{ median_bound("upper", "seconds", "targets.sampling_upper") }} as sampling_upper,
+        {{ median_bound("lower", "seconds", "targets.process_lower") }} as process_lower,
+        {{ median_bound("upper", "seconds", "targets.process_upper") }} as process_upper
     from ordered
-    inner join sums on ordered.api_key = sums.api_key and ordered.method = sums.method
+    inner join targets on ordered.api_key = targets.api_key and ordered.method = targets.method
     group by ordered.api_key, ordered.method
 
 ),
