@@ -177,7 +177,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(body) // only a reader who has gone does not get it
 		return
 	}
-	content, err := s.store.page("page "+string(now.condition)+selected.Query(), func() ([]byte, string, error) {
+	content, err := s.store.page(r.Context(), "page "+string(now.condition)+selected.Query(), func() ([]byte, string, error) {
 		p := report(d, selected)
 		p.DbtDocs = s.docs != ""
 		if p.Banner = warning(now.condition); p.Banner != nil {
@@ -213,7 +213,7 @@ func (s *Server) serveData(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, problem(now).Title+".", http.StatusServiceUnavailable)
 			return
 		}
-		content, err := s.store.page("data "+id+selected.Query(), func() ([]byte, string, error) {
+		content, err := s.store.page(r.Context(), "data "+id+selected.Query(), func() ([]byte, string, error) {
 			var out bytes.Buffer
 			err := builder.build(d, selected).Table.writeCSV(&out)
 			return out.Bytes(), "text/csv; charset=utf-8; header=present", err
@@ -252,8 +252,16 @@ func (s *Server) read(r *http.Request, f filter) (now status, d *Data, ok bool) 
 	return now, d, true
 }
 
-// fail answers where the page itself is at fault, which no test has seen.
+// fail answers where a page could not be made: because too many others are being made, or by its own fault.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		return // the reader has gone
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		http.Error(w, "The page takes too long to make: try again in some seconds.", http.StatusServiceUnavailable)
+		return
+	}
 	s.log.Error("the page could not be made", "url", r.URL.String(), "error", err.Error())
 	http.Error(w, "The page could not be made; the log says why.", http.StatusInternalServerError)
 }

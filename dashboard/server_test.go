@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -658,4 +659,34 @@ func (p *proxy) close() {
 		_ = connection.Close()
 	}
 	p.connections = nil
+}
+
+// TestPageIsMadeOnceForAll holds that readers who come at the same time wait for one making, which is what bounds the
+// memory of a server that many find at once.
+func TestPageIsMadeOnceForAll(t *testing.T) {
+	s := newStore(nil)
+	const readers = 50
+	var made atomic.Int32
+	began, end := make(chan struct{}), make(chan struct{})
+	var group sync.WaitGroup
+	for range readers {
+		group.Go(func() {
+			content, err := s.page(t.Context(), "key", func() ([]byte, string, error) {
+				if made.Add(1) == 1 {
+					close(began)
+				}
+				<-end
+				return []byte("page"), "text/plain", nil
+			})
+			if err != nil || content == nil {
+				t.Errorf("a reader gets %v, %v", content, err)
+			}
+		})
+	}
+	<-began
+	close(end)
+	group.Wait()
+	if n := made.Load(); n != 1 {
+		t.Errorf("the page was made %d times for %d readers", n, readers)
+	}
 }

@@ -15,6 +15,7 @@ import (
 const (
 	keptData  = 8
 	keptPages = 64
+	makers    = 2
 )
 
 // probeEvery is how often the state of the warehouse is asked for at most, however many read the page.
@@ -51,6 +52,7 @@ type store struct {
 	pool *pgxpool.Pool
 
 	flights singleflight.Group // so that many readers ask the database once
+	making  chan struct{}      // a place for each page that is made at the same time
 
 	mu          sync.Mutex
 	last        status
@@ -61,7 +63,7 @@ type store struct {
 }
 
 func newStore(pool *pgxpool.Pool) *store {
-	return &store{pool: pool, data: map[filter]*Data{}, pages: map[string]*content{}}
+	return &store{pool: pool, making: make(chan struct{}, makers), data: map[filter]*Data{}, pages: map[string]*content{}}
 }
 
 // state is what the warehouse was like within the last second.
@@ -113,31 +115,40 @@ func (s *store) get(ctx context.Context, f filter, now status) (*Data, status, e
 	return d, now, nil
 }
 
-// page gives what is kept under a key, or makes it.
-func (s *store) page(key string, make func() ([]byte, string, error)) (*content, error) {
+// page gives what is kept under a key, or makes it: once for all who ask for it at the same time, and few at a time, for
+// each takes some megabytes.
+func (s *store) page(ctx context.Context, key string, make func() ([]byte, string, error)) (*content, error) {
 	s.mu.Lock()
 	kept, fingerprint := s.pages[key], s.fingerprint
 	s.mu.Unlock()
 	if kept != nil {
 		return kept, nil
 	}
-	body, mime, err := make()
-	if err != nil {
-		return nil, err
-	}
-	fresh, err := newContent(body, mime)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fingerprint == fingerprint {
-		if len(s.pages) >= keptPages {
-			clear(s.pages)
+	return flight(ctx, &s.flights, "page "+key+fingerprint, func(ctx context.Context) (*content, error) {
+		select {
+		case s.making <- struct{}{}:
+			defer func() { <-s.making }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
-		s.pages[key] = fresh
-	}
-	return fresh, nil
+		body, mime, err := make()
+		if err != nil {
+			return nil, err
+		}
+		fresh, err := newContent(body, mime)
+		if err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.fingerprint == fingerprint {
+			if len(s.pages) >= keptPages {
+				clear(s.pages)
+			}
+			s.pages[key] = fresh
+		}
+		return fresh, nil
+	})
 }
 
 // flight does something once for all who ask for it at the same time. It goes on where one of them gives up, for the
