@@ -184,7 +184,9 @@ func killBackend(ctx context.Context, r *round) error {
 		if err := kill(r.backends[r.random.IntN(len(r.backends))]); err != nil {
 			return err
 		}
-		r.kills++
+		if r.server.hasCrashed(ctx, r.watch) {
+			r.kills++
+		}
 	}
 	r.end(ctx, r.run, orLater)
 	return r.server.ready(ctx)

@@ -24,7 +24,7 @@ func (c *chaos) rounds(ctx context.Context) error {
 	for n := c.from; c.tally.kills < c.kills && (c.limit == 0 || n < c.from+c.limit); n++ {
 		r, settled, err := c.disturb(ctx, n)
 		if err != nil {
-			return fmt.Errorf("round %d: %w", n, err)
+			return fmt.Errorf("round %d, %s, %w", n, r.event.name, err)
 		}
 		if len(r.wrong) > 0 {
 			c.tally.violated(fmt.Sprintf("rounds %d to %d, the last: %s, after %s in phase %s, arguments %v",
@@ -63,22 +63,22 @@ func (c *chaos) disturb(ctx context.Context, n int) (r *round, settled bool, err
 	r = &round{chaos: c, number: n, random: rand.New(rand.NewPCG(c.seed, uint64(n))), alone: true}
 	r.event = c.draw(n, r.random)
 	if err := r.prepare(ctx); err != nil {
-		return r, false, err
+		return r, false, fmt.Errorf("before it: %w", err)
 	}
 	if r.watch, err = c.server.watch(ctx); err != nil {
 		return r, false, err
 	}
 	defer func() { _ = r.watch.Close(context.WithoutCancel(ctx)) }() // the server that it led to may be gone
 	if err := r.event.strike(ctx, r); err != nil {
-		return r, false, err
+		return r, false, fmt.Errorf("in it: %w", err)
 	}
 	if err := r.check(ctx); err != nil {
-		return r, false, err
+		return r, false, fmt.Errorf("after it: %w", err)
 	}
 	if len(r.wrong) == 0 && r.random.Float64() < settleChance {
 		settled = true
 		if r.wrong, err = c.settle(ctx); err != nil {
-			return r, false, err
+			return r, false, fmt.Errorf("in the run after it: %w", err)
 		}
 	}
 	c.tally.add(r)

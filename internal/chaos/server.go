@@ -96,6 +96,17 @@ func (s *server) restart(ctx context.Context) error {
 	}
 }
 
+// hasCrashed waits until the server has noticed that one of its processes was killed, which on a busy machine comes a
+// while after the kill: it then ends all sessions, that of watch, too. It gives false if the process had ended by itself.
+func (s *server) hasCrashed(ctx context.Context, watch *pgx.Conn) bool {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		if _, err := look(ctx, watch); err != nil || pause(ctx, 10*time.Millisecond) != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // ready waits until the server takes connections: it recovers by itself after one of its processes was killed.
 func (s *server) ready(ctx context.Context) error {
 	for deadline := time.Now().Add(30 * time.Second); ; {
