@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -32,6 +34,10 @@ func TestLongIngestion(t *testing.T) {
 		r.awaitCopy()
 	})
 	r.step("an upgrade makes another ingestion, and leaves this one", func(r *release) {
+		// It is halted meanwhile, for it might end before the upgrade has begun.
+		container := r.kubectl("get", "pods", "--selector", "job-name="+first, "--output", "jsonpath={.items[-1:].status.containerStatuses[0].containerID}")
+		task := "ctr --namespace k8s.io tasks %s " + strings.TrimPrefix(container, "containerd://")
+		r.onNode(fmt.Sprintf(task, "pause"))
 		r.upgrade("--set", "image.tag=next")
 		if r.newestJob("ingest") == first {
 			r.Error("there is no other ingestion")
@@ -39,6 +45,7 @@ func TestLongIngestion(t *testing.T) {
 		if state, reason := r.jobs("ingest")[0].ended(); state != "" {
 			r.Errorf("the first has ended: %s (%s)", state, reason)
 		}
+		r.onNode(fmt.Sprintf(task, "resume"))
 	})
 	r.step("both end well, and each row is there once", func(r *release) {
 		r.awaitJob("ingest", "Complete")
