@@ -44,6 +44,21 @@ func wholeOrNone(n *int64) Cell {
 	return wholeCell(*n)
 }
 
+func yesCell(yes bool) Cell {
+	if yes {
+		return Cell{Text: "yes", Raw: "true"}
+	}
+	return Cell{Raw: "false"}
+}
+
+// reasonCell says why something is missing.
+func reasonCell(because string) Cell {
+	if because == "" {
+		return Cell{}
+	}
+	return Cell{Text: reason(because), Raw: because}
+}
+
 func timeCell(t *time.Time) Cell {
 	if t == nil {
 		return Cell{Text: none}
