@@ -172,8 +172,9 @@ func distrust(d *Data, with []contender) []string {
 	}
 	n := len(d.Companies)
 	if doubled, factors := doubledCompanies(d); len(doubled) > 0 && d.Extrapolation == "count_over_rate" {
-		text = append(text, fmt.Sprintf("At %s COUNT is scaled up for the sampling already, so that the rule COUNT / RATE does it twice: "+
-			"by 1 / RATE conversion is %s as high. This page takes that, and shows the rule’s number beside it.", someOf(len(doubled), n), fromTo(factors, times)))
+		text = append(text, fmt.Sprintf("At %s COUNT is scaled up for the sampling already, so that the rule %s does it twice: "+
+			"by %s conversion is %s as high. This page takes that, and shows the rule’s number beside it.",
+			someOf(len(doubled), n), byRule, byInverse, fromTo(factors, times)))
 	}
 	if perhaps > 0 {
 		text = append(text, perhapsDoubled(perhaps))
