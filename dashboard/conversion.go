@@ -326,7 +326,10 @@ var weightings = map[string]string{
 	"census":                     "no row is sampled",
 }
 
-func times(x float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", x), ".0") + " ×" }
+// timesSign follows a factor, without a break before it.
+const timesSign = "\u00a0×"
+
+func times(x float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", x), ".0") + timesSign }
 
 // weightingTitle says how many companies are weighted twice, and what that does.
 func weightingTitle(companies int, factors []float64) string {

@@ -156,7 +156,7 @@ func fromTo(values []float64, format func(float64) string) string {
 	if low == high {
 		return low
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(low, "%"), " ×") + " to " + high
+	return strings.TrimSuffix(strings.TrimSuffix(low, "%"), timesSign) + " to " + high
 }
 
 func distrust(d *Data, with []contender) []string {

@@ -291,7 +291,7 @@ func TestSensitivityTitle(t *testing.T) {
 		"some":        {[]float64{10, 1, 5}, changes + "conversion up to 10 ×, at 2 of 3 companies"},
 		"all":         {[]float64{9.06, 5}, changes + "conversion up to 9.1 ×, at all 2 companies"},
 	} {
-		if got := sensitivityTitle(c.ratios); got != c.want {
+		if got := plainSpaces(sensitivityTitle(c.ratios)); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
 		}
 	}
