@@ -95,12 +95,7 @@ func inParentheses(e Estimate) string {
 }
 
 func conversionSection(d *Data, s selection) Section {
-	var definition definition
-	for _, one := range definitions {
-		if one.Slug == s.Definition {
-			definition = one
-		}
-	}
+	definition := definitions[slices.IndexFunc(definitions, func(one definition) bool { return one.Slug == s.Definition })]
 	extrapolation := cmp.Or(s.Extrapolation, d.Extrapolation)
 	with, without := contenders(d, definition.Metric, s.Scope, extrapolation)
 	section := Section{
@@ -194,23 +189,23 @@ func conversionTable(with, without []contender) Table {
 		Column{"Sampling from", "sampling_lower", true}, Column{"to", "sampling_upper", true},
 		Column{"By the rule", "estimate_weighted_twice", true}, Column{"Remark", "remark", false})}
 	for _, one := range append(slices.Clone(with), without...) {
-		remark := ""
+		var remarks []string
 		if one.estimate.Because != "" {
-			remark = reason(one.estimate.Because)
+			remarks = append(remarks, reason(one.estimate.Because))
 		}
 		beside := Cell{}
 		if one.beside != nil {
 			beside = numberCell(one.beside.Value, percent)
-			remark = strings.TrimPrefix(remark+"; the estimate is by 1 / RATE, for COUNT / RATE weights twice", "; ")
+			remarks = append(remarks, "the estimate is by 1 / RATE, for COUNT / RATE weights twice")
 		}
 		if one.estimate.Conservative {
-			remark = strings.TrimPrefix(remark+"; the interval is an upper bound", "; ")
+			remarks = append(remarks, "the interval is an upper bound")
 		}
 		cells := companyCells(one.company, wholeCell(one.estimate.N), wholeCell(one.estimate.NSampled),
 			numberCell(one.estimate.Value, percent))
 		cells = append(cells, boundCells(one.estimate.Process, percent)...)
 		cells = append(cells, boundCells(one.estimate.Sampling, percent)...)
-		t.Rows = append(t.Rows, append(cells, beside, textCell(remark)))
+		t.Rows = append(t.Rows, append(cells, beside, textCell(strings.Join(remarks, "; "))))
 	}
 	return t
 }

@@ -37,13 +37,6 @@ func numberCell(x *float64, format func(float64) string) Cell {
 
 func wholeCell(n int64) Cell { return Cell{Text: whole(n), Raw: strconv.FormatInt(n, 10)} }
 
-func wholeOrNone(n *int64) Cell {
-	if n == nil {
-		return Cell{Text: none}
-	}
-	return wholeCell(*n)
-}
-
 func yesCell(yes bool) Cell {
 	if yes {
 		return Cell{Text: "yes", Raw: "true"}

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -68,7 +69,7 @@ func timeSection(d *Data, s selection) Section {
 		if len(plot.Rows) > 0 {
 			section.Plots = append(section.Plots, panel)
 		}
-		for _, because := range sortedKeys(withheld) {
+		for _, because := range slices.Sorted(maps.Keys(withheld)) {
 			missing = append(missing, fmt.Sprintf("%s at %s (%s)", method.short, plural(int64(withheld[because]), "company", "companies"),
 				reason(because)))
 		}
@@ -94,15 +95,6 @@ func byMedian(d *Data, method string) []*Company {
 
 // wholeSeconds are labels of an axis.
 func wholeSeconds(x float64) string { return strings.Replace(seconds(x), ".0 s", " s", 1) }
-
-func sortedKeys(m map[string]int) []string {
-	var keys []string
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
 
 func timeRow(c *Company, s selection, scale chart.Scale, one Timing) chart.Row {
 	const y = 15

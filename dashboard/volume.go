@@ -208,7 +208,7 @@ func reachSection(d *Data, s selection) Section {
 				Shapes: []chart.Shape{{Kind: "rect", Class: "c2", X1: scale.At(certain), X2: scale.At(observed), Y1: 6, Y2: 20}}})
 		}
 		plot.Rows = append(plot.Rows, row)
-		section.Table.Rows = append(section.Table.Rows, companyCells(c, wholeOrNone(c.Observed), wholeOrNone(c.Certain),
+		section.Table.Rows = append(section.Table.Rows, companyCells(c, wholeCell(*c.Observed), wholeCell(*c.Certain),
 			numberCell(c.LowestRate, percent), numberCell(c.Detectable, count)))
 	}
 	section.Title = reachTitle(companies)
