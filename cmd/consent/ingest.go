@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -155,8 +156,18 @@ func openSource(dir string, o *ingest.Options) (*source.Folder, error) {
 	if o.SourceID == "" {
 		o.SourceID, err = folder.ID()
 	}
-	return folder, err
+	if !utf8.ValidString(o.SourceID) || len(o.SourceID) > maxSourceID {
+		err = badConfiguration("the source's name, %s, is not valid UTF-8, or longer than %d bytes: give another one, --source-id URI",
+			contract.Excerpt([]byte(o.SourceID), 100), maxSourceID)
+	}
+	if err != nil {
+		return nil, errors.Join(err, folder.Close())
+	}
+	return folder, nil
 }
+
+// maxSourceID is how many bytes of a source's name fit the ledger's index beside the path.
+const maxSourceID = 1024
 
 // ingest runs the ingestion on a database whose schema is there, and shows its progress.
 func (a *app) ingest(ctx context.Context, db *database, o ingest.Options) (ingest.Result, error) {
