@@ -155,37 +155,95 @@ func TestStuckSilently(t *testing.T) {
 	if got := condition(p, "Reconciling"); got.Reason != reasonNoPods || !strings.Contains(got.Message, "exceeded quota") {
 		t.Errorf("the run shows as %s: %s", got.Reason, got.Message)
 	}
+}
 
-	t.Log("a queue holds the Job")
+// TestQueuedJob has a queue hold the run's Job back, let it go, and hold it back again while its pod runs.
+func TestQueuedJob(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	suspend := func(suspended bool) {
+		t.Helper()
+		j := w.job("queued-1")
+		j.Spec.Suspend = &suspended
+		if err := w.Update(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitReason := func(reason string) *v1alpha1.ConsentPipeline {
+		t.Helper()
+		return w.await("queued", reason, func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Reconciling").Reason == reason })
+	}
+
 	w.apply("queued", []string{"a.csv"})
-	j = w.awaitRun("queued", 1)
-	j.Spec.Suspend = new(true)
-	if err := w.Update(t.Context(), j); err != nil {
-		t.Fatal(err)
-	}
-	w.until(func() bool { return *w.job("queued-1").Spec.Suspend }, func() string { return "not suspended" })
-	w.pod(w.job("quota-1"), 0) // whose arrival the operator sees after the Job's change
-	w.clock.set(time.Minute)
+	w.awaitRun("queued", 1)
+	suspend(true)
 	w.look("queued")
-	if got := condition(w.pipeline("queued"), "Reconciling").Reason; got != reasonRunInProgress {
-		t.Errorf("a queued run shows as %s", got)
+	awaitReason(reasonRunInProgress) // a Job that starts at once is no news
+
+	w.clock.set(31 * time.Second)
+	w.look("queued")
+	p := awaitReason(reasonJobSuspended)
+	w.expect(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True JobSuspended")
+	if got, want := condition(p, "Reconciling").Message, "Run 1 waits: the Job queued-1 is suspended."; !strings.HasPrefix(got, want) {
+		t.Errorf("the message is %q, expected it to begin with %q", got, want)
 	}
+	// Its turn may be long in coming, and that is nobody's fault.
+	w.clock.set(24 * time.Hour)
+	w.look("queued")
+	w.expect(w.pipeline("queued"), "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True JobSuspended")
+	events := w.awaitEvents("queued", "RunStarted", reasonJobSuspended)
+	if len(events) != 2 {
+		t.Errorf("%d events, expected 2", len(events))
+	}
+	for _, e := range events {
+		if e.Type != corev1.EventTypeNormal {
+			t.Errorf("the event %s is a %s", e.Reason, e.Type)
+		}
+	}
+
+	w.clock.set(0)
+	pod := w.pod(w.job("queued-1"), 0)
+	w.podRuns(pod)
+	suspend(false)
+	awaitReason(reasonRunInProgress)
+
+	// For another run's sake, after a while: it waits from then on.
+	suspend(true)
+	j := w.job("queued-1")
+	w.setJob(j, func(s *batchv1.JobStatus) {
+		s.Conditions = []batchv1.JobCondition{jobCondition(batchv1.JobSuspended, "JobSuspended")}
+		s.Conditions[0].LastTransitionTime = metav1.NewTime(time.Now().Add(time.Hour))
+		s.StartTime = nil
+	})
+	w.clock.set(time.Hour)
+	w.look("queued")
+	awaitReason(reasonRunInProgress)
+	w.clock.set(time.Hour + time.Minute)
+	w.look("queued")
+	awaitReason(reasonJobSuspended)
+	suspend(false)
+	w.podEnds(pod, 0, loaded("a.csv", 100))
+	w.jobCompletes(j)
+	w.awaitEnd("queued", 1, v1alpha1.Succeeded)
 }
 
 func TestWaitsOfAJob(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		job  batchv1.Job
-		want int
+		want string // the reasons
 	}{
-		"no pod could be made":                 {batchv1.Job{}, 1},
-		"it is suspended":                      {batchv1.Job{Spec: batchv1.JobSpec{Suspend: new(true)}}, 0},
-		"its pods are on the way to the cache": {batchv1.Job{Status: batchv1.JobStatus{Active: 1}}, 0},
+		"no pod could be made":                 {batchv1.Job{}, reasonNoPods},
+		"it is suspended":                      {batchv1.Job{Spec: batchv1.JobSpec{Suspend: new(true)}}, reasonJobSuspended},
+		"its pods are on the way to the cache": {batchv1.Job{Status: batchv1.JobStatus{Active: 1}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := len(waits(&test.job, nil)); got != test.want {
-				t.Errorf("%d waits, expected %d", got, test.want)
+			got := ""
+			for _, w := range waits(&test.job, nil) {
+				got += w.reason
+			}
+			if got != test.want {
+				t.Errorf("it waits for %q, expected %q", got, test.want)
 			}
 		})
 	}
