@@ -68,6 +68,16 @@ func TestRefusedValues(t *testing.T) {
 		},
 		"a time without a unit": {[]string{"databaseWait=5"}, []string{"databaseWait is 5: write a time with its unit, such as 90s or 5m."}},
 		"a share that is none":  {[]string{"ingest.maxRejectedRatio=few"}, []string{"write a share from 0% to 100%, such as 1% or 0.01."}},
+		"a share of too much":   {[]string{"ingest.maxRejectedRatio=150%"}, []string{"ingest.maxRejectedRatio is 150%: write a share"}},
+		"a path from the root": {
+			[]string{"ingest.files={events/*.csv,/input/events.csv}"},
+			[]string{`ingest.files[1] is "/input/events.csv": write a path or a glob relative to the source`},
+		},
+		"a path that leads out": {[]string{"ingest.files={../events.csv}"}, []string{`ingest.files[0] is "../events.csv"`}},
+		"a schedule in words": {
+			[]string{"transform.schedule=every hour"},
+			[]string{`transform.schedule is "every hour": write the five fields of cron, such as "0 3 * * *"`},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			arguments := []string{"install", "refused", chart}
