@@ -33,6 +33,7 @@ func TestRefusedValues(t *testing.T) {
 		},
 		"a wrong type":       {[]string{"ingest.backoffLimit=many"}, []string{"at '/ingest/backoffLimit': got string, want integer"}},
 		"a word for a truth": {[]string{"postgresql.enabled=maybe"}, []string{"at '/postgresql/enabled': got string, want boolean"}},
+		"an amount in words": {[]string{"ingest.resources.limits.cpu=lots"}, []string{"at '/ingest/resources/limits/cpu': 'lots' does not match pattern"}},
 		"a value of none":    {[]string{"image.pullPolicy=Sometimes"}, []string{"value must be one of 'IfNotPresent', 'Always', 'Never'"}},
 		"a source without a claim": {
 			[]string{"sources[0].name=input"},
