@@ -549,10 +549,11 @@ func TestManyFiles(t *testing.T) {
 // TestSources lacks the source, has it twice, has one that no Job can be made of, and then has it.
 func TestSources(t *testing.T) {
 	w := newWorld(t, withoutDbt)
+	w.create(sourceTemplate("exports"))
 	w.apply("september", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Source = "archive" })
 	p := w.await("september", "no source", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "SourceNotFound" })
 	w.expect(p, "Failed", "Ready=False SourceNotFound", "Stalled=True SourceNotFound")
-	want := "No PodTemplate has the label consentpipeline.io/source=archive. The sources here: input. Write one of them to " +
+	want := "No PodTemplate has the label consentpipeline.io/source=archive. The sources here: exports, input. Write one of them to " +
 		"spec.source, or add this one to the chart's values."
 	if got := condition(p, "Stalled").Message; got != want {
 		t.Errorf("the message is %q, expected %q", got, want)

@@ -40,13 +40,14 @@ type wait struct {
 
 // waits finds the pods that have not started, by the order of their entries. A Job without any pod waits as a whole.
 func waits(j *batchv1.Job, pods []attempt) []wait {
-	if isSuspended(j) {
-		return []wait{{index: -1, object: j.UID, since: suspendedSince(j), reason: reasonJobSuspended, message: fmt.Sprintf("the Job %[1]s "+
+	since, held := heldSince(j)
+	if held {
+		return []wait{{index: -1, object: j.UID, since: since, reason: reasonJobSuspended, message: fmt.Sprintf("the Job %[1]s "+
 			"is suspended. A queue such as Kueue lets it go in its turn; where there is none, you do: "+
 			`kubectl patch job %[1]s --type=merge -p '{"spec":{"suspend":false}}'`, j.Name)}}
 	}
 	if len(pods) == 0 && j.Status.Active == 0 {
-		return []wait{{index: -1, object: j.UID, since: j.CreationTimestamp.Time, reason: reasonNoPods}}
+		return []wait{{index: -1, object: j.UID, since: since, reason: reasonNoPods}}
 	}
 	var all []wait
 	for _, a := range pods {
@@ -130,8 +131,12 @@ func (r *Reconciler) delayed(ctx context.Context, p *v1alpha1.ConsentPipeline, j
 	if first == nil {
 		return nil, again, nil
 	}
+	unexplained := "its pods have not started, and no event warns; an image may still be on its way"
+	if first.reason == reasonNoPods {
+		unexplained = "no pod has been made, and no event warns; the cluster's Job controller may be busy"
+	}
 	d := &delay{reason: first.reason, message: cut(fmt.Sprintf("Run %d waits: %s", p.Status.CurrentRun.Number,
-		cmp.Or(first.message, "its pods have not started, and no event warns; an image may still be on its way")), maxMessage)}
+		cmp.Or(first.message, unexplained)), maxMessage)}
 	if first.reason == reasonJobSuspended {
 		d.queued = true
 		return d, again, nil
@@ -183,10 +188,12 @@ func sooner(a, b time.Duration) time.Duration {
 
 func isSuspended(j *batchv1.Job) bool { return j.Spec.Suspend != nil && *j.Spec.Suspend }
 
-// suspendedSince is when a suspended Job was suspended, or was made if nobody has noted that.
-func suspendedSince(j *batchv1.Job) time.Time {
-	if c := conditionOf(j, batchv1.JobSuspended); c != nil && c.Status == corev1.ConditionTrue {
-		return c.LastTransitionTime.Time
+// heldSince says whether a Job is suspended, and since when it is or is not. One that was let go is suspended until the Job
+// controller has noticed: it makes no pods before.
+func heldSince(j *batchv1.Job) (since time.Time, held bool) {
+	c := conditionOf(j, batchv1.JobSuspended)
+	if c == nil {
+		return j.CreationTimestamp.Time, isSuspended(j)
 	}
-	return j.CreationTimestamp.Time
+	return c.LastTransitionTime.Time, isSuspended(j) || c.Status == corev1.ConditionTrue
 }

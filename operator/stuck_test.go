@@ -160,36 +160,42 @@ func TestStuckSilently(t *testing.T) {
 // TestQueuedJob has a queue hold the run's Job back, let it go, and hold it back again while its pod runs.
 func TestQueuedJob(t *testing.T) {
 	w := newWorld(t, withoutDbt)
-	suspend := func(suspended bool) {
+	suspend := func(suspended bool, status corev1.ConditionStatus) {
 		t.Helper()
 		j := w.job("queued-1")
 		j.Spec.Suspend = &suspended
 		if err := w.Update(t.Context(), j); err != nil {
 			t.Fatal(err)
 		}
+		w.setJob(j, func(s *batchv1.JobStatus) {
+			s.Conditions = []batchv1.JobCondition{{Type: batchv1.JobSuspended, Status: status, LastTransitionTime: metav1.NewTime(w.clock.now())}}
+		})
 	}
-	awaitReason := func(reason string) *v1alpha1.ConsentPipeline {
+	lookFor := func(reason string) *v1alpha1.ConsentPipeline {
 		t.Helper()
+		w.look("queued")
 		return w.await("queued", reason, func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Reconciling").Reason == reason })
 	}
 
 	w.apply("queued", []string{"a.csv"})
 	w.awaitRun("queued", 1)
-	suspend(true)
-	w.look("queued")
-	awaitReason(reasonRunInProgress) // a Job that starts at once is no news
+	suspend(true, corev1.ConditionTrue)
+	lookFor(reasonRunInProgress) // a Job that waits for a moment is no news
 
 	w.clock.set(31 * time.Second)
-	w.look("queued")
-	p := awaitReason(reasonJobSuspended)
+	p := lookFor(reasonJobSuspended)
 	w.expect(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True JobSuspended")
 	if got, want := condition(p, "Reconciling").Message, "Run 1 waits: the Job queued-1 is suspended."; !strings.HasPrefix(got, want) {
 		t.Errorf("the message is %q, expected it to begin with %q", got, want)
 	}
 	// Its turn may be long in coming, and that is nobody's fault.
 	w.clock.set(24 * time.Hour)
-	w.look("queued")
-	w.expect(w.pipeline("queued"), "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True JobSuspended")
+	p = lookFor(reasonJobSuspended)
+	w.expect(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True JobSuspended")
+
+	// Let go, it is like one that was just made, whose pods may take a moment.
+	suspend(false, corev1.ConditionFalse)
+	lookFor(reasonRunInProgress)
 	events := w.awaitEvents("queued", "RunStarted", reasonJobSuspended)
 	if len(events) != 2 {
 		t.Errorf("%d events, expected 2", len(events))
@@ -199,30 +205,20 @@ func TestQueuedJob(t *testing.T) {
 			t.Errorf("the event %s is a %s", e.Reason, e.Type)
 		}
 	}
-
-	w.clock.set(0)
+	w.clock.set(24*time.Hour + time.Minute)
+	lookFor(reasonNoPods)
 	pod := w.pod(w.job("queued-1"), 0)
 	w.podRuns(pod)
-	suspend(false)
-	awaitReason(reasonRunInProgress)
+	lookFor(reasonRunInProgress)
 
-	// For another run's sake, after a while: it waits from then on.
-	suspend(true)
-	j := w.job("queued-1")
-	w.setJob(j, func(s *batchv1.JobStatus) {
-		s.Conditions = []batchv1.JobCondition{jobCondition(batchv1.JobSuspended, "JobSuspended")}
-		s.Conditions[0].LastTransitionTime = metav1.NewTime(time.Now().Add(time.Hour))
-		s.StartTime = nil
-	})
-	w.clock.set(time.Hour)
-	w.look("queued")
-	awaitReason(reasonRunInProgress)
-	w.clock.set(time.Hour + time.Minute)
-	w.look("queued")
-	awaitReason(reasonJobSuspended)
-	suspend(false)
+	// Held back again for the sake of another run, it waits from then on.
+	suspend(true, corev1.ConditionTrue)
+	lookFor(reasonRunInProgress)
+	w.clock.set(24*time.Hour + 2*time.Minute)
+	lookFor(reasonJobSuspended)
+	suspend(false, corev1.ConditionFalse)
 	w.podEnds(pod, 0, loaded("a.csv", 100))
-	w.jobCompletes(j)
+	w.jobCompletes(w.job("queued-1"))
 	w.awaitEnd("queued", 1, v1alpha1.Succeeded)
 }
 
@@ -232,8 +228,11 @@ func TestWaitsOfAJob(t *testing.T) {
 		job  batchv1.Job
 		want string // the reasons
 	}{
-		"no pod could be made":                 {batchv1.Job{}, reasonNoPods},
-		"it is suspended":                      {batchv1.Job{Spec: batchv1.JobSpec{Suspend: new(true)}}, reasonJobSuspended},
+		"no pod could be made": {batchv1.Job{}, reasonNoPods},
+		"it is suspended":      {batchv1.Job{Spec: batchv1.JobSpec{Suspend: new(true)}}, reasonJobSuspended},
+		"it was let go a moment ago": {batchv1.Job{Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{
+			{Type: batchv1.JobSuspended, Status: corev1.ConditionTrue},
+		}}}, reasonJobSuspended},
 		"its pods are on the way to the cache": {batchv1.Job{Status: batchv1.JobStatus{Active: 1}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
