@@ -4,7 +4,7 @@
 #     docker build --target consent-dbt -t consent-dbt .
 #
 # Both run as a user without rights (65532) on a read-only root; what they write goes to /tmp. Other base images, a Go
-# module proxy and a Python package index are build arguments (`make images` passes on those of its environment); none
+# module proxy and a Python package index are build arguments (`make image` passes on those of its environment); none
 # of them is left in an image.
 ARG GO_IMAGE=golang:1.26-trixie
 ARG STATIC_IMAGE=gcr.io/distroless/static-debian13:nonroot
@@ -25,9 +25,11 @@ COPY jobs jobs
 COPY operator operator
 ARG TARGETOS
 ARG TARGETARCH
+# Most of the program is the Kubernetes client, which has little to do: without inlining it takes 3 MB less.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags '-s -w' -o /out/consent ./cmd/consent
+    go build -trimpath -ldflags '-s -w' \
+        -gcflags='k8s.io/...=-l' -gcflags='sigs.k8s.io/...=-l' -gcflags='github.com/google/gnostic-models/...=-l' -o /out/consent ./cmd/consent
 
 FROM ${STATIC_IMAGE} AS consent
 ARG VERSION
