@@ -219,7 +219,7 @@ func TestInTheBrowser(t *testing.T) {
 	t.Run("recovers by itself", func(t *testing.T) { recoversByItself(chromium, t) })
 	t.Run("draws findings", func(t *testing.T) { drawsFindings(chromium, t, database) })
 	t.Run("prints", func(t *testing.T) { prints(chromium, t, web.URL) })
-	t.Run("shows dbt's docs", func(t *testing.T) { showsDocs(chromium, t) })
+	t.Run("shows dbt's docs", func(t *testing.T) { showsDocs(chromium, t, url) })
 }
 
 // drawsFindings holds the charts of data quality, which the sample has nothing for, against SQL.
@@ -276,30 +276,19 @@ func prints(chromium context.Context, t *testing.T, url string) {
 }
 
 // showsDocs holds that the policy that dbt's page is served with lets it work, and reach nothing.
-func showsDocs(chromium context.Context, t *testing.T) {
-	docs := filepath.Join(t.TempDir(), "docs.html")
-	if err := os.WriteFile(docs, sampled.docs, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	s, err := New(t.Context(), Options{Database: config(as(t, "dashboard")), DbtDocs: docs, Log: config("").Log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	web := httptest.NewServer(s.Handler())
-	defer web.Close()
+func showsDocs(chromium context.Context, t *testing.T, url string) {
 	b := openTab(chromium, t, 1280, "light")
-	b.do(chromedp.Navigate(web.URL))
-	_, err = chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.CSS(`footer a[href="dbt/"]`)))
+	b.do(chromedp.Navigate(url))
+	_, err := chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.CSS(`footer a[href="dbt/"]`)))
 	b.must(err)
 	b.await(`document.body.innerText.includes("company_consent_metrics")`)
 	eval[any](b, `location.hash = "#!/model/model.consent.company_consent_metrics"`)
 	b.await(`document.body.innerText.includes("share_count_inverse_of_rate")`) // a column of the model
 	b.forgive(func(problem string) bool {
 		// The templates in dbt's page name pictures that are nowhere, which the policy keeps from being asked for.
-		return strings.HasPrefix(problem, "log: Loading the image '"+web.URL+"/dbt/") || problem == "loading failed: "
+		return strings.HasPrefix(problem, "log: Loading the image '"+strings.TrimSuffix(url, "/")+"/dbt/") || problem == "loading failed: "
 	})
-	b.check(web.URL)
+	b.check(url)
 }
 
 // doubledOnes are the companies that the rule weights twice.

@@ -87,6 +87,7 @@ type status struct {
 	err         error  // of a condition that the database told
 	fingerprint string // differs where anything that the page shows may differ
 	hasMarts    bool
+	hasDocs     bool // dbt's
 }
 
 // ledgerState tells what was loaded, whether the last build ended, whether it was of what is loaded now, and whether one is at
@@ -102,14 +103,15 @@ const ledgerState = `
 	    from raw.load
 	),
 	runs as (select concat_ws(' ', count(*), max(started), max(finished)) as print from raw.run),
-	builds as (select build_id, load_set from analytics.build order by build_id desc limit 1)
-	select concat_ws(' / ', loads.print, runs.print, builds.build_id, builds.load_set), loads.n,
+	builds as (select build_id, load_set from analytics.build order by build_id desc limit 1),
+	docs as (select max(made) as made from analytics.documentation)
+	select concat_ws(' / ', loads.print, runs.print, builds.build_id, builds.load_set, docs.made), loads.n, docs.made is not null,
 	       coalesce(builds.load_set <> '', false), coalesce(builds.load_set = loads.load_set, false),
 	       exists (select from pg_locks
 	               where locktype = 'advisory' and granted and objsubid = 1
 	                   and database = (select oid from pg_database where datname = current_database())
 	                   and classid::bigint << 32 | objid::bigint = $1)
-	from loads cross join runs left join builds on true`
+	from loads cross join runs cross join docs left join builds on true`
 
 // probe asks what state the warehouse is in. It reads the catalogue and a few rows.
 func probe(ctx context.Context, pool *pgxpool.Pool) status {
@@ -118,7 +120,7 @@ func probe(ctx context.Context, pool *pgxpool.Pool) status {
 	var oids []uint32
 	err := pool.QueryRow(ctx, `
 		select to_regclass('raw.schema_version') is not null
-		           and to_regclass('raw.load') is not null and to_regclass('analytics.build') is not null,
+		           and to_regclass('raw.load') is not null and to_regclass('analytics.documentation') is not null,
 		       array(select coalesce(to_regclass('analytics.' || name), 0)::oid from unnest($1::text[]) as marts (name))`,
 		marts).Scan(&hasLedger, &oids)
 	if err != nil {
@@ -136,7 +138,7 @@ func probe(ctx context.Context, pool *pgxpool.Pool) status {
 	var loads int64
 	var isBuilding, isWhole, isCurrent bool
 	err = pool.QueryRow(ctx, ledgerState, warehouse.LockTransform).
-		Scan(&ledger, &loads, &isWhole, &isCurrent, &isBuilding)
+		Scan(&ledger, &loads, &s.hasDocs, &isWhole, &isCurrent, &isBuilding)
 	if err != nil {
 		return failed(err)
 	}

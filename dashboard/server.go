@@ -12,8 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +24,6 @@ import (
 // Options say what a dashboard shows.
 type Options struct {
 	Database warehouse.Config
-	DbtDocs  string // file with dbt's docs, as `consent transform --docs` writes it, served beside the page; empty for none
 	Log      *slog.Logger
 }
 
@@ -35,7 +32,6 @@ type Server struct {
 	pool    *pgxpool.Pool
 	store   *store
 	metrics *metrics
-	docs    string
 	log     *slog.Logger
 	handler http.Handler
 }
@@ -49,13 +45,6 @@ const (
 
 // New makes a server. It needs no database yet: the page says so where it is away.
 func New(ctx context.Context, o Options) (*Server, error) {
-	if o.DbtDocs != "" {
-		if info, err := os.Stat(o.DbtDocs); err != nil {
-			return nil, fmt.Errorf("dbt's docs: %w", err)
-		} else if info.IsDir() {
-			return nil, fmt.Errorf("dbt's docs: %s is a folder: name the file that `consent transform --docs` writes", o.DbtDocs)
-		}
-	}
 	pool, err := open(ctx, o.Database)
 	if err != nil {
 		return nil, err
@@ -64,7 +53,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 }
 
 func newServer(pool *pgxpool.Pool, o Options) *Server {
-	s := &Server{pool: pool, store: newStore(pool), docs: o.DbtDocs, log: o.Log}
+	s := &Server{pool: pool, store: newStore(pool), log: o.Log}
 	s.metrics = newMetrics(s)
 	s.handler = s.routes()
 	return s
@@ -179,7 +168,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 	content, err := s.store.page(r.Context(), "page "+string(now.condition)+selected.Query(), func() ([]byte, string, error) {
 		p := report(d, selected)
-		p.DbtDocs = s.docs != ""
+		p.DbtDocs = now.hasDocs
 		if p.Banner = warning(now.condition); p.Banner != nil {
 			p.Poll = 2 * retryAfter
 		}
@@ -331,26 +320,21 @@ func mustContent(body []byte, mime string) *content {
 
 // serveDocs answers with dbt's docs, a page of dbt's own making with its script and style inside. It may reach nothing.
 func (s *Server) serveDocs(w http.ResponseWriter, r *http.Request) {
-	if s.docs == "" {
-		http.NotFound(w, r)
+	if now, err := s.store.state(r.Context()); err != nil || !now.hasDocs {
+		http.Error(w, "dbt's docs are not there: consent transform --keep-docs puts them into the database.", http.StatusNotFound)
 		return
 	}
-	file, err := os.Open(s.docs)
-	if err != nil {
-		s.log.Warn("dbt's docs could not be read", "error", err.Error())
-		http.Error(w, "dbt's docs could not be read; the log says why.", http.StatusNotFound)
-		return
-	}
-	defer file.Close()
-	info, err := file.Stat()
+	content, err := s.store.page(r.Context(), "dbt", func() (page []byte, mime string, err error) {
+		err = s.pool.QueryRow(r.Context(), "select page from analytics.documentation").Scan(&page)
+		return page, "text/html; charset=utf-8", err
+	})
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "+
 		"img-src data:; font-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-	w.Header().Set("Cache-Control", "no-cache")
-	http.ServeContent(w, r, path.Base(s.docs)+".html", info.ModTime(), file)
+	s.send(w, r, content)
 }
 
 // Export makes the page as one file. It waits for the database as long as the configuration says.

@@ -142,30 +142,6 @@ func TestAnswersAreCachedCompressedAndSecured(t *testing.T) {
 	}
 }
 
-func TestDbtDocsAreServedBeside(t *testing.T) {
-	docs := filepath.Join(t.TempDir(), "static_index.html")
-	if err := os.WriteFile(docs, []byte("<script>dbt</script>"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	s, err := New(t.Context(), Options{Database: config("postgres://127.0.0.1:1/none"), DbtDocs: docs, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	docsPage := ask(s, "/dbt/")
-	if docsPage.Code != http.StatusOK || docsPage.Body.String() != "<script>dbt</script>" || !strings.HasPrefix(docsPage.Header().Get("Content-Type"), "text/html") {
-		t.Errorf("the docs answer %d %v: %s", docsPage.Code, docsPage.Header(), docsPage.Body)
-	}
-	if own := docsPage.Header().Get("Content-Security-Policy"); !strings.Contains(own, "default-src 'none'") || strings.Contains(own, "connect-src") {
-		t.Errorf("the docs may reach more than themselves: %s", own)
-	}
-	for _, wrong := range []string{filepath.Dir(docs), docs + ".nothing"} {
-		if _, err := New(t.Context(), Options{DbtDocs: wrong}); err == nil {
-			t.Errorf("%s is taken for dbt's docs", wrong)
-		}
-	}
-}
-
 // A traced pool tells which statements it was given.
 type traced struct {
 	mu         sync.Mutex

@@ -16,7 +16,7 @@ import (
 
 func newDashboardCommand(a *app) *cobra.Command {
 	var choice databaseChoice
-	var listen, export, docs string
+	var listen, export string
 	cmd := &cobra.Command{
 		Use:   "dashboard",
 		Short: "Serve the metrics as a web page, or write the page to a file",
@@ -40,13 +40,12 @@ With --export the page is written to a file, which opens from disk and needs no 
 			if export != "" {
 				return a.exportDashboard(ctx, db, export)
 			}
-			return a.serveDashboard(ctx, db, listen, docs)
+			return a.serveDashboard(ctx, db, listen)
 		},
 	}
 	choice.flags(cmd)
 	cmd.Flags().StringVar(&listen, "listen", ":8080", "`address` to serve on")
 	cmd.Flags().StringVar(&export, "export", "", "write the page to this `file` instead of serving it")
-	cmd.Flags().StringVar(&docs, "dbt-docs", "", "`file` that consent transform --docs wrote, to serve beside the page")
 	return cmd
 }
 
@@ -78,8 +77,8 @@ func writeWhole(file string, content []byte) error {
 }
 
 // serveDashboard serves the page until Ctrl-C, or until an embedded server ends.
-func (a *app) serveDashboard(ctx context.Context, db *database, listen, docs string) error {
-	server, err := dashboard.New(ctx, dashboard.Options{Database: db.Config, DbtDocs: docs, Log: a.log})
+func (a *app) serveDashboard(ctx context.Context, db *database, listen string) error {
+	server, err := dashboard.New(ctx, dashboard.Options{Database: db.Config, Log: a.log})
 	if err != nil {
 		return report.New(report.BadConfig, err)
 	}

@@ -83,7 +83,6 @@ func TestDashboardSaysWhatIsWrong(t *testing.T) {
 	}{
 		"no database":             {[]string{"dashboard"}, 78, "--database-url"},
 		"a port that is no one":   {[]string{"dashboard", "--database-url", empty, "--listen", "127.0.0.1:nonsense"}, 78, "--listen"},
-		"docs that are not there": {[]string{"dashboard", "--database-url", empty, "--dbt-docs", filepath.Join(dir, "none")}, 78, "dbt's docs"},
 		"an export of nothing": {[]string{"dashboard", "--database-url", empty, "--database-wait", "1ms", "--export", filepath.Join(dir, "x.html")}, 78,
 			"consent migrate"},
 	} {

@@ -112,7 +112,7 @@ opens from disk.`,
 				fmt.Fprintln(a.stderr, "consent: "+err.Error())
 			}
 			if showDashboard {
-				return errors.Join(err, a.serveDashboard(ctx, db, listen, ""))
+				return errors.Join(err, a.serveDashboard(ctx, db, listen))
 			}
 			return errors.Join(err, serveUntilStopped(ctx, db))
 		},

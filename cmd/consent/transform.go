@@ -23,6 +23,8 @@ type transformFlags struct {
 	dbt     string
 	state   string
 	reader  string
+
+	keepDocs bool
 }
 
 func (f *transformFlags) flags(cmd *cobra.Command) {
@@ -32,13 +34,15 @@ func (f *transformFlags) flags(cmd *cobra.Command) {
 	flags.StringVar(&f.dbt, "dbt", "", "`path` of dbt (default: that of .venv, which make makes, or the one on PATH)")
 	flags.StringVar(&f.state, "dbt-state", "", "`folder` for dbt's target and logs, which speeds the next start up "+
 		"(default: a temporary one)")
+	flags.BoolVar(&f.keepDocs, "keep-docs", false, "also keep dbt's documentation of all tables in the database, for the dashboard")
 	flags.StringVar(&f.reader, "reader-role", "dashboard", "`role` that may read the models, if the server has it")
 }
 
 func (f *transformFlags) options(a *app, db *database, args []string) (transform.Options, error) {
 	project, err := findProject(f.project)
 	return transform.Options{
-		Database: db.Config, ProjectDir: project, Dbt: f.dbt, StateDir: f.state, ReaderRole: f.reader, Args: args, Log: a.log,
+		Database: db.Config, ProjectDir: project, Dbt: f.dbt, StateDir: f.state, ReaderRole: f.reader, Args: args,
+		KeepDocs: f.keepDocs, Log: a.log,
 	}, err
 }
 

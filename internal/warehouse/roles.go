@@ -119,7 +119,7 @@ func (r Roles) grant(ctx context.Context, conn *pgx.Conn) error {
 		"grant select on all tables in schema raw to TRANSFORM",
 		"grant select on LEDGER to DASHBOARD",
 		"grant usage on schema analytics to DASHBOARD",
-		"grant select on analytics.build to DASHBOARD",
+		"grant select on analytics.build, analytics.documentation to DASHBOARD",
 	} {
 		if _, err := conn.Exec(ctx, names.Replace(statement)); err != nil {
 			return fmt.Errorf("%s: %w", names.Replace(statement), err)

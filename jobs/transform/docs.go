@@ -6,25 +6,35 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/jackc/pgx/v5"
+
 	"consentpipeline.io/internal/report"
 )
 
-// writeDocs writes dbt's documentation of the project and of the tables that are there to o.Docs. The file appears
-// whole or not at all.
-func (c *command) writeDocs(ctx context.Context, o Options) error {
+// docs has dbt document the project and the tables that are there: one page, with its scripts and styles inside.
+func (c *command) docs(ctx context.Context, o Options) ([]byte, error) {
 	outcome, err := c.run(ctx, o, "docs", "generate", "--static")
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case ctx.Err() != nil:
-		return report.New(report.TryAgain, fmt.Errorf("dbt was stopped: %w", context.Cause(ctx)))
+		return nil, report.New(report.TryAgain, fmt.Errorf("dbt was stopped: %w", context.Cause(ctx)))
 	}
 	if err := classifyDbt(outcome, nil); err != nil {
-		return fmt.Errorf("the documentation: %w", err)
+		return nil, fmt.Errorf("the documentation: %w", err)
 	}
 	page, err := os.ReadFile(filepath.Join(c.target, "static_index.html"))
 	if err != nil {
-		return report.New(report.TryAgain, fmt.Errorf("the documentation that dbt has made: %w", err))
+		return nil, report.New(report.TryAgain, fmt.Errorf("the documentation that dbt has made: %w", err))
+	}
+	return page, nil
+}
+
+// writeDocs writes the documentation to o.Docs. The file appears whole or not at all.
+func (c *command) writeDocs(ctx context.Context, o Options) error {
+	page, err := c.docs(ctx, o)
+	if err != nil {
+		return err
 	}
 	beside := o.Docs + ".part"
 	err = os.WriteFile(beside, page, 0o644)
@@ -36,4 +46,25 @@ func (c *command) writeDocs(ctx context.Context, o Options) error {
 		return report.New(report.BadConfig, fmt.Errorf("write the documentation: %w", err))
 	}
 	return nil
+}
+
+// keepDocs puts the documentation into the database, unless that of the same project is there. It says what the tables
+// are, not what is in them, so that new rows do not make it old.
+func (l *lock) keepDocs(ctx context.Context, o Options, cmd *command, project string) error {
+	var kept bool
+	err := l.conn.QueryRow(ctx, "select exists (select from analytics.documentation where project_digest = $1)", project).Scan(&kept)
+	if err != nil || kept {
+		return err
+	}
+	page, err := cmd.docs(ctx, o)
+	if err != nil {
+		return err
+	}
+	return pgx.BeginFunc(ctx, l.conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "delete from analytics.documentation"); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "insert into analytics.documentation (project_digest, page) values ($1, $2)", project, page)
+		return err
+	})
 }

@@ -23,6 +23,7 @@ type Options struct {
 	AfterRun   string        // id or name of an ingestion run that must end first; empty for none
 	Timeout    time.Duration // of the whole run, waiting for another one included; 0 for none
 	Docs       string        // a file for dbt's documentation, one page that needs no network; empty for none
+	KeepDocs   bool          // also keep that page in the database, where the dashboard finds it
 	Progress   func(Event)   // called for each step, one call at a time; may be nil
 	Log        *slog.Logger
 }
@@ -82,8 +83,16 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 	defer lock.release()
 
 	// 3. The documentation shows the tables as the build has left them.
-	if err := lock.build(ctx, o, cmd, project, &result); err != nil || o.Docs == "" {
+	if err := lock.build(ctx, o, cmd, project, &result); err != nil {
 		return result, err
+	}
+	if o.KeepDocs {
+		if err := lock.keepDocs(ctx, o, cmd, project); err != nil {
+			o.Log.Warn("the metrics are built, but not their documentation; the next run tries again", "error", err.Error())
+		}
+	}
+	if o.Docs == "" {
+		return result, nil
 	}
 	return result, cmd.writeDocs(ctx, o)
 }

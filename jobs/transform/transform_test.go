@@ -219,13 +219,17 @@ func TestRunReports(t *testing.T) {
 	}
 
 	// The documentation can also be had of what is built already.
-	f.Docs = filepath.Join(t.TempDir(), "metrics.html")
+	f.Docs, f.KeepDocs = filepath.Join(t.TempDir(), "metrics.html"), true
 	if result, err = f.build(t, "--vars={hoped: 2}"); err != nil || !result.Skipped {
 		t.Fatalf("%v; skipped is %t, want true\n%s", err, result.Skipped, f.log)
 	}
 	page, err := os.ReadFile(f.Docs)
 	if err != nil || !bytes.Contains(page, []byte("model.small.published_loads")) || bytes.Contains(page, []byte("src=\"http")) {
 		t.Errorf("%v: %d bytes; the documentation is not all there, or needs a network", err, len(page))
+	}
+	var kept []byte
+	if err := f.conn.QueryRow(t.Context(), "select page from analytics.documentation").Scan(&kept); err != nil || !bytes.Contains(kept, []byte("model.small.published_loads")) {
+		t.Errorf("%v: %d bytes are kept in the database", err, len(kept))
 	}
 	assertUntouched(t, f)
 }

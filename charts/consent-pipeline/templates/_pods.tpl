@@ -186,6 +186,7 @@ template:
         imagePullPolicy: {{ $.Values.image.pullPolicy }}
         args:
           - transform
+          - --keep-docs
           # It ends by itself, and says why, before the Job's deadline ends it.
           - --timeout={{ max 1 (sub $.Values.transform.activeDeadlineSeconds 30) }}s
           {{- range index . 1 }}
