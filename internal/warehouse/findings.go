@@ -25,7 +25,8 @@ func (db *DB) FindingCounts(ctx context.Context) ([]FindingCount, error) {
 		select l.load_id, f.source, f.path, l.state, c.code, c.n
 		from raw.file f
 		cross join lateral (
-		    select load_id, state from raw.load where file_id = f.file_id and (state = 'published' or state = 'failed' and error <> 'interrupted')
+		    select load_id, state from raw.load
+		    where file_id = f.file_id and (state = 'published' or state = 'failed' and error <> 'interrupted')
 		    order by load_id desc limit 1
 		) l
 		join raw.finding_count c on c.load_id = l.load_id
