@@ -4,7 +4,7 @@
 #     docker build --target consent-dbt -t consent-dbt .
 #
 # Both run as a user without rights (65532) on a read-only root; what they write goes to /tmp. Other base images, a Go
-# module proxy and a Python package index are build arguments (`make images` passes on those of its environment); none
+# module proxy and a Python package index are build arguments (`make image` passes on those of its environment); none
 # of them is left in an image.
 ARG GO_IMAGE=golang:1.26-trixie
 ARG STATIC_IMAGE=gcr.io/distroless/static-debian13:nonroot
