@@ -109,6 +109,18 @@ func TestRetractCommand(t *testing.T) {
 	}
 }
 
+// TestValuesAreEscapedOnce holds that a table shows bytes that are no text as the ledger has them, and that nothing in a
+// file steers the terminal.
+func TestValuesAreEscapedOnce(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "companies.csv"), companyHeader+goodCompany+
+		"00000000-0000-4000-8000-000000000002,caf\xe9\x1b[31m,x\n")
+	o := consent(t, "ingest", "--check", "--source", dir)
+	if want := `caf\xe9\x1b[31m`; o.code != 0 || !strings.Contains(o.stdout, " "+want+" ") {
+		t.Errorf("exit code %d; the table lacks %s:\n%s", o.code, want, o.stdout)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "companies.csv"), companyHeader+goodCompany+badCompany)

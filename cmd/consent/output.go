@@ -28,10 +28,11 @@ type table struct {
 
 func newTable(header ...string) *table { return &table{header: header} }
 
-// add adds a row. What a file's name or value holds of control characters is escaped.
+// add adds a row. What a file's name or value holds of control characters is escaped; a backslash stays as it is, for
+// values of the ledger are escaped already.
 func (t *table) add(cells ...string) {
 	for i, cell := range cells {
-		cells[i] = contract.Excerpt([]byte(cell), maxCell)
+		cells[i] = strings.ReplaceAll(contract.Excerpt([]byte(cell), maxCell), `\\`, `\`)
 	}
 	t.rows = append(t.rows, cells)
 }
