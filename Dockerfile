@@ -25,9 +25,10 @@ COPY jobs jobs
 COPY operator operator
 ARG TARGETOS
 ARG TARGETARCH
+ARG VERSION
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags '-s -w' -o /out/consent ./cmd/consent
+    go build -trimpath -ldflags "-s -w -X main.release=$VERSION" -o /out/consent ./cmd/consent
 
 FROM ${STATIC_IMAGE} AS consent
 ARG VERSION
