@@ -2,6 +2,7 @@ package sample
 
 import (
 	"bufio"
+
 	"github.com/parquet-go/parquet-go"
 )
 
