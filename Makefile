@@ -47,8 +47,8 @@ help: ## Show this list
 	@printf '\nVariables\n'
 	@printf '  %-17s %s\n' \
 	    'INPUT=DIR' 'the folder of files that `make run` loads (default: input)' \
-	    'DATABASE_URL=URL' 'a Postgres to use; without it an embedded one is started' \
-	    'DATA_DIR=DIR' 'where the embedded Postgres keeps its data' \
+	    'DATABASE_URL=URL' 'a Postgres to use; without it run has one of its own, and seed, dbt-… and shell the cluster' \
+	    'DATA_DIR=DIR' 'an embedded Postgres to use, which keeps its data there' \
 	    'ARGS="..."' 'more arguments: of consent run, of dbt (dbt-run), of go test (test)' \
 	    'KILLS=200' 'how often make chaos kills' \
 	    'ROWS=1000000' 'how many events make bench-dbt takes' \
