@@ -27,9 +27,7 @@ func TestLongIngestion(t *testing.T) {
 	})
 	r.step("an upgrade makes another ingestion, and leaves this one", func(r *release) {
 		// It is halted meanwhile, for it might end before the upgrade has begun.
-		container := r.kubectl("get", "pods", "--selector", "job-name="+first, "--output", "jsonpath={.items[-1:].status.containerStatuses[0].containerID}")
-		task := "ctr --namespace k8s.io tasks %s " + strings.TrimPrefix(container, "containerd://")
-		r.onNode(fmt.Sprintf(task, "pause"))
+		resume := r.halt(first)
 		r.upgrade("--set", "image.tag=next")
 		if r.newestJob("ingest") == first {
 			r.Error("there is no other ingestion")
@@ -37,7 +35,7 @@ func TestLongIngestion(t *testing.T) {
 		if state, reason := r.jobs("ingest")[0].ended(); state != "" {
 			r.Errorf("the first has ended: %s (%s)", state, reason)
 		}
-		r.onNode(fmt.Sprintf(task, "resume"))
+		resume()
 	})
 	r.step("both end well, and each row is there once", func(r *release) {
 		r.awaitJob("ingest", "Complete")
@@ -46,6 +44,18 @@ func TestLongIngestion(t *testing.T) {
 		r.checkSlow()
 		r.contains("the log of the ingestion", r.logs("ingest"), "waiting for the database", "Loaded  400,000")
 	})
+}
+
+// halt stops the newest pod of a Job where it is, until it may go on. A signal does it: with little of a CPU the freezer
+// gives up.
+func (r *release) halt(job string) (resume func()) {
+	r.Helper()
+	container := r.kubectl("get", "pods", "--selector", "job-name="+job, "--output", "jsonpath={.items[-1:].status.containerStatuses[0].containerID}")
+	signal := func(name string) {
+		r.onNode(fmt.Sprintf("ctr --namespace k8s.io tasks kill --signal %s %s", name, strings.TrimPrefix(container, "containerd://")))
+	}
+	signal("SIGSTOP")
+	return func() { signal("SIGCONT") }
 }
 
 // awaitCopy waits until rows are on their way into Postgres.

@@ -253,7 +253,13 @@ func TestInterruptedPipelines(t *testing.T) {
 	r.step("the pipeline is deleted in mid-run, and nothing is left of the run", func(r *release) {
 		r.apply("slow", "input", "", "events/csv/*.csv")
 		r.awaitCopy()
+		// It is halted meanwhile, for it might end before it is told to.
+		resume := r.halt("slow-1")
 		r.kubectl("delete", "consentpipeline", "slow")
+		r.await("the deletion of its pod", time.Minute, func() bool {
+			return r.kubectl("get", "pods", "--selector", "job-name=slow-1", "--output", "jsonpath={.items[*].metadata.deletionTimestamp}") != ""
+		})
+		resume()
 		r.await("the end of its pods", 2*time.Minute, func() bool {
 			return r.kubectl("get", "jobs,pods", "--selector", "consentpipeline.io/pipeline", "--output", "name") == ""
 		})

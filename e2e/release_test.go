@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,14 @@ func TestNewcomer(t *testing.T) {
 		r.checkSample()
 		r.contains("kubectl get", r.do("kubectl", "get", "jobs,cronjobs,pods"), "consent-ingest-", "consent-transform", "consent-postgresql-0")
 	})
+	r.step("a pipeline of the same files finds them loaded, and dbt done", func(r *release) {
+		r.do("kubectl", "apply", "-f", "pipeline.yaml")
+		r.do("kubectl", "wait", "--for=condition=Ready", "consentpipeline/september", "--timeout=2m")
+		r.do("kubectl", "wait", "--for=condition=Transformed", "consentpipeline/september", "--timeout=2m")
+		r.check(r.pipeline("september"), "Succeeded", "Unchanged 11", sampleRows+40)
+		r.contains("kubectl get", r.do("kubectl", "get", "consentpipelines"), "11/11", "4,733")
+		r.checkSample()
+	})
 	r.step("the dashboard shows them", func(r *release) {
 		r.kubectl("rollout", "status", "deployment/consent-dashboard", "--timeout=2m")
 		page := r.kubectl("get", "--raw", "/api/v1/namespaces/default/services/consent-dashboard:http/proxy/")
@@ -40,6 +49,17 @@ func TestNewcomer(t *testing.T) {
 	})
 	r.step("nothing shows a secret", func(r *release) { r.checkNoSecrets() })
 	r.step("only pods without rights and without a token run", func(r *release) { r.checkPods() })
+	r.step("the operator may do no more than it needs", func(r *release) {
+		for right, want := range map[string]string{
+			"create jobs": "yes", "update jobs": "no", "get secrets": "no", "get pods --subresource=log": "no", "list pods --all-namespaces": "no",
+		} {
+			arguments := append([]string{"auth", "can-i", "--as=system:serviceaccount:default:consent-operator"}, strings.Fields(right)...)
+			answer, _ := r.try("kubectl", arguments...) // a no is an error
+			if strings.TrimSpace(answer) != want {
+				r.Errorf("kubectl auth can-i %s: %s, want %s", right, answer, want)
+			}
+		}
+	})
 	r.step("helm test", func(r *release) {
 		r.contains("helm test", r.do("helm", "test", "consent", "--logs"), "Succeeded", "4,733", "40")
 	})
@@ -51,6 +71,7 @@ func TestNewcomer(t *testing.T) {
 		r.contains("make dbt-run", r.do("make", "dbt-run", "CLUSTER="+cluster, "ARGS=--select event_breakdown"), "models       1")
 	})
 	r.step("uninstalled, and then removed as NOTES say, nothing is left", func(r *release) {
+		r.do("kubectl", "delete", "-f", "pipeline.yaml")
 		r.do("helm", "uninstall", "consent", "--wait")
 		r.do("kubectl", "delete", "job,pod,pvc,secret", "-l", "app.kubernetes.io/instance=consent")
 		r.do("kubectl", "delete", "pv", "default-consent-input")
@@ -78,6 +99,19 @@ func TestNewcomer(t *testing.T) {
 		r.do("kubectl", "delete", "job,pod,pvc,secret", "-l", "app.kubernetes.io/instance=again")
 		r.do("kubectl", "delete", "pv", "default-again-input")
 	})
+}
+
+// TestImageSize looks at how much a node has to fetch before anything runs.
+func TestImageSize(t *testing.T) {
+	t.Parallel()
+	size, err := exec.Command("docker", "image", "inspect", "consent:next", "--format", "{{.Size}}").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 60_000_000
+	if bytes, err := strconv.Atoi(strings.TrimSpace(string(size))); err != nil || bytes > most {
+		t.Errorf("the image consent has %s bytes (%v), expected at most %d", strings.TrimSpace(string(size)), err, most)
+	}
 }
 
 // TestLife goes through the life of a release with each Helm that is there. The two are in the cluster side by side.

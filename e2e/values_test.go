@@ -33,6 +33,7 @@ func TestRefusedValues(t *testing.T) {
 		},
 		"a wrong type":       {[]string{"ingest.backoffLimit=many"}, []string{"at '/ingest/backoffLimit': got string, want integer"}},
 		"a word for a truth": {[]string{"postgresql.enabled=maybe"}, []string{"at '/postgresql/enabled': got string, want boolean"}},
+		"an amount in words": {[]string{"ingest.resources.limits.cpu=lots"}, []string{"at '/ingest/resources/limits/cpu': 'lots' does not match pattern"}},
 		"a value of none":    {[]string{"image.pullPolicy=Sometimes"}, []string{"value must be one of 'IfNotPresent', 'Always', 'Never'"}},
 		"a source without a claim": {
 			[]string{"sources[0].name=input"},
@@ -68,6 +69,16 @@ func TestRefusedValues(t *testing.T) {
 		},
 		"a time without a unit": {[]string{"databaseWait=5"}, []string{"databaseWait is 5: write a time with its unit, such as 90s or 5m."}},
 		"a share that is none":  {[]string{"ingest.maxRejectedRatio=few"}, []string{"write a share from 0% to 100%, such as 1% or 0.01."}},
+		"a share of too much":   {[]string{"ingest.maxRejectedRatio=150%"}, []string{"ingest.maxRejectedRatio is 150%: write a share"}},
+		"a path from the root": {
+			[]string{"ingest.files={events/*.csv,/input/events.csv}"},
+			[]string{`ingest.files[1] is "/input/events.csv": write a path or a glob relative to the source`},
+		},
+		"a path that leads out": {[]string{"ingest.files={../events.csv}"}, []string{`ingest.files[0] is "../events.csv"`}},
+		"a schedule in words": {
+			[]string{"transform.schedule=every hour"},
+			[]string{`transform.schedule is "every hour": write the five fields of cron, such as "0 3 * * *"`},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			arguments := []string{"install", "refused", chart}

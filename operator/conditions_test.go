@@ -21,6 +21,7 @@ func TestConditions(t *testing.T) {
 	blocked := &obstacle{reason: "NameConflict", message: "m", stalled: true}
 	passing := &obstacle{reason: "WaitingForDeletion", message: "m"}
 	waiting := &delay{reason: "Unschedulable", message: "m"}
+	queued := &delay{reason: reasonJobSuspended, message: "m", queued: true}
 	stuck := &delay{reason: "Unschedulable", message: "m", stalled: true}
 
 	for name, test := range map[string]struct {
@@ -35,6 +36,7 @@ func TestConditions(t *testing.T) {
 		"a run after a failure":          {current, last("Failed"), situation{}, "Ready=Unknown RunInProgress, Reconciling=True RunInProgress", "InProgress"},
 		"a run whose pods wait":          {current, nil, situation{delay: waiting}, "Ready=Unknown RunInProgress, Reconciling=True Unschedulable", "InProgress"},
 		"a run whose pods wait for long": {current, nil, situation{delay: stuck}, "Ready=False PodsStuck, Stalled=True PodsStuck", "Failed"},
+		"a run that waits its turn":      {current, nil, situation{delay: queued}, "Ready=Unknown RunInProgress, Reconciling=True JobSuspended", "InProgress"},
 		"succeeded":                      {nil, last("Succeeded"), situation{}, "Ready=True Succeeded", "Current"},
 		"succeeded, and held back":       {nil, last("Succeeded"), situation{held: true}, "Ready=True Succeeded", "Current"},
 		"partial":                        {nil, last("Partial"), situation{}, "Ready=False Partial, Stalled=True Partial", "Failed"},

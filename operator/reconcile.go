@@ -148,6 +148,8 @@ func (s *step) warn(p *v1alpha1.ConsentPipeline, now situation) {
 		s.happened(corev1.EventTypeWarning, now.obstacle.reason, "StartRun", now.obstacle.message)
 	case now.delay != nil && now.delay.stalled && !shown(reasonPodsStuck):
 		s.happened(corev1.EventTypeWarning, reasonPodsStuck, "WatchPods", now.delay.message)
+	case now.delay != nil && now.delay.queued && !shown(now.delay.reason):
+		s.happened(corev1.EventTypeNormal, now.delay.reason, "WatchPods", now.delay.message)
 	case now.delay != nil && !now.delay.stalled && !shown(now.delay.reason):
 		s.happened(corev1.EventTypeWarning, now.delay.reason, "WatchPods", now.delay.message)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,6 +111,10 @@ func (r *Reconciler) source(ctx context.Context, p *v1alpha1.ConsentPipeline) (*
 	if err := r.List(ctx, all, client.InNamespace(p.Namespace), client.HasLabels{v1alpha1.LabelSource}); err != nil {
 		return nil, nil, fmt.Errorf("list the sources: %w", err)
 	}
+	// In the same order each time, or the message would change with each look.
+	slices.SortFunc(all.Items, func(a, b corev1.PodTemplate) int {
+		return cmp.Or(cmp.Compare(a.Labels[v1alpha1.LabelSource], b.Labels[v1alpha1.LabelSource]), cmp.Compare(a.Name, b.Name))
+	})
 	var found []*corev1.PodTemplate
 	var names []string
 	for i := range all.Items {
@@ -123,7 +128,7 @@ func (r *Reconciler) source(ctx context.Context, p *v1alpha1.ConsentPipeline) (*
 	case len(found) == 0:
 		return nil, &obstacle{reason: "SourceNotFound", stalled: true, message: fmt.Sprintf("No PodTemplate has the label %s=%s. "+
 			"The sources here: %s. Write one of them to spec.source, or add this one to the chart's values.",
-			v1alpha1.LabelSource, p.Spec.Source, cmp.Or(strings.Join(names, ", "), "none"))}, nil
+			v1alpha1.LabelSource, p.Spec.Source, cmp.Or(strings.Join(slices.Compact(names), ", "), "none"))}, nil
 	case len(found) > 1:
 		return nil, &obstacle{reason: "SourceAmbiguous", stalled: true, message: fmt.Sprintf("The PodTemplates %s and %s both have the "+
 			"label %s=%s: delete one of them.", found[0].Name, found[1].Name, v1alpha1.LabelSource, p.Spec.Source)}, nil
@@ -266,7 +271,9 @@ func verdict(files []v1alpha1.FileStatus, result v1alpha1.Result, j *batchv1.Job
 		if len(bad) > 1 {
 			text += fmt.Sprintf("; and %d more, see status.files", len(bad)-1)
 		}
-		text += "."
+		if !strings.HasSuffix(text, ".") && !strings.HasSuffix(text, "…") {
+			text += "."
+		}
 	}
 	return text + " Mend that, then set spec.trigger to a new value."
 }

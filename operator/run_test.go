@@ -549,10 +549,11 @@ func TestManyFiles(t *testing.T) {
 // TestSources lacks the source, has it twice, has one that no Job can be made of, and then has it.
 func TestSources(t *testing.T) {
 	w := newWorld(t, withoutDbt)
+	w.create(sourceTemplate("exports"))
 	w.apply("september", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Source = "archive" })
 	p := w.await("september", "no source", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "SourceNotFound" })
 	w.expect(p, "Failed", "Ready=False SourceNotFound", "Stalled=True SourceNotFound")
-	want := "No PodTemplate has the label consentpipeline.io/source=archive. The sources here: input. Write one of them to " +
+	want := "No PodTemplate has the label consentpipeline.io/source=archive. The sources here: exports, input. Write one of them to " +
 		"spec.source, or add this one to the chart's values."
 	if got := condition(p, "Stalled").Message; got != want {
 		t.Errorf("the message is %q, expected %q", got, want)
@@ -567,25 +568,27 @@ func TestSources(t *testing.T) {
 	w.create(template)
 	w.await("september", "two sources", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "SourceAmbiguous" })
 
-	// One that is well-formed as a template, but not as a Job's.
-	second.Template.Spec = *template.Template.Spec.DeepCopy()
-	second.Template.Spec.Volumes = []corev1.Volume{{Name: "input"}, {Name: "input"}}
+	// One that is well-formed as a template, but not as a Job's: a label of its pods is the Job controller's.
 	if err := w.Delete(t.Context(), template); err != nil {
 		t.Fatal(err)
 	}
-	second.Template.Spec.ActiveDeadlineSeconds = new(int64(0))
-	if err := w.Update(t.Context(), second); err == nil {
-		p = w.await("september", "a refusal", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "JobRefused" })
-		w.expect(p, "Failed", "Ready=False JobRefused", "Stalled=True JobRefused")
+	second.Template = *sourceTemplate("archive").Template.DeepCopy()
+	second.Template.Labels[batchv1.JobNameLabel] = "someone-else"
+	if err := w.Update(t.Context(), second); err != nil {
+		t.Fatal(err)
 	}
-	w.get("another", second)
-	second.Template.Spec = *sourceTemplate("archive").Template.Spec.DeepCopy()
+	p = w.await("september", "a refusal", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "JobRefused" })
+	w.expect(p, "Failed", "Ready=False JobRefused", "Stalled=True JobRefused")
+	if got := condition(p, "Stalled").Message; !strings.Contains(got, "The Job september-1 was refused") || !strings.Contains(got, batchv1.JobNameLabel) {
+		t.Errorf("the message is %q", got)
+	}
+	second.Template = *sourceTemplate("archive").Template.DeepCopy()
 	if err := w.Update(t.Context(), second); err != nil {
 		t.Fatal(err)
 	}
 	w.loads(w.awaitRun("september", 1))
 	w.awaitEnd("september", 1, v1alpha1.Succeeded)
-	w.awaitEvents("september", "SourceNotFound", "SourceInvalid", "SourceAmbiguous", "RunStarted", "RunSucceeded")
+	w.awaitEvents("september", "SourceNotFound", "SourceInvalid", "SourceAmbiguous", "JobRefused", "RunStarted", "RunSucceeded")
 
 	// A changed template affects the next run.
 	w.get("another", second)

@@ -25,6 +25,8 @@ const (
 	reasonPodsStuck = "PodsStuck"
 	// reasonNoPods is that of a Job whose pods cannot even be made: a quota, Pod Security, a missing service account.
 	reasonNoPods = "FailedCreate"
+	// reasonJobSuspended is that of a Job that a queue, or someone, holds back.
+	reasonJobSuspended = "JobSuspended"
 )
 
 // A wait is why a pod has not started.
@@ -38,8 +40,14 @@ type wait struct {
 
 // waits finds the pods that have not started, by the order of their entries. A Job without any pod waits as a whole.
 func waits(j *batchv1.Job, pods []attempt) []wait {
-	if len(pods) == 0 && !isSuspended(j) && j.Status.Active == 0 {
-		return []wait{{index: -1, object: j.UID, since: j.CreationTimestamp.Time, reason: reasonNoPods}}
+	since, held := heldSince(j)
+	if held {
+		return []wait{{index: -1, object: j.UID, since: since, reason: reasonJobSuspended, message: fmt.Sprintf("the Job %[1]s "+
+			"is suspended. A queue such as Kueue lets it go in its turn; where there is none, you do: "+
+			`kubectl patch job %[1]s --type=merge -p '{"spec":{"suspend":false}}'`, j.Name)}}
+	}
+	if len(pods) == 0 && j.Status.Active == 0 {
+		return []wait{{index: -1, object: j.UID, since: since, reason: reasonNoPods}}
 	}
 	var all []wait
 	for _, a := range pods {
@@ -84,6 +92,7 @@ func waitOf(pod *corev1.Pod) (since time.Time, reason, message string) {
 type delay struct {
 	reason, message string
 	stalled         bool // for so long, and with no pod at work, that someone has to do something
+	queued          bool // it waits its turn, which may take its time: nobody has to do anything
 }
 
 // delayed finds out what holds up a run, writes it to its files, and says when to look again. Nothing holds it up if
@@ -122,8 +131,16 @@ func (r *Reconciler) delayed(ctx context.Context, p *v1alpha1.ConsentPipeline, j
 	if first == nil {
 		return nil, again, nil
 	}
+	unexplained := "its pods have not started, and no event warns; an image may still be on its way"
+	if first.reason == reasonNoPods {
+		unexplained = "no pod has been made, and no event warns; the cluster's Job controller may be busy"
+	}
 	d := &delay{reason: first.reason, message: cut(fmt.Sprintf("Run %d waits: %s", p.Status.CurrentRun.Number,
-		cmp.Or(first.message, "its pods have not started, and no event warns; an image may still be on its way")), maxMessage)}
+		cmp.Or(first.message, unexplained)), maxMessage)}
+	if first.reason == reasonJobSuspended {
+		d.queued = true
+		return d, again, nil
+	}
 	working := slices.ContainsFunc(pods, func(a attempt) bool { return a.state == podRuns })
 	if age := now.Sub(first.since); age >= tooLong && !working {
 		d.stalled = true
@@ -170,3 +187,13 @@ func sooner(a, b time.Duration) time.Duration {
 }
 
 func isSuspended(j *batchv1.Job) bool { return j.Spec.Suspend != nil && *j.Spec.Suspend }
+
+// heldSince says whether a Job is suspended, and since when it is or is not. One that was let go is suspended until the Job
+// controller has noticed: it makes no pods before.
+func heldSince(j *batchv1.Job) (since time.Time, held bool) {
+	c := conditionOf(j, batchv1.JobSuspended)
+	if c == nil {
+		return j.CreationTimestamp.Time, isSuspended(j)
+	}
+	return c.LastTransitionTime.Time, isSuspended(j) || c.Status == corev1.ConditionTrue
+}

@@ -155,37 +155,94 @@ func TestStuckSilently(t *testing.T) {
 	if got := condition(p, "Reconciling"); got.Reason != reasonNoPods || !strings.Contains(got.Message, "exceeded quota") {
 		t.Errorf("the run shows as %s: %s", got.Reason, got.Message)
 	}
+}
 
-	t.Log("a queue holds the Job")
+// TestQueuedJob has a queue hold the run's Job back, let it go, and hold it back again while its pod runs.
+func TestQueuedJob(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	suspend := func(suspended bool, status corev1.ConditionStatus) {
+		t.Helper()
+		j := w.job("queued-1")
+		j.Spec.Suspend = &suspended
+		if err := w.Update(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
+		w.setJob(j, func(s *batchv1.JobStatus) {
+			s.Conditions = []batchv1.JobCondition{{Type: batchv1.JobSuspended, Status: status, LastTransitionTime: metav1.NewTime(w.clock.now())}}
+		})
+	}
+	lookFor := func(reason string) *v1alpha1.ConsentPipeline {
+		t.Helper()
+		w.look("queued")
+		return w.await("queued", reason, func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Reconciling").Reason == reason })
+	}
+
 	w.apply("queued", []string{"a.csv"})
-	j = w.awaitRun("queued", 1)
-	j.Spec.Suspend = new(true)
-	if err := w.Update(t.Context(), j); err != nil {
-		t.Fatal(err)
+	w.awaitRun("queued", 1)
+	suspend(true, corev1.ConditionTrue)
+	lookFor(reasonRunInProgress) // a Job that waits for a moment is no news
+
+	w.clock.set(31 * time.Second)
+	p := lookFor(reasonJobSuspended)
+	w.expect(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True JobSuspended")
+	if got, want := condition(p, "Reconciling").Message, "Run 1 waits: the Job queued-1 is suspended."; !strings.HasPrefix(got, want) {
+		t.Errorf("the message is %q, expected it to begin with %q", got, want)
 	}
-	w.until(func() bool { return *w.job("queued-1").Spec.Suspend }, func() string { return "not suspended" })
-	w.pod(w.job("quota-1"), 0) // whose arrival the operator sees after the Job's change
-	w.clock.set(time.Minute)
-	w.look("queued")
-	if got := condition(w.pipeline("queued"), "Reconciling").Reason; got != reasonRunInProgress {
-		t.Errorf("a queued run shows as %s", got)
+	// Its turn may be long in coming, and that is nobody's fault.
+	w.clock.set(24 * time.Hour)
+	p = lookFor(reasonJobSuspended)
+	w.expect(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True JobSuspended")
+
+	// Let go, it is like one that was just made, whose pods may take a moment.
+	suspend(false, corev1.ConditionFalse)
+	lookFor(reasonRunInProgress)
+	events := w.awaitEvents("queued", "RunStarted", reasonJobSuspended)
+	if len(events) != 2 {
+		t.Errorf("%d events, expected 2", len(events))
 	}
+	for _, e := range events {
+		if e.Type != corev1.EventTypeNormal {
+			t.Errorf("the event %s is a %s", e.Reason, e.Type)
+		}
+	}
+	w.clock.set(24*time.Hour + time.Minute)
+	lookFor(reasonNoPods)
+	pod := w.pod(w.job("queued-1"), 0)
+	w.podRuns(pod)
+	lookFor(reasonRunInProgress)
+
+	// Held back again for the sake of another run, it waits from then on.
+	suspend(true, corev1.ConditionTrue)
+	lookFor(reasonRunInProgress)
+	w.clock.set(24*time.Hour + 2*time.Minute)
+	lookFor(reasonJobSuspended)
+	suspend(false, corev1.ConditionFalse)
+	w.podEnds(pod, 0, loaded("a.csv", 100))
+	w.jobCompletes(w.job("queued-1"))
+	w.awaitEnd("queued", 1, v1alpha1.Succeeded)
 }
 
 func TestWaitsOfAJob(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		job  batchv1.Job
-		want int
+		want string // the reasons
 	}{
-		"no pod could be made":                 {batchv1.Job{}, 1},
-		"it is suspended":                      {batchv1.Job{Spec: batchv1.JobSpec{Suspend: new(true)}}, 0},
-		"its pods are on the way to the cache": {batchv1.Job{Status: batchv1.JobStatus{Active: 1}}, 0},
+		"no pod could be made": {batchv1.Job{}, reasonNoPods},
+		"it is suspended":      {batchv1.Job{Spec: batchv1.JobSpec{Suspend: new(true)}}, reasonJobSuspended},
+		"it was let go a moment ago": {batchv1.Job{Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{
+			{Type: batchv1.JobSuspended, Status: corev1.ConditionTrue},
+		}}}, reasonJobSuspended},
+		"its pods are on the way to the cache": {batchv1.Job{Status: batchv1.JobStatus{Active: 1}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := len(waits(&test.job, nil)); got != test.want {
-				t.Errorf("%d waits, expected %d", got, test.want)
+			got := ""
+			for _, w := range waits(&test.job, nil) {
+				got += w.reason
+			}
+			if got != test.want {
+				t.Errorf("it waits for %q, expected %q", got, test.want)
 			}
 		})
 	}

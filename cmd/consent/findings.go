@@ -118,6 +118,10 @@ func cut(text string, most int) string {
 }
 
 func (a *app) exportRejects(ctx context.Context, ledger *warehouse.DB, load int64, path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		// As root, a device such as /dev/stdout would be replaced by a file.
+		return badConfiguration("--export %s: it is not a regular file: give the name of one", path)
+	}
 	// A file that is there stays as it is until the new one is complete.
 	file, err := os.CreateTemp(filepath.Dir(path), ".consent-export-")
 	if err != nil {

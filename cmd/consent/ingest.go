@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -156,13 +157,20 @@ func openSource(dir string, o *ingest.Options) (*source.Folder, error) {
 	}
 	o.Folder = folder
 	if o.SourceID == "" {
-		if o.SourceID, err = folder.ID(); err != nil {
-			folder.Close()
-			return nil, err
-		}
+		o.SourceID, err = folder.ID()
+	}
+	if !utf8.ValidString(o.SourceID) || len(o.SourceID) > maxSourceID {
+		err = badConfiguration("the source's name, %s, is not valid UTF-8, or longer than %d bytes: give another one, --source-id URI",
+			contract.Excerpt([]byte(o.SourceID), 100), maxSourceID)
+	}
+	if err != nil {
+		return nil, errors.Join(err, folder.Close())
 	}
 	return folder, nil
 }
+
+// maxSourceID is how many bytes of a source's name fit the ledger's index beside the path.
+const maxSourceID = 1024
 
 // ingest runs the ingestion on a database whose schema is there, and shows its progress.
 func (a *app) ingest(ctx context.Context, db *database, o ingest.Options) (ingest.Result, error) {

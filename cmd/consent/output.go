@@ -28,11 +28,12 @@ type table struct {
 
 func newTable(header ...string) *table { return &table{header: header} }
 
-// add adds a row. What a file's name or value holds of control characters is escaped; a backslash stays as it is, for
-// values of the ledger are escaped already.
+// add adds a row. What a file's name holds of control characters is escaped; a finding's value was before.
 func (t *table) add(cells ...string) {
 	for i, cell := range cells {
-		cells[i] = strings.ReplaceAll(contract.Excerpt([]byte(cell), maxCell), `\\`, `\`)
+		if len(cell) > maxCell || !utf8.ValidString(cell) || strings.ContainsFunc(cell, func(r rune) bool { return !strconv.IsPrint(r) }) {
+			cells[i] = contract.Excerpt([]byte(cell), maxCell)
+		}
 	}
 	t.rows = append(t.rows, cells)
 }

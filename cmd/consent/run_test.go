@@ -192,7 +192,9 @@ func TestWhatAPersonGetsWrong(t *testing.T) {
 			"is in use by another program"},
 		"no schema":    {[]string{"status", "--database-url", warehousetest.Database(t), "--database-wait", "0s"}, 78, "run `consent migrate`"},
 		"nobody there": {[]string{"status", "--database-url", "postgres://x@127.0.0.1:1/x", "--database-wait", "0s"}, 75, "cannot be reached"},
-		"no such run":  {[]string{"status", "--database-url", database, "nightly"}, 78, "no run has the id or the name"},
+		"a source's name too long": {[]string{"ingest", "--source", empty, "--source-id", strings.Repeat("x", 1025), "--database-url", database}, 78,
+			"longer than 1024 bytes: give another one"},
+		"no such run": {[]string{"status", "--database-url", database, "nightly"}, 78, "no run has the id or the name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "no such run" {

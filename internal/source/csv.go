@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -52,8 +53,15 @@ func NewCSVReader(r io.Reader) (*CSVReader, error) {
 		return nil, errors.New("the file is UTF-16: export it again as UTF-8")
 	case bytes.HasPrefix(head, []byte("PAR1")):
 		return nil, errors.New("the file is Parquet, not CSV: name it .parquet")
+	case bytes.HasPrefix(head, []byte("\x1F\x8B")):
+		return nil, errors.New("the file is compressed with gzip: name it .csv.gz")
+	case bytes.HasPrefix(head, []byte("\x28\xB5\x2F\xFD")):
+		return nil, errors.New("the file is compressed with zstd: name it .csv.zst")
 	}
 	next, broken, err := c.scan()
+	if record := c.buf[c.start:c.end]; len(record) > contract.MaxRecord && bytes.IndexByte(record, '\n') < 0 {
+		err = cmp.Or(carriageReturns(record), err)
+	}
 	if err == io.EOF {
 		return nil, errors.New("the file is empty: a header with the names of its columns was expected")
 	}
@@ -65,13 +73,21 @@ func NewCSVReader(r io.Reader) (*CSVReader, error) {
 	}
 	c.take()
 	for _, field := range c.fields {
-		if bytes.Count(field.Text, []byte("\r")) > bytes.Count(field.Text, []byte("\r\n")) {
-			return nil, errors.New("header: records end with a carriage return alone: convert the file to LF or CRLF")
+		if err := carriageReturns(field.Text); err != nil {
+			return nil, fmt.Errorf("header: %w", err)
 		}
 		c.columns = append(c.columns, string(bytes.TrimSpace(field.Text)))
 	}
 	c.start = next
 	return c, nil
+}
+
+// carriageReturns is the error of a header in which one stands alone.
+func carriageReturns(header []byte) error {
+	if bytes.Count(header, []byte("\r")) == bytes.Count(header, []byte("\r\n")) {
+		return nil
+	}
+	return errors.New("records end with a carriage return alone: convert the file to LF or CRLF")
 }
 
 // Columns are the names in the header.

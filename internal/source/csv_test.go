@@ -72,7 +72,10 @@ func TestCSV(t *testing.T) {
 		"unclosed quote in the header": {"a,\"b\n1,2\n", nil, "header: the quote that opens at byte 2 is never closed"},
 		"empty":                        {"", nil, "the file is empty"},
 		"blank":                        {"\n\r\n", nil, "the file is empty"},
-		"CR alone ends records":        {"a,b\r1,2\r", nil, "carriage return alone"},
+		"CR alone ends records":        {"a,b\r1,2\r", nil, "header: records end with a carriage return alone"},
+		"CR alone ends many records":   {"a,b" + strings.Repeat("\r1,2", contract.MaxRecord/4), nil, "header: records end with a carriage return alone"},
+		"gzip by another name":         {"\x1f\x8b\x08\x00", nil, "name it .csv.gz"},
+		"zstd by another name":         {"\x28\xb5\x2f\xfd\x00", nil, "name it .csv.zst"},
 		"UTF-16":                       {"\xFF\xFEa\x00", nil, "UTF-16"},
 		"Parquet":                      {"PAR1xxx", nil, "Parquet"},
 	} {
@@ -227,7 +230,7 @@ func FuzzCSV(f *testing.F) {
 		if bytes.IndexByte(plain, '\r') >= 0 {
 			return
 		}
-		for _, mark := range []string{"\xEF\xBB\xBF", "\xFF\xFE", "\xFE\xFF", "PAR1"} {
+		for _, mark := range []string{"\xEF\xBB\xBF", "\xFF\xFE", "\xFE\xFF", "PAR1", "\x1F\x8B", "\x28\xB5\x2F\xFD"} {
 			if bytes.HasPrefix(file, []byte(mark)) {
 				return
 			}

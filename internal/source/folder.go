@@ -54,7 +54,9 @@ func (f *Folder) ID() (string, error) {
 func (f *Folder) Close() error { return f.root.Close() }
 
 // List finds the files that a path or a glob pattern names, in the order of their names. A path that exists is that
-// file, whatever characters it holds. Folders that would have to be looked into but cannot be read follow, as in All.
+// file, whatever characters it holds. A pattern finds hidden files and folders only where it has the dot itself: a
+// mounted ConfigMap has its files a second time in one. Folders that would have to be looked into but cannot be read
+// follow, as in All.
 // It gives ErrNoMatch if there is none.
 func (f *Folder) List(pattern string) ([]string, error) {
 	if !filepath.IsLocal(pattern) {
@@ -73,10 +75,7 @@ func (f *Folder) List(pattern string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the pattern %q: %w: [ needs its ]", pattern, err)
 	}
-	matches = slices.DeleteFunc(matches, func(match string) bool {
-		info, err := f.root.Stat(match)
-		return err == nil && info.IsDir()
-	})
+	matches = slices.DeleteFunc(matches, func(match string) bool { return f.isFolder(match) || isHidden(match, name) })
 	matches = append(matches, f.closedParents(name)...)
 	if len(matches) == 0 {
 		return nil, fmt.Errorf("%w matches %q in %s", ErrNoMatch, pattern, f.dir)
@@ -84,12 +83,23 @@ func (f *Folder) List(pattern string) ([]string, error) {
 	return matches, nil
 }
 
+// isHidden tells whether a path has a part that begins with a dot where the pattern that it matches has none.
+func isHidden(match, pattern string) bool {
+	wanted := strings.Split(pattern, "/")
+	for i, part := range strings.Split(match, "/") {
+		if strings.HasPrefix(part, ".") && !strings.HasPrefix(wanted[i], ".") {
+			return true
+		}
+	}
+	return false
+}
+
 // closedParents finds the folders that a pattern looks into but that cannot be read: Glob takes them for empty ones.
 func (f *Folder) closedParents(pattern string) (dirs []string) {
 	for parent := path.Dir(pattern); parent != "."; parent = path.Dir(parent) {
 		matches, _ := fs.Glob(f.root.FS(), parent) // List tells of a bad pattern
 		for _, dir := range matches {
-			if !f.isFolder(dir) || path.Base(dir) == lostAndFound {
+			if !f.isFolder(dir) || path.Base(dir) == lostAndFound || isHidden(dir, parent) {
 				continue
 			}
 			if opened, err := f.root.Open(dir); err == nil {

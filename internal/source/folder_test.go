@@ -60,6 +60,20 @@ func TestAllFiles(t *testing.T) {
 	}
 }
 
+func TestPatternsFindWhatIsHiddenOnlyByItsDot(t *testing.T) {
+	f, _ := folder(t, map[string]string{"x/a.csv": "", "x/.b.csv": "", ".y/a.csv": ""})
+	for pattern, want := range map[string]string{
+		"*/*.csv": "x/a.csv", "x/.*.csv": "x/.b.csv", ".*/*.csv": ".y/a.csv", "x/.b.csv": "x/.b.csv",
+	} {
+		if got, err := f.List(pattern); err != nil || strings.Join(got, ", ") != want {
+			t.Errorf("%s finds %q, %v, want %q", pattern, got, err, want)
+		}
+	}
+	if got, err := f.List("?b.csv"); !errors.Is(err, ErrNoMatch) {
+		t.Errorf("nothing but a hidden file gives %q, %v", got, err)
+	}
+}
+
 func TestLinksDoNotLeadOut(t *testing.T) {
 	f, dir := folder(t, map[string]string{"a.csv": "a\n"})
 	outside := filepath.Join(t.TempDir(), "secret.csv")

@@ -28,7 +28,7 @@ const (
 	pageBudget   = 20 << 20
 	maxWholePage = 2 << 20
 	minWholePage = streamCost
-	streamCost   = 256 << 10 // bytes that a decompressor takes, about
+	streamCost   = 256 << 10 // bytes that a decompressor takes besides its window, about
 )
 
 // A ParquetReader reads the rows of one Parquet file in order, in bounded memory: pages that are small are
@@ -42,7 +42,8 @@ type ParquetReader struct {
 	group   int   // row groups opened so far
 	left    int64 // rows of the current row group that were not read yet
 	record  Record
-	current *leaf // what was being read when an error came
+	text    []byte // of the record's nested columns
+	current *leaf  // what was being read when an error came
 	err     error
 	buffers pageBuffers
 }
@@ -52,7 +53,6 @@ type ParquetReader struct {
 type parquetColumn struct {
 	leaf *leaf
 	tree *node
-	text []byte
 }
 
 // OpenParquet reads the footer of the Parquet file of size bytes in r. Its errors, like those of Next, name
@@ -115,23 +115,30 @@ func (p *ParquetReader) read() error {
 		}
 	}
 	fields := p.record.Fields
+	p.text = p.text[:0]
+	size := 0
 	for i := range p.columns {
 		c := &p.columns[i]
 		if c.tree != nil {
-			if err := c.readTree(p, &fields[i]); err != nil {
+			if err := p.readTree(c.tree, &fields[i]); err != nil {
 				return err
 			}
-			continue
-		}
-		l := c.leaf
-		if l.at == l.count {
-			p.current = l
-			if err := l.fill(); err != nil {
-				return err
+		} else {
+			l := c.leaf
+			if l.at == l.count {
+				p.current = l
+				if err := l.fill(); err != nil {
+					return err
+				}
 			}
+			fields[i] = l.batch[l.at]
+			l.at++
 		}
-		fields[i] = l.batch[l.at]
-		l.at++
+		// The row is copied whole, and more than once, on its way to Postgres.
+		if size += len(fields[i].Text); size > contract.MaxRecord {
+			p.current = nil
+			return unsupported("export it with smaller values", "the row is longer than %d MiB", contract.MaxRecord>>20)
+		}
 	}
 	p.left--
 	p.record.Number++
@@ -238,16 +245,17 @@ func (s *sourceReader) readFull(b []byte, offset int64) error {
 }
 
 // readTree gives a nested column's value in the next row, as JSON text.
-func (c *parquetColumn) readTree(p *ParquetReader, f *contract.Field) error {
-	w := jsonWriter{dst: c.text[:0], current: &p.current}
-	null, err := w.row(c.tree)
-	c.text = w.dst
+func (p *ParquetReader) readTree(tree *node, f *contract.Field) error {
+	start := len(p.text)
+	w := jsonWriter{dst: p.text, current: &p.current}
+	null, err := w.row(tree)
+	p.text = w.dst
 	if err != nil {
 		return err
 	}
 	*f = contract.Field{}
 	if !null {
-		*f = contract.Field{Kind: contract.Text, Text: slices.Clip(c.text)}
+		*f = contract.Field{Kind: contract.Text, Text: slices.Clip(p.text[start:])}
 	}
 	return nil
 }

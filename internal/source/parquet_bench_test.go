@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
 )
 
 // exportRow has the columns of an export of events.
@@ -154,15 +155,15 @@ func TestParquetMemory(t *testing.T) {
 }
 
 // wideFile has as many columns of texts and as many rows, in row groups of rowGroup rows.
-func wideFile(t *testing.T, columns, rows, rowGroup int) []byte {
+func wideFile(t *testing.T, columns, rows, rowGroup int, codec compress.Codec) []byte {
 	t.Helper()
 	group := parquet.Group{}
 	for i := range columns {
 		group[fmt.Sprintf("column_%04d", i)] = parquet.Optional(parquet.String())
 	}
 	var file bytes.Buffer
-	w := parquet.NewWriter(&file, parquet.NewSchema("wide", group), parquet.Compression(&parquet.Snappy),
-		parquet.PageBufferSize(1<<20), parquet.MaxRowsPerRowGroup(int64(rowGroup)))
+	w := parquet.NewWriter(&file, parquet.NewSchema("wide", group), parquet.Compression(codec),
+		parquet.PageBufferSize(2<<20), parquet.MaxRowsPerRowGroup(int64(rowGroup)))
 	random := rand.New(rand.NewPCG(7, 8))
 	record := make(parquet.Row, columns)
 	for range rows {
@@ -181,21 +182,26 @@ func wideFile(t *testing.T, columns, rows, rowGroup int) []byte {
 
 // Many columns are read as long as their pages fit the memory, and are a clear error beyond.
 func TestParquetOfManyColumns(t *testing.T) {
-	if _, rows, err := readRows(wideFile(t, maxLeaves, 200, 100), 0); err != nil || len(rows) != 200 {
+	if _, rows, err := readRows(wideFile(t, maxLeaves, 200, 100, &parquet.Snappy), 0); err != nil || len(rows) != 200 {
 		t.Errorf("%d columns with small pages give %d rows, %v", maxLeaves, len(rows), err)
 	}
-	var before, after runtime.MemStats
-	file := wideFile(t, 600, 3000, 3000)
-	runtime.ReadMemStats(&before)
-	_, rows, err := readRows(file, 0)
-	runtime.ReadMemStats(&after)
-	if err == nil || !strings.Contains(err.Error(), "take more than 64 MiB in memory; export it again with fewer columns, smaller pages") {
-		t.Errorf("columns with large pages give %d rows, %v", len(rows), err)
+	for name, file := range map[string][]byte{
+		"snappy": wideFile(t, 600, 3000, 3000, &parquet.Snappy),
+		"zstd":   wideFile(t, 100, 30_000, 30_000, &parquet.Zstd),
+		"brotli": wideFile(t, 100, 30_000, 30_000, &parquet.Brotli),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, rows, err := readRows(file, 0)
+		runtime.ReadMemStats(&after)
+		if err == nil || !strings.Contains(err.Error(), "take more than 64 MiB in memory; export it again with fewer columns, smaller pages") {
+			t.Errorf("%s: columns with large pages give %d rows, %v", name, len(rows), err)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 128<<20 {
+			t.Errorf("%s: until then %d MiB were taken", name, took>>20)
+		}
 	}
-	if took := after.TotalAlloc - before.TotalAlloc; took > 128<<20 {
-		t.Errorf("until then %d MiB were taken", took>>20)
-	}
-	_, _, err = readRows(wideFile(t, maxLeaves+1, 1, 1), 0)
+	_, _, err := readRows(wideFile(t, maxLeaves+1, 1, 1, &parquet.Snappy), 0)
 	if err == nil || !strings.Contains(err.Error(), "it has 1001 columns, more than the 1000 that are read") {
 		t.Errorf("too many columns give %v", err)
 	}

@@ -119,6 +119,47 @@ func (d *decompressor) stream(codec format.CompressionCodec, src *bufio.Reader, 
 		"it is compressed with %s, which cannot be read", codec)
 }
 
+// windowSize is how many bytes a stream's decompressor keeps of what it gave, for a page of size bytes in src. With
+// brotli and zstd they are megabytes for each column, if its compressor was told so.
+func windowSize(codec format.CompressionCodec, src *bufio.Reader, size, history int) int {
+	switch codec {
+	case format.Snappy, format.Lz4Raw:
+		return history
+	case format.Zstd:
+		head, _ := src.Peek(zstd.HeaderMaxSize) // what is wrong with it the decompressor says
+		var h zstd.Header
+		if err := h.Decode(head); err != nil {
+			return 0
+		}
+		if h.SingleSegment {
+			h.WindowSize = h.FrameContentSize
+		}
+		return int(min(h.WindowSize, maxZstdWindow))
+	case format.Brotli:
+		head, _ := src.Peek(1)
+		return min(brotliWindow(head), 2*size)
+	}
+	return 0
+}
+
+// brotliWindow reads the window's size from a stream's first byte (RFC 7932, section 9.1).
+func brotliWindow(head []byte) int {
+	if len(head) == 0 {
+		return 0
+	}
+	bits := 16
+	switch long, short := int(head[0]>>1&7), int(head[0]>>4&7); {
+	case head[0]&1 == 0:
+	case long != 0:
+		bits = 17 + long
+	case short == 0:
+		bits = 17
+	default:
+		bits = 8 + short
+	}
+	return 1 << bits
+}
+
 // A pageSource reads the compressed bytes of a page and checks their sum at the end.
 type pageSource struct {
 	in       *sourceReader

@@ -375,6 +375,7 @@ type window struct {
 	store  []byte // what buf is cut from
 	stream io.Reader
 	ahead  int // bytes that stream has yet to give
+	taken  int // bytes that the decompressor of stream takes
 	source *pageSource
 	codecs decompressor
 
@@ -416,9 +417,6 @@ var errChecksum = damaged("a page's bytes do not match its checksum")
 // openStream opens a page of which only a window is in memory at a time.
 func (w *window) openStream(l *leaf, b pageBody) error {
 	if w.source == nil {
-		if err := w.buffers.take(streamCost); err != nil {
-			return err
-		}
 		w.source = new(pageSource)
 	}
 	w.source.reset(l.in, b)
@@ -438,6 +436,12 @@ func (w *window) openStream(l *leaf, b pageBody) error {
 			return err
 		}
 		w.source.reset(l.in, b)
+	}
+	if cost := streamCost + windowSize(b.codec, w.source.buffered, b.size, history); cost > w.taken {
+		if err := w.buffers.take(cost - w.taken); err != nil {
+			return err
+		}
+		w.taken = cost
 	}
 	var err error
 	w.stream, err = w.codecs.stream(b.codec, w.source.buffered, history)

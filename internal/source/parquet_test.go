@@ -409,6 +409,9 @@ func TestParquetRefusals(t *testing.T) {
 		"an encrypted column": {readFixture(t, "encrypted-column.parquet"), []string{"encrypted", "without encryption"}},
 		"a cell that is too large": {writeParquet(t, []mixedRow{{Text: strings.Repeat("x", maxCell+1)}}),
 			[]string{`column "text"`, "a value has 2097153 bytes", "smaller values"}},
+		"a row that is too large": {writeParquet(t, append(mixedRows(3, 50),
+			mixedRow{Text: strings.Repeat("x", maxCell/2), Repeated: []string{strings.Repeat("y", maxCell/2)}})),
+			[]string{"row group 1, about row 4: the row is longer than 2 MiB", "smaller values"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

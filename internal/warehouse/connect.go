@@ -61,7 +61,10 @@ var settings = map[string]string{
 func (c Config) ParseConfig() (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(c.URL)
 	if err != nil {
-		return nil, fmt.Errorf("the database URL: %w", err)
+		// The parser repeats the URL, and hides the password only where it can tell which part that is.
+		text := err.Error()
+		return nil, fmt.Errorf("the database URL is not valid (it is not shown, for it may hold a password): %s",
+			text[strings.LastIndexByte(text, '`')+len("`: "):])
 	}
 	for name, value := range settings {
 		config.RuntimeParams[name] = value

@@ -26,7 +26,7 @@ func (db *DB) FindingCounts(ctx context.Context) ([]FindingCount, error) {
 		from raw.file f
 		cross join lateral (
 		    select load_id, state from raw.load
-		    where file_id = f.file_id and (state = 'published' or state = 'failed' and error <> 'interrupted')
+		    where file_id = f.file_id and state <> 'loading' and error is distinct from 'interrupted'
 		    order by load_id desc limit 1
 		) l
 		join raw.finding_count c on c.load_id = l.load_id

@@ -158,6 +158,18 @@ func TestWhatAPersonSeesWhoMayNot(t *testing.T) {
 }
 
 // TestAUserWithOnlyCreateCanWork holds that one needs no more than CREATE on the database.
+// TestAURLThatIsNoneIsNotShown holds that a password stays hidden also where the URL is too broken to tell which part it is.
+func TestAURLThatIsNoneIsNotShown(t *testing.T) {
+	for _, broken := range []string{
+		"s3cret", "postgres://me:s3cret@host:port/db", "postgres://me:s3`: cret@host:port/db", "host=db password = s3cret sslmode=never",
+	} {
+		_, err := config(broken).ParseConfig()
+		if err == nil || !strings.Contains(err.Error(), "the database URL is not valid") || strings.Contains(err.Error(), "cret") {
+			t.Errorf("%s: error is %v", broken, err)
+		}
+	}
+}
+
 func TestAUserWithOnlyCreateCanWork(t *testing.T) {
 	database := warehousetest.Database(t)
 	limited := user(t, database, "secret-1")
