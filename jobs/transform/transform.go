@@ -88,7 +88,8 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 	return result, cmd.writeDocs(ctx, o)
 }
 
-// build runs dbt build, unless the last whole build had the same loads, project and variables.
+// build runs dbt build, unless the last whole build had the same loads, project and variables. Where it had another
+// project everything is built anew.
 func (l *lock) build(ctx context.Context, o Options, cmd *command, project string, result *Result) error {
 	// 1. A build that would change nothing is not made.
 	variables, partial := splitArgs(o.Args)
@@ -107,9 +108,12 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 			result.Skipped = true
 			return nil
 		}
-		// Unit tests look at the project alone, with which they have passed.
 		if last.project == project {
+			// Unit tests look at the project alone, with which they have passed.
 			args = append(args, "--exclude-resource-type", "unit_test")
+		} else {
+			// What another project has left in incremental models may be other rows, or other columns.
+			args = append(args, "--full-refresh")
 		}
 	}
 

@@ -179,6 +179,9 @@ func TestRunSkipsWhatIsBuilt(t *testing.T) {
 			t.Errorf("%s: tests are %+v, want %d", step.name, result.Tests, step.tests)
 		}
 	}
+	if n := strings.Count(f.log.String(), "--full-refresh"); n != 1 {
+		t.Errorf("%d builds were full refreshes, want that of a new project only", n)
+	}
 }
 
 func TestRunReports(t *testing.T) {
