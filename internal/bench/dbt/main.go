@@ -79,7 +79,7 @@ func (b *bench) run(ctx context.Context, rows int64) (err error) {
 		companies*(rows/rowsPerExport))
 
 	// 2. Everything is built; then a day comes; then nothing.
-	full, fullNodes, err := b.transform("--", "--full-refresh")
+	full, fullNodes, err := b.transform()
 	if err != nil {
 		return err
 	}
