@@ -51,10 +51,20 @@
     where touched.model = '{{ this.identifier }}'
 {%- endmacro %}
 
+{#
+    Whether a row is of one of some company days. The arrays say no more than the last line does, but make the planner use
+    the index on api_key and day, whatever it thinks how many there are.
+#}
+{% macro is_of_days(days) -%}
+    api_key = any(array(select distinct of_days.api_key from ({{ days }}) as of_days (api_key, day)))
+    and day = any(array(select distinct of_days.day from ({{ days }}) as of_days (api_key, day)))
+    and (api_key, day) in ({{ days }})
+{%- endmacro %}
+
 {# Before a consumer's body: takes out the days that it is about to aggregate again. #}
 {% macro take_out_touched_days(neighbours=0) -%}
     {% if is_incremental() %}
-        delete from {{ this }} where (api_key, day) in ({{ touched_days(neighbours) }})
+        delete from {{ this }} where {{ is_of_days(touched_days(neighbours)) }}
     {% endif %}
 {%- endmacro %}
 
@@ -160,6 +170,13 @@
         and events.row_number = judged.row_number;
 
     {{ touch("judged_event") }};
+{%- endmacro %}
+
+{# A table that was filled at once has no statistics yet; of one that grows the server keeps them itself. #}
+{% macro analyze_at_first() -%}
+    {% if not is_incremental() %}
+        analyze {{ this }}
+    {% endif %}
 {%- endmacro %}
 
 {#

@@ -5,7 +5,7 @@
         on_schema_change='fail',
         indexes=[{'columns': ['api_key', 'day']}, {'columns': ['api_key', 'method', 'size']}],
         pre_hook=[one_snapshot(), '{{ plan_for_sums() }}', '{{ take_out_touched_days(neighbours=1) }}'],
-        post_hook=['{{ strike_off_touched_days() }}', 'analyze {{ this }}']
+        post_hook=['{{ strike_off_touched_days() }}', '{{ analyze_at_first() }}']
     )
 }}
 
@@ -19,7 +19,7 @@ with events as (
         is_current
         and event_type in ('consent.asked', 'consent.given')
         {% if is_incremental() %}
-            and (api_key, day) in ({{ touched_days(neighbours=2) }})
+            and {{ is_of_days(touched_days(neighbours=2)) }}
         {% endif %}
 
 ),
@@ -255,5 +255,5 @@ select
     end as size
 from durations
 {% if is_incremental() %}
-    where (api_key, day) in ({{ touched_days(neighbours=1) }})
+    where {{ is_of_days(touched_days(neighbours=1)) }}
 {% endif %}

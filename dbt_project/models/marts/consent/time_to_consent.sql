@@ -207,27 +207,45 @@ wanted as (
 
 ),
 
+-- Few rows of many are wanted; their order keeps this a look-up of each size by the index.
+wanted_durations as (
+
+    select
+        wanted.api_key,
+        wanted.method,
+        wanted.size,
+        wanted.weight_before,
+        of_size.seconds,
+        {{ duration_weight() }} as weight
+    from wanted
+    cross join lateral (
+        select
+            durations.seconds,
+            durations.sampling_rate,
+            durations.is_placebo
+        from durations
+        where
+            durations.api_key = wanted.api_key
+            and durations.method = wanted.method
+            and durations.size = wanted.size
+        order by durations.seconds asc
+    ) as of_size
+
+),
+
 -- The weights are no longer numeric, for speed. They add up in the order of values.
 ordered as (
 
     select
-        durations.api_key,
-        durations.method,
-        durations.seconds,
-        wanted.weight_before + sum(({{ duration_weight() }})::double precision) over size_in_order as weight_until,
-        wanted.weight_before + coalesce(sum(({{ duration_weight() }})::double precision) over (
+        api_key,
+        method,
+        seconds,
+        weight_before + sum(weight::double precision) over size_in_order as weight_until,
+        weight_before + coalesce(sum(weight::double precision) over (
             size_in_order groups between unbounded preceding and 1 preceding
         ), 0) as weight_before
-    from durations
-    inner join wanted
-        on
-            durations.api_key = wanted.api_key
-            and durations.method = wanted.method
-            and durations.size = wanted.size
-    where durations.is_first_choice
-    window size_in_order as (
-        partition by durations.api_key, durations.method, durations.size order by durations.seconds
-    )
+    from wanted_durations
+    window size_in_order as (partition by api_key, method, size order by seconds)
 
 ),
 
