@@ -16,6 +16,13 @@ import (
 // withOperator is what a release needs to run ConsentPipelines and nothing by itself.
 var withOperator = append([]string{"--set", "ingest.enabled=false,operator.resources.requests.cpu=10m"}, small...)
 
+// define makes sure of the definition of ConsentPipeline, which such releases leave out.
+func (r *release) define() {
+	r.Helper()
+	r.kubectl("apply", "--server-side", "--force-conflicts", "--filename", chart+"/files/crds")
+	r.kubectl("wait", "--for=condition=Established", "crd/consentpipelines.consentpipeline.io", "--timeout=1m")
+}
+
 // A pipeline is what the tests look at in a ConsentPipeline.
 type pipeline struct {
 	Metadata struct{ Generation int64 }
@@ -126,6 +133,7 @@ const sampleRows = 4693
 func TestPipelines(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, "helm", "pipelines", "ops")
+	r.define()
 	r.onNode("mkdir -p /e2e; rm -rf /e2e/ops; cp -r /input /e2e/ops; echo 'this is no export' > /e2e/ops/events/csv/events-company-3.csv")
 	r.install(append(withOperator, "--set", "sources[0].name=input,sources[0].hostPath=/input",
 		"--set", "sources[1].name=inbox,sources[1].hostPath=/e2e/ops",
@@ -237,6 +245,7 @@ func (r *release) unpullableSource() {
 func TestInterruptedPipelines(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, "helm", "interrupted", "slow")
+	r.define()
 	r.slowExport()
 	r.install(append(withOperator, "--set", "sources[0].name=input,sources[0].hostPath=/e2e/slow", "--set", "ingest.resources.limits.cpu=100m")...)
 	r.awaitJob("migrate", "Complete")

@@ -10,6 +10,7 @@ import (
 // TestNodeRestart pulls the plug on everything at once: Postgres, the ingestion, the operator and the cluster itself.
 func TestNodeRestart(t *testing.T) {
 	r := newRelease(t, "helm", "restart", "plug")
+	r.define()
 	r.slowExport()
 	r.install(append(withOperator, "--set", "sources[0].name=input,sources[0].hostPath=/e2e/plug", "--set", "ingest.resources.limits.cpu=100m")...)
 	r.awaitJob("migrate", "Complete")

@@ -32,7 +32,8 @@ func TestServes(t *testing.T) {
 	w := newWorld(t, withoutDbt)
 	w.stop()
 	o := w.options
-	o.HealthListen, o.MetricsListen, o.Registry = freeAddress(t), freeAddress(t), metrics.Registry
+	o.HealthListen, o.MetricsListen = freeAddress(t), freeAddress(t)
+	o.Registry = prometheus.WrapRegistererWith(prometheus.Labels{"test": w.namespace}, metrics.Registry) // of the process
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, w.config, o) }()
@@ -61,7 +62,7 @@ func TestServes(t *testing.T) {
 	w.awaitEnd("september", 1, v1alpha1.Succeeded)
 	w.trigger("september", "1")
 	w.awaitRun("september", 2)
-	want := fmt.Sprintf(`consentpipeline_runs_total{namespace=%q,result="Succeeded"} 1`, w.namespace)
+	want := fmt.Sprintf(`consentpipeline_runs_total{namespace=%q,result="Succeeded",test=%q} 1`, w.namespace, w.namespace)
 	if code, body := get("http://" + o.MetricsListen + "/metrics"); code != http.StatusOK || !strings.Contains(body, want) {
 		t.Errorf("the metrics (%d) lack %s", code, want)
 	}

@@ -115,8 +115,7 @@ func transformedBy(shown metav1.Condition, run v1alpha1.FinishedRun, token strin
 	case shown.Status == metav1.ConditionFalse:
 		return keep
 	case underWay != nil:
-		return transformed{status: metav1.ConditionUnknown, reason: reasonTransformRunning,
-			message: fmt.Sprintf("dbt runs in the Job %s.", underWay.Name)}
+		return transformedIn(underWay)
 	case shown.Reason == reasonTransformRunning:
 		return transformed{status: metav1.ConditionFalse, reason: reasonTransformInterrupted, restsOnAbsence: true,
 			message: "The dbt Job was deleted before its end was seen. dbt runs again after the next run, or by kubectl create job --from."}
@@ -164,10 +163,13 @@ func (r *Reconciler) startTransform(ctx context.Context, p *v1alpha1.ConsentPipe
 	case err != nil:
 		return pending, fmt.Errorf("make a dbt Job: %w", err)
 	}
-	done.happened(corev1.EventTypeNormal, "TransformStarted", "Transform",
-		fmt.Sprintf("dbt started after run %d: Job %s.", p.Status.LastRun.Number, j.Name))
+	return transformedIn(j), nil
+}
+
+// transformedIn says that a dbt Job is under way.
+func transformedIn(j *batchv1.Job) transformed {
 	return transformed{status: metav1.ConditionUnknown, reason: reasonTransformRunning,
-		message: fmt.Sprintf("dbt runs in the Job %s.", j.Name)}, nil
+		message: fmt.Sprintf("dbt runs in the Job %s.", j.Name)}
 }
 
 // newTransformJob builds a Job as kubectl create job --from does.
@@ -195,11 +197,13 @@ func newTransformJob(cronJob *batchv1.CronJob, token string) *batchv1.Job {
 	return j
 }
 
-// setTransformed writes the condition, and tells when dbt has ended.
+// setTransformed writes the condition, and tells when dbt has started or ended.
 func (r *Reconciler) setTransformed(p *v1alpha1.ConsentPipeline, now transformed, done *step) {
 	shown := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionTransformed)
 	isNew := shown == nil || shown.Reason != now.reason || shown.Message != now.message
 	switch {
+	case isNew && now.reason == reasonTransformRunning:
+		done.happened(corev1.EventTypeNormal, "TransformStarted", "Transform", now.message)
 	case isNew && now.status == metav1.ConditionTrue:
 		done.transformed = string(v1alpha1.Succeeded)
 		done.happened(corev1.EventTypeNormal, now.reason, "Transform", now.message)
