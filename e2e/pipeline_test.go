@@ -247,7 +247,7 @@ func TestInterruptedPipelines(t *testing.T) {
 	r := newRelease(t, "helm", "interrupted", "slow")
 	r.define()
 	r.slowExport()
-	r.install(append(withOperator, "--set", "sources[0].name=input,sources[0].hostPath=/e2e/slow", "--set", "ingest.resources.limits.cpu=100m")...)
+	r.install(append(withOperator, "--set", "sources[0].name=input,sources[0].hostPath=/e2e/slow", "--set", slowly)...)
 	r.awaitJob("migrate", "Complete")
 
 	r.step("the pipeline is deleted in mid-run, and nothing is left of the run", func(r *release) {
@@ -270,9 +270,13 @@ func TestInterruptedPipelines(t *testing.T) {
 	})
 }
 
-const slowEvents = 400_000
+// slowEvents, loaded slowly, take a quarter of a minute.
+const (
+	slowEvents = 400_000
+	slowly     = "ingest.resources.requests.cpu=30m,ingest.resources.limits.cpu=30m"
+)
 
-// slowExport puts one big file on the node, which takes a tenth of a CPU a while.
+// slowExport puts one big file on the node.
 func (r *release) slowExport() {
 	r.Helper()
 	export := filepath.Join(r.TempDir(), r.name)

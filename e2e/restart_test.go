@@ -12,7 +12,7 @@ func TestNodeRestart(t *testing.T) {
 	r := newRelease(t, "helm", "restart", "plug")
 	r.define()
 	r.slowExport()
-	r.install(append(withOperator, "--set", "sources[0].name=input,sources[0].hostPath=/e2e/plug", "--set", "ingest.resources.limits.cpu=100m")...)
+	r.install(append(withOperator, "--set", "sources[0].name=input,sources[0].hostPath=/e2e/plug", "--set", slowly)...)
 	r.awaitJob("migrate", "Complete")
 	r.apply("slow", "input", "", "events/csv/*.csv")
 	r.awaitCopy()

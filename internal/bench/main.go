@@ -190,7 +190,7 @@ func (b *bench) oneFile(ctx context.Context, name, dir string, rows int64) error
 		return err
 	}
 	c, f, o := median(byCopy), median(floor), median(ours)
-	fmt.Printf("| PARAMETERS %s | %d | %d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %d |\n", name, rows, info.Size()>>20,
+	fmt.Printf("| PARAMETERS %s | %d | %d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %d |\n", name, rows, info.Size()/1e6,
 		c.wall.Seconds(), f.wall.Seconds(), o.wall.Seconds(), c.wall.Seconds()/o.wall.Seconds(), o.wall.Seconds()/f.wall.Seconds(),
 		o.cpu.Seconds(), o.mebibytes)
 	return nil
@@ -385,7 +385,7 @@ func (b *bench) large(ctx context.Context, rows int64) error {
 			if err != nil {
 				return err
 			}
-			fmt.Printf("| %s as exported | %d | %d | %.1f | %d |\n", format, n, info.Size()>>20, c.wall.Seconds(), c.mebibytes)
+			fmt.Printf("| %s as exported | %d | %d | %.1f | %d |\n", format, n, info.Size()/1e6, c.wall.Seconds(), c.mebibytes)
 			if err := os.RemoveAll(dir); err != nil {
 				return err
 			}

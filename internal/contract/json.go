@@ -7,6 +7,9 @@ import (
 	"unicode/utf8"
 )
 
+// space marks the bytes that JSON allows between its parts.
+var space = [256]bool{' ': true, '\t': true, '\n': true, '\r': true}
+
 // What numeric, the type of a number in jsonb, holds: digits before and after the decimal point.
 const (
 	maxNumericBefore = 131072
@@ -278,14 +281,11 @@ func (s *jsonScanner) literal(word string) bool {
 }
 
 func (s *jsonScanner) skipSpace() {
-	for s.pos < len(s.b) {
-		switch s.b[s.pos] {
-		case ' ', '\t', '\n', '\r':
-			s.pos++
-		default:
-			return
-		}
+	i := s.pos
+	for i < len(s.b) && space[s.b[i]] {
+		i++
 	}
+	s.pos = i
 }
 
 // peek gives the next byte, or 0, which begins nothing in JSON, at the end.
