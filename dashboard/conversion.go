@@ -19,8 +19,7 @@ type contender struct {
 
 // contenders are the companies with a number, the largest first; without are those that have none.
 func contenders(d *Data, metric, scope, extrapolation string) (with []contender, without []contender) {
-	for i := range d.Companies {
-		c := &d.Companies[i]
+	for _, c := range d.Companies {
 		wanted := cmp.Or(extrapolation, d.Extrapolation)
 		one := contender{company: c, estimate: c.Rate(scope, metric, wanted)}
 		if wanted == "count_over_rate" && c.Weighting == "count_already_extrapolated" {
@@ -53,17 +52,12 @@ func ranked(all []contender) (rates []contender, above int) {
 	return rates, above
 }
 
-// apart tells whether two intervals do not overlap.
-func apart(a, b Estimate) bool {
-	return a.Process != nil && b.Process != nil && (a.Process.Lower > b.Process.Upper || b.Process.Lower > a.Process.Upper)
-}
-
 // conversionTitle says who is ahead, who is behind, and whether that can be told.
 func conversionTitle(d definition, all []contender) string {
 	rates, above := ranked(all)
 	beyond := ""
 	if above > 0 && len(rates) > 0 {
-		beyond = "; " + othersAbove(above)
+		beyond = "; " + others(above) + verb(above, " is", " are") + " above 100%"
 	}
 	noun := map[string]string{"conversion": "Conversion", "choice": "The choice rate", "consent": "The consent rate",
 		"opt-in": "The opt-in rate"}[d.Slug]
@@ -85,19 +79,12 @@ func conversionTitle(d definition, all []contender) string {
 	if percent(*first.estimate.Value) == percent(*last.estimate.Value) {
 		return fmt.Sprintf("%s is %s at all %d companies%s", noun, percent(*first.estimate.Value), len(rates), beyond)
 	}
-	if !apart(first.estimate, last.estimate) {
-		return fmt.Sprintf("%s lies between %s and %s, but no two companies can be told apart%s", noun,
+	if !differ(first.estimate, last.estimate, len(rates)-1) {
+		return fmt.Sprintf("%s lies between %s and %s, but the highest and the lowest do not clearly differ%s", noun,
 			percent(*last.estimate.Value), percent(*first.estimate.Value), beyond)
 	}
-	return fmt.Sprintf("%s is highest at %s with %s and lowest at %s with %s%s", noun, first.company.full(),
-		percent(*first.estimate.Value), last.company.full(), percent(*last.estimate.Value), beyond)
-}
-
-func othersAbove(n int) string {
-	if n == 1 {
-		return "one other is above 100%"
-	}
-	return strings.ToLower(number(n)) + " others are above 100%"
+	return fmt.Sprintf("%s goes from %s at %s to %s at %s%s", noun, percent(*last.estimate.Value), last.company.full(),
+		percent(*first.estimate.Value), first.company.full(), beyond)
 }
 
 func inParentheses(e Estimate) string {
@@ -108,12 +95,7 @@ func inParentheses(e Estimate) string {
 }
 
 func conversionSection(d *Data, s selection) Section {
-	var definition definition
-	for _, one := range definitions {
-		if one.Slug == s.Definition {
-			definition = one
-		}
-	}
+	definition := definitions[slices.IndexFunc(definitions, func(one definition) bool { return one.Slug == s.Definition })]
 	extrapolation := cmp.Or(s.Extrapolation, d.Extrapolation)
 	with, without := contenders(d, definition.Metric, s.Scope, extrapolation)
 	section := Section{
@@ -138,7 +120,7 @@ func conversionPlot(s selection, d definition, extrapolation string, with, witho
 		}
 		doubled = doubled || one.beside != nil
 	}
-	scale := chart.NewScale(max(chart.Largest(estimates, uppers), 0.01), percent)
+	scale := chart.NewScale(max(chart.Largest(estimates, uppers), 0.01), percent).WithLimit(1)
 	plot := chart.Plot{Name: d.Name + " by company", Unit: d.Title, Scale: scale}
 	if doubled {
 		plot.Keys = []chart.Key{{Class: "c1", Shape: "dot", Text: "by 1 / RATE or the rule, whichever stands"},
@@ -207,23 +189,23 @@ func conversionTable(with, without []contender) Table {
 		Column{"Sampling from", "sampling_lower", true}, Column{"to", "sampling_upper", true},
 		Column{"By the rule", "estimate_weighted_twice", true}, Column{"Remark", "remark", false})}
 	for _, one := range append(slices.Clone(with), without...) {
-		remark := ""
+		var remarks []string
 		if one.estimate.Because != "" {
-			remark = reason(one.estimate.Because)
+			remarks = append(remarks, reason(one.estimate.Because))
 		}
 		beside := Cell{}
 		if one.beside != nil {
 			beside = numberCell(one.beside.Value, percent)
-			remark = strings.TrimPrefix(remark+"; the estimate is by 1 / RATE, for COUNT / RATE weights twice", "; ")
+			remarks = append(remarks, "the estimate is by 1 / RATE, for COUNT / RATE weights twice")
 		}
 		if one.estimate.Conservative {
-			remark = strings.TrimPrefix(remark+"; the interval is an upper bound", "; ")
+			remarks = append(remarks, "the interval is an upper bound")
 		}
 		cells := companyCells(one.company, wholeCell(one.estimate.N), wholeCell(one.estimate.NSampled),
 			numberCell(one.estimate.Value, percent))
 		cells = append(cells, boundCells(one.estimate.Process, percent)...)
 		cells = append(cells, boundCells(one.estimate.Sampling, percent)...)
-		t.Rows = append(t.Rows, append(cells, beside, textCell(remark)))
+		t.Rows = append(t.Rows, append(cells, beside, textCell(strings.Join(remarks, "; "))))
 	}
 	return t
 }
@@ -247,42 +229,22 @@ func weightingSection(d *Data, s selection) Section {
 			Column{"By the rule", "conversion_count_over_rate", true}, Column{"By 1 / RATE", "conversion_inverse_rate", true},
 			Column{"95% from", "process_lower", true}, Column{"to", "process_upper", true}, Column{"Times", "ratio", true})},
 	}
-	type pair struct {
-		company     *Company
-		twice, once Estimate
-	}
-	var pairs []pair
-	var estimates, uppers, factors []float64
 	undetermined, perhaps := 0, 0
-	for i := range d.Companies {
-		c := &d.Companies[i]
-		twice, once := c.Rate("all", "conversion", "count_over_rate"), c.Rate("all", "conversion", "inverse_rate")
+	for _, c := range d.Companies {
 		if c.Weighting == "undetermined" {
 			undetermined++
 		}
 		if c.mayBeDoubled() {
 			perhaps++
 		}
-		var factor *float64
-		if twice.Value != nil && once.Value != nil && *twice.Value > 0 {
-			ratio := *once.Value / *twice.Value
-			factor = &ratio
-		}
+		twice, once, factor := c.bothRules()
 		cells := companyCells(c, textCell(weightings[c.Weighting]), wholeCell(c.Evidence), numberCell(c.ShareOfEvidence, percent),
 			numberCell(twice.Value, percent), numberCell(once.Value, percent))
 		cells[2].Raw = c.Weighting
 		cells = append(cells, boundCells(once.Process, percent)...)
 		section.Table.Rows = append(section.Table.Rows, append(cells, numberCell(factor, times)))
-		if c.Weighting != "count_already_extrapolated" || factor == nil {
-			continue
-		}
-		pairs = append(pairs, pair{c, twice, once})
-		factors = append(factors, *factor)
-		estimates = append(estimates, *twice.Value, *once.Value)
-		if once.Process != nil {
-			uppers = append(uppers, once.Process.Upper)
-		}
 	}
+	doubled, factors := doubledCompanies(d)
 	section.Title = weightingTitle(len(d.Companies), factors)
 	if perhaps > 0 {
 		section.Notes = append(section.Notes, perhapsDoubled(perhaps))
@@ -291,28 +253,65 @@ func weightingSection(d *Data, s selection) Section {
 		section.Notes = append(section.Notes, fmt.Sprintf("For %s the sampled rows are too few to tell whether COUNT is extrapolated already: "+
 			"their numbers follow the rule.", plural(int64(undetermined), "company", "companies")))
 	}
-	if len(pairs) == 0 {
-		return section
+	if len(doubled) > 0 {
+		section.Plots = []Panel{{Plot: weightingPlot(s, doubled)}}
 	}
-	slices.SortStableFunc(pairs, func(a, b pair) int { return cmp.Compare(*b.once.Value, *a.once.Value) })
-	scale := chart.NewScale(chart.Largest(estimates, uppers), percent)
-	plot := chart.Plot{Name: "Conversion by both rules", Unit: "consent.given / consent.asked", Scale: scale, Keys: []chart.Key{
-		{Class: "c3", Shape: "ring", Text: "COUNT / RATE, the rule"}, {Class: "c1", Shape: "dot", Text: "1 / RATE, with its interval"}}}
-	for _, p := range pairs {
-		row := p.company.row(s, 30)
-		row.Value = percent(*p.twice.Value) + " → " + percent(*p.once.Value)
-		if p.company.ShareOfEvidence != nil {
-			row.Aside = fmt.Sprintf("equal in %s of %s rows", percent(*p.company.ShareOfEvidence), whole(p.company.Evidence))
+	return section
+}
+
+// bothRules are a company's conversion by the rule and by 1 / RATE, and how many times as high the second is; nil where
+// one of them is missing.
+func (c *Company) bothRules() (rule, inverse Estimate, factor *float64) {
+	rule, inverse = c.Rate("all", "conversion", "count_over_rate"), c.Rate("all", "conversion", "inverse_rate")
+	if rule.Value != nil && inverse.Value != nil && *rule.Value > 0 {
+		factor = new(*inverse.Value / *rule.Value)
+	}
+	return rule, inverse, factor
+}
+
+// doubledCompanies are those whose conversion the rule weights twice, the highest by 1 / RATE first, and the factors
+// between their two numbers.
+func doubledCompanies(d *Data) (companies []*Company, factors []float64) {
+	for _, c := range d.Companies {
+		if _, _, factor := c.bothRules(); c.Weighting == "count_already_extrapolated" && factor != nil {
+			companies, factors = append(companies, c), append(factors, *factor)
 		}
-		link := chart.Shape{Kind: "line", Class: "link", X1: scale.At(*p.twice.Value), X2: scale.At(*p.once.Value), Y1: 15, Y2: 15}
-		ring := chart.Ring(scale, 15, *p.twice.Value, "c3", percent(*p.twice.Value)+" by COUNT / RATE; no interval: its rows are weighted twice")
+	}
+	slices.SortStableFunc(companies, func(a, b *Company) int {
+		_, one, _ := a.bothRules()
+		_, other, _ := b.bothRules()
+		return cmp.Compare(*other.Value, *one.Value)
+	})
+	return companies, factors
+}
+
+func weightingPlot(s selection, companies []*Company) chart.Plot {
+	var estimates, uppers []float64
+	for _, c := range companies {
+		twice, once, _ := c.bothRules()
+		estimates = append(estimates, *twice.Value, *once.Value)
+		if once.Process != nil {
+			uppers = append(uppers, once.Process.Upper)
+		}
+	}
+	scale := chart.NewScale(chart.Largest(estimates, uppers), percent).WithLimit(1)
+	plot := chart.Plot{Name: "Conversion by both rules", Unit: "consent.given / consent.asked", Scale: scale, Keys: []chart.Key{
+		{Class: "c3", Shape: "ring", Text: "COUNT / RATE, the rule"}, {Class: "c1", Shape: "dot", Text: "1 / RATE, with its interval"}}}
+	for _, c := range companies {
+		twice, once, _ := c.bothRules()
+		row := c.row(s, 30)
+		row.Value = percent(*twice.Value) + " → " + percent(*once.Value)
+		if c.ShareOfEvidence != nil {
+			row.Aside = fmt.Sprintf("equal in %s of %s rows", percent(*c.ShareOfEvidence), whole(c.Evidence))
+		}
+		link := chart.Shape{Kind: "line", Class: "link", X1: scale.At(*twice.Value), X2: scale.At(*once.Value), Y1: 15, Y2: 15}
+		ring := chart.Ring(scale, 15, *twice.Value, "c3", percent(*twice.Value)+" by COUNT / RATE; no interval: its rows are weighted twice")
 		ring.Shapes = append([]chart.Shape{link}, ring.Shapes...)
-		row.Marks = []chart.Mark{ring, chart.Interval(scale, 15, *p.once.Value, p.once.Sampling, p.once.Process, "c1",
-			estimateTip(p.once, "1 / RATE", percent))}
+		row.Marks = []chart.Mark{ring, chart.Interval(scale, 15, *once.Value, once.Sampling, once.Process, "c1",
+			estimateTip(once, "1 / RATE", percent))}
 		plot.Rows = append(plot.Rows, row)
 	}
-	section.Plots = []Panel{{Plot: plot}}
-	return section
+	return plot
 }
 
 var weightings = map[string]string{
@@ -322,7 +321,10 @@ var weightings = map[string]string{
 	"census":                     "no row is sampled",
 }
 
-func times(x float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", x), ".0") + " ×" }
+// timesSign follows a factor, without a break before it.
+const timesSign = "\u00a0×"
+
+func times(x float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", x), ".0") + timesSign }
 
 // weightingTitle says how many companies are weighted twice, and what that does.
 func weightingTitle(companies int, factors []float64) string {
@@ -332,19 +334,5 @@ func weightingTitle(companies int, factors []float64) string {
 		}
 		return "COUNT / RATE weights no company twice"
 	}
-	low, high := times(slices.Min(factors)), times(slices.Max(factors))
-	by := low
-	if low != high {
-		by = strings.TrimSuffix(low, " ×") + " to " + high
-	}
-	who := fmt.Sprintf("%s of %d companies are", number(len(factors)), companies)
-	switch {
-	case companies == 1:
-		who = "This company is"
-	case len(factors) == companies:
-		who = fmt.Sprintf("All %d companies are", companies)
-	case len(factors) == 1:
-		who = fmt.Sprintf("One of %d companies is", companies)
-	}
-	return who + " weighted twice by COUNT / RATE; by 1 / RATE conversion is " + by + " as high"
+	return capital(someOf(len(factors), companies)) + " " + verb(len(factors), "is", "are") + " weighted twice by COUNT / RATE; by 1 / RATE conversion is " + fromTo(factors, times) + " as high"
 }

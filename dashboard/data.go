@@ -49,8 +49,8 @@ type Timing struct {
 	Coverage          *float64
 	ShareOver30Min    *float64
 	Mean, Median, P90 *float64
-	Sampling, Process *chart.Bounds // of the median
-	Because           string        // why the median or an interval is missing
+	Process           *chart.Bounds // of the median
+	Because           string        // why the median or the interval is missing
 }
 
 // A Day is what a company did on one day.
@@ -63,8 +63,7 @@ type Day struct {
 // A Company is one company with all that the page says of it.
 type Company struct {
 	Key              uuid.UUID
-	Industry, Group  string
-	HQ               string
+	Industry, HQ     string
 	IsKnown          bool
 	Extrapolation    string
 	Weighting        string
@@ -104,7 +103,6 @@ type Finding struct {
 type File struct {
 	LoadID                   int64
 	Path, State, Error       string
-	Contract, Format         string
 	Rows, Rejected, Warnings int64
 	Finished                 *time.Time
 	InNumbers                bool // its load is the published one
@@ -113,7 +111,6 @@ type File struct {
 
 // A Run is the latest run of the ingestion.
 type Run struct {
-	Name, Source                       string
 	Started                            time.Time
 	Finished                           *time.Time
 	Loaded, Unchanged, Failed, NoMatch int64
@@ -141,7 +138,7 @@ type Data struct {
 	AllKnown      int64 // companies without a filter
 	AllWithEvents int64
 	Rows          int64
-	Companies     []Company // with events, those with the most rows first
+	Companies     []*Company // with events, those with the most rows first
 	Countries     []Country
 	CountryCount  int64
 

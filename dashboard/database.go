@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -80,7 +79,6 @@ const (
 	dbtFailed  condition = "build_unfinished"
 	outdated   condition = "build_outdated" // files were loaded since
 	otherMarts condition = "other_version"
-	noEvents   condition = "no_events"
 )
 
 // A status is the state of the warehouse at one moment.
@@ -89,8 +87,29 @@ type status struct {
 	err         error  // of a condition that the database told
 	fingerprint string // differs where anything that the page shows may differ
 	hasMarts    bool
-	built       *time.Time // when the last whole build ended
 }
+
+// ledgerState tells what was loaded, whether the last build ended, whether it was of what is loaded now, and whether one is at
+// work ($1 is its lock). An empty load set is that of a build that has begun and not ended.
+const ledgerState = `
+	with loads as (
+	    select count(*) as n,
+	           concat_ws(' ', count(*), max(load_id), max(finished), count(*) filter (where state = 'published'),
+	                     count(*) filter (where state = 'loading')) as print,
+	           encode(sha256(convert_to(
+	               coalesce(string_agg(load_id::text, ',' order by load_id) filter (where state = 'published'), ''),
+	               'UTF8')), 'hex') as load_set
+	    from raw.load
+	),
+	runs as (select concat_ws(' ', count(*), max(started), max(finished)) as print from raw.run),
+	builds as (select build_id, load_set from analytics.build order by build_id desc limit 1)
+	select concat_ws(' / ', loads.print, runs.print, builds.build_id, builds.load_set), loads.n,
+	       coalesce(builds.load_set <> '', false), coalesce(builds.load_set = loads.load_set, false),
+	       exists (select from pg_locks
+	               where locktype = 'advisory' and granted and objsubid = 1
+	                   and database = (select oid from pg_database where datname = current_database())
+	                   and classid::bigint << 32 | objid::bigint = $1)
+	from loads cross join runs left join builds on true`
 
 // probe asks what state the warehouse is in. It reads the catalogue and a few rows.
 func probe(ctx context.Context, pool *pgxpool.Pool) status {
@@ -116,30 +135,12 @@ func probe(ctx context.Context, pool *pgxpool.Pool) status {
 	var ledger string
 	var loads int64
 	var isBuilding, isWhole, isCurrent bool
-	// A table that dbt built again has another oid. An empty load set is that of a build that has begun and not ended.
-	err = pool.QueryRow(ctx, `
-		with loads as (
-		    select count(*) as n,
-		           concat_ws(' ', count(*), max(load_id), max(finished), count(*) filter (where state = 'published'),
-		                     count(*) filter (where state = 'loading')) as print,
-		           encode(sha256(convert_to(
-		               coalesce(string_agg(load_id::text, ',' order by load_id) filter (where state = 'published'), ''),
-		               'UTF8')), 'hex') as load_set
-		    from raw.load
-		),
-		runs as (select concat_ws(' ', count(*), max(started), max(finished)) as print from raw.run),
-		builds as (select build_id, finished, load_set from analytics.build order by build_id desc limit 1)
-		select concat_ws(' / ', loads.print, runs.print, builds.build_id, builds.load_set), loads.n, builds.finished,
-		       coalesce(builds.load_set <> '', false), coalesce(builds.load_set = loads.load_set, false),
-		       exists (select from pg_locks
-		               where locktype = 'advisory' and granted and objsubid = 1
-		                   and database = (select oid from pg_database where datname = current_database())
-		                   and classid::bigint << 32 | objid::bigint = $1)
-		from loads cross join runs left join builds on true`, warehouse.LockTransform).
-		Scan(&ledger, &loads, &s.built, &isWhole, &isCurrent, &isBuilding)
+	err = pool.QueryRow(ctx, ledgerState, warehouse.LockTransform).
+		Scan(&ledger, &loads, &isWhole, &isCurrent, &isBuilding)
 	if err != nil {
 		return failed(err)
 	}
+	// A table that dbt built again has another oid.
 	s.fingerprint = fmt.Sprint(oids, ledger)
 	switch {
 	case isBuilding:

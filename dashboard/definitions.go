@@ -39,7 +39,9 @@ var glossary = []term{
 		"The rule’s number then has no interval, and 1 / RATE stands beside it with one."},
 	{"def-intervals", "Intervals", "Both are at 95%. The thick bar is what all events of these files would have shown " +
 		"(only the sampling is uncertain). The thin whisker is what the company does (these events are themselves a draw). " +
-		"With fewer than 5 sampled rows there is no interval; with fewer than 30 it is marked as resting on few rows."},
+		"With fewer than 5 sampled rows there is no interval; with fewer than 30 it is marked as resting on few rows. " +
+		"Two companies clearly differ where 0 is outside of the 95% interval of their difference, widened for the number of companies that " +
+		"are compared; whether their own intervals overlap does not tell that."},
 	{"def-statuses", "Statuses", "Full opt-in, partial opt-in, opt-out, or empty, which is neither. " +
 		"Of consent.given they are what visitors chose; of all events they are the state in which each event happened."},
 	{"def-time", "Time to consent", "From the notice to the first choice on it, where that took at most 30 minutes. " +

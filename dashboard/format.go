@@ -107,6 +107,25 @@ func number(n int) string {
 	return strconv.Itoa(n)
 }
 
+// someOf says how many of the companies: "this company", "all 10 companies", "five of 10 companies".
+func someOf(n, all int) string {
+	switch {
+	case all == 1:
+		return "this company"
+	case n == all:
+		return fmt.Sprintf("all %d companies", all)
+	}
+	return fmt.Sprintf("%s of %d companies", strings.ToLower(number(n)), all)
+}
+
+// verb is the one that goes with a number.
+func verb(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
 // list joins names as a sentence does, and counts those beyond the third.
 func list(names []string) string {
 	switch {

@@ -49,143 +49,142 @@ func works(d *Data, with []contender) []string {
 	case len(rates) == 0:
 		text = append(text, "At every company more consent is given than asked for, so that no conversion is a rate of the notice.")
 	case len(rates) == 1:
-		text = append(text, fmt.Sprintf("%s: %s of notices are followed by a consent event.", rates[0].company.full(), percent(*rates[0].estimate.Value)))
+		text = append(text, fmt.Sprintf("%s: %s of notices are followed by a consent event.", rates[0].company.full(), withInterval(rates[0].estimate)))
 	default:
 		first, last := rates[0], rates[len(rates)-1]
-		text = append(text, fmt.Sprintf("%s: %s of its notices are followed by a consent event. %s is last with %s.", first.company.full(),
-			percent(*first.estimate.Value), last.company.full(), percent(*last.estimate.Value)))
+		leads := fmt.Sprintf("%s leads: %s of its notices are followed by a consent event", first.company.full(), withInterval(first.estimate))
+		if near := len(notClearlyBelow(rates)); near > 0 {
+			leads += fmt.Sprintf(", but not clearly more than at %s", others(near))
+		}
+		behind := "not clearly behind"
+		if differ(first.estimate, last.estimate, len(rates)-1) {
+			behind = "clearly behind"
+		}
+		text = append(text, leads+".", fmt.Sprintf("%s is last with %s, %s.", last.company.full(), withInterval(last.estimate), behind))
 	}
 	if above > 0 && len(rates) > 0 {
-		text = append(text, fmt.Sprintf("%s above 100%% and left out of this: more is given there than asked, which is no rate of a notice.",
-			companiesAre(above, len(with))))
+		text = append(text, fmt.Sprintf("%s %s above 100%% and left out of this: more is given there than asked, which is no rate of a notice.",
+			capital(someOf(above, len(with))), verb(above, "is", "are")))
 	}
 	if optIns, _ := contenders(d, "consent_rate", "all", ""); len(optIns) > 1 {
-		text = append(text, fmt.Sprintf("Of those who choose, %s opt in at %s, and %s at %s.", percent(*optIns[0].estimate.Value),
-			optIns[0].company.full(), percent(*optIns[len(optIns)-1].estimate.Value), optIns[len(optIns)-1].company.full()))
+		most, fewest := optIns[0], optIns[len(optIns)-1]
+		text = append(text, fmt.Sprintf("Of those who choose, most opt in at %s, %s, and fewest at %s, %s.", most.company.full(),
+			withInterval(most.estimate), fewest.company.full(), withInterval(fewest.estimate)))
 	} else if len(optIns) == 1 {
-		text = append(text, fmt.Sprintf("Of those who choose there, %s opt in.", percent(*optIns[0].estimate.Value)))
+		text = append(text, fmt.Sprintf("Of those who choose there, %s opt in.", withInterval(optIns[0].estimate)))
 	}
 	return text
 }
 
-func companiesAre(n, of int) string {
-	switch n {
-	case of:
-		return fmt.Sprintf("All %d companies are", of)
-	case 1:
-		return "One company is"
+// withInterval is a rate with its interval: "91% (66–125%)".
+func withInterval(e Estimate) string {
+	if e.Process == nil {
+		return percent(*e.Value)
 	}
-	return number(n) + " companies are"
+	return percent(*e.Value) + " (" + interval(e.Process, percent) + ")"
+}
+
+func others(n int) string {
+	if n == 1 {
+		return "one other"
+	}
+	return strings.ToLower(number(n)) + " others"
 }
 
 func sureness(d *Data, with []contender) []string {
-	var asked []float64
-	var widths []float64
+	var text []string
+	if rests := restsOn(d, with); rests != "" {
+		text = append(text, rests)
+	}
+	if rates, _ := ranked(with); len(rates) > 1 {
+		first := rates[0].company.full()
+		var near []string
+		for _, one := range notClearlyBelow(rates) {
+			near = append(near, one.company.full())
+		}
+		switch len(near) {
+		case 0:
+			text = append(text, fmt.Sprintf("%s is clearly above all others.", first))
+		case len(rates) - 1:
+			text = append(text, fmt.Sprintf("No company clearly differs from %s.", first))
+		default:
+			text = append(text, fmt.Sprintf("%s does not clearly differ from %s.", first, list(near)))
+		}
+	}
 	few := 0
-	for i := range d.Companies {
-		c := &d.Companies[i]
+	for _, one := range with {
+		if one.estimate.LowSample {
+			few++
+		}
+	}
+	if few > 0 {
+		text = append(text, fmt.Sprintf("At %s it rests on fewer than 30 sampled rows.", plural(int64(few), "company", "companies")))
+	}
+	return text
+}
+
+// restsOn says of how many notices the conversions are, and how far their intervals reach.
+func restsOn(d *Data, with []contender) string {
+	var asked, widths []float64
+	for _, c := range d.Companies {
 		if e := c.Rate("all", "asked", c.Standing()); e.N > 0 {
 			asked = append(asked, float64(e.N))
 		}
+	}
+	if len(asked) == 0 {
+		return ""
 	}
 	for _, one := range with {
 		if p := one.estimate.Process; p != nil && *one.estimate.Value > 0 {
 			widths = append(widths, (p.Upper-p.Lower)/2 / *one.estimate.Value)
 		}
-		if one.estimate.LowSample {
-			few++
-		}
 	}
-	var text []string
-	if len(asked) > 0 {
-		rests := fmt.Sprintf("Each conversion rests on %s notices", count(asked[0]))
-		if len(d.Companies) == 1 {
-			rests = fmt.Sprintf("The conversion rests on %s notices", count(asked[0]))
-		}
-		if low, high := slices.Min(asked), slices.Max(asked); low != high {
-			rests = fmt.Sprintf("Each conversion rests on %s to %s notices", count(low), count(high))
-		}
-		if len(widths) > 0 {
-			low, high := percent(slices.Min(widths)), percent(slices.Max(widths))
-			by := low
-			if low != high {
-				by = strings.TrimSuffix(low, "%") + " to " + high
-			}
-			rests += fmt.Sprintf(": it is sure to about ± %s of its value (95%%)", by)
-		}
-		text = append(text, rests+".")
+	rests := "Each conversion rests on "
+	if len(d.Companies) == 1 {
+		rests = "The conversion rests on "
 	}
-	if rates, _ := ranked(with); len(rates) > 1 {
-		var near []string
-		for _, one := range rates[1:] {
-			if !apart(rates[0].estimate, one.estimate) {
-				near = append(near, one.company.full())
-			}
-		}
-		switch {
-		case len(near) == 0:
-			text = append(text, fmt.Sprintf("The interval of %s lies above those of all others.", rates[0].company.full()))
-		case len(near) == len(rates)-1:
-			text = append(text, fmt.Sprintf("No company can be told apart from %s.", rates[0].company.full()))
-		default:
-			text = append(text, fmt.Sprintf("%s cannot be told apart from %s, for their intervals overlap.", rates[0].company.full(), list(near)))
-		}
+	rests += fromTo(asked, count) + " notices"
+	if len(widths) > 0 {
+		rests += ": it is sure to about ± " + fromTo(widths, percent) + " of its value (95%)"
 	}
-	if few > 0 {
-		rest := number(few) + " of them rest"
-		if few == 1 {
-			rest = "One of them rests"
-		}
-		text = append(text, rest+" on fewer than 30 sampled rows.")
+	return rests + "."
+}
+
+// fromTo writes numbers from the least to the largest, "5 to 10 ×", or the one that all are.
+func fromTo(values []float64, format func(float64) string) string {
+	low, high := format(slices.Min(values)), format(slices.Max(values))
+	if low == high {
+		return low
 	}
-	return text
+	return strings.TrimSuffix(strings.TrimSuffix(low, "%"), timesSign) + " to " + high
 }
 
 func distrust(d *Data, with []contender) []string {
 	var text []string
-	doubled, perhaps, truncated, unknown := 0, 0, 0, 0
-	for i := range d.Companies {
-		c := &d.Companies[i]
-		if c.Doubled() {
-			doubled++
-		}
+	perhaps, truncated, unknown := 0, truncatedOf(d.Companies), 0
+	for _, c := range d.Companies {
 		if c.mayBeDoubled() {
 			perhaps++
-		}
-		if c.LooksTruncated {
-			truncated++
 		}
 		if c.Events > 0 && float64(c.RateUnknown)/float64(c.Events) > 0.01 {
 			unknown++
 		}
 	}
 	n := len(d.Companies)
-	if doubled > 0 {
-		who := fmt.Sprintf("At %d of %d companies", doubled, n)
-		if doubled == n {
-			who = fmt.Sprintf("At all %d companies", n)
-		}
-		if n == 1 {
-			who = "Here"
-		}
-		text = append(text, who+" COUNT is extrapolated already, so that the rule COUNT / RATE weights twice. "+
-			"This page then takes 1 / RATE, and shows the rule’s number beside it.")
+	if doubled, factors := doubledCompanies(d); len(doubled) > 0 && d.Extrapolation == "count_over_rate" {
+		text = append(text, fmt.Sprintf("At %s COUNT is scaled up for the sampling already, so that the rule %s does it twice: "+
+			"by %s conversion is %s as high. This page takes that, and shows the rule’s number beside it.",
+			someOf(len(doubled), n), byRule, byInverse, fromTo(factors, times)))
 	}
 	if perhaps > 0 {
 		text = append(text, perhapsDoubled(perhaps))
 	}
 	if _, above := ranked(with); above > 0 {
-		text = append(text, "A conversion above 100%: visitors also change a choice without being asked, or the notice was not recorded.")
+		text = append(text, fmt.Sprintf("At %s conversion is above 100%%: visitors change a choice without being asked, or notices were not recorded.",
+			plural(int64(above), "company", "companies")))
 	}
 	if truncated > 0 {
-		who := fmt.Sprintf("The files of %d of %d companies look", truncated, n)
-		if truncated == n {
-			who = fmt.Sprintf("The files of all %d companies look", n)
-		}
-		if n == 1 {
-			who = "Its file looks"
-		}
-		text = append(text, who+" cut off at a round number of rows: do not compare volumes.")
+		text = append(text, "The files of "+someOf(truncated, n)+" look cut off at a round number of rows: do not compare volumes.")
 	}
 	if unknown > 0 {
 		text = append(text, fmt.Sprintf("At %s the sampling rate is unknown in over 1%% of rows.", plural(int64(unknown), "company", "companies")))
@@ -239,9 +238,14 @@ func figures(d *Data) []Figure {
 		if single {
 			figure.Name = "Volume"
 		}
-		if companies[0].Doubled() {
-			figure.Warn = count(*companies[0].Volume.Value) + " by the rule"
+		var warnings []string
+		if companies[0].LooksTruncated {
+			warnings = append(warnings, "cut off?")
 		}
+		if companies[0].Doubled() {
+			warnings = append(warnings, count(*companies[0].Volume.Value)+" by the rule")
+		}
+		figure.Warn = strings.Join(warnings, " · ")
 		all = append(all, figure)
 	}
 	return all
@@ -275,9 +279,9 @@ func of(e Estimate, c *Company, single bool) string {
 
 func timeFigure(d *Data, single bool) (Figure, bool) {
 	var timed []*Company
-	for i := range d.Companies {
-		if one := d.Companies[i].headline(); one != nil && one.Median != nil && (one.N >= 30 || single) {
-			timed = append(timed, &d.Companies[i])
+	for _, c := range d.Companies {
+		if one := c.headline(); one != nil && one.Median != nil && (one.N >= 30 || single) {
+			timed = append(timed, c)
 		}
 	}
 	if len(timed) == 0 {

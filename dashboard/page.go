@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"html/template"
+	"net/url"
 	"strings"
 	"time"
 
@@ -74,7 +75,7 @@ type page struct {
 	Data      *Data
 	Coverage  string
 	Filters   []filterView
-	Hidden    []hidden
+	Hidden    url.Values // switches, which the form of the filters keeps
 	Filtered  bool
 	ClearHref string
 	Answers   []Answer
@@ -94,8 +95,6 @@ type optionView struct {
 	Selected bool
 }
 
-type hidden struct{ Name, Value string }
-
 func newPage() page {
 	return page{Title: "Consent by company", StyleURL: "static/" + styleName, ScriptURL: "static/" + scriptName}
 }
@@ -110,12 +109,7 @@ func report(d *Data, s selection) page {
 	cleared := s
 	cleared.filter = filter{}
 	p.ClearHref = href(cleared)
-	for name, value := range map[string]string{"definition": nonDefault(s.Definition, defaultDefinition),
-		"scope": nonDefault(s.Scope, defaultScope), "extrapolation": s.Extrapolation} {
-		if value != "" {
-			p.Hidden = append(p.Hidden, hidden{name, value})
-		}
-	}
+	p.Hidden = cleared.values()
 	if len(d.Companies) == 0 {
 		p.Empty = emptiness(d, s)
 	}
@@ -135,13 +129,6 @@ func report(d *Data, s selection) page {
 		p.Sections = append(p.Sections, section)
 	}
 	return p
-}
-
-func nonDefault(value, otherwise string) string {
-	if value == otherwise {
-		return ""
-	}
-	return value
 }
 
 // href is a selection's address, beside that of the page.
@@ -216,10 +203,12 @@ func filters(d *Data, s selection) []filterView {
 // swatch is a sample of a mark.
 func swatch(k chart.Key) template.HTML {
 	inside := map[string]string{
-		"dot":  `<circle class="dot ` + k.Class + `" cx="8" cy="7" r="5"/>`,
-		"ring": `<circle class="ring ` + k.Class + `" cx="8" cy="7" r="4.5"/>`,
-		"bar":  `<rect class="` + k.Class + `" x="1" y="2" width="14" height="10"/>`,
-		"tick": `<line class="` + k.Class + `" x1="8" x2="8" y1="1" y2="13"/>`,
+		"dot":     `<circle class="dot ` + k.Class + `" cx="8" cy="7" r="5"/>`,
+		"ring":    `<circle class="ring ` + k.Class + `" cx="8" cy="7" r="4.5"/>`,
+		"bar":     `<rect class="` + k.Class + `" x="1" y="2" width="14" height="10"/>`,
+		"line":    `<line class="` + k.Class + `" x1="0" x2="16" y1="7" y2="7"/>`,
+		"diamond": `<path class="` + k.Class + `" d="M8 2 13 7 8 12 3 7Z"/>`,
+		"tick":    `<line class="` + k.Class + `" x1="8" x2="8" y1="1" y2="13"/>`,
 	}[k.Shape]
 	if k.Class == "thin" {
 		inside = `<rect class="thin" x="1" y="5" width="14" height="4"/>`
@@ -235,7 +224,7 @@ func (p page) render() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Export makes the page of all companies as one file, which needs nothing else: the conversion is there under each
+// export makes the page of all companies as one file, which needs nothing else: the conversion is there under each
 // position of its switches, which are links within the page.
 func export(d *Data) ([]byte, error) {
 	all := selection{Definition: defaultDefinition, Scope: defaultScope, offline: true}
@@ -245,15 +234,7 @@ func export(d *Data) ([]byte, error) {
 	for i := range p.Sections {
 		section := &p.Sections[i]
 		if section.ID == "conversion" {
-			variants, table := conversionVariants(d, all)
-			section.Variants = variants
-			section.Table = table
-			csv, err := csvURL(table)
-			if err != nil {
-				return nil, err
-			}
-			section.CSV = csv
-			continue
+			section.Variants, section.Table = conversionVariants(d, all)
 		}
 		csv, err := csvURL(section.Table)
 		if err != nil {

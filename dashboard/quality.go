@@ -12,9 +12,8 @@ import (
 func qualitySection(d *Data, _ selection) Section {
 	section := Section{
 		ID: "quality", Nav: "Data quality", Term: "def-quality", Source: "analytics.data_quality",
-		Explain: "Rows that were rejected (orange) and fields that were doubted (blue) in the latest load of each file; " +
-			"of all files, whatever the filter.",
-		Title: qualityTitle(d),
+		Explain: "Rows that were rejected and fields that were doubted in the latest load of each file; of all files, whatever the filter.",
+		Title:   qualityTitle(d),
 		Table: Table{Columns: []Column{{"Finding", "code", false}, {"Severity", "severity", false}, {"File", "path", false},
 			{"Findings", "n_findings", true}, {"Rows of the file", "n_rows", true}}},
 	}
@@ -45,7 +44,8 @@ func findingPlot(name string, findings []Finding, label func(Finding) (string, s
 		most = max(most, float64(f.N))
 	}
 	scale := chart.NewScale(most, short)
-	plot := chart.Plot{Name: name, Unit: "findings", Scale: scale}
+	plot := chart.Plot{Name: name, Unit: "findings", Scale: scale, Keys: []chart.Key{
+		{Class: "c3", Shape: "bar", Text: "rows rejected"}, {Class: "c1", Shape: "bar", Text: "fields doubted"}}}
 	for _, f := range findings {
 		row := chart.Row{Height: 22, Value: whole(f.N), Aside: "in " + plural(f.Rows, "row", "rows")}
 		row.Label, row.Sub = label(f)
@@ -74,14 +74,7 @@ func qualityTitle(d *Data) string {
 	case d.Rejected == 0:
 		return fmt.Sprintf("No row of %s was rejected; %s%s", files, plural(d.Warnings, "field was doubted", "fields were doubted"), bad)
 	}
-	return fmt.Sprintf("%s rejected, of %s in %s%s", wasWere(d.Rejected), plural(d.Rejected+d.FileRows, "row", "rows"), files, bad)
-}
-
-func wasWere(n int64) string {
-	if n == 1 {
-		return "1 row was"
-	}
-	return whole(n) + " rows were"
+	return fmt.Sprintf("%s rejected, of %s in %s%s", plural(d.Rejected, "row was", "rows were"), plural(d.Rejected+d.FileRows, "row", "rows"), files, bad)
 }
 
 // ledgerSection shows what became of each file.
@@ -101,38 +94,9 @@ func ledgerSection(d *Data, _ selection) Section {
 	scale := chart.NewScale(most, short)
 	plot := chart.Plot{Name: "Rows by file", Unit: "rows", Scale: scale}
 	for _, f := range d.Files {
-		row := chart.Row{Label: path.Base(f.Path), Sub: folder(f.Path), Height: 22, Value: whole(f.Rows), Aside: f.State}
-		if f.InNumbers && f.Finished != nil {
-			row.Aside = f.Finished.UTC().Format("2 Jan, 15:04")
-		}
-		if f.Rejected > 0 {
-			row.Aside = whole(f.Rejected) + " rejected · " + row.Aside
-		}
-		switch {
-		case f.State == "failed":
-			row.Flag = "failed"
-		case f.LooksTruncated:
-			row.Flag = "cut off?"
-		}
-		if f.Rows+f.Rejected > 0 {
-			row.Marks = []chart.Mark{chart.Bar(scale, 4, 14, float64(f.Rows), "c1", plural(f.Rows, "row", "rows"))}
-			if f.Rejected > 0 {
-				row.Marks = append(row.Marks, chart.Mark{Tip: plural(f.Rejected, "row", "rows") + " rejected", Shapes: []chart.Shape{{Kind: "rect",
-					Class: "c3", X1: scale.At(float64(f.Rows)), X2: scale.At(float64(f.Rows + f.Rejected)), Y1: 4, Y2: 18}}})
-			}
-		} else {
-			row.Missing = f.State
-		}
-		if f.Error != "" {
-			row.Missing = excerpt(f.Error)
-		}
-		plot.Rows = append(plot.Rows, row)
-		truncated := Cell{Raw: "false"}
-		if f.LooksTruncated {
-			truncated = Cell{Text: "yes", Raw: "true"}
-		}
+		plot.Rows = append(plot.Rows, fileRow(f, scale))
 		section.Table.Rows = append(section.Table.Rows, []Cell{textCell(f.Path), wholeCell(f.LoadID), textCell(f.State), wholeCell(f.Rows),
-			wholeCell(f.Rejected), wholeCell(f.Warnings), timeCell(f.Finished), truncated, {Text: excerpt(f.Error), Raw: f.Error}})
+			wholeCell(f.Rejected), wholeCell(f.Warnings), timeCell(f.Finished), yesCell(f.LooksTruncated), {Text: excerpt(f.Error), Raw: f.Error}})
 	}
 	if len(plot.Rows) > 0 {
 		section.Plots = []Panel{{Plot: plot}}
@@ -152,6 +116,36 @@ func ledgerSection(d *Data, _ selection) Section {
 	return section
 }
 
+// fileRow is the bar of a file: its rows that were accepted, and after them those that were rejected.
+func fileRow(f File, scale chart.Scale) chart.Row {
+	row := chart.Row{Label: path.Base(f.Path), Sub: folder(f.Path), Height: 22, Value: whole(f.Rows), Aside: f.State}
+	if f.InNumbers && f.Finished != nil {
+		row.Aside = f.Finished.UTC().Format("2 Jan, 15:04")
+	}
+	if f.Rejected > 0 {
+		row.Aside = whole(f.Rejected) + " rejected · " + row.Aside
+	}
+	switch {
+	case f.State == "failed":
+		row.Flag = "failed"
+	case f.LooksTruncated:
+		row.Flag = "cut off?"
+	}
+	if f.Rows+f.Rejected > 0 {
+		row.Marks = []chart.Mark{chart.Bar(scale, 4, 14, float64(f.Rows), "c1", plural(f.Rows, "row", "rows"))}
+		if f.Rejected > 0 {
+			row.Marks = append(row.Marks, chart.Mark{Tip: plural(f.Rejected, "row", "rows") + " rejected", Shapes: []chart.Shape{{Kind: "rect",
+				Class: "c3", X1: scale.At(float64(f.Rows)), X2: scale.At(float64(f.Rows + f.Rejected)), Y1: 4, Y2: 18}}})
+		}
+	} else {
+		row.Missing = f.State
+	}
+	if f.Error != "" {
+		row.Missing = excerpt(f.Error)
+	}
+	return row
+}
+
 // excerpt cuts a long message.
 func excerpt(text string) string {
 	const most = 200
@@ -166,7 +160,7 @@ func ledgerTitle(d *Data) string {
 	if d.FileCount == 0 {
 		return "No file has been loaded yet"
 	}
-	title := fmt.Sprintf("%s with %s are in the warehouse", plural(d.Published, "file", "files"), plural(d.FileRows, "row", "rows"))
+	title := fmt.Sprintf("%s with %s "+verb(int(d.Published), "is", "are")+" in the warehouse", plural(d.Published, "file", "files"), plural(d.FileRows, "row", "rows"))
 	truncated := 0
 	for _, f := range d.Files {
 		if f.LooksTruncated {
@@ -174,11 +168,7 @@ func ledgerTitle(d *Data) string {
 		}
 	}
 	if truncated > 0 {
-		verb := "look"
-		if truncated == 1 {
-			verb = "looks"
-		}
-		title += fmt.Sprintf("; %d of them %s cut off", truncated, verb)
+		title += fmt.Sprintf("; %d of them %s cut off", truncated, verb(truncated, "looks", "look"))
 	}
 	if d.FilesBad > 0 {
 		title += fmt.Sprintf("; %s failed", plural(d.FilesBad, "file", "files"))

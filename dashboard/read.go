@@ -47,7 +47,7 @@ func readData(ctx context.Context, pool *pgxpool.Pool, f filter) (*Data, error) 
 // readCompanies reads which companies there are, and of the largest how much each did.
 func (d *Data) readCompanies(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `
-		select api_key, industry, industry_group, hq_country, is_known, extrapolation, weighting, n_events, n_sampled,
+		select api_key, industry, hq_country, is_known, extrapolation, weighting, n_events, n_sampled,
 		       n_rate_unknown, coalesce(lowest_sampling_rate, 1)::float8, detectable_at_95,
 		       countries_observed, countries_certain, first_event_at, last_event_at, hours_observed, volume_per_hour,
 		       volume_per_hour_inverse_rate, looks_truncated,
@@ -63,10 +63,10 @@ func (d *Data) readCompanies(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	d.Companies, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Company, error) {
-		c := Company{Rates: map[rateKey]Estimate{}}
+	d.Companies, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Company, error) {
+		c := &Company{Rates: map[rateKey]Estimate{}}
 		var sampling, process, inverseSampling, inverseProcess bounds
-		err := row.Scan(&c.Key, &c.Industry, &c.Group, &c.HQ, &c.IsKnown, &c.Extrapolation, &c.Weighting, &c.Events, &c.Sampled,
+		err := row.Scan(&c.Key, &c.Industry, &c.HQ, &c.IsKnown, &c.Extrapolation, &c.Weighting, &c.Events, &c.Sampled,
 			&c.RateUnknown, &c.LowestRate, &c.Detectable, &c.Observed, &c.Certain, &c.First, &c.Last, &c.Hours, &c.PerHour,
 			&c.PerHourInverse, &c.LooksTruncated,
 			&c.Volume.Value, &sampling.lower, &sampling.upper, &process.lower, &process.upper,
@@ -96,9 +96,9 @@ type query struct {
 func (d *Data) readRest(ctx context.Context, tx pgx.Tx) error {
 	keys := make([]uuid.UUID, len(d.Companies))
 	byKey := map[uuid.UUID]*Company{}
-	for i := range d.Companies {
-		keys[i] = d.Companies[i].Key
-		byKey[keys[i]] = &d.Companies[i]
+	for i, c := range d.Companies {
+		keys[i] = c.Key
+		byKey[c.Key] = c
 	}
 	queries := append(d.companyQueries(keys, byKey), d.sharedQueries(keys)...)
 	batch := &pgx.Batch{}
@@ -181,18 +181,18 @@ func (d *Data) companyQueries(keys []uuid.UUID, byKey map[uuid.UUID]*Company) []
 			}},
 		{"time_to_consent", `
 			select api_key, method, is_headline, coalesce(withheld_because, ''), n, coverage, share_over_30min,
-			       mean_seconds, median_seconds, p90_seconds, median_sampling_lower, median_sampling_upper,
-			       median_process_lower, median_process_upper, coalesce(null_because, '')
+			       mean_seconds, median_seconds, p90_seconds, median_process_lower, median_process_upper,
+			       coalesce(null_because, '')
 			from analytics.time_to_consent where api_key = any ($1)`, args,
 			func(rows pgx.Rows) error {
 				var t Timing
-				var sampling, process bounds
+				var process bounds
 				err := rows.Scan(&key, &t.Method, &t.IsHeadline, &t.Withheld, &t.N, &t.Coverage, &t.ShareOver30Min, &t.Mean,
-					&t.Median, &t.P90, &sampling.lower, &sampling.upper, &process.lower, &process.upper, &t.Because)
+					&t.Median, &t.P90, &process.lower, &process.upper, &t.Because)
 				if err != nil {
 					return err
 				}
-				t.Sampling, t.Process = sampling.value(), process.value()
+				t.Process = process.value()
 				byKey[key].Timings = append(byKey[key].Timings, t)
 				return nil
 			}},
@@ -347,15 +347,15 @@ func (d *Data) sharedQueries(keys []uuid.UUID) []query {
 			with latest as (
 			    select distinct on (file_id) * from raw.load order by file_id, load_id desc
 			)
-			select latest.load_id, file.path, latest.state, coalesce(latest.error, ''), coalesce(latest.contract, ''),
-			       latest.format, latest.rows, latest.rejected, latest.warnings, latest.finished, latest.state = 'published',
+			select latest.load_id, file.path, latest.state, coalesce(latest.error, ''), latest.rows, latest.rejected,
+			       latest.warnings, latest.finished, latest.state = 'published',
 			       coalesce((select bool_or(looks_truncated) from analytics.data_quality q where q.load_id = latest.load_id), false)
 			from latest join raw.file as file using (file_id)
 			order by latest.state = 'published', latest.rejected + latest.warnings desc, file.path
 			limit 40`, nil,
 			func(rows pgx.Rows) error {
 				var f File
-				err := rows.Scan(&f.LoadID, &f.Path, &f.State, &f.Error, &f.Contract, &f.Format, &f.Rows, &f.Rejected, &f.Warnings,
+				err := rows.Scan(&f.LoadID, &f.Path, &f.State, &f.Error, &f.Rows, &f.Rejected, &f.Warnings,
 					&f.Finished, &f.InNumbers, &f.LooksTruncated)
 				d.Files = append(d.Files, f)
 				return err
@@ -371,7 +371,7 @@ func (d *Data) sharedQueries(keys []uuid.UUID) []query {
 				return rows.Scan(&d.FileCount, &d.FilesBad, &d.Published, &d.FileRows, &d.Rejected, &d.Warnings)
 			}},
 		{"latest run", `
-			select name, source, started, finished,
+			select started, finished,
 			       (select count(*) from raw.run_file f where f.run_id = run.run_id and outcome = 'Loaded'),
 			       (select count(*) from raw.run_file f where f.run_id = run.run_id and outcome = 'Unchanged'),
 			       (select count(*) from raw.run_file f where f.run_id = run.run_id and outcome = 'Failed'),
@@ -379,8 +379,7 @@ func (d *Data) sharedQueries(keys []uuid.UUID) []query {
 			from raw.run order by started desc limit 1`, nil,
 			func(rows pgx.Rows) error {
 				d.Run = &Run{}
-				return rows.Scan(&d.Run.Name, &d.Run.Source, &d.Run.Started, &d.Run.Finished, &d.Run.Loaded, &d.Run.Unchanged,
-					&d.Run.Failed, &d.Run.NoMatch)
+				return rows.Scan(&d.Run.Started, &d.Run.Finished, &d.Run.Loaded, &d.Run.Unchanged, &d.Run.Failed, &d.Run.NoMatch)
 			}},
 	}
 }

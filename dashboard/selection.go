@@ -73,8 +73,8 @@ func parseSelection(values url.Values) selection {
 	return s
 }
 
-// Query is the selection as the query of a URL, without what is the default.
-func (s selection) Query() string {
+// values are the selection as parameters of a URL, without what is the default.
+func (s selection) values() url.Values {
 	values := url.Values{}
 	add := func(name, value, otherwise string) {
 		if value != otherwise {
@@ -90,10 +90,15 @@ func (s selection) Query() string {
 	add("definition", s.Definition, defaultDefinition)
 	add("scope", s.Scope, defaultScope)
 	add("extrapolation", s.Extrapolation, "")
-	if len(values) == 0 {
-		return ""
+	return values
+}
+
+// Query is the selection as the query of a URL; empty where all is the default.
+func (s selection) Query() string {
+	if query := s.values().Encode(); query != "" {
+		return "?" + query
 	}
-	return "?" + values.Encode()
+	return ""
 }
 
 // of is the same selection of one company only.

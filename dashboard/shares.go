@@ -30,71 +30,91 @@ var deviceClasses = []shareClass{
 var sdkClasses = []shareClass{{"sdk-web", "c1", "sdk-web"}, {"sdk-mobile", "c2", "sdk-mobile"}, {"unknown", "c4", "unknown"}}
 
 // stacked is a chart of each company's shares. Values that have no class of their own are added up at its end.
-// Where the marts' extrapolation weights a company twice there are two bars: 1 / RATE, which stands, and the rule below it.
+// Where the marts' extrapolation weights a company twice there are two bars: 1 / RATE, which stands, and the rule below it.
 func stacked(d *Data, s selection, name, unit string, classes []shareClass, shares func(*Company) []Share) chart.Plot {
 	plot := chart.Plot{Name: name, Unit: unit, Scale: chart.NewScale(1, percent)}
 	seen := map[string]bool{}
 	doubled := false
 	for _, c := range byShare(d, classes[0].value, shares) {
 		row := c.row(s, 30)
-		list := shares(c)
-		if total(list, c.Doubled()) == 0 {
+		leads := leadingShare(c, shares(c))
+		if leads == nil {
 			row.Missing = "no such events"
 			plot.Rows = append(plot.Rows, row)
 			continue
 		}
-		var stands, twice []chart.Part
-		var leads Share
-		remaining := slices.Clone(list)
-		for _, class := range classes {
-			for j, share := range remaining {
-				if share.Value != class.value {
-					continue
-				}
-				stands, twice = appendParts(c, stands, twice, share, class)
-				remaining = slices.Delete(remaining, j, j+1)
-				seen[class.class+class.name] = true
-				break
-			}
-		}
-		var rest Share
-		for _, share := range remaining {
-			rest = add(rest, share)
-		}
-		if value := rest.standing(c); value != nil && *value > 0 {
-			names := make([]string, len(remaining))
-			for j, share := range remaining {
-				names[j] = share.Value
-			}
-			class := shareClass{"other", "c5", "other: " + strings.Join(names, ", ")}
-			stands, twice = appendParts(c, stands, twice, rest, class)
-			seen["c5other"] = true
-		}
-		for _, share := range list {
-			if value := share.standing(c); value != nil && (leads.standing(c) == nil || *value > *leads.standing(c)) {
-				leads = share
-			}
-		}
 		row.Value = percent(*leads.standing(c)) + " " + leads.Value
-		if c.Doubled() && differs(list) {
+		parts := inClasses(shares(c), classes)
+		for _, one := range parts {
+			if value := one.share.standing(c); value != nil && *value > 0 {
+				seen[one.class.class] = true
+			}
+		}
+		standing := func(share Share) *float64 { return share.standing(c) }
+		switch {
+		case c.Doubled() && differs(shares(c)):
 			doubled = true
 			row.Height = 40
-			row.Marks = append(chart.Stack(4, 20, stands), chart.Stack(27, 8, twice)...)
+			row.Marks = append(chart.Stack(4, 20, bar(parts, standing, " by 1 / RATE")),
+				chart.Stack(27, 8, bar(parts, func(share Share) *float64 { return share.Share }, " by COUNT / RATE"))...)
 			row.Aside = "by the rule " + orNone(leads.Share, percent)
-		} else {
-			row.Marks = chart.Stack(5, 20, stands)
+		case c.Doubled():
+			row.Marks = chart.Stack(5, 20, bar(parts, standing, " by 1 / RATE"))
+		default:
+			row.Marks = chart.Stack(5, 20, bar(parts, standing, ""))
 		}
 		plot.Rows = append(plot.Rows, row)
 	}
-	for _, class := range append(slices.Clone(classes), shareClass{"other", "c5", "other"}) {
-		if seen[class.class+class.name] {
+	for _, class := range append(slices.Clone(classes), shareClass{class: "c5", name: "other"}) {
+		if seen[class.class] {
 			plot.Keys = append(plot.Keys, chart.Key{Class: class.class, Shape: "bar", Text: class.name})
 		}
 	}
 	if doubled {
-		plot.Keys = append(plot.Keys, chart.Key{Class: "thin", Shape: "bar", Text: "the thin bar: by COUNT / RATE, which weights twice"})
+		plot.Keys = append(plot.Keys, chart.Key{Class: "thin", Shape: "bar", Text: "the thin bar: by COUNT / RATE, which weights twice"})
 	}
 	return plot
+}
+
+// A classed share is drawn as its class is.
+type classed struct {
+	share Share
+	class shareClass
+}
+
+// inClasses puts shares into the order of the classes; those that have none are added up at the end.
+func inClasses(list []Share, classes []shareClass) []classed {
+	var parts []classed
+	for _, class := range classes {
+		for _, share := range list {
+			if share.Value == class.value {
+				parts = append(parts, classed{share, class})
+			}
+		}
+	}
+	var rest Share
+	var names []string
+	for _, share := range list {
+		if !slices.ContainsFunc(classes, func(class shareClass) bool { return class.value == share.Value }) {
+			rest, names = add(rest, share), append(names, share.Value)
+		}
+	}
+	if len(names) > 0 {
+		parts = append(parts, classed{rest, shareClass{class: "c5", name: "other: " + strings.Join(names, ", ")}})
+	}
+	return parts
+}
+
+// bar are the parts of a bar, by one of the two ways of counting.
+func bar(parts []classed, value func(Share) *float64, by string) []chart.Part {
+	var all []chart.Part
+	for _, one := range parts {
+		if x := value(one.share); x != nil {
+			all = append(all, chart.Part{Share: *x, Class: one.class.class, Label: percent(*x),
+				Tip: fmt.Sprintf("%s %s%s; n = %s", one.class.name, percent(*x), by, whole(one.share.N))})
+		}
+	}
+	return all
 }
 
 // byShare are the companies, that with the largest share of a value first.
@@ -107,26 +127,9 @@ func byShare(d *Data, value string, shares func(*Company) []Share) []*Company {
 		}
 		return 0
 	}
-	var all []*Company
-	for i := range d.Companies {
-		all = append(all, &d.Companies[i])
-	}
+	all := slices.Clone(d.Companies)
 	slices.SortStableFunc(all, func(a, b *Company) int { return cmp.Compare(of(b), of(a)) })
 	return all
-}
-
-func appendParts(c *Company, stands, twice []chart.Part, share Share, class shareClass) ([]chart.Part, []chart.Part) {
-	part := func(value *float64, by string) chart.Part {
-		if value == nil {
-			return chart.Part{}
-		}
-		return chart.Part{Share: *value, Class: class.class, Label: percent(*value),
-			Tip: fmt.Sprintf("%s %s%s; n = %s", class.name, percent(*value), by, whole(share.N))}
-	}
-	if !c.Doubled() {
-		return append(stands, part(share.Share, "")), twice
-	}
-	return append(stands, part(share.Inverse, " by 1 / RATE")), append(twice, part(share.Share, " by COUNT / RATE"))
 }
 
 func add(a, b Share) Share {
@@ -143,20 +146,6 @@ func add(a, b Share) Share {
 	return Share{Value: "other", N: a.N + b.N, Total: sum(a.Total, b.Total), Share: sum(a.Share, b.Share), Inverse: sum(a.Inverse, b.Inverse)}
 }
 
-func total(shares []Share, inverse bool) float64 {
-	sum := 0.0
-	for _, share := range shares {
-		value := share.Share
-		if inverse {
-			value = share.Inverse
-		}
-		if value != nil {
-			sum += *value
-		}
-	}
-	return sum
-}
-
 // differs tells whether the two ways of counting give shares that a chart can tell apart: by a percentage point.
 func differs(shares []Share) bool {
 	for _, share := range shares {
@@ -167,28 +156,29 @@ func differs(shares []Share) bool {
 	return false
 }
 
-// leading counts at how many companies each value has the largest share.
-func leading(d *Data, shares func(*Company) []Share) (values map[string]int, companies int) {
-	values = map[string]int{}
-	for i := range d.Companies {
-		c := &d.Companies[i]
-		best, most := "", 0.0
-		for _, share := range shares(c) {
-			if value := share.standing(c); value != nil && *value > most {
-				best, most = share.Value, *value
-			}
-		}
-		if best != "" {
-			values[best]++
-			companies++
+// leadingShare is the largest of a company's shares; nil where it has none above 0.
+func leadingShare(c *Company, list []Share) *Share {
+	var leads *Share
+	most := 0.0
+	for i := range list {
+		if value := list[i].standing(c); value != nil && *value > most {
+			leads, most = &list[i], *value
 		}
 	}
-	return values, companies
+	return leads
 }
 
 // leadingTitle says which value leads at most companies: "Full opt-in leads at 9 of 10 companies".
 func leadingTitle(d *Data, shares func(*Company) []Share, verb, nothing string) string {
-	values, companies := leading(d, shares)
+	values, companies := map[string]int{}, 0
+	var last *Company
+	for _, c := range d.Companies {
+		if leads := leadingShare(c, shares(c)); leads != nil {
+			values[leads.Value]++
+			companies++
+			last = c
+		}
+	}
 	if companies == 0 {
 		return nothing
 	}
@@ -205,28 +195,13 @@ func leadingTitle(d *Data, shares func(*Company) []Share, verb, nothing string) 
 	slices.Sort(names)
 	switch {
 	case companies == 1:
-		c := onlyWith(d, shares)
-		for _, share := range shares(c) {
-			if share.Value == names[0] {
-				return fmt.Sprintf("%s %s at %s: %s", capital(names[0]), verb, c.full(), percent(*share.standing(c)))
-			}
-		}
+		return fmt.Sprintf("%s %s at %s: %s", capital(names[0]), verb, last.full(), percent(*leadingShare(last, shares(last)).standing(last)))
 	case len(names) > 1:
 		return fmt.Sprintf("%s %s at %d of %d companies each", capital(list(names)), strings.Replace(verb, "is", "are", 1), most, companies)
 	case most == companies:
 		return fmt.Sprintf("%s %s at all %d companies", capital(names[0]), verb, companies)
 	}
 	return fmt.Sprintf("%s %s at %d of %d companies", capital(names[0]), verb, most, companies)
-}
-
-// onlyWith is the company that has shares at all.
-func onlyWith(d *Data, shares func(*Company) []Share) *Company {
-	for i := range d.Companies {
-		if total(shares(&d.Companies[i]), d.Companies[i].Doubled()) > 0 {
-			return &d.Companies[i]
-		}
-	}
-	return nil
 }
 
 func capital(text string) string {
@@ -243,8 +218,7 @@ func shareTable(d *Data, what, column string, lists map[string]func(*Company) []
 		Column{"95% from", "inverse_rate_process_lower", true}, Column{"to", "inverse_rate_process_upper", true})}
 	withIntervals, populations := false, len(order) > 1
 	for _, population := range order {
-		for i := range d.Companies {
-			c := &d.Companies[i]
+		for _, c := range d.Companies {
 			for _, share := range lists[population](c) {
 				if share.Share == nil && share.N == 0 {
 					continue
@@ -304,8 +278,7 @@ func statusSection(d *Data, s selection) Section {
 			"given": givenShares, "all_events": eventShares}, []string{"given", "all_events"}),
 	}
 	var without, absent []string
-	for i := range d.Companies {
-		c := &d.Companies[i]
+	for _, c := range d.Companies {
 		if c.WithoutChoices {
 			without = append(without, c.full())
 		}
@@ -314,11 +287,7 @@ func statusSection(d *Data, s selection) Section {
 		}
 	}
 	if len(without) > 0 {
-		records := strings.ToLower(number(len(without))) + " record"
-		if len(without) == 1 {
-			records = "one records"
-		}
-		section.Title += "; " + records + " no choice at all"
+		section.Title += "; " + strings.ToLower(number(len(without))) + verb(len(without), " records", " record") + " no choice at all"
 		section.Notes = append(section.Notes, fmt.Sprintf("%s: consent is given, but every status is empty, as if the notice had no choice to make.",
 			list(without)))
 	}

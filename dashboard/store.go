@@ -34,10 +34,7 @@ type content struct {
 
 func newContent(body []byte, mime string) (*content, error) {
 	var out bytes.Buffer
-	zip, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
+	zip := gzip.NewWriter(&out)
 	if _, err := zip.Write(body); err != nil {
 		return nil, err
 	}

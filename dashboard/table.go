@@ -37,11 +37,19 @@ func numberCell(x *float64, format func(float64) string) Cell {
 
 func wholeCell(n int64) Cell { return Cell{Text: whole(n), Raw: strconv.FormatInt(n, 10)} }
 
-func wholeOrNone(n *int64) Cell {
-	if n == nil {
-		return Cell{Text: none}
+func yesCell(yes bool) Cell {
+	if yes {
+		return Cell{Text: "yes", Raw: "true"}
 	}
-	return wholeCell(*n)
+	return Cell{Raw: "false"}
+}
+
+// reasonCell says why something is missing.
+func reasonCell(because string) Cell {
+	if because == "" {
+		return Cell{}
+	}
+	return Cell{Text: reason(because), Raw: because}
 }
 
 func timeCell(t *time.Time) Cell {

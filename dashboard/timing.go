@@ -1,7 +1,10 @@
 package dashboard
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -28,8 +31,8 @@ func timeSection(d *Data, s selection) Section {
 	section := Section{
 		ID: "time", Nav: "Time", Term: "def-time", Source: "analytics.time_to_consent",
 		Title: timeTitle(d),
-		Explain: "Time from the notice to the first choice on it, by method: the dot is the median with its whisker (95%), the bar reaches " +
-			"to the 90th percentile, the diamond is the mean; coverage is the share of choices that the method measures.",
+		Explain: "Time from the notice to the first choice on it, by each method that can tell it; a method covers the share of choices that " +
+			"it measures.",
 		Table: Table{Columns: companyColumns(Column{"Method", "method", false}, Column{"Headline", "is_headline", false},
 			Column{"n", "n", true}, Column{"Coverage", "coverage", true}, Column{"Median", "median_seconds", true},
 			Column{"95% from", "median_process_lower", true}, Column{"to", "median_process_upper", true},
@@ -37,8 +40,8 @@ func timeSection(d *Data, s selection) Section {
 			Column{"Over 30 min", "share_over_30min", true}, Column{"Withheld because", "withheld_because", false})},
 	}
 	var all []float64
-	for i := range d.Companies {
-		for _, one := range d.Companies[i].Timings {
+	for _, c := range d.Companies {
+		for _, one := range c.Timings {
 			for _, value := range []*float64{one.Median, one.P90, one.Mean} {
 				if value != nil {
 					all = append(all, *value)
@@ -49,10 +52,11 @@ func timeSection(d *Data, s selection) Section {
 	scale := chart.NewScale(chart.Largest(all, nil), wholeSeconds)
 	var missing []string
 	for _, method := range methods {
-		plot := chart.Plot{Name: method.heading, Unit: "seconds from the notice to the choice", Scale: scale}
+		plot := chart.Plot{Name: method.heading, Unit: "seconds from the notice to the choice", Scale: scale, Keys: []chart.Key{
+			{Class: "c1", Shape: "dot", Text: "median, with its 95% interval"}, {Class: "inner c1", Shape: "line", Text: "from there to the 90th percentile"},
+			{Class: "symbol c3", Shape: "diamond", Text: "mean"}}}
 		withheld := map[string]int{}
-		for i := range d.Companies {
-			c := &d.Companies[i]
+		for _, c := range byMedian(d, method.name) {
 			one := c.timing(method.name)
 			section.Table.Rows = append(section.Table.Rows, timeCells(c, one))
 			if one.Median == nil {
@@ -65,7 +69,7 @@ func timeSection(d *Data, s selection) Section {
 		if len(plot.Rows) > 0 {
 			section.Plots = append(section.Plots, panel)
 		}
-		for _, because := range sortedKeys(withheld) {
+		for _, because := range slices.Sorted(maps.Keys(withheld)) {
 			missing = append(missing, fmt.Sprintf("%s at %s (%s)", method.short, plural(int64(withheld[because]), "company", "companies"),
 				reason(because)))
 		}
@@ -76,17 +80,21 @@ func timeSection(d *Data, s selection) Section {
 	return section
 }
 
+// byMedian are the companies, the quickest by a method first.
+func byMedian(d *Data, method string) []*Company {
+	all := slices.Clone(d.Companies)
+	median := func(c *Company) float64 {
+		if m := c.timing(method).Median; m != nil {
+			return *m
+		}
+		return math.Inf(1)
+	}
+	slices.SortStableFunc(all, func(a, b *Company) int { return cmp.Compare(median(a), median(b)) })
+	return all
+}
+
 // wholeSeconds are labels of an axis.
 func wholeSeconds(x float64) string { return strings.Replace(seconds(x), ".0 s", " s", 1) }
-
-func sortedKeys(m map[string]int) []string {
-	var keys []string
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
 
 func timeRow(c *Company, s selection, scale chart.Scale, one Timing) chart.Row {
 	const y = 15
@@ -123,27 +131,18 @@ func timeRow(c *Company, s selection, scale chart.Scale, one Timing) chart.Row {
 }
 
 func timeCells(c *Company, one Timing) []Cell {
-	headline := Cell{Raw: "false"}
-	if one.IsHeadline {
-		headline = Cell{Text: "yes", Raw: "true"}
-	}
-	withheld := Cell{Raw: one.Withheld}
-	if one.Withheld != "" {
-		withheld.Text = reason(one.Withheld)
-	}
 	bounds := boundCells(one.Process, seconds)
-	lower, upper := bounds[0], bounds[1]
-	return companyCells(c, textCell(one.Method), headline, wholeCell(one.N), numberCell(one.Coverage, percent),
-		numberCell(one.Median, seconds), lower, upper, numberCell(one.P90, seconds), numberCell(one.Mean, seconds),
-		numberCell(one.ShareOver30Min, percent), withheld)
+	return companyCells(c, textCell(one.Method), yesCell(one.IsHeadline), wholeCell(one.N), numberCell(one.Coverage, percent),
+		numberCell(one.Median, seconds), bounds[0], bounds[1], numberCell(one.P90, seconds), numberCell(one.Mean, seconds),
+		numberCell(one.ShareOver30Min, percent), reasonCell(one.Withheld))
 }
 
 // timeTitle says how long it takes, where that can be told.
 func timeTitle(d *Data) string {
 	var medians []float64
 	few := 0
-	for i := range d.Companies {
-		one := d.Companies[i].headline()
+	for _, c := range d.Companies {
+		one := c.headline()
 		switch {
 		case one == nil || one.Median == nil:
 		case one.N < 30:

@@ -43,13 +43,14 @@ func TestConversionTitleSaysTheFinding(t *testing.T) {
 		"one company above 100%": {[]float64{1.2}, "Conversion is above 100% at Travel · France (aaaaaaaa): more is given than asked"},
 		"all above 100%":         {[]float64{1.3, 1.2}, "Conversion is above 100% at all 2 companies: more is given than asked"},
 		"two that differ": {[]float64{0.9, 0.3},
-			"Conversion is highest at Travel · France (aaaaaaaa) with 90% and lowest at Travel · France (bbbbbbbb) with 30%"},
-		"two whose intervals overlap": {[]float64{0.5, 0.4}, "Conversion lies between 40% and 50%, but no two companies can be told apart"},
+			"Conversion goes from 30% at Travel · France (bbbbbbbb) to 90% at Travel · France (aaaaaaaa)"},
+		"two that may be the same":    {[]float64{0.5, 0.4}, "Conversion lies between 40% and 50%, but the highest and the lowest do not clearly differ"},
+		"two whose intervals overlap": {[]float64{0.5, 0.34}, "Conversion goes from 34% at Travel · France (bbbbbbbb) to 50% at Travel · France (aaaaaaaa)"},
 		"a tie":                       {[]float64{0.5, 0.5, 0.5}, "Conversion is 50% at all 3 companies"},
 		"some above 100%": {[]float64{1.2, 0.9, 0.3},
-			"Conversion is highest at Travel · France (bbbbbbbb) with 90% and lowest at Travel · France (cccccccc) with 30%; one other is above 100%"},
+			"Conversion goes from 30% at Travel · France (cccccccc) to 90% at Travel · France (bbbbbbbb); one other is above 100%"},
 		"nothing given": {[]float64{0.9, 0},
-			"Conversion is highest at Travel · France (aaaaaaaa) with 90% and lowest at Travel · France (bbbbbbbb) with 0%"},
+			"Conversion goes from 0% at Travel · France (bbbbbbbb) to 90% at Travel · France (aaaaaaaa)"},
 	} {
 		if got := conversionTitle(definitions[0], contending(c.values...)); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
@@ -60,7 +61,7 @@ func TestConversionTitleSaysTheFinding(t *testing.T) {
 func TestDoubtfulConversionIsNotRanked(t *testing.T) {
 	all := contending(0.9, 0.4, 0.04)
 	all[2].doubtful = true
-	if got := conversionTitle(definitions[0], all); !strings.Contains(got, "lowest at Travel · France (bbbbbbbb) with 40%") {
+	if got := conversionTitle(definitions[0], all); !strings.Contains(got, "from 40% at Travel · France (bbbbbbbb) to") {
 		t.Errorf("a company whose rows may be weighted twice is ranked: %s", got)
 	}
 	if got := conversionTitle(definitions[0], all[2:]); got != "Conversion cannot be told: COUNT may weight all companies twice" {
@@ -77,10 +78,10 @@ func TestDoubtfulConversionIsNotRanked(t *testing.T) {
 	}
 }
 
-func TestConversionWithoutIntervalIsNotToldApart(t *testing.T) {
+func TestConversionWithoutIntervalClaimsNothing(t *testing.T) {
 	all := contending(0.9, 0.3)
 	all[0].estimate.Process = nil
-	if got := conversionTitle(definitions[0], all); !strings.Contains(got, "no two companies can be told apart") {
+	if got := conversionTitle(definitions[0], all); !strings.Contains(got, "do not clearly differ") {
 		t.Errorf("without an interval the title claims: %s", got)
 	}
 }
@@ -93,7 +94,7 @@ func TestContendersTakeWhatStands(t *testing.T) {
 	plainly.Rates[rateKey{"all", "conversion", "count_over_rate"}] = estimated(0.5)
 	plainly.Rates[rateKey{"all", "conversion", "inverse_rate"}] = estimated(0.6)
 	without.Rates[rateKey{"all", "conversion", "count_over_rate"}] = Estimate{Because: "no_denominator"}
-	d := &Data{Extrapolation: "count_over_rate", Companies: []Company{*twice, *plainly, *without}}
+	d := &Data{Extrapolation: "count_over_rate", Companies: []*Company{twice, plainly, without}}
 
 	with, none := contenders(d, "conversion", "all", "")
 	if len(with) != 2 || len(none) != 1 {
@@ -140,7 +141,7 @@ func TestLeadingTitle(t *testing.T) {
 			if value != "" {
 				c.Given = []Share{{Value: value, Share: number64(0.7)}, {Value: "empty", Share: number64(0.3)}}
 			}
-			d.Companies = append(d.Companies, *c)
+			d.Companies = append(d.Companies, c)
 		}
 		return d
 	}
@@ -170,7 +171,7 @@ func TestTimeTitle(t *testing.T) {
 			if median > 0 {
 				c.Timings = []Timing{{Method: "embedded", IsHeadline: true, N: 100, Median: &median}}
 			}
-			d.Companies = append(d.Companies, *c)
+			d.Companies = append(d.Companies, c)
 		}
 		return d
 	}
@@ -215,12 +216,22 @@ func TestVolumeAndReachTitles(t *testing.T) {
 		"two": {sized(119221, 2000), "Travel · HQ unknown (aaaaaaaa) has the most events, 119,221, and Travel · HQ unknown (bbbbbbbb) the fewest, 2,000",
 			"Travel · HQ unknown (aaaaaaaa) is reached from 119 countries, of which 119 are certain"},
 	} {
-		if got := volumeTitle(c.companies); got != c.volume {
+		if got := volumeTitle(c.companies, 0); got != c.volume {
 			t.Errorf("%s: volume:\n got %s\nwant %s", name, got, c.volume)
 		}
 		if got := reachTitle(c.companies); got != c.reach {
 			t.Errorf("%s: reach:\n got %s\nwant %s", name, got, c.reach)
 		}
+	}
+}
+
+func TestVolumeTitleOfFilesThatLookCutOff(t *testing.T) {
+	slow, fast := company("a", "Travel", "France"), company("b", "Sport", "Spain")
+	slow.Volume.Value, slow.PerHour = number64(2000), number64(20)
+	fast.Volume.Value, fast.PerHour = number64(1000), number64(900)
+	const want = "The files of one of 2 companies look cut off, so that volumes do not compare; per observed hour Sport · Spain (bbbbbbbb) has the most, 900"
+	if got := volumeTitle([]*Company{slow, fast}, 1); got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
 	}
 }
 
@@ -253,7 +264,7 @@ func TestQualityTitles(t *testing.T) {
 		"nothing": {Data{}, "No file is loaded", "No file has been loaded yet"},
 		"clean":   {Data{Published: 11, FileCount: 11, FileRows: 4733}, "No row of 11 files was rejected or doubted", "11 files with 4,733 rows are in the warehouse"},
 		"warnings": {Data{Published: 1, FileCount: 1, FileRows: 1, Warnings: 1}, "No row of 1 file was rejected; 1 field was doubted",
-			"1 file with 1 row are in the warehouse"},
+			"1 file with 1 row is in the warehouse"},
 		"rejects": {Data{Published: 2, FileCount: 3, FilesBad: 1, FileRows: 90, Rejected: 10},
 			"10 rows were rejected, of 100 rows in 2 files; 1 file could not be loaded", "2 files with 90 rows are in the warehouse; 1 file failed"},
 		"cut off": {Data{Published: 2, FileCount: 2, FileRows: 1000, Files: []File{{LooksTruncated: true}, {}}},
@@ -280,7 +291,7 @@ func TestSensitivityTitle(t *testing.T) {
 		"some":        {[]float64{10, 1, 5}, changes + "conversion up to 10 ×, at 2 of 3 companies"},
 		"all":         {[]float64{9.06, 5}, changes + "conversion up to 9.1 ×, at all 2 companies"},
 	} {
-		if got := sensitivityTitle(c.ratios); got != c.want {
+		if got := plainSpaces(sensitivityTitle(c.ratios)); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
 		}
 	}

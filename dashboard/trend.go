@@ -17,93 +17,101 @@ func trendSection(d *Data, _ selection) Section {
 		Table: Table{Columns: companyColumns(Column{"Day", "day", false}, Column{"Rows", "n_events", true}, Column{"Conversion", "conversion", true},
 			Column{"95% from", "process_lower", true}, Column{"to", "process_upper", true}, Column{"n", "n", true}, Column{"Remark", "null_because", false})},
 	}
-	var first, last time.Time
-	var values, uppers []float64
-	mostRows, several := 0.0, 0
-	for i := range d.Companies {
-		days := d.Companies[i].Days
-		if len(days) > 1 {
-			several++
-		}
-		for _, day := range days {
-			if first.IsZero() || day.Day.Before(first) {
-				first = day.Day
-			}
-			if day.Day.After(last) {
-				last = day.Day
-			}
-			mostRows = max(mostRows, float64(day.Events))
-			if value := day.Conversion.Value; value != nil {
-				values = append(values, *value)
-				if day.Conversion.Process != nil {
-					uppers = append(uppers, day.Conversion.Process.Upper)
-				}
-			}
-		}
-	}
-	section.Title = trendTitle(len(d.Companies), several, first, last)
-	if first.IsZero() {
+	e := extentOf(d)
+	section.Title = trendTitle(len(d.Companies), e.several, e.first, e.last)
+	if e.first.IsZero() {
 		return section
 	}
-	scale := chart.NewScale(max(chart.Largest(values, uppers), 0.01), percent)
-	span := int(last.Sub(first).Hours()/24) + 1
-	for i := range d.Companies {
-		c := &d.Companies[i]
-		panel := SmallPanel{Label: c.label(), Sub: c.short()}
-		var points, columns []chart.Point
+	for _, c := range d.Companies {
+		section.Cells = append(section.Cells, dayPanel(c, e))
 		for _, day := range c.Days {
-			position := int(day.Day.Sub(first).Hours() / 24)
-			name := day.Day.Format("2 Jan")
-			columns = append(columns, chart.Point{X: position, Value: float64(day.Events), Tip: fmt.Sprintf("%s: %s", name, plural(day.Events, "row", "rows"))})
-			if e := day.Conversion; e.Value != nil {
-				points = append(points, chart.Point{X: position, Value: *e.Value, Outer: e.Process,
-					Tip: name + ": conversion " + estimateTip(e, rule(c.Standing()), percent)})
-			}
 			section.Table.Rows = append(section.Table.Rows, dayCells(c, day))
 		}
-		if len(points) == 0 {
-			panel.Missing = "no day with a conversion"
-		}
-		panel.Chart = drawDays(span, first, last, scale, mostRows, points, columns)
-		if len(points) > 0 {
-			panel.Value = plural(int64(len(points)), "day", "days")
-		}
-		section.Cells = append(section.Cells, panel)
 	}
-	section.Explain += fmt.Sprintf(" Dots go from 0 to %s, columns to %s rows.", percent(scale.Max), count(mostRows))
+	section.Explain += fmt.Sprintf(" Dots go from 0 to %s, columns to %s rows.", percent(e.scale.Max), count(e.mostRows))
 	return section
 }
 
+// An extent is what the axes of all small charts have to hold.
+type extent struct {
+	first, last time.Time
+	scale       chart.Scale // of conversions
+	mostRows    float64
+	several     int // companies with more than one day
+}
+
+func extentOf(d *Data) extent {
+	var e extent
+	var values, uppers []float64
+	for _, c := range d.Companies {
+		if len(c.Days) > 1 {
+			e.several++
+		}
+		for _, day := range c.Days {
+			if e.first.IsZero() || day.Day.Before(e.first) {
+				e.first = day.Day
+			}
+			if day.Day.After(e.last) {
+				e.last = day.Day
+			}
+			e.mostRows = max(e.mostRows, float64(day.Events))
+			if day.Conversion.Value != nil {
+				values = append(values, *day.Conversion.Value)
+			}
+			if day.Conversion.Process != nil {
+				uppers = append(uppers, day.Conversion.Process.Upper)
+			}
+		}
+	}
+	e.scale = chart.NewScale(max(chart.Largest(values, uppers), 0.01), percent)
+	return e
+}
+
+// position is where a day is, from 0.
+func (e extent) position(day time.Time) int { return int(day.Sub(e.first).Hours() / 24) }
+
+func dayPanel(c *Company, e extent) SmallPanel {
+	panel := SmallPanel{Label: c.label(), Sub: c.short(), Missing: "no day with a conversion"}
+	var points, columns []chart.Point
+	for _, day := range c.Days {
+		at, name := e.position(day.Day), day.Day.Format("2 Jan")
+		columns = append(columns, chart.Point{X: at, Value: float64(day.Events), Tip: fmt.Sprintf("%s: %s", name, plural(day.Events, "row", "rows"))})
+		if one := day.Conversion; one.Value != nil {
+			points = append(points, chart.Point{X: at, Value: *one.Value, Outer: one.Process,
+				Tip: name + ": conversion " + estimateTip(one, rule(c.Standing()), percent)})
+		}
+	}
+	if len(points) > 0 {
+		panel.Missing, panel.Value = "", plural(int64(len(points)), "day", "days")
+	}
+	panel.Chart = drawDays(e, points, columns)
+	return panel
+}
+
 // drawDays draws the conversion over the columns of rows, with a line at 100% to compare with.
-func drawDays(span int, first, last time.Time, scale chart.Scale, mostRows float64, points, columns []chart.Point) template.HTML {
+func drawDays(e extent, points, columns []chart.Point) template.HTML {
 	const top, middle, base, height = 8, 62, 88, 104
 	under := []chart.Shape{
 		{Kind: "line", Class: "zero", X2: 100, Y1: base, Y2: base},
 		{Kind: "line", X2: 100, Y1: middle, Y2: middle},
-		{Kind: "text", X1: 0, Y1: height - 2, Anchor: "start", Text: first.Format("2 Jan")},
+		{Kind: "text", X1: 0, Y1: height - 2, Anchor: "start", Text: e.first.Format("2 Jan")},
 	}
+	span := e.position(e.last) + 1
 	if span > 1 {
-		under = append(under, chart.Shape{Kind: "text", X1: 100, Y1: height - 2, Anchor: "end", Text: last.Format("2 Jan")})
+		under = append(under, chart.Shape{Kind: "text", X1: 100, Y1: height - 2, Anchor: "end", Text: e.last.Format("2 Jan")})
 	}
-	reference := 1.0
-	if scale.Max < 1 {
-		reference = scale.Max
-	}
-	y := middle - (middle-top)*reference/scale.Max
+	reference := min(1, e.scale.Max)
+	y := middle - (middle-top)*reference/e.scale.Max
 	under = append(under, chart.Shape{Kind: "line", X2: 100, Y1: y, Y2: y},
 		chart.Shape{Kind: "text", X1: 100, Y1: y - 3, Anchor: "end", Text: percent(reference)})
-	marks := append(chart.Columns(span, base, base-middle-4, mostRows, columns, "c4"), chart.Line(span, top, middle, scale.Max, points, "c1")...)
+	marks := append(chart.Columns(span, base, base-middle-4, e.mostRows, columns, "c4"), chart.Line(span, top, middle, e.scale.Max, points, "c1")...)
 	return chart.Draw(height, under, marks)
 }
 
 func dayCells(c *Company, day Day) []Cell {
 	cells := companyCells(c, textCell(day.Day.Format(time.DateOnly)), wholeCell(day.Events), numberCell(day.Conversion.Value, percent))
 	cells = append(cells, boundCells(day.Conversion.Process, percent)...)
-	remark := Cell{Raw: day.Conversion.Because}
-	if day.Conversion.Because != "" {
-		remark.Text = reason(day.Conversion.Because)
-	}
-	return append(cells, wholeCell(day.Conversion.N), remark)
+	return append(cells, wholeCell(day.Conversion.N), reasonCell(day.Conversion.Because))
 }
 
 // trendTitle says how much of a trend there is.
@@ -121,9 +129,5 @@ func trendTitle(companies, several int, first, last time.Time) string {
 		return fmt.Sprintf("All %d companies have events on several days, from %s to %s", companies, first.Format("2 January"),
 			last.Format("2 January 2006"))
 	}
-	verb := "have"
-	if several == 1 {
-		verb = "has"
-	}
-	return fmt.Sprintf("%s of %d companies %s events on more than one day: for the others there is no trend to read", number(several), companies, verb)
+	return fmt.Sprintf("%s of %d companies %s events on more than one day: for the others there is no trend to read", number(several), companies, verb(several, "has", "have"))
 }

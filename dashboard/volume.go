@@ -11,9 +11,9 @@ import (
 // byVolume are the companies, that with the largest volume first.
 func byVolume(d *Data) []*Company {
 	var all []*Company
-	for i := range d.Companies {
-		if d.Companies[i].StandingVolume().Value != nil {
-			all = append(all, &d.Companies[i])
+	for _, c := range d.Companies {
+		if c.StandingVolume().Value != nil {
+			all = append(all, c)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b *Company) int {
@@ -36,16 +36,13 @@ func volumeSection(d *Data, s selection) Section {
 			Column{"Remark", "null_because", false})},
 	}
 	companies := byVolume(d)
-	section.Title = volumeTitle(companies)
+	truncated := truncatedOf(companies)
+	section.Title = volumeTitle(companies, truncated)
 	var estimates, uppers []float64
-	truncated := 0
 	for _, c := range companies {
 		estimates = append(estimates, *c.StandingVolume().Value)
 		if p := c.StandingVolume().Process; p != nil {
 			uppers = append(uppers, p.Upper)
-		}
-		if c.LooksTruncated {
-			truncated++
 		}
 	}
 	if truncated > 0 {
@@ -83,18 +80,36 @@ func volumeSection(d *Data, s selection) Section {
 	return section
 }
 
-func perHourPlot(s selection, companies []*Company) chart.Plot {
-	sorted := slices.Clone(companies)
-	perHour := func(c *Company) float64 {
-		if value := c.standingPerHour(); value != nil {
-			return *value
+// truncatedOf counts the companies whose files look cut off.
+func truncatedOf(companies []*Company) int {
+	n := 0
+	for _, c := range companies {
+		if c.LooksTruncated {
+			n++
 		}
+	}
+	return n
+}
+
+// byPerHour are the companies, that with the most events per hour first.
+func byPerHour(companies []*Company) []*Company {
+	sorted := slices.Clone(companies)
+	slices.SortStableFunc(sorted, func(a, b *Company) int { return cmp.Compare(orZero(b.standingPerHour()), orZero(a.standingPerHour())) })
+	return sorted
+}
+
+func orZero(x *float64) float64 {
+	if x == nil {
 		return 0
 	}
-	slices.SortStableFunc(sorted, func(a, b *Company) int { return cmp.Compare(perHour(b), perHour(a)) })
-	var most float64
-	for _, c := range sorted {
-		most = max(most, perHour(c))
+	return *x
+}
+
+func perHourPlot(s selection, companies []*Company) chart.Plot {
+	sorted := byPerHour(companies)
+	most := 0.0
+	if len(sorted) > 0 {
+		most = orZero(sorted[0].standingPerHour())
 	}
 	scale := chart.NewScale(most, short)
 	plot := chart.Plot{Name: "Volume per observed hour", Unit: "events per hour", Scale: scale}
@@ -106,7 +121,7 @@ func perHourPlot(s selection, companies []*Company) chart.Plot {
 			row.Missing = "all events are of one moment"
 		} else {
 			row.Aside = "over " + hours(*c.Hours)
-			row.Marks = []chart.Mark{chart.Bar(scale, 6, 14, *value, "c1", count(*value)+" events per hour, over "+hours(*c.Hours))}
+			row.Marks = []chart.Mark{chart.Bar(scale, 6, 14, *value, "c1", count(*value)+" events per observed hour, over "+hours(*c.Hours))}
 		}
 		plot.Rows = append(plot.Rows, row)
 	}
@@ -129,44 +144,30 @@ func (c *Company) standingPerHour() *float64 {
 }
 
 func truncationNote(truncated, companies int) string {
-	which := fmt.Sprintf("%s of %d companies have files that end", number(truncated), companies)
-	switch {
-	case companies == 1:
-		which = "This company has a file that ends"
-	case truncated == companies:
-		which = fmt.Sprintf("All %d companies have files that end", companies)
-	case truncated == 1:
-		which = fmt.Sprintf("One of %d companies has a file that ends", companies)
-	}
-	return which + " at the same round number of rows as others, as if cut off there. Volumes then say more of the cut than of the company: " +
-		"compare events per observed hour."
+	return capital(someOf(truncated, companies)) + verb(truncated, " has", " have") + " files that end at the same round number of rows as others, as if cut off there: their volume says more of the cut than of the company."
 }
 
 func volumeCells(c *Company) []Cell {
-	truncated := Cell{Raw: "false"}
-	if c.LooksTruncated {
-		truncated = Cell{Text: "yes", Raw: "true"}
-	}
-	remark := Cell{Raw: c.Volume.Because}
-	if c.Volume.Because != "" {
-		remark.Text = reason(c.Volume.Because)
-	}
 	cells := companyCells(c, wholeCell(c.Events), wholeCell(c.Sampled), numberCell(c.Volume.Value, count))
 	cells = append(cells, boundCells(c.Volume.Process, count)...)
 	cells = append(cells, numberCell(c.VolumeInverse.Value, count))
 	cells = append(cells, boundCells(c.VolumeInverse.Process, count)...)
 	return append(cells, timeCell(c.First), timeCell(c.Last), numberCell(c.Hours, oneDigit), numberCell(c.standingPerHour(), count),
-		truncated, remark)
+		yesCell(c.LooksTruncated), reasonCell(c.Volume.Because))
 }
 
 func oneDigit(x float64) string { return fmt.Sprintf("%.1f", x) }
 
-func volumeTitle(companies []*Company) string {
+func volumeTitle(companies []*Company, truncated int) string {
 	switch len(companies) {
 	case 0:
 		return "There are no events to count"
 	case 1:
 		return fmt.Sprintf("%s events at %s", count(*companies[0].StandingVolume().Value), companies[0].full())
+	}
+	if fastest := byPerHour(companies)[0]; truncated > 0 && fastest.standingPerHour() != nil {
+		return fmt.Sprintf("The files of %s look cut off, so that volumes do not compare; per observed hour %s has the most, %s",
+			someOf(truncated, len(companies)), fastest.full(), count(*fastest.standingPerHour()))
 	}
 	first, last := companies[0], companies[len(companies)-1]
 	if count(*first.StandingVolume().Value) == count(*last.StandingVolume().Value) {
@@ -185,8 +186,7 @@ func reachSection(d *Data, s selection) Section {
 	}
 	var companies []*Company
 	most := 0.0
-	for i := range d.Companies {
-		c := &d.Companies[i]
+	for _, c := range d.Companies {
 		if c.Observed != nil && c.Certain != nil {
 			companies = append(companies, c)
 			most = max(most, float64(*c.Observed))
@@ -208,7 +208,7 @@ func reachSection(d *Data, s selection) Section {
 				Shapes: []chart.Shape{{Kind: "rect", Class: "c2", X1: scale.At(certain), X2: scale.At(observed), Y1: 6, Y2: 20}}})
 		}
 		plot.Rows = append(plot.Rows, row)
-		section.Table.Rows = append(section.Table.Rows, companyCells(c, wholeOrNone(c.Observed), wholeOrNone(c.Certain),
+		section.Table.Rows = append(section.Table.Rows, companyCells(c, wholeCell(*c.Observed), wholeCell(*c.Certain),
 			numberCell(c.LowestRate, percent), numberCell(c.Detectable, count)))
 	}
 	section.Title = reachTitle(companies)
@@ -231,14 +231,7 @@ func reachTitle(companies []*Company) string {
 	if len(names) > 1 {
 		return fmt.Sprintf("%s were each reached from %s", list(names), seen)
 	}
-	return fmt.Sprintf("%s is reached from %s, of which %s certain", names[0], seen, isAre(*first.Certain))
-}
-
-func isAre(n int64) string {
-	if n == 1 {
-		return "1 is"
-	}
-	return whole(n) + " are"
+	return fmt.Sprintf("%s is reached from %s, of which %s certain", names[0], seen, plural(*first.Certain, "is", "are"))
 }
 
 func countrySection(d *Data, _ selection) Section {
@@ -258,8 +251,8 @@ func countrySection(d *Data, _ selection) Section {
 		}
 	}
 	all := 0.0
-	for i := range d.Companies {
-		if v := d.Companies[i].StandingVolume().Value; v != nil {
+	for _, c := range d.Companies {
+		if v := c.StandingVolume().Value; v != nil {
 			all += *v
 		}
 	}

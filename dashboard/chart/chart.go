@@ -24,7 +24,7 @@ type Plot struct {
 // A Key explains a kind of mark, where a label beside the mark cannot.
 type Key struct {
 	Class string // of the swatch
-	Shape string // dot, ring, bar, line or band
+	Shape string // dot, ring, bar, tick, diamond or line
 	Text  string
 }
 
@@ -71,6 +71,9 @@ func (r Row) SVG(s Scale) template.HTML {
 		}
 		// The lines reach over the gap to the next row.
 		shape(&b, Shape{Kind: "line", Class: class, X1: s.At(tick.Value), X2: s.At(tick.Value), Y1: -reach, Y2: float64(r.Height) + reach})
+	}
+	if s.Limit > 0 {
+		shape(&b, Shape{Kind: "line", Class: "limit", X1: s.At(s.Limit), X2: s.At(s.Limit), Y1: -reach, Y2: float64(r.Height) + reach})
 	}
 	marks(&b, r.Marks)
 	b.WriteString("</svg>")

@@ -177,6 +177,12 @@ func TestSVGEscapesWhatFilesSay(t *testing.T) {
 	if strings.Contains(svg, "<script>") || strings.Contains(svg, "<b>") || !strings.Contains(svg, "&lt;/title&gt;&lt;script&gt;&#34;&amp;") {
 		t.Errorf("the SVG is %s", svg)
 	}
+	if limited := string(row.SVG(NewScale(2, plain).WithLimit(1))); !strings.Contains(limited, `<line class="limit" x1="50%"`) {
+		t.Errorf("the line at 1 of 2 is missing: %s", limited)
+	}
+	if got := string(row.SVG(NewScale(1, plain).WithLimit(1))); strings.Contains(got, "limit") {
+		t.Errorf("there is a line where the scale ends: %s", got)
+	}
 	if got := strings.Count(svg, "<g "); got != 1 {
 		t.Errorf("%d marks are drawn, want 1", got)
 	}

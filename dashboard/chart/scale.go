@@ -7,6 +7,7 @@ import "math"
 type Scale struct {
 	Min, Max float64
 	Ticks    []Tick
+	Limit    float64 // has a line of its own, such as 100%; 0 for none
 }
 
 // A Tick is a labelled place on a scale.
@@ -27,6 +28,14 @@ func NewScale(largest float64, label func(float64) string) Scale {
 	for i := 0; i <= count; i++ {
 		value := float64(i) * step
 		s.Ticks = append(s.Ticks, Tick{Value: value, Label: label(value)})
+	}
+	return s
+}
+
+// WithLimit is the scale with a line at a number that means something, if that is on it.
+func (s Scale) WithLimit(value float64) Scale {
+	if s.Min < value && value < s.Max {
+		s.Limit = value
 	}
 	return s
 }

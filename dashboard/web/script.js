@@ -71,6 +71,8 @@
 
   // A page from disk has nobody to ask.
   if (!location.protocol.startsWith("http")) return;
+  // A filter works when it is chosen, and needs no button.
+  document.documentElement.classList.add("scripted");
 
   let asked = 0;
   const swap = async (url, push) => {

@@ -1,0 +1,31 @@
+package dashboard
+
+import "math"
+
+// differ tells whether two companies' numbers clearly differ: whether the 95% interval of their difference, widened for
+// the number of comparisons that are made (Bonferroni), leaves out 0. It is made from the intervals of the two (MOVER:
+// Zou and Donner, Statistics in Medicine 27, 2008), whose overlap alone would say too little: where they overlap a little
+// the numbers may differ all the same. Without an interval nothing is claimed.
+func differ(a, b Estimate, comparisons int) bool {
+	if a.Process == nil || b.Process == nil {
+		return false
+	}
+	if *a.Value < *b.Value {
+		a, b = b, a
+	}
+	widened := normalQuantile(1-0.025/float64(comparisons)) / normalQuantile(0.975)
+	return *a.Value-*b.Value > widened*math.Hypot(*a.Value-a.Process.Lower, b.Process.Upper-*b.Value)
+}
+
+func normalQuantile(p float64) float64 { return math.Sqrt2 * math.Erfinv(2*p-1) }
+
+// notClearlyBelow are those that do not clearly differ from the first, which is the largest.
+func notClearlyBelow(all []contender) []contender {
+	var near []contender
+	for _, one := range all[1:] {
+		if !differ(all[0].estimate, one.estimate, len(all)-1) {
+			near = append(near, one)
+		}
+	}
+	return near
+}
