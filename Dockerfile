@@ -25,10 +25,11 @@ COPY jobs jobs
 COPY operator operator
 ARG TARGETOS
 ARG TARGETARCH
+ARG VERSION
 # Most of the program is the Kubernetes client, which has little to do: without inlining it takes 3 MB less.
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags '-s -w' \
+    go build -trimpath -ldflags "-s -w -X main.release=$VERSION" \
         -gcflags='k8s.io/...=-l' -gcflags='sigs.k8s.io/...=-l' -gcflags='github.com/google/gnostic-models/...=-l' -o /out/consent ./cmd/consent
 
 FROM ${STATIC_IMAGE} AS consent

@@ -3,7 +3,7 @@
 
 INPUT        ?= input
 DATABASE_URL ?= $(value CONSENT_DATABASE_URL)
-DATA_DIR     ?=
+DATA_DIR     ?= $(value CONSENT_DATA_DIR)
 ARGS         ?=
 PKG          ?= ./...
 PYTHON       ?=
@@ -20,7 +20,7 @@ NAMESPACE      ?= default
 RELEASE        ?= consent
 KUBE_CONTEXT   ?= kind-$(CLUSTER)
 
-export PYTHON DATABASE_URL
+export PYTHON DATABASE_URL DATA_DIR
 export CGO_ENABLED
 # golangci-lint's version is pinned in tools/go.mod, which keeps its dependencies out of ours.
 TOOL := go tool -modfile=tools/go.mod
@@ -35,7 +35,8 @@ endif
 # Settings for the scripts that work on the cluster.
 IN_CLUSTER = CLUSTER="$(CLUSTER)" NODE_IMAGE="$(NODE_IMAGE)" IMAGE="$(IMAGE)" DBT_IMAGE="$(DBT_IMAGE)" TAG="$(TAG)" \
     POSTGRES_IMAGE="$(POSTGRES_IMAGE)" NAMESPACE="$(NAMESPACE)" RELEASE="$(RELEASE)" KUBE_CONTEXT="$(KUBE_CONTEXT)"
-KUBECTL = kubectl --context "$(KUBE_CONTEXT)" --namespace "$(NAMESPACE)"
+# A database that is named goes before the cluster: DATABASE_URL, or the embedded one in DATA_DIR.
+HERE = CONSENT_DATABASE_URL="$$DATABASE_URL" CONSENT_DATA_DIR="$$DATA_DIR"
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -46,8 +47,8 @@ help: ## Show this list
 	@printf '\nVariables\n'
 	@printf '  %-17s %s\n' \
 	    'INPUT=DIR' 'the folder of files that `make run` loads (default: input)' \
-	    'DATABASE_URL=URL' 'a Postgres to use; without it an embedded one is started' \
-	    'DATA_DIR=DIR' 'where the embedded Postgres keeps its data' \
+	    'DATABASE_URL=URL' 'a Postgres to use; without it run has one of its own, and seed, dbt-… and shell the cluster' \
+	    'DATA_DIR=DIR' 'an embedded Postgres to use, which keeps its data there' \
 	    'ARGS="..."' 'more arguments: of consent run, of dbt (dbt-run), of go test (test)' \
 	    'KILLS=200' 'how often make chaos kills' \
 	    'ROWS=1000000' 'how many events make bench-dbt takes' \
@@ -63,30 +64,28 @@ run: build venv ## Load INPUT, build the metrics, print them and write the dashb
 	    $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(ARGS)
 
 .PHONY: dbt-run
-dbt-run: ## Run dbt over what is loaded, in the cluster or in DATABASE_URL
-	@if [ -n "$$DATABASE_URL" ]; then \
-	    $(MAKE) --no-print-directory build venv && \
-	    CONSENT_DATABASE_URL="$$DATABASE_URL" bin/consent transform $(if $(ARGS),-- $(ARGS)); \
+dbt-run: ## Run dbt over what is loaded, in the cluster, or in DATABASE_URL or DATA_DIR
+	@if [ -n "$$DATABASE_URL$$DATA_DIR" ]; then \
+	    $(MAKE) --no-print-directory build venv && $(HERE) bin/consent transform $(if $(ARGS),-- $(ARGS)); \
 	else $(IN_CLUSTER) tools/cluster-job dbt $(ARGS); fi
 
 .PHONY: dbt-debug
-dbt-debug: ## Test dbt and its way to the database, in the cluster or in DATABASE_URL
-	@if [ -n "$$DATABASE_URL" ]; then \
-	    $(MAKE) --no-print-directory build venv && \
-	    CONSENT_DATABASE_URL="$$DATABASE_URL" bin/consent transform --debug; \
+dbt-debug: ## Test dbt and its way to the database: the cluster's, DATABASE_URL or DATA_DIR
+	@if [ -n "$$DATABASE_URL$$DATA_DIR" ]; then \
+	    $(MAKE) --no-print-directory build venv && $(HERE) bin/consent transform --debug; \
 	else $(IN_CLUSTER) tools/cluster-job debug; fi
 
 .PHONY: seed
-seed: ## Load or reload INPUT into DATABASE_URL, or what the cluster sees as input
-	@if [ -n "$$DATABASE_URL" ]; then \
-	    $(MAKE) --no-print-directory build && export CONSENT_DATABASE_URL="$$DATABASE_URL" && \
-	    bin/consent migrate && bin/consent ingest --source "$(INPUT)" $(ARGS); \
+seed: ## Load or reload what the cluster sees as input, or INPUT into DATABASE_URL or DATA_DIR
+	@if [ -n "$$DATABASE_URL$$DATA_DIR" ]; then \
+	    $(MAKE) --no-print-directory build && $(HERE) bin/consent migrate && \
+	    $(HERE) bin/consent ingest --source "$(INPUT)" $(ARGS); \
 	else $(IN_CLUSTER) tools/cluster-job seed; fi
 
 .PHONY: shell
 shell: ## Open psql beside the data, in the cluster or in DATABASE_URL
 	@if [ -n "$$DATABASE_URL" ]; then psql "$$DATABASE_URL"; \
-	else $(KUBECTL) exec "$$([ -t 0 ] && echo -it || echo -i)" "$(RELEASE)-postgresql-0" -- psql -U postgres consent; fi
+	else $(IN_CLUSTER) tools/cluster-job shell; fi
 
 ##@ Cluster
 

@@ -219,7 +219,7 @@ func TestInTheBrowser(t *testing.T) {
 	t.Run("recovers by itself", func(t *testing.T) { recoversByItself(chromium, t) })
 	t.Run("draws findings", func(t *testing.T) { drawsFindings(chromium, t, database) })
 	t.Run("prints", func(t *testing.T) { prints(chromium, t, web.URL) })
-	t.Run("shows dbt's docs", func(t *testing.T) { showsDocs(chromium, t, url) })
+	t.Run("shows dbt's docs", func(t *testing.T) { showsDocs(chromium, t, web.URL) })
 }
 
 // drawsFindings holds the charts of data quality, which the sample has nothing for, against SQL.

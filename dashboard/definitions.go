@@ -35,7 +35,7 @@ var glossary = []term{
 	{"def-sampling", "Extrapolation", "Not every event is kept: RATE is the chance that it was. " +
 		"COUNT / RATE is the rule by which a row stands for so many events. 1 / RATE leaves COUNT out, and COUNT leaves RATE out."},
 	{"def-weighting", "Weighted twice", "In many exports COUNT is already 1 / RATE, so that COUNT / RATE weights each row twice. " +
-		"It is detected per company: at least 30 sampled rows, of which COUNT equals 1 / RATE, rounded, in 99% or more. " +
+		"It is detected per company: at least 30 sampled rows with a COUNT, which equals 1 / RATE, rounded, in 90% or more. " +
 		"The rule’s number then has no interval, and 1 / RATE stands beside it with one."},
 	{"def-intervals", "Intervals", "Both are at 95%. The thick bar is what all events of these files would have shown " +
 		"(only the sampling is uncertain). The thin whisker is what the company does (these events are themselves a draw). " +

@@ -200,7 +200,7 @@ func distrust(d *Data, with []contender) []string {
 
 // perhapsDoubled warns of companies whose COUNT mostly is what it is where the rule weights twice.
 func perhapsDoubled(companies int) string {
-	return fmt.Sprintf("At %s COUNT is 1 / RATE in most sampled rows, but not in 99%% of them: their numbers follow the rule, "+
+	return fmt.Sprintf("At %s COUNT is 1 / RATE in most sampled rows, but not in 90%% of them: their numbers follow the rule, "+
 		"and may be far too high or too low.", plural(int64(companies), "company", "companies"))
 }
 

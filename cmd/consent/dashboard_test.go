@@ -81,8 +81,8 @@ func TestDashboardSaysWhatIsWrong(t *testing.T) {
 		code int
 		want string
 	}{
-		"no database":             {[]string{"dashboard"}, 78, "--database-url"},
-		"a port that is no one":   {[]string{"dashboard", "--database-url", empty, "--listen", "127.0.0.1:nonsense"}, 78, "--listen"},
+		"no database":           {[]string{"dashboard"}, 78, "--database-url"},
+		"a port that is no one": {[]string{"dashboard", "--database-url", empty, "--listen", "127.0.0.1:nonsense"}, 78, "--listen"},
 		"an export of nothing": {[]string{"dashboard", "--database-url", empty, "--database-wait", "1ms", "--export", filepath.Join(dir, "x.html")}, 78,
 			"consent migrate"},
 	} {

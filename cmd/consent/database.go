@@ -48,7 +48,8 @@ type database struct {
 
 // open starts the embedded server, if that is the choice. The caller closes it.
 func (d *databaseChoice) open(ctx context.Context, a *app, name string) (*database, error) {
-	config := warehouse.Config{URL: d.url, PasswordFile: d.passwordFile, Wait: d.wait, WaitLogin: d.waitLogin, Name: "consent " + name, Log: a.log}
+	config := warehouse.Config{URL: d.url, PasswordFile: d.passwordFile, Wait: d.wait, WaitLogin: d.waitLogin,
+		Name: "consent " + name, Log: a.log}
 	switch {
 	case d.url != "" && d.dataDir != "":
 		return nil, badConfiguration("--database-url and --data-dir name two databases: give one of them")
@@ -59,7 +60,9 @@ func (d *databaseChoice) open(ctx context.Context, a *app, name string) (*databa
 	}
 	if a.showsBars() {
 		// Usually it is there at once. The first time it is fetched, and that takes a while.
-		slow := time.AfterFunc(2*time.Second, func() { fmt.Fprintln(a.stderr, "starting Postgres; the first time it is fetched…") })
+		slow := time.AfterFunc(2*time.Second, func() {
+			fmt.Fprintln(a.stderr, "starting Postgres; the first time it is fetched…")
+		})
 		defer slow.Stop()
 	}
 	server, err := embedded.Start(ctx, embedded.Options{DataDir: d.dataDir, Port: d.port, Log: a.log})

@@ -34,13 +34,16 @@ func (f *ingestFlags) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.sourceID, "source-id", "", "`URI` that names the source in the ledger, wherever it is mounted "+
 		"(default: file:// and the folder's absolute path)")
-	flags.StringVar(&f.runID, "run-id", "", "`UUID` of the run; a retry with the same id is the same run (default: a new one)")
+	flags.StringVar(&f.runID, "run-id", "",
+		"`UUID` of the run; a retry with the same id is the same run (default: a new one)")
 	flags.StringVar(&f.runName, "run-name", "", "`name` of the run, for display")
 	flags.StringVar(&f.drift, "drift", string(contract.Evolve),
 		"what becomes of columns that the contract does not know: evolve (kept in the column extra), freeze (the file fails), discard")
-	flags.StringVar(&f.maxRejectedRatio, "max-rejected-ratio", "1%", "a file with more rejected rows than this `share` fails")
+	flags.StringVar(&f.maxRejectedRatio, "max-rejected-ratio", "1%",
+		"a file with more rejected rows than this `share` fails")
 	flags.BoolVar(&f.force, "force", false, "load also files that are unchanged or were retracted")
-	flags.IntVar(&f.concurrency, "concurrency", min(runtime.GOMAXPROCS(0), 8), "files at a time; each needs up to two connections")
+	flags.IntVar(&f.concurrency, "concurrency", min(runtime.GOMAXPROCS(0), 8),
+		"files at a time; each needs up to two connections")
 }
 
 // options checks the flags. The caller adds the database and the folder.

@@ -86,8 +86,8 @@ func readMetrics(ctx context.Context, pool *pgxpool.Pool) ([]companyMetrics, err
 
 // writeMetrics writes the companies that have events: first what they consent to, then how much there is of it.
 func writeMetrics(w io.Writer, metrics []companyMetrics) error {
-	consent := newTable("COMPANY", "INDUSTRY", "HQ", "ASKED", "GIVEN", "CONVERSION", "BY 1/RATE", "95%", "OPT-IN", "FULL", "PARTIAL",
-		"OPT-OUT", "EMPTY", "TIME", "OF")
+	consent := newTable("COMPANY", "INDUSTRY", "HQ", "ASKED", "GIVEN", "CONVERSION", "BY 1/RATE", "95%", "OPT-IN",
+		"FULL", "PARTIAL", "OPT-OUT", "EMPTY", "TIME", "OF")
 	volume := newTable("COMPANY", "ROWS", "VOLUME", "BY 1/RATE", "PAGEVIEW", "ASKED", "GIVEN", "UI ACTION", "COUNTRIES")
 	without := 0
 	extrapolation := "count_over_rate"
@@ -98,11 +98,12 @@ func writeMetrics(w io.Writer, metrics []companyMetrics) error {
 			continue
 		}
 		company := m.APIKey[:8]
-		consent.add(company, text(m.Industry), text(m.HQCountry), estimate(m.Asked), estimate(m.Given), percent(m.Conversion),
-			percent(m.ConversionInverse), interval(m), percent(m.ConsentRate), percent(m.FullOptIn), percent(m.PartialOptIn), percent(m.OptOut),
-			percent(m.Empty), seconds(m.SecondsToConsent), whole(m.TimedChoices))
-		volume.add(company, count(m.Rows), estimate(m.Volume), estimate(m.VolumeInverse), estimate(m.Pageviews), estimate(m.Asked), estimate(m.Given),
-			estimate(m.UIActions), whole(m.Countries))
+		consent.add(company, text(m.Industry), text(m.HQCountry), estimate(m.Asked), estimate(m.Given),
+			percent(m.Conversion), percent(m.ConversionInverse), interval(m), percent(m.ConsentRate),
+			percent(m.FullOptIn), percent(m.PartialOptIn), percent(m.OptOut), percent(m.Empty),
+			seconds(m.SecondsToConsent), whole(m.TimedChoices))
+		volume.add(company, count(m.Rows), estimate(m.Volume), estimate(m.VolumeInverse), estimate(m.Pageviews),
+			estimate(m.Asked), estimate(m.Given), estimate(m.UIActions), whole(m.Countries))
 	}
 	if len(consent.rows) == 0 {
 		_, err := fmt.Fprintf(w, "No company has events; %d are known.\n", without)
@@ -122,7 +123,8 @@ Volume by company
 	if err := volume.write(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "  ROWS are in the files; the rest are estimates of all events. %d more companies have no events.\n", without)
+	_, err := fmt.Fprintf(w, "  ROWS are in the files; the rest are estimates of all events. %d more companies have no events.\n",
+		without)
 	return err
 }
 

@@ -71,10 +71,11 @@ func TestMetricsOfCompaniesWithLittle(t *testing.T) {
 			write(t, filepath.Join(input, fmt.Sprintf("events-%d.csv", n)), eventFile(companyKey(n), company.rows...))
 		}
 	}
-	write(t, filepath.Join(input, "companies.csv"), list)
 	// Nobody lists company 10, and of 11 every row is rejected.
+	list += companyKey(11) + ",Media,France\n"
 	write(t, filepath.Join(input, "events-10.csv"), eventFile(companyKey(10), asked(1, "1", "1")))
 	write(t, filepath.Join(input, "events-11.csv"), strings.ReplaceAll(eventFile(companyKey(11), asked(9, "1", "1")), "2025-09-05", "yesterday"))
+	write(t, filepath.Join(input, "companies.csv"), list)
 
 	database := warehousetest.Database(t)
 	o := consent(t, withDbt(t, "run", "--input", input, "--database-url", database)...)
@@ -139,6 +140,8 @@ func TestMetricsOfCompaniesWithLittle(t *testing.T) {
 		{8, conversion, "0.1250 few_sampled_rows none"},
 		{9, conversion, "3.0000 fine 3.0000–3.0000"},
 		{9, noChoice, "null more_choices_than_asked"},
+		{11, volume, "null no_events census null null"},
+		{11, conversion, "null no_denominator none"},
 		{5, industry, "Media t"},
 		{10, industry, "unknown f"},
 	} {

@@ -51,7 +51,8 @@ It reaches Kubernetes as kubectl does (KUBECONFIG), or inside a cluster by its s
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.Namespace, "namespace", "", "the `namespace` whose ConsentPipelines to run")
-	flags.StringVar(&o.TransformCronJob, "transform-cronjob", "", "the `CronJob` that runs dbt, from which its Jobs are made (default: no dbt)")
+	flags.StringVar(&o.TransformCronJob, "transform-cronjob", "",
+		"the `CronJob` that runs dbt, from which its Jobs are made (default: no dbt)")
 	flags.StringVar(&o.MetricsListen, "metrics-listen", ":8080", "the `address` of /metrics; 0 for none")
 	flags.StringVar(&o.HealthListen, "health-listen", ":8081", "the `address` of /healthz and /readyz; 0 for none")
 	return cmd

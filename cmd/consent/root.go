@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -139,6 +140,9 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
+// release is the version that an image is built as; a program built from a clone knows its commit instead.
+var release string
+
 func newVersionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
@@ -151,7 +155,7 @@ func newVersionCommand(a *app) *cobra.Command {
 				Go      string `json:"go"`
 			}{Version: "unknown"}
 			if info, ok := debug.ReadBuildInfo(); ok {
-				v.Version, v.Go = info.Main.Version, info.GoVersion
+				v.Version, v.Go = cmp.Or(release, info.Main.Version), info.GoVersion
 				for _, setting := range info.Settings {
 					if setting.Key == "vcs.revision" {
 						v.Commit = setting.Value

@@ -27,13 +27,19 @@ type runResult struct {
 	Report    string            `json:"report,omitempty"` // the file with the dashboard
 }
 
+// runFlags are the flags of `consent run`.
+type runFlags struct {
+	database         databaseChoice
+	ingest           ingestFlags
+	transform        transformFlags
+	input            string
+	serve, dashboard bool
+	listen           string
+	report           string
+}
+
 func newRunCommand(a *app) *cobra.Command {
-	var choice databaseChoice
-	var ingestFlags ingestFlags
-	var transformFlags transformFlags
-	var input string
-	var serve, showDashboard bool
-	var listen, reportFile string
+	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run --input FOLDER",
 		Short: "Do everything on this machine: load a folder, compute the metrics, print them",
@@ -50,82 +56,96 @@ opens from disk.`,
   consent run --input ./input --dashboard
   consent run --input ./input --database-url postgres://me@localhost/consent -o json`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			ctx := cmd.Context()
-			o, err := ingestFlags.options(a)
-			if err != nil {
-				return err
-			}
-			if input == "" {
-				return badConfiguration("no input: give --input FOLDER")
-			}
-			folder, err := openSource(input, &o)
-			if err != nil {
-				return err
-			}
-			defer folder.Close()
-			if files, _, err := folder.All(); err == nil && len(files) == 0 {
-				return ingest.NoFiles(folder)
-			}
-			again := fmt.Sprintf("%s run --input %s --serve", os.Args[0], quoted(input))
-			if choice.dataDir != "" {
-				again += " --data-dir " + quoted(choice.dataDir)
-			}
-			if choice.url == "" && choice.dataDir == "" {
-				if choice.dataDir, err = dataDirFor(input); err != nil {
-					return err
-				}
-			}
-			// dbt is looked for before the loading, so that its absence does not show only after it.
-			if transformFlags.dbt, err = transform.FindDbt(transformFlags.dbt); err != nil {
-				return report.New(report.BadConfig, err)
-			}
-			if transformFlags.project, err = findProject(transformFlags.project); err != nil {
-				return err
-			}
-			db, err := choice.open(ctx, a, "run")
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, db.close()) }()
-			if db.server != nil && transformFlags.state == "" {
-				transformFlags.state = filepath.Join(db.server.DataDir(), "dbt")
-			}
-			if _, err := warehouse.Migrate(ctx, db.Config); err != nil {
-				return report.New(databaseCode(err), err)
-			}
-			serve = (serve || showDashboard) && db.server != nil
-			result, err := a.runAll(ctx, db, o, transformFlags)
-			if reportFile != "" && result.Transform != nil {
-				reportErr := a.exportDashboard(ctx, db, reportFile)
-				if reportErr == nil {
-					result.Report = reportFile
-				}
-				err = errors.Join(err, reportErr)
-			}
-			err = errors.Join(err, a.writeRunResult(result, db, again, serve))
-			if !serve && !showDashboard || ctx.Err() != nil {
-				return err
-			}
-			if err != nil {
-				// What failed shall not show only after Ctrl-C.
-				fmt.Fprintln(a.stderr, "consent: "+err.Error())
-			}
-			if showDashboard {
-				return errors.Join(err, a.serveDashboard(ctx, db, listen))
-			}
-			return errors.Join(err, serveUntilStopped(ctx, db))
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), f) },
 	}
-	choice.flags(cmd)
-	ingestFlags.flags(cmd)
-	transformFlags.flags(cmd)
-	cmd.Flags().StringVar(&input, "input", "", "`folder` that holds the files")
-	cmd.Flags().BoolVar(&serve, "serve", false, "keep the embedded Postgres up until Ctrl-C")
-	cmd.Flags().BoolVar(&showDashboard, "dashboard", false, "then serve the dashboard until Ctrl-C")
-	cmd.Flags().StringVar(&listen, "dashboard-listen", "127.0.0.1:8080", "`address` of the dashboard")
-	cmd.Flags().StringVar(&reportFile, "report", "", "also write the dashboard to this `file`, which opens from disk")
+	f.database.flags(cmd)
+	f.ingest.flags(cmd)
+	f.transform.flags(cmd)
+	cmd.Flags().StringVar(&f.input, "input", "", "`folder` that holds the files")
+	cmd.Flags().BoolVar(&f.serve, "serve", false, "keep the embedded Postgres up until Ctrl-C")
+	cmd.Flags().BoolVar(&f.dashboard, "dashboard", false, "then serve the dashboard until Ctrl-C")
+	cmd.Flags().StringVar(&f.listen, "dashboard-listen", "127.0.0.1:8080", "`address` of the dashboard")
+	cmd.Flags().StringVar(&f.report, "report", "", "also write the dashboard to this `file`, which opens from disk")
 	return cmd
+}
+
+// again is the command line that brings the embedded Postgres up once more.
+func (f *runFlags) again() string {
+	command := fmt.Sprintf("%s run --input %s --serve", os.Args[0], quoted(f.input))
+	if f.database.dataDir != "" {
+		command += " --data-dir " + quoted(f.database.dataDir)
+	}
+	return command
+}
+
+// complete finds what the flags leave open. dbt is looked for before the loading, so that its absence does not show
+// only after it.
+func (f *runFlags) complete() (err error) {
+	if f.database.url == "" && f.database.dataDir == "" {
+		if f.database.dataDir, err = dataDirFor(f.input); err != nil {
+			return err
+		}
+	}
+	if f.transform.dbt, err = transform.FindDbt(f.transform.dbt); err != nil {
+		return report.New(report.BadConfig, err)
+	}
+	f.transform.keepDocs = f.transform.keepDocs || f.dashboard // which links them
+	f.transform.project, err = findProject(f.transform.project)
+	return err
+}
+
+func (a *app) run(ctx context.Context, f runFlags) (err error) {
+	o, err := f.ingest.options(a)
+	if err != nil {
+		return err
+	}
+	if f.input == "" {
+		return badConfiguration("no input: give --input FOLDER")
+	}
+	folder, err := openSource(f.input, &o)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	if files, _, err := folder.All(); err == nil && len(files) == 0 {
+		return ingest.NoFiles(folder)
+	}
+	again := f.again()
+	if err := f.complete(); err != nil {
+		return err
+	}
+	db, err := f.database.open(ctx, a, "run")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.close()) }()
+	if db.server != nil && f.transform.state == "" {
+		f.transform.state = filepath.Join(db.server.DataDir(), "dbt")
+	}
+	if _, err := warehouse.Migrate(ctx, db.Config); err != nil {
+		return report.New(databaseCode(err), err)
+	}
+	serve := (f.serve || f.dashboard) && db.server != nil
+	result, err := a.runAll(ctx, db, o, f.transform)
+	if f.report != "" && result.Transform != nil {
+		reportErr := a.exportDashboard(ctx, db, f.report)
+		if reportErr == nil {
+			result.Report = f.report
+		}
+		err = errors.Join(err, reportErr)
+	}
+	err = errors.Join(err, a.writeRunResult(result, db, again, serve))
+	if !serve && !f.dashboard || ctx.Err() != nil {
+		return err
+	}
+	if err != nil {
+		// What failed shall not show only after Ctrl-C.
+		fmt.Fprintln(a.stderr, "consent: "+err.Error())
+	}
+	if f.dashboard {
+		return errors.Join(err, a.serveDashboard(ctx, db, f.listen))
+	}
+	return errors.Join(err, serveUntilStopped(ctx, db))
 }
 
 // runAll loads, transforms and reads the metrics. What can be had is had: after a file has failed the metrics are those

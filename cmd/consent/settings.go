@@ -69,12 +69,7 @@ func readSettingsFile(v *viper.Viper, file string, known []string) error {
 		}
 		return fmt.Errorf("the configuration file %s: %w", file, err)
 	}
-	inFile := viper.New()
-	inFile.SetConfigFile(file)
-	if err := inFile.ReadInConfig(); err != nil {
-		return fmt.Errorf("the configuration file %s: %w", file, err)
-	}
-	for _, key := range inFile.AllKeys() {
+	for _, key := range v.AllKeys() { // the file's: variables are looked up when they are asked for
 		if !slices.Contains(known, key) {
 			return fmt.Errorf("the configuration file %s: unknown key %s%s", file, key, suggest(key, known))
 		}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -94,6 +97,27 @@ func TestSettingsThatAreWrong(t *testing.T) {
 				t.Errorf("exit code %d, %s, want %q", o.code, o.stderr, c.want)
 			}
 		})
+	}
+}
+
+// TestAReleaseKnowsItsVersion builds the program with the version where the Dockerfile puts it.
+func TestAReleaseKnowsItsVersion(t *testing.T) {
+	dockerfile, err := os.ReadFile("../../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	where := regexp.MustCompile(`-X (\S+)=\$VERSION`).FindSubmatch(dockerfile)
+	if where == nil {
+		t.Fatal("the Dockerfile gives the program no version")
+	}
+	path := filepath.Join(t.TempDir(), "consent")
+	output, err := exec.Command("go", "build", "-ldflags", "-X "+string(where[1])+"=1.2.3", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("build the program: %v\n%s", err, output)
+	}
+	version, err := exec.Command(path, "version").Output()
+	if err != nil || !strings.HasPrefix(string(version), "consent 1.2.3 ") {
+		t.Errorf("%v: %s", err, version)
 	}
 }
 

@@ -73,7 +73,8 @@ func newTransformCommand(a *app) *cobra.Command {
 		Use:   "transform [-- ARGUMENT…]",
 		Short: "Compute the metrics from what is loaded, with dbt, and test them",
 		Long: `transform runs dbt build over what is loaded. It ends at once where the last build that succeeded had the same
-loads, the same project and the same variables. Only one runs at a time; others wait for it.
+loads, the same project and the same variables, and builds everything anew where that had another project. Only one
+runs at a time; others wait for it.
 
 ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build, which always runs.`,
 		Example: `  consent transform --database-url postgres://me@localhost/consent

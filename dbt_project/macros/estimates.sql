@@ -50,7 +50,7 @@
     case
         when {{ n_sampled }} = 0 then 'census'
         when {{ n_evidence }} < 30 then 'undetermined'
-        when {{ n_inverse }} >= 0.99 * {{ n_evidence }} then 'count_already_extrapolated'
+        when {{ n_inverse }} >= 0.9 * {{ n_evidence }} then 'count_already_extrapolated'
         else 'count_per_row'
     end
 {%- endmacro %}

@@ -1,5 +1,11 @@
 -- Company days of the loads to test of which a daily model counts other rows, or weights, than int_events has.
-with from_events as (
+with tested_days as materialized (
+
+    {{ days_to_test() }}
+
+),
+
+from_events as (
 
     select
         api_key,
@@ -7,7 +13,7 @@ with from_events as (
         count(*) as n,
         sum(weight_count_over_rate) as weight
     from {{ ref('int_events') }}
-    where is_current and (api_key, day) in ({{ days_to_test() }})
+    where is_current and {{ is_of_days("select api_key, day from tested_days") }}
     group by 1, 2
 
 ),
@@ -21,7 +27,7 @@ from_daily as (
         sum(n) as n,
         sum(weight_sum_count_over_rate) as weight
     from {{ ref('int_daily__events') }}
-    where n > 0 and (api_key, day) in ({{ days_to_test() }})
+    where n > 0 and {{ is_of_days("select api_key, day from tested_days") }}
     group by 1, 2, 3
     union all
     select
@@ -31,7 +37,7 @@ from_daily as (
         sum(n) as n,
         sum(weight_sum_count_over_rate) as weight
     from {{ ref('int_daily__countries') }}
-    where (api_key, day) in ({{ days_to_test() }})
+    where {{ is_of_days("select api_key, day from tested_days") }}
     group by 1, 2, 3
 
 ),

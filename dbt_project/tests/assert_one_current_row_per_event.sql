@@ -1,5 +1,5 @@
 -- Events of the loads to test of which not exactly one row counts, and that one of the latest load.
-with events as (
+with events as not materialized (
 
     select * from {{ ref('int_events') }}
 

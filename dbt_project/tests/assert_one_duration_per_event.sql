@@ -5,6 +5,6 @@ select
     method,
     shift_seconds
 from {{ ref('int_consent_durations') }}
-where (api_key, day) in ({{ days_to_test() }})
+where {{ is_of_days(days_to_test()) }}
 group by 1, 2, 3, 4
 having count(*) > 1

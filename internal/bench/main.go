@@ -130,7 +130,8 @@ func measure(cmd *exec.Cmd) (cost, error) {
 
 // empty makes the table as it is before each run, for all the same.
 func (b *bench) empty(ctx context.Context) error {
-	_, err := b.conn.Exec(ctx, `truncate raw.event, raw.company, raw.run_file, raw.finding, raw.finding_count, raw.load, raw.file, raw.run`)
+	_, err := b.conn.Exec(ctx,
+		"truncate raw.event, raw.company, raw.run_file, raw.finding, raw.finding_count, raw.load, raw.file, raw.run")
 	if err == nil {
 		_, err = b.conn.Exec(ctx, "checkpoint")
 	}
@@ -162,7 +163,8 @@ func (b *bench) oneFile(ctx context.Context, name, dir string, rows int64) error
 			return err
 		}
 		// \copy gives no load: the columns need a default for its sake.
-		if _, err := b.conn.Exec(ctx, "alter table raw.event alter load_id set default 0, alter row_number set default 0"); err != nil {
+		_, err := b.conn.Exec(ctx, "alter table raw.event alter load_id set default 0, alter row_number set default 0")
+		if err != nil {
 			return err
 		}
 		c, err := measure(exec.Command("psql", "-q", "-d", b.url, "-c", copyCommand))
@@ -191,8 +193,8 @@ func (b *bench) oneFile(ctx context.Context, name, dir string, rows int64) error
 	}
 	c, f, o := median(byCopy), median(floor), median(ours)
 	fmt.Printf("| PARAMETERS %s | %d | %d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %d |\n", name, rows, info.Size()/1e6,
-		c.wall.Seconds(), f.wall.Seconds(), o.wall.Seconds(), c.wall.Seconds()/o.wall.Seconds(), o.wall.Seconds()/f.wall.Seconds(),
-		o.cpu.Seconds(), o.mebibytes)
+		c.wall.Seconds(), f.wall.Seconds(), o.wall.Seconds(), c.wall.Seconds()/o.wall.Seconds(),
+		o.wall.Seconds()/f.wall.Seconds(), o.cpu.Seconds(), o.mebibytes)
 	return nil
 }
 
@@ -290,7 +292,8 @@ func (b *bench) replay(ctx context.Context, stream string) error {
 
 // sideBySide compares ten files two at a time with one at a time.
 func (b *bench) sideBySide(ctx context.Context, rows int64) error {
-	dir, err := b.generate(ctx, sample.Options{Events: rows, Companies: 10, Parameters: sample.ParametersEmpty, Format: sample.FormatCSV})
+	dir, err := b.generate(ctx,
+		sample.Options{Events: rows, Companies: 10, Parameters: sample.ParametersEmpty, Format: sample.FormatCSV})
 	if err != nil {
 		return err
 	}
@@ -312,7 +315,7 @@ func (b *bench) sideBySide(ctx context.Context, rows int64) error {
 	fmt.Printf("| PARAMETERS empty, %d rows each | %.2f | %.2f | %.2f |\n", rows, o, t, o/t)
 
 	began := time.Now()
-	var before, after string
+	var before string
 	if err := b.conn.QueryRow(ctx, "select pg_current_wal_insert_lsn()::text").Scan(&before); err != nil {
 		return err
 	}
@@ -321,8 +324,8 @@ func (b *bench) sideBySide(ctx context.Context, rows int64) error {
 		return err
 	}
 	var written int64
-	if err := b.conn.QueryRow(ctx, "select pg_current_wal_insert_lsn()::text, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1::pg_lsn)::bigint",
-		before).Scan(&after, &written); err != nil {
+	err = b.conn.QueryRow(ctx, "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1::pg_lsn)::bigint", before).Scan(&written)
+	if err != nil {
 		return err
 	}
 	fmt.Printf("\nThe same files again, unchanged: %.2f s, %.2f CPU s, %d bytes of WAL (the run's outcomes).\n",
@@ -372,7 +375,8 @@ func (b *bench) large(ctx context.Context, rows int64) error {
 	fmt.Println("|---|---:|---:|---:|---:|")
 	for _, n := range []int64{rows / 10, rows} {
 		for _, format := range []sample.Format{sample.FormatCSV, sample.FormatParquet} {
-			dir, err := b.generate(ctx, sample.Options{Events: n, Companies: 1, Parameters: sample.ParametersExported, Format: format})
+			dir, err := b.generate(ctx,
+				sample.Options{Events: n, Companies: 1, Parameters: sample.ParametersExported, Format: format})
 			if err != nil {
 				return err
 			}

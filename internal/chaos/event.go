@@ -97,7 +97,8 @@ func (r *round) end(ctx context.Context, run *programRun, may []ending) {
 	ending := run.wait(ctx)
 	r.endings = append(r.endings, ending)
 	if !slices.Contains(may, ending) {
-		r.wrong = append(r.wrong, fmt.Sprintf("the run ends with %s, expected one of %v:\n%s", ending, may, lastLines(run.stderr.String(), 20)))
+		r.wrong = append(r.wrong, fmt.Sprintf("the run ends with %s, expected one of %v:\n%s", ending, may,
+			lastLines(run.stderr.String(), 20)))
 	}
 	if run.leavesProcess() {
 		r.wrong = append(r.wrong, "a process is left of the run")

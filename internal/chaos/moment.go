@@ -153,7 +153,8 @@ func (c *chaos) meet(ctx context.Context, m moment, deed, state string) (wrong [
 		return nil, fmt.Errorf("%w; the run ends with %s", err, r.wait(ctx))
 	}
 	if !met {
-		return []string{fmt.Sprintf("the moment did not come; the run ends with %s:\n%s", r.wait(ctx), lastLines(r.stderr.String(), 5))}, nil
+		return []string{fmt.Sprintf("the moment did not come; the run ends with %s:\n%s", r.wait(ctx),
+			lastLines(r.stderr.String(), 5))}, nil
 	}
 
 	may := map[string][]ending{
@@ -165,7 +166,8 @@ func (c *chaos) meet(ctx context.Context, m moment, deed, state string) (wrong [
 	ending := r.wait(ctx)
 	c.tally.met(m.name, ending)
 	if !slices.Contains(may, ending) {
-		wrong = append(wrong, fmt.Sprintf("the run ends with %s, expected one of %v:\n%s", ending, may, lastLines(r.stderr.String(), 5)))
+		wrong = append(wrong, fmt.Sprintf("the run ends with %s, expected one of %v:\n%s", ending, may,
+			lastLines(r.stderr.String(), 5)))
 	}
 	if deed == ingestionLost {
 		p.close() // what comes late has come

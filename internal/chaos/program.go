@@ -45,8 +45,8 @@ func (p *program) ingest(databaseURL string, args ...string) (*programRun, error
 }
 
 func (p *program) ingestAs(runID, databaseURL string, args ...string) (*programRun, error) {
-	all := append([]string{"ingest", "--source", p.source, "--source-id", "chaos:export", "--run-id", runID, "-o", "json"}, args...)
-	r, err := p.start(databaseURL, all...)
+	all := []string{"ingest", "--source", p.source, "--source-id", "chaos:export", "--run-id", runID, "-o", "json"}
+	r, err := p.start(databaseURL, append(all, args...)...)
 	if r != nil {
 		r.id = runID
 	}

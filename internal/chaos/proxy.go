@@ -85,29 +85,8 @@ func (p *proxy) serve(client net.Conn) {
 	}
 	defer hangUp(server)
 
-	var isMute atomic.Bool
-	answers := make(chan struct{}, 1) // gets a value at each answer that is not passed on, and is closed at the end
-	p.ended.Go(func() {
-		defer close(answers)
-		defer hangUp(client)
-		buffer := make([]byte, 64<<10)
-		for {
-			n, err := server.Read(buffer)
-			if err != nil {
-				return
-			}
-			if isMute.Load() {
-				select {
-				case answers <- struct{}{}:
-				default:
-				}
-				continue
-			}
-			if _, err := client.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-	})
+	answers := &answers{withheld: make(chan struct{}, 1)}
+	p.ended.Go(func() { answers.pass(server, client) })
 
 	reader := &messageReader{r: client, prepared: map[string]string{}}
 	for {
@@ -115,49 +94,86 @@ func (p *proxy) serve(client net.Conn) {
 		if err != nil {
 			return
 		}
-		if !p.at(m) || !p.armed.CompareAndSwap(true, false) {
-			if _, err := server.Write(raw); err != nil {
-				return
+		if p.at(m) && p.armed.CompareAndSwap(true, false) {
+			answers.isMute.Store(true)
+			p.breakOff(client, func() { forward(server, reader, raw, m) }, answers.await)
+			return
+		}
+		if _, err := server.Write(raw); err != nil {
+			return
+		}
+	}
+}
+
+// breakOff breaks the connection at the message that the proxy waits for. forward passes the message on, and await
+// waits for its answer.
+func (p *proxy) breakOff(client io.Closer, forward, await func()) {
+	switch p.manner {
+	case before:
+		p.meet()
+	case unheard:
+		forward()
+		p.meet()
+	case answered:
+		forward()
+		await()
+		p.meet()
+	case late:
+		hangUp(client)
+		p.meet()
+		time.Sleep(lateBy)
+		forward()
+		await()
+	}
+}
+
+// forward passes a message on. A prepared statement is executed by the messages that come along with it.
+func forward(server io.Writer, reader *messageReader, raw []byte, m message) {
+	_, _ = server.Write(raw) // an error: it was killed
+	for kind := m.kind; kind == 'B' || kind == 'D' || kind == 'E'; {
+		raw, m, err := reader.next()
+		if err != nil {
+			return
+		}
+		kind = m.kind
+		_, _ = server.Write(raw)
+	}
+}
+
+// The answers of Postgres on one connection.
+type answers struct {
+	isMute   atomic.Bool   // they are not passed on any more
+	withheld chan struct{} // gets a value at each that is not passed on, and is closed at the end
+}
+
+// pass passes them on until the connection ends.
+func (a *answers) pass(server io.Reader, client io.WriteCloser) {
+	defer close(a.withheld)
+	defer hangUp(client)
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(buffer)
+		if err != nil {
+			return
+		}
+		if a.isMute.Load() {
+			select {
+			case a.withheld <- struct{}{}:
+			default:
 			}
 			continue
 		}
-		isMute.Store(true)
-		forward := func() {
-			_, _ = server.Write(raw) // an error: it was killed
-			// A prepared statement is executed by the messages that come along with it.
-			for kind := m.kind; kind == 'B' || kind == 'D' || kind == 'E'; {
-				raw, m, err := reader.next()
-				if err != nil {
-					return
-				}
-				kind = m.kind
-				_, _ = server.Write(raw)
-			}
+		if _, err := client.Write(buffer[:n]); err != nil {
+			return
 		}
-		answer := func() {
-			select {
-			case <-answers:
-			case <-time.After(10 * time.Second): // a lost message shows in what the program says
-			}
-		}
-		switch p.manner {
-		case before:
-			p.meet()
-		case unheard:
-			forward()
-			p.meet()
-		case answered:
-			forward()
-			answer()
-			p.meet()
-		case late:
-			hangUp(client)
-			p.meet()
-			time.Sleep(lateBy)
-			forward()
-			answer()
-		}
-		return
+	}
+}
+
+// await waits for one that is not passed on.
+func (a *answers) await() {
+	select {
+	case <-a.withheld:
+	case <-time.After(10 * time.Second): // a lost message shows in what the program says
 	}
 }
 

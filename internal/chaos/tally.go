@@ -34,7 +34,10 @@ type eventTally struct {
 }
 
 func newTally(o options) *tally {
-	return &tally{out: o.out, o: o, began: time.Now(), byMoment: map[string]map[ending]int{}, byEvent: map[string]*eventTally{}, interrupted: map[int64]bool{}}
+	return &tally{
+		out: o.out, o: o, began: time.Now(),
+		interrupted: map[int64]bool{}, byMoment: map[string]map[ending]int{}, byEvent: map[string]*eventTally{},
+	}
 }
 
 // begin says what is going to be disturbed.
@@ -45,7 +48,8 @@ func (t *tally) begin(c *chaos) {
 		bytes += int64(len(c.export.content[path][first]))
 	}
 	fmt.Fprintf(t.out, "seed %d; %d files with %d rows, %.1f MB, which load in %s, and in %s if all have changed\n",
-		t.o.seed, len(c.export.paths), rows, float64(bytes)/1e6, c.fresh.Round(time.Millisecond), c.replaced.Round(time.Millisecond))
+		t.o.seed, len(c.export.paths), rows, float64(bytes)/1e6,
+		c.fresh.Round(time.Millisecond), c.replaced.Round(time.Millisecond))
 }
 
 func (t *tally) progress() {

@@ -22,7 +22,9 @@ type chaos struct {
 }
 
 // with does something with a chaos of its own, in a new folder, on files of that many companies and events.
-func with(ctx context.Context, o options, t *tally, dir string, companies int, events int64, do func(*chaos, context.Context) error) (err error) {
+func with(ctx context.Context, o options, t *tally, dir string, companies int, events int64,
+	do func(*chaos, context.Context) error,
+) (err error) {
 	c := &chaos{options: o, tally: t, pace: 1, program: &program{path: o.consent, source: filepath.Join(dir, "export")}}
 	if c.export, err = newExport(ctx, c.program.source, o.seed, companies, events); err != nil {
 		return err

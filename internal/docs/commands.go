@@ -74,16 +74,24 @@ func flagsIn(text string) map[string]bool {
 func (p *project) output(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = p.root
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "CONSENT_") && !strings.HasPrefix(variable, "MAKE") {
-			cmd.Env = append(cmd.Env, variable)
-		}
-	}
+	cmd.Env = environment()
 	text, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
 	}
 	return string(text), nil
+}
+
+// environment is ours without the settings of the program, but for those in keep, and without those of make.
+func environment(keep ...string) (variables []string) {
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		ours := strings.HasPrefix(name, "CONSENT_") || strings.HasPrefix(name, "MAKE")
+		if !ours || slices.Contains(keep, name) {
+			variables = append(variables, variable)
+		}
+	}
+	return variables
 }
 
 var bareFlag = regexp.MustCompile(`^--[\w-]+$`)

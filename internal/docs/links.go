@@ -109,7 +109,8 @@ func (p *project) checkLinks(page *page) (problems []problem) {
 			continue
 		}
 		if target := p.page(file); fragment != "" && (target == nil || !target.anchors[fragment]) {
-			problems = append(problems, problem{page.path, link.line, fmt.Sprintf("link to %s: no such heading in %s", link.text, file)})
+			problems = append(problems, problem{page.path, link.line,
+				fmt.Sprintf("link to %s: no such heading in %s", link.text, file)})
 		}
 	}
 	for _, span := range page.spans() {

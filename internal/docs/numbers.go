@@ -111,12 +111,8 @@ func load(ctx context.Context, root, program, input, database string) (string, e
 	}
 	cmd := exec.CommandContext(ctx, program, "run", "--input", input, "--log-level", "warn")
 	cmd.Dir = root
-	for _, variable := range os.Environ() {
-		if name, _, _ := strings.Cut(variable, "="); !strings.HasPrefix(name, "CONSENT_") || name == "CONSENT_CACHE_DIR" || name == "CONSENT_DBT" {
-			cmd.Env = append(cmd.Env, variable)
-		}
-	}
-	cmd.Env = append(cmd.Env, "CONSENT_DATABASE_URL="+database) // not an argument, for it holds a password
+	// The database is not an argument, for it holds a password.
+	cmd.Env = append(environment("CONSENT_CACHE_DIR", "CONSENT_DBT"), "CONSENT_DATABASE_URL="+database)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {

@@ -36,7 +36,8 @@ func (p *page) queries() (queries []query, problems []problem) {
 		switch {
 		case b.marker != onSample && b.marker != onReal:
 		case b.info != "sql" || i+1 == len(p.blocks) || p.blocks[i+1].info != "text":
-			problems = append(problems, problem{p.path, b.first, "a query is a block ```sql, followed by a block ```text with its result"})
+			problems = append(problems, problem{p.path, b.first,
+				"a query is a block ```sql, followed by a block ```text with its result"})
 		default:
 			queries = append(queries, query{page: p, real: b.marker == onReal, sql: p.text(b), result: p.blocks[i+1]})
 		}
@@ -147,7 +148,8 @@ func (p *page) checkNumbers() (problems []problem) {
 			}
 			for _, n := range numbersIn(proseOf(p.lines[i])) {
 				if !results[n] {
-					problems = append(problems, problem{p.path, i + 1, fmt.Sprintf("the number %s is in no result under this heading", n)})
+					problems = append(problems, problem{p.path, i + 1,
+						fmt.Sprintf("the number %s is in no result under this heading", n)})
 				}
 			}
 		}

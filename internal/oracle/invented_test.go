@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -62,6 +63,9 @@ var profiles = []profile{
 	{name: "has no events"},
 	{name: "knows its users", rows: 1500, rates: []string{"0.9", "1"}, given: ones, counts: ones, users: 120,
 		types: []string{"pageview", "consent.asked", "consent.asked", "consent.given"}},
+	{name: "knows none of its rates", rows: 60, rates: []string{""}, counts: ones},
+	{name: "has extrapolated COUNT already, where it has one", rows: 400, rates: []string{"0.1"}, given: ones,
+		counts: append(slices.Repeat([]string{"10"}, 16), "9", "", "0", "-2")},
 }
 
 // invent writes an export in which each company is one of the profiles.
@@ -117,7 +121,7 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 	eventType := pick(random, types)
 	rate := pick(random, p.rates)
 	status := ""
-	action := pick(random, []string{"", `{"action": "click"}`})
+	parameters := pick(random, []string{"", `{"action": "click"}`})
 	if eventType == "consent.given" {
 		if p.given != nil {
 			rate = pick(random, p.given)
@@ -132,22 +136,7 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 	at := time.Date(2026, 3, 1+random.IntN(3), random.IntN(2)*23, 50+random.IntN(20), random.IntN(60),
 		random.IntN(1000)*1e6, time.UTC)
 	if eventType == "consent.given" {
-		created := at.Add(-time.Duration(random.ExpFloat64() * 20 * float64(time.Second)))
-		updated := at.Add(time.Duration(random.IntN(5)-1) * time.Second)
-		switch random.IntN(30) {
-		case 0:
-			created = created.Add(-time.Hour) // a change of mind
-		case 1:
-			updated = updated.Add(-2 * time.Hour) // another clock
-		case 2:
-			created = updated.Add(time.Second)
-		}
-		action = fmt.Sprintf(`{"action": "%s", "created": "%s", "updated": "%s"}`,
-			pick(random, []string{"click", "click", "click", "external", "webview", "preferences.shownvendors", ""}),
-			created.Format(time.RFC3339Nano), updated.Format("2006-01-02 15:04:05.000"))
-		if random.IntN(10) == 0 {
-			action = `{"action": 3}`
-		}
+		parameters = parametersOfGiven(random, at)
 	}
 	counts := p.counts
 	if counts == nil {
@@ -165,11 +154,31 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 	if country != "" {
 		country = `"` + country + `"`
 	}
-	return []string{fmt.Sprintf("%s%012d", key[:24], n), eventType, rate, action, at.Format("2006-01-02 15:04:05.000"),
+	return []string{fmt.Sprintf("%s%012d", key[:24], n), eventType, rate, parameters, at.Format("2006-01-02 15:04:05.000"),
 		at.Truncate(time.Hour).Format("2006-01-02 15:04:05.000"), key, status, pick(random, counts), "",
 		pick(random, []string{"sdk-web", "sdk-mobile", ""}), pick(random, []string{"a.example", "b.example"}),
 		pick(random, []string{"", "d1"}), country, "", pick(random, []string{"Chrome", "Safari"}),
 		pick(random, []string{"desktop", "smartphone", ""}), user}
+}
+
+// parametersOfGiven has the action, and the token's times: mostly those of a choice within seconds.
+func parametersOfGiven(random *rand.Rand, at time.Time) string {
+	created := at.Add(-time.Duration(random.ExpFloat64() * 20 * float64(time.Second)))
+	updated := at.Add(time.Duration(random.IntN(5)-1) * time.Second)
+	switch random.IntN(30) {
+	case 0:
+		created = created.Add(-time.Hour) // a change of mind
+	case 1:
+		updated = updated.Add(-2 * time.Hour) // another clock
+	case 2:
+		created = updated.Add(time.Second)
+	}
+	action := pick(random, []string{"click", "click", "click", "external", "webview", "preferences.shownvendors", ""})
+	if random.IntN(10) == 0 {
+		return `{"action": 3}`
+	}
+	return fmt.Sprintf(`{"action": "%s", "created": "%s", "updated": "%s"}`,
+		action, created.Format(time.RFC3339Nano), updated.Format("2006-01-02 15:04:05.000"))
 }
 
 func writeCSV(t *testing.T, path string, rows [][]string) {

@@ -108,8 +108,9 @@ func where(rows []row, condition func(row) bool) []row {
 	return kept
 }
 
-// weighting says what a company's COUNT is, as far as its rows show it: extrapolated already if it is round(1/p) in at
-// least 99% of 30 rows or more. Rows with round(1/p) = 1 show nothing, for both readings agree on them.
+// weighting says what a company's COUNT is, as far as its rows show it: extrapolated already if it is round(1/p) in nine
+// of ten of 30 rows or more. Rows with round(1/p) = 1 show nothing, for both readings agree on them, nor do those without
+// a COUNT.
 func weighting(rows []row) (verdict string, evidence int64, share *float64) {
 	var inverse int64
 	sampled := false
@@ -119,11 +120,11 @@ func weighting(rows []row) (verdict string, evidence int64, share *float64) {
 		}
 		sampled = true
 		expected := math.Floor(1/r.p + 0.5)
-		if expected == 1 {
+		if expected == 1 || r.countUnknown {
 			continue
 		}
 		evidence++
-		if !r.countUnknown && r.count == expected {
+		if r.count == expected {
 			inverse++
 		}
 	}
@@ -135,7 +136,7 @@ func weighting(rows []row) (verdict string, evidence int64, share *float64) {
 		return "census", evidence, share
 	case evidence < 30:
 		return "undetermined", evidence, share
-	case float64(inverse) >= 0.99*float64(evidence):
+	case 10*inverse >= 9*evidence:
 		return "count_already_extrapolated", evidence, share
 	}
 	return "count_per_row", evidence, share

@@ -50,7 +50,8 @@ func ExitCode(err error) int {
 	return BadConfig
 }
 
-// CodeOf gives the code that an error carries, OK if none. It walks the tree of wrapped errors as errors.As does, but takes the gravest of joined ones instead of the first.
+// CodeOf gives the code that an error carries, OK if none. It walks the tree of wrapped errors as errors.As does, but
+// takes the gravest of joined ones instead of the first.
 func CodeOf(err error) int {
 	switch e := err.(type) { //nolint:errorlint // The walk looks at each error of the tree itself.
 	case *Error:

@@ -1,6 +1,7 @@
 package sample
 
 import (
+	"bufio"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -187,7 +188,7 @@ func companyRow(key [16]byte, fields ...string) string {
 }
 
 // writeCompanies writes the file of companies. None of its values needs quotes.
-func writeCompanies(out *output, rows []string) error {
+func writeCompanies(out *bufio.Writer, rows []string) error {
 	const header = "PUBLIC_API_KEY,INDUSTRY_BACK,INDUSTRY_FRONT,HQ_COUNTRY"
 	_, err := io.WriteString(out, header+"\r\n"+strings.Join(rows, "\r\n")+"\r\n")
 	return err

@@ -1,16 +1,19 @@
 package sample
 
-import "bytes"
+import (
+	"bufio"
+	"bytes"
+)
 
 // A csvWriter writes CSV as real exports have it: CRLF after each record, LF inside PARAMETERS, quotes only where a
 // value needs them.
 type csvWriter struct {
-	out     *output
+	out     *bufio.Writer
 	columns int
 	record  []byte
 }
 
-func newCSVWriter(out *output, columns int) *csvWriter {
+func newCSVWriter(out *bufio.Writer, columns int) *csvWriter {
 	w := &csvWriter{out: out, columns: columns}
 	for i, name := range columnNames[:columns] {
 		if i > 0 {

@@ -1,6 +1,7 @@
 package sample
 
 import (
+	"bufio"
 	"context"
 	"strconv"
 	"time"
@@ -52,7 +53,7 @@ type rowWriter interface {
 const block = 256
 
 // writeEvents writes a company's file. It counts defects by their place in allDefects, and reports after each block.
-func writeEvents(ctx context.Context, o Options, c *company, out *output, defects []int64, report func(done int64)) error {
+func writeEvents(ctx context.Context, o Options, c *company, out *bufio.Writer, defects []int64, report func(done int64)) error {
 	c.furnish()
 	columns := allColumns
 	if !o.UserID {

@@ -10,14 +10,8 @@ import (
 // unfinished ends the name of a file that is being written, so that nobody takes it for a CSV or Parquet file.
 const unfinished = ".partial"
 
-// An output is a file that is being written.
-type output struct {
-	*bufio.Writer
-	file *os.File
-}
-
 // writeFile writes a file under a temporary name and renames it when it is whole. It gives its size.
-func writeFile(path string, write func(*output) error) (bytes int64, err error) {
+func writeFile(path string, write func(*bufio.Writer) error) (bytes int64, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return 0, fmt.Errorf("make the directory of %s: %w", path, err)
 	}
@@ -32,7 +26,7 @@ func writeFile(path string, write func(*output) error) (bytes int64, err error) 
 			err = fmt.Errorf("write %s: %w", path, err)
 		}
 	}()
-	out := &output{Writer: bufio.NewWriterSize(file, 256<<10), file: file}
+	out := bufio.NewWriterSize(file, 256<<10)
 	if err := write(out); err != nil {
 		return 0, err
 	}

@@ -1,6 +1,8 @@
 package sample
 
 import (
+	"bufio"
+
 	"github.com/parquet-go/parquet-go"
 )
 
@@ -47,7 +49,7 @@ type parquetWriter struct {
 // pendingRows are as many rows as are passed on at once.
 const pendingRows = 128
 
-func newParquetWriter(out *output, userID bool) *parquetWriter {
+func newParquetWriter(out *bufio.Writer, userID bool) *parquetWriter {
 	var columns any = eventColumns{}
 	if userID {
 		columns = eventColumnsWithUser{}

@@ -3,6 +3,7 @@
 package sample
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -146,7 +147,7 @@ func Generate(ctx context.Context, o Options, dir string, progress func(done, to
 		return summary, err
 	}
 
-	add := func(path string, rows int64, write func(*output) error) error {
+	add := func(path string, rows int64, write func(*bufio.Writer) error) error {
 		bytes, err := writeFile(filepath.Join(dir, filepath.FromSlash(path)), write)
 		if err != nil {
 			return err
@@ -157,7 +158,7 @@ func Generate(ctx context.Context, o Options, dir string, progress func(done, to
 	}
 	listed := companyRows(o, companies)
 	summary.Companies = len(listed)
-	err := add(companiesPath, int64(len(listed)), func(out *output) error { return writeCompanies(out, listed) })
+	err := add(companiesPath, int64(len(listed)), func(out *bufio.Writer) error { return writeCompanies(out, listed) })
 	if err != nil {
 		return summary, err
 	}
@@ -169,7 +170,7 @@ func Generate(ctx context.Context, o Options, dir string, progress func(done, to
 				progress(before+done, total)
 			}
 		}
-		err := add(c.path(), c.events, func(out *output) error { return writeEvents(ctx, o, c, out, defects, report) })
+		err := add(c.path(), c.events, func(out *bufio.Writer) error { return writeEvents(ctx, o, c, out, defects, report) })
 		if err != nil {
 			return summary, err
 		}
@@ -180,7 +181,7 @@ func Generate(ctx context.Context, o Options, dir string, progress func(done, to
 			summary.Defects = appendDefect(summary.Defects, allDefects[i], n)
 		}
 	}
-	_, err = writeFile(filepath.Join(dir, "README.md"), func(out *output) error {
+	_, err = writeFile(filepath.Join(dir, "README.md"), func(out *bufio.Writer) error {
 		_, err := out.WriteString(readme(o, summary))
 		return err
 	})

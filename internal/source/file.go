@@ -29,11 +29,11 @@ const (
 	Parquet Format = "parquet"
 )
 
-// Formats are all formats, each also the suffix of its files' names.
-var Formats = []Format{CSV, CSVGzip, CSVZstd, Parquet}
+// formats are all formats, each also the suffix of its files' names.
+var formats = []Format{CSV, CSVGzip, CSVZstd, Parquet}
 
 func formatOf(name string) (Format, error) {
-	for _, format := range Formats {
+	for _, format := range formats {
 		if strings.HasSuffix(strings.ToLower(name), "."+string(format)) {
 			return format, nil
 		}

@@ -556,17 +556,22 @@ func (l *leaf) readDictionary(h *format.PageHeader, body pageBody) error {
 	if l.width > 0 {
 		return nil
 	}
-	if more := count + 1 - cap(d.starts); more > 0 {
-		if err := l.buffers.take(4 * more); err != nil {
+	return d.findTexts(l.buffers)
+}
+
+// findTexts finds where the values begin that each say their own length.
+func (d *dictionary) findTexts(buffers *pageBuffers) error {
+	if more := d.count + 1 - cap(d.starts); more > 0 {
+		if err := buffers.take(4 * more); err != nil {
 			return err
 		}
-		d.starts = make([]uint32, 0, count+1)
+		d.starts = make([]uint32, 0, d.count+1)
 	}
 	d.starts = d.starts[:0]
 	at := 0
-	for i := range count {
+	for i := range d.count {
 		if at+4 > len(d.bytes) {
-			return damaged("it ends after %d of its %d values", i, count)
+			return damaged("it ends after %d of its %d values", i, d.count)
 		}
 		size := int64(binary.LittleEndian.Uint32(d.bytes[at:]))
 		at += 4

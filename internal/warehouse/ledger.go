@@ -221,7 +221,9 @@ func (l *FileLock) MarkInterrupted(ctx context.Context) error {
 }
 
 // Begin records an attempt.
-func (l *FileLock) Begin(ctx context.Context, run uuid.UUID, c *contract.Contract, format, options string, columns []string) (*Loading, error) {
+func (l *FileLock) Begin(ctx context.Context, run uuid.UUID, c *contract.Contract, format, options string,
+	columns []string,
+) (*Loading, error) {
 	previous, err := l.Latest(ctx)
 	if err != nil {
 		return nil, err
@@ -272,7 +274,8 @@ func (l *Loading) AddFindings(ctx context.Context, findings []Finding) error {
 func (l *Loading) Publish(ctx context.Context, s Summary) error {
 	tx := l.lock.tx
 	if l.previous != nil && l.previous.State == "published" {
-		tag, err := tx.Exec(ctx, "update raw.load set state = 'superseded' where load_id = $1 and state = 'published'", l.previous.ID)
+		tag, err := tx.Exec(ctx, "update raw.load set state = 'superseded' where load_id = $1 and state = 'published'",
+			l.previous.ID)
 		if err != nil || tag.RowsAffected() != 1 {
 			return fmt.Errorf("supersede the file's previous load, %d (%d rows): %w", l.previous.ID, tag.RowsAffected(),
 				cmp.Or(err, errLedger))

@@ -51,7 +51,8 @@ func (r Roles) read() (ingest, transform, dashboard role, err error) {
 			return ingest, transform, dashboard, fmt.Errorf("the password of the role %s: %w", one.role.name, err)
 		}
 		if one.role.password = strings.TrimRight(string(content), "\r\n"); one.role.password == "" {
-			return ingest, transform, dashboard, fmt.Errorf("the password of the role %s: the file %s is empty", one.role.name, one.file)
+			return ingest, transform, dashboard, fmt.Errorf("the password of the role %s: the file %s is empty",
+				one.role.name, one.file)
 		}
 	}
 	return ingest, transform, dashboard, nil

@@ -128,9 +128,12 @@ func (o Options) attempt(ctx context.Context, file *source.File, lock *warehouse
 }
 
 // publish copies all rows and makes them the file's rows, if the file is still what it was.
-func (s *stream) publish(ctx context.Context, file *source.File, finish func() ([]byte, error), summary *warehouse.Summary) error {
+func (s *stream) publish(ctx context.Context, file *source.File, finish func() ([]byte, error),
+	summary *warehouse.Summary,
+) error {
 	err := s.copy(ctx)
-	summary.Rows, summary.Rejected, summary.Warnings, summary.Counts = s.tally.rows, s.tally.rejected, s.tally.warnings, s.tally.counts
+	summary.Rows, summary.Rejected, summary.Warnings = s.tally.rows, s.tally.rejected, s.tally.warnings
+	summary.Counts = s.tally.counts
 	if err != nil {
 		return err
 	}

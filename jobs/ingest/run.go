@@ -217,7 +217,8 @@ func resolve(o Options, result *Result) (paths []string, refused []FileResult, e
 		switch {
 		case seen[path]:
 		case !utf8.ValidString(path) || len(path) > maxPath:
-			refuse(path, warehouse.Failed, fmt.Errorf("the path is not valid UTF-8, or longer than %d bytes: rename the file", maxPath))
+			refuse(path, warehouse.Failed,
+				fmt.Errorf("the path is not valid UTF-8, or longer than %d bytes: rename the file", maxPath))
 		default:
 			storable = append(storable, path)
 		}
@@ -254,7 +255,8 @@ func (o Options) file(ctx, closing context.Context, path string) (r FileResult) 
 		case ctx.Err() != nil:
 			err = stopped(err)
 		case warehouse.IsFull(err):
-			err = fmt.Errorf("the database's disk is full; nothing of the file is published; free space there and run again: %w", err)
+			err = fmt.Errorf("the database's disk is full; nothing of the file is published; "+
+				"free space there and run again: %w", err)
 		}
 		r.Outcome, r.Rows = warehouse.Failed, 0
 		r.Message = err.Error()

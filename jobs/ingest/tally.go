@@ -25,7 +25,8 @@ type tally struct {
 }
 
 func newTally(judge *contract.Judge, maxRejectedRatio float64, found func(warehouse.Finding)) *tally {
-	return &tally{judge: judge, maxRejectedRatio: maxRejectedRatio, found: found, counts: map[string]int64{}, rejects: map[string]int64{}}
+	return &tally{judge: judge, maxRejectedRatio: maxRejectedRatio, found: found,
+		counts: map[string]int64{}, rejects: map[string]int64{}}
 }
 
 // record judges one record. It gives its values, and false if it is rejected.

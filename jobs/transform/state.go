@@ -177,10 +177,14 @@ func (l *lock) lastBuild(ctx context.Context) (build, error) {
 	return b, err
 }
 
-// forgetBuild takes from the last record what it was made from. The record stays: it tells when the last whole build
-// was. An empty load set equals none, for that of no loads is a digest too.
-func (l *lock) forgetBuild(ctx context.Context) error {
-	_, err := l.conn.Exec(ctx, "update analytics.build set load_set = '' where load_set <> ''")
+// forgetBuild takes from the last record what it was made from, and the project too if that is another: its tables may
+// soon be those of both. The record stays: it tells when the last whole build was. An empty load set equals none, for
+// that of no loads is a digest too.
+func (l *lock) forgetBuild(ctx context.Context, project string) error {
+	_, err := l.conn.Exec(ctx, `
+		update analytics.build
+		set load_set = '', project_digest = case project_digest when $1 then project_digest else '' end
+		where load_set <> '' or project_digest not in ('', $1)`, project)
 	return err
 }
 

@@ -97,7 +97,8 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 	return result, cmd.writeDocs(ctx, o)
 }
 
-// build runs dbt build, unless the last whole build had the same loads, project and variables.
+// build runs dbt build, unless the last whole build had the same loads, project and variables. Where it had another
+// project everything is built anew.
 func (l *lock) build(ctx context.Context, o Options, cmd *command, project string, result *Result) error {
 	// 1. A build that would change nothing is not made.
 	variables, partial := splitArgs(o.Args)
@@ -116,32 +117,22 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 			result.Skipped = true
 			return nil
 		}
-		// Unit tests look at the project alone, with which they have passed.
 		if last.project == project {
+			// Unit tests look at the project alone, with which they have passed.
 			args = append(args, "--exclude-resource-type", "unit_test")
+		} else {
+			// What another project has left in incremental models may be other rows, or other columns.
+			args = append(args, "--full-refresh")
 		}
 	}
 
 	// 2. Whatever dbt does now, the tables may no longer be what the last record says, even if this run fails.
-	if err := l.forgetBuild(ctx); err != nil {
+	if err := l.forgetBuild(ctx, project); err != nil {
 		return classifyDatabase(ctx, err)
 	}
 
 	// 3. dbt runs for as long as the lock is ours.
-	held, stopWatch := l.watch(ctx)
-	outcome, err := cmd.run(held, o, args...)
-	stopWatch()
-	result.Dbt = outcome.dbt
-	if readErr := result.read(cmd.target); readErr != nil && err == nil && outcome.exit == 0 {
-		err = report.New(report.TryAgain, readErr)
-	}
-	if err != nil {
-		return err
-	}
-	if held.Err() != nil {
-		return report.New(report.TryAgain, fmt.Errorf("dbt was stopped: %w", context.Cause(held)))
-	}
-	if err := classifyDbt(outcome, result.Failures); err != nil {
+	if err := l.runDbt(ctx, o, cmd, args, result); err != nil {
 		return err
 	}
 
@@ -158,6 +149,24 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 		return nil
 	}
 	return classifyDatabase(ctx, l.recordBuild(ctx, wanted))
+}
+
+// runDbt runs dbt build, and reads what became of its models and tests.
+func (l *lock) runDbt(ctx context.Context, o Options, cmd *command, args []string, result *Result) error {
+	held, stopWatch := l.watch(ctx)
+	outcome, err := cmd.run(held, o, args...)
+	stopWatch()
+	result.Dbt = outcome.dbt
+	if readErr := result.read(cmd.target); readErr != nil && err == nil && outcome.exit == 0 {
+		err = report.New(report.TryAgain, readErr)
+	}
+	if err != nil {
+		return err
+	}
+	if held.Err() != nil {
+		return report.New(report.TryAgain, fmt.Errorf("dbt was stopped: %w", context.Cause(held)))
+	}
+	return classifyDbt(outcome, result.Failures)
 }
 
 // classifyDatabase gives an error of our own work in the database its exit code.

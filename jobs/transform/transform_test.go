@@ -135,15 +135,18 @@ const agesRuns = `select exists (select from pg_stat_activity where datname = cu
 // TestRunSkipsWhatIsBuilt goes through the life of one warehouse.
 func TestRunSkipsWhatIsBuilt(t *testing.T) {
 	f := newFixture(t)
+	ours, another := f.ProjectDir, copyProject(t)
+	write(t, filepath.Join(another, "models", "downstream.sql"), "select id + 0 as id from {{ ref('behaviour') }}")
 	steps := []struct {
 		name    string
 		before  func()
 		args    []string
 		skipped bool
 		code    int
-		tests   int // how many ran; 0 for any number
+		tests   int  // how many ran; 0 for any number
+		anew    bool // incremental models keep nothing
 	}{
-		{name: "the first run builds", tests: 4},
+		{name: "the first run builds", tests: 4, anew: true},
 		{name: "nothing changed", skipped: true},
 		{name: "a new load is taken up, without unit tests", before: func() { f.publish(t, "b.csv") }, tests: 3},
 		{name: "and then it is built", skipped: true},
@@ -160,7 +163,12 @@ func TestRunSkipsWhatIsBuilt(t *testing.T) {
 		{name: "a load goes while dbt runs: not recorded", args: []string{"--vars={behaviour: meets a new load}"},
 			before: func() { f.setState(t, "c.csv", "published") }},
 		{name: "so the same runs again", args: []string{"--vars={behaviour: meets a new load}"}},
+		{name: "another project builds everything anew, but fails", args: []string{"--vars={behaviour: fails}"}, code: report.BadData,
+			before: func() { f.ProjectDir = another }, anew: true},
+		{name: "so does the former one, for the tables may be of both",
+			before: func() { f.ProjectDir = ours }, tests: 4, anew: true},
 	}
+	refreshes := 0
 	for _, step := range steps {
 		if step.before != nil {
 			step.before()
@@ -177,6 +185,10 @@ func TestRunSkipsWhatIsBuilt(t *testing.T) {
 		}
 		if step.tests > 0 && result.Tests.Passed != step.tests {
 			t.Errorf("%s: tests are %+v, want %d", step.name, result.Tests, step.tests)
+		}
+		before := refreshes
+		if refreshes = strings.Count(f.log.String(), "--full-refresh"); (refreshes > before) != step.anew {
+			t.Errorf("%s: %d builds were full refreshes, %d before", step.name, refreshes, before)
 		}
 	}
 }

@@ -12,13 +12,13 @@ daily_events as (
 
 ),
 
--- Where 1 / p rounds to 1 a COUNT of 1 says nothing: both readings of COUNT expect it.
+-- Where 1 / p rounds to 1 a COUNT of 1 says nothing: both readings of COUNT expect it. Nor does a row without COUNT.
 counted as (
 
     select
         api_key,
         sum(n) filter (where sampling_rate < 1) as n_sampled,
-        sum(n) filter (where floor(1 / sampling_rate + 0.5) > 1) as n_evidence,
+        sum(n - n_count_unknown) filter (where floor(1 / sampling_rate + 0.5) > 1) as n_evidence,
         sum(n_count_inverse_of_rate) filter (where floor(1 / sampling_rate + 0.5) > 1) as n_inverse
     from daily_events
     group by api_key

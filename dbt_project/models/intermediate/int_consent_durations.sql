@@ -3,9 +3,9 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='fail',
-        indexes=[{'columns': ['api_key', 'day']}],
+        indexes=[{'columns': ['api_key', 'day']}, {'columns': ['api_key', 'method', 'size']}],
         pre_hook=[one_snapshot(), '{{ plan_for_sums() }}', '{{ take_out_touched_days(neighbours=1) }}'],
-        post_hook='{{ strike_off_touched_days() }}'
+        post_hook=['{{ strike_off_touched_days() }}', '{{ analyze_at_first() }}']
     )
 }}
 
@@ -19,7 +19,7 @@ with events as (
         is_current
         and event_type in ('consent.asked', 'consent.given')
         {% if is_incremental() %}
-            and (api_key, day) in ({{ touched_days(neighbours=2) }})
+            and {{ is_of_days(touched_days(neighbours=2)) }}
         {% endif %}
 
 ),
@@ -246,8 +246,14 @@ durations as (
 
 )
 
-select *
+select
+    *,
+    -- Quantiles look for their place among sizes first. With a placebo weights do not grow with the value.
+    case
+        when method = 'matched' then 0
+        when seconds between 0 and 1800 then width_bucket(ln(seconds + 0.1), ln(0.1), ln(1800.2), 400)
+    end as size
 from durations
 {% if is_incremental() %}
-    where (api_key, day) in ({{ touched_days(neighbours=1) }})
+    where {{ is_of_days(touched_days(neighbours=1)) }}
 {% endif %}

@@ -16,7 +16,7 @@ with events as (
     where
         is_current
         {% if is_incremental() %}
-            and (api_key, day) in ({{ touched_days() }})
+            and {{ is_of_days(touched_days()) }}
         {% endif %}
 
 ),

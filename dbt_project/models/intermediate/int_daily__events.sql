@@ -14,7 +14,7 @@ with events as (
     select *
     from {{ ref('int_events') }}
     {% if is_incremental() %}
-        where (api_key, day) in ({{ touched_days() }})
+        where {{ is_of_days(touched_days()) }}
     {% endif %}
 
 ),

@@ -105,37 +105,41 @@ func fetchedBinaries(ctx context.Context, as account, log *slog.Logger) (string,
 	if _, err := os.Stat(binaries); err == nil {
 		return binaries, nil
 	}
+	return binaries, fetchInto(ctx, cache, folder, as, log)
+}
 
+// fetchInto has a child fetch and unpack the binaries, and gives their folder its name once it is complete.
+func fetchInto(ctx context.Context, cache, folder string, as account, log *slog.Logger) error {
 	log.Info("fetching PostgreSQL, once for this machine", "version", version, "folder", cache)
 	unfinished := folder + ".unfinished"
 	if err := os.RemoveAll(unfinished); err != nil { // of a process that was killed
-		return "", cacheError(cache, err)
+		return cacheError(cache, err)
 	}
 	defer os.RemoveAll(unfinished)
 	if err := errors.Join(os.Mkdir(unfinished, 0o755), as.give(unfinished)); err != nil {
-		return "", cacheError(cache, err)
+		return cacheError(cache, err)
 	}
 	executable, err := ownExecutable()
 	if err != nil {
-		return "", err
+		return err
 	}
 	cmd := command(as, unfinished, executable)
 	cmd.Env = append(os.Environ(), fetchVariable+"="+unfinished) // with the variables of proxies
 	output, err := run(ctx, cmd)
 	switch {
 	case ctx.Err() != nil:
-		return "", err
+		return err
 	case err != nil && cmd.ProcessState == nil:
-		return "", as.explain(err, func(error) error { return nil }, cache)
+		return as.explain(err, func(error) error { return nil }, cache)
 	case err != nil:
-		return "", fmt.Errorf("fetching PostgreSQL %s for %s/%s from the Maven repository into %s: %s: it is needed once "+
+		return fmt.Errorf("fetching PostgreSQL %s for %s/%s from the Maven repository into %s: %s: it is needed once "+
 			"per machine; check the network and the proxy (HTTPS_PROXY), or use an existing server with "+
 			"--database-url URL", version, runtime.GOOS, runtime.GOARCH, cache, lastLine(output, err))
 	}
 	if err := os.Rename(filepath.Join(unfinished, unpackedName), folder); err != nil {
-		return "", cacheError(cache, err)
+		return cacheError(cache, err)
 	}
-	return binaries, nil
+	return nil
 }
 
 // cacheFolder is where binaries are kept between runs.

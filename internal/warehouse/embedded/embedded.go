@@ -181,10 +181,7 @@ func (s *Server) launch(ctx context.Context, binaries string, o Options) error {
 
 // attempt starts the server process once and waits until it answers.
 func (s *Server) attempt(ctx context.Context, binaries string, port int, o Options, logFile *os.File) error {
-	args := []string{"-D", s.folder.cluster()}
-	for name, value := range settings(o.Settings, port) {
-		args = append(args, "-c", name+"="+value)
-	}
+	args := append([]string{"-D", s.folder.cluster()}, settings(o.Settings, port)...)
 	from, err := logFile.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
@@ -227,8 +224,8 @@ func (s *Server) attempt(ctx context.Context, binaries string, port int, o Optio
 	return nil
 }
 
-// settings puts ours, the caller's and those that this package depends on together, in a stable order.
-func settings(extra map[string]string, port int) func(yield func(string, string) bool) {
+// settings gives the arguments for our settings, the caller's, and those that this package depends on, in a stable order.
+func settings(extra map[string]string, port int) (args []string) {
 	all := map[string]string{
 		"timezone":     "UTC",
 		"log_timezone": "UTC",
@@ -257,13 +254,10 @@ func settings(extra map[string]string, port int) func(yield func(string, string)
 		"lc_messages":             "C", // launch reads messages
 		"password_encryption":     "scram-sha-256",
 	})
-	return func(yield func(string, string) bool) {
-		for _, name := range slices.Sorted(maps.Keys(all)) {
-			if !yield(name, all[name]) {
-				return
-			}
-		}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		args = append(args, "-c", name+"="+all[name])
 	}
+	return args
 }
 
 // URL of the database, with the password: not for logs or terminals.

@@ -34,6 +34,28 @@ methods as (
 
 -- A first choice is made while the notice is open. What took longer is a later change of mind, and a token that is
 -- updated before it was created has a clock that cannot be trusted.
+sized as (
+
+    select
+        api_key,
+        method,
+        is_placebo,
+        sampling_rate,
+        size,
+        count(*) as n_all,
+        count(*) filter (where seconds > 1800) as n_over_30min,
+        count(*) filter (where seconds < 0) as n_reversed,
+        count(*) filter (where is_near_event) as n_near_event,
+        count(*) filter (where is_first_choice) as n,
+        count(*) filter (where is_first_choice and is_rate_unknown) as n_rate_unknown,
+        -- In whole microseconds, in which events are dated: exact like numeric, and much faster.
+        coalesce(sum(microseconds) filter (where is_first_choice), 0) as microseconds_sum,
+        coalesce(sum(microseconds * microseconds) filter (where is_first_choice), 0) as microseconds_squares
+    from durations
+    group by api_key, method, is_placebo, sampling_rate, size
+
+),
+
 counted as (
 
     select
@@ -42,16 +64,15 @@ counted as (
         is_placebo,
         sampling_rate::numeric as sampling_rate,
         {{ duration_weight() }} as weight,
-        count(*) as n_all,
-        count(*) filter (where seconds > 1800) as n_over_30min,
-        count(*) filter (where seconds < 0) as n_reversed,
-        count(*) filter (where is_near_event) as n_near_event,
-        count(*) filter (where is_first_choice) as n,
-        count(*) filter (where is_first_choice and is_rate_unknown) as n_rate_unknown,
-        -- In whole microseconds, in which events are dated: exact like numeric, and much faster.
-        coalesce(sum(microseconds) filter (where is_first_choice), 0) / 1e6 as seconds_sum,
-        coalesce(sum(microseconds * microseconds) filter (where is_first_choice), 0) / 1e12 as seconds_squares
-    from durations
+        sum(n_all) as n_all,
+        sum(n_over_30min) as n_over_30min,
+        sum(n_reversed) as n_reversed,
+        sum(n_near_event) as n_near_event,
+        sum(n) as n,
+        sum(n_rate_unknown) as n_rate_unknown,
+        sum(microseconds_sum) / 1e6 as seconds_sum,
+        sum(microseconds_squares) / 1e12 as seconds_squares
+    from sized
     group by api_key, method, is_placebo, sampling_rate
 
 ),
@@ -131,20 +152,100 @@ targets as (
 
 ),
 
--- Most of this model's time is here, so that weights are no longer numeric. They add up in the order of values anyway.
+sizes as (
+
+    select
+        api_key,
+        method,
+        size,
+        sum({{ duration_weight() }} * n) as weight
+    from sized
+    where n > 0
+    group by api_key, method, size
+
+),
+
+cumulated as (
+
+    select
+        *,
+        sum(weight) over sizes_in_order as weight_until,
+        sum(weight) over sizes_in_order - weight as weight_before
+    from sizes
+    window sizes_in_order as (partition by api_key, method order by size)
+
+),
+
+reaching as (
+
+    select
+        *,
+        lag(weight_before, 1, 0) over sizes_in_order as reach_from,
+        lead(weight_until, 1, weight_until) over sizes_in_order as reach_to
+    from cumulated
+    window sizes_in_order as (partition by api_key, method order by size)
+
+),
+
+-- Only the few sizes at the targets, and those beside them, have values that need to be put in order.
+wanted as (
+
+    select
+        reaching.api_key,
+        reaching.method,
+        reaching.size,
+        reaching.weight_before::double precision as weight_before
+    from reaching
+    inner join targets on reaching.api_key = targets.api_key and reaching.method = targets.method
+    where
+        targets.half between reaching.reach_from and reaching.reach_to
+        or targets.nine_tenths between reaching.reach_from and reaching.reach_to
+        or targets.sampling_lower between reaching.reach_from and reaching.reach_to
+        or targets.sampling_upper between reaching.reach_from and reaching.reach_to
+        or targets.process_lower between reaching.reach_from and reaching.reach_to
+        or targets.process_upper between reaching.reach_from and reaching.reach_to
+
+),
+
+-- Few rows of many are wanted; their order keeps this a look-up of each size by the index.
+wanted_durations as (
+
+    select
+        wanted.api_key,
+        wanted.method,
+        wanted.size,
+        wanted.weight_before,
+        of_size.seconds,
+        {{ duration_weight() }} as weight
+    from wanted
+    cross join lateral (
+        select
+            durations.seconds,
+            durations.sampling_rate,
+            durations.is_placebo
+        from durations
+        where
+            durations.api_key = wanted.api_key
+            and durations.method = wanted.method
+            and durations.size = wanted.size
+        order by durations.seconds asc
+    ) as of_size
+
+),
+
+-- The weights are no longer numeric, for speed. They add up in the order of values.
 ordered as (
 
     select
         api_key,
         method,
         seconds,
-        sum(({{ duration_weight() }})::double precision) over values_in_order as weight_until,
-        coalesce(sum(({{ duration_weight() }})::double precision) over (
-            values_in_order groups between unbounded preceding and 1 preceding
+        weight_before + sum(weight::double precision) over size_in_order as weight_until,
+        weight_before + coalesce(sum(weight::double precision) over (
+            size_in_order groups between unbounded preceding and 1 preceding
         ), 0) as weight_before
-    from durations
-    where is_first_choice
-    window values_in_order as (partition by api_key, method order by seconds)
+    from wanted_durations
+    window size_in_order as (partition by api_key, method, size order by seconds)
 
 ),
 
