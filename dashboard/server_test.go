@@ -127,7 +127,7 @@ func TestAnswersAreCachedCompressedAndSecured(t *testing.T) {
 	if static.StatusCode != http.StatusOK || !strings.Contains(static.Header.Get("Cache-Control"), "immutable") {
 		t.Errorf("the style is %s with Cache-Control %q", static.Status, static.Header.Get("Cache-Control"))
 	}
-	for _, path := range []string{"/static/style.css", "/static/..%2fserver.go", "/data/nonsense.csv", "/data/conversion.txt", "/nonsense", "/dbt/"} {
+	for _, path := range []string{"/static/style.css", "/static/..%2fserver.go", "/data/nonsense.csv", "/data/conversion.txt", "/nonsense"} {
 		if response, _ := get(t, url+path); response.StatusCode != http.StatusNotFound {
 			t.Errorf("%s answers %s", path, response.Status)
 		}
@@ -139,6 +139,17 @@ func TestAnswersAreCachedCompressedAndSecured(t *testing.T) {
 	post.Body.Close()
 	if post.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("POST answers %s", post.Status)
+	}
+}
+
+func TestDbtDocsMayBeMissing(t *testing.T) {
+	s, err := New(t.Context(), Options{Database: config("postgres://127.0.0.1:1/none"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if page := ask(s, "/dbt/"); page.Code != http.StatusNotFound || !strings.Contains(page.Body.String(), "consent transform --keep-docs") {
+		t.Errorf("the docs answer %d: %s", page.Code, page.Body)
 	}
 }
 

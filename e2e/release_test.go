@@ -39,7 +39,9 @@ func TestNewcomer(t *testing.T) {
 	r.step("the dashboard shows them", func(r *release) {
 		r.kubectl("rollout", "status", "deployment/consent-dashboard", "--timeout=2m")
 		page := r.kubectl("get", "--raw", "/api/v1/namespaces/default/services/consent-dashboard:http/proxy/")
-		r.contains("the page", page, "Consent by company", "6fe9f74c", "119,221")
+		r.contains("the page", page, "Consent by company", "6fe9f74c", "119,221", `href="dbt/"`)
+		docs := r.kubectl("get", "--raw", "/api/v1/namespaces/default/services/consent-dashboard:http/proxy/dbt/")
+		r.contains("dbt's docs", docs, "model.consent.company_consent_metrics")
 	})
 	r.step("logs are readable", func(r *release) {
 		logs := r.do("kubectl", "logs", "-l", "app.kubernetes.io/component=ingest", "--prefix", "--tail=-1")
