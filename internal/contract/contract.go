@@ -141,7 +141,7 @@ func Identify(header []string) (*Contract, error) {
 	case companies > events:
 		return Company, nil
 	}
-	return nil, fmt.Errorf("the columns %s are neither those of events (%s) nor those of companies (%s)%s",
+	return nil, fmt.Errorf("the file has the columns (%s), which are neither those of events (%s) nor those of companies (%s)%s",
 		list(header), list(Event.names()), list(Company.names()), separatorHint(header))
 }
 

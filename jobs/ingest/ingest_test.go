@@ -252,7 +252,7 @@ func TestBadFiles(t *testing.T) {
 	for name, c := range map[string]struct{ file, want string }{
 		"empty":          {"", "bad.csv: the file is empty"},
 		"missing column": {strings.Replace(late, "EVENT_TIME", "WHEN", 1), "bad.csv: header: the required column EVENT_TIME is missing"},
-		"not ours":       {"a,b\n1,2\n", "bad.csv: header: the columns a, b are neither those of events"},
+		"not ours":       {"a,b\n1,2\n", "bad.csv: header: the file has the columns (a, b), which are neither those of events"},
 		"doubled column": {strings.Replace(late, "CONSENT", "type", 1), "bad.csv: header: the column type stands twice"},
 		"unclosed quote": {late + `x,"`, fmt.Sprintf("bad.csv: row 21, byte %d: the quote that opens at byte %d is never closed", len(late), len(late)+2)},
 		"mostly wrong":   {late + strings.Repeat("x,y\n", 5), "5 of 25 rows are rejected, more than the 1% that are allowed (--max-rejected-ratio); most often field_count (5)"},
