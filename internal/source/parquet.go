@@ -123,22 +123,24 @@ func (p *ParquetReader) read() error {
 			if err := p.readTree(c.tree, &fields[i]); err != nil {
 				return err
 			}
-		} else {
-			l := c.leaf
-			if l.at == l.count {
-				p.current = l
-				if err := l.fill(); err != nil {
-					return err
-				}
+			if len(p.text) > contract.MaxRecord {
+				return p.tooLong()
 			}
-			fields[i] = l.batch[l.at]
-			l.at++
+			continue
 		}
-		// The row is copied whole, and more than once, on its way to Postgres.
-		if size += len(fields[i].Text); size > contract.MaxRecord {
-			p.current = nil
-			return unsupported("export it with smaller values", "the row is longer than %d MiB", contract.MaxRecord>>20)
+		l := c.leaf
+		if l.at == l.count {
+			p.current = l
+			if err := l.fill(); err != nil {
+				return err
+			}
 		}
+		fields[i] = l.batch[l.at]
+		size += len(fields[i].Text)
+		l.at++
+	}
+	if size+len(p.text) > contract.MaxRecord {
+		return p.tooLong()
 	}
 	p.left--
 	p.record.Number++
@@ -242,6 +244,13 @@ func (s *sourceReader) readFull(b []byte, offset int64) error {
 	}
 	s.err = err
 	return err
+}
+
+// tooLong is the error of a row that is longer than one may be: it is copied whole, and more than once, on its way to
+// Postgres.
+func (p *ParquetReader) tooLong() error {
+	p.current = nil
+	return unsupported("export it with smaller values", "the row is longer than %d MiB", contract.MaxRecord>>20)
 }
 
 // readTree gives a nested column's value in the next row, as JSON text.
