@@ -62,9 +62,9 @@ func (c Config) ParseConfig() (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(c.URL)
 	if err != nil {
 		// The parser repeats the URL, and hides the password only where it can tell which part that is.
-		text := err.Error()
-		return nil, fmt.Errorf("the database URL is not valid (it is not shown, for it may hold a password): %s",
-			text[strings.LastIndexByte(text, '`')+len("`: "):])
+		reason := err.Error()
+		reason = reason[strings.LastIndex(reason, "`")+1:]
+		return nil, fmt.Errorf("the database URL is not valid (it is not shown, for it may hold a password)%s", reason)
 	}
 	for name, value := range settings {
 		config.RuntimeParams[name] = value
