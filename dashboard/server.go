@@ -320,12 +320,22 @@ func mustContent(body []byte, mime string) *content {
 
 // serveDocs answers with dbt's docs, a page of dbt's own making with its script and style inside. It may reach nothing.
 func (s *Server) serveDocs(w http.ResponseWriter, r *http.Request) {
-	if now, err := s.store.state(r.Context()); err != nil || !now.hasDocs {
+	now, err := s.store.state(r.Context())
+	switch {
+	case err != nil:
+		s.fail(w, r, err)
+		return
+	case now.condition == away || now.condition == refused:
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		http.Error(w, problem(now).Title+".", http.StatusServiceUnavailable)
+		return
+	case !now.hasDocs:
 		http.Error(w, "dbt's docs are not there: consent transform --keep-docs puts them into the database.", http.StatusNotFound)
 		return
 	}
 	content, err := s.store.page(r.Context(), "dbt", func() (page []byte, mime string, err error) {
-		err = s.pool.QueryRow(r.Context(), "select page from analytics.documentation").Scan(&page)
+		// Others may wait for the same page when this reader goes.
+		err = s.pool.QueryRow(context.WithoutCancel(r.Context()), "select page from analytics.documentation").Scan(&page)
 		return page, "text/html; charset=utf-8", err
 	})
 	if err != nil {

@@ -143,13 +143,26 @@ func TestAnswersAreCachedCompressedAndSecured(t *testing.T) {
 }
 
 func TestDbtDocsMayBeMissing(t *testing.T) {
-	s, err := New(t.Context(), Options{Database: config("postgres://127.0.0.1:1/none"), Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
+	migrated := config(warehousetest.Database(t))
+	if _, err := warehouse.Migrate(t.Context(), migrated); err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	if page := ask(s, "/dbt/"); page.Code != http.StatusNotFound || !strings.Contains(page.Body.String(), "consent transform --keep-docs") {
-		t.Errorf("the docs answer %d: %s", page.Code, page.Body)
+	for name, test := range map[string]struct {
+		database warehouse.Config
+		code     int
+		want     string
+	}{
+		"not made yet":         {migrated, http.StatusNotFound, "consent transform --keep-docs"},
+		"the database is away": {config("postgres://127.0.0.1:1/none"), http.StatusServiceUnavailable, "database"},
+	} {
+		s, err := New(t.Context(), Options{Database: test.database, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if page := ask(s, "/dbt/"); page.Code != test.code || !strings.Contains(page.Body.String(), test.want) {
+			t.Errorf("%s: the docs answer %d: %s", name, page.Code, page.Body)
+		}
 	}
 }
 
