@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"slices"
@@ -153,7 +154,7 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 			continue
 		}
 		field, value, last := &fields[i], &j.values[column], &j.last[column]
-		if field.Kind == Text && last.value.Valid && bytes.Equal(field.Text, last.text) {
+		if field.hasText() && last.value.Valid && bytes.Equal(field.Text, last.text) {
 			*value = last.value
 			continue
 		}
@@ -164,7 +165,7 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 			continue
 		}
 		if problem == "" {
-			if field.Kind == Text && !spec.distinct {
+			if field.hasText() && !spec.distinct {
 				last.remember(field.Text, value)
 			}
 			continue
@@ -207,15 +208,33 @@ func (j *Judge) Findings() []Finding { return j.findings }
 
 // convert reads a field as its column's type. It gives the problem and what is wrong in words, or two empty strings.
 func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wrong string) {
-	if field.Kind == Null || (field.Kind == Text && len(field.Text) == 0) {
+	switch field.Kind {
+	case Null:
 		return problemNull, "has no value"
+	case Text, JSON:
+		if len(field.Text) == 0 {
+			return problemNull, "has no value"
+		}
+	case Bytes:
+		if id, ok := uuidOfBytes(field.Text); ok && spec.Type == TypeUUID {
+			value.Valid, value.UUID = true, id
+			return "", ""
+		}
+		// Columns of fixed width fill up shorter texts with zeros.
+		if field.Text = bytes.TrimRight(field.Text, "\x00"); len(field.Text) == 0 {
+			return problemNull, "has no value"
+		}
+	case Number:
+		if math.IsNaN(field.Float) && spec.Type != TypeNumber {
+			return problemNull, "has no value"
+		}
 	}
 	value.Valid = true
 	switch spec.Type {
 	case TypeText:
 		return j.text(spec, field, value)
 	case TypeUUID:
-		if field.Kind == Text {
+		if field.hasText() {
 			if id, ok := parseUUID(trim(field.Text)); ok {
 				value.UUID = id
 				return "", ""
@@ -224,9 +243,9 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 		return problemMalformed, "is not a UUID of the form 123e4567-e89b-42d3-a456-426614174000"
 	case TypeTimestamp:
 		switch field.Kind {
-		case Instant:
+		case Instant, Date:
 			value.Int = field.Int
-		case Text:
+		case Text, Bytes, JSON:
 			if value.Int, wrong = parseTimestamp(trim(field.Text)); wrong != "" {
 				return problemMalformed, wrong
 			}
@@ -244,7 +263,7 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 			value.Float = field.Float
 		case Integer:
 			value.Float = float64(field.Int)
-		case Text:
+		case Text, Bytes, JSON:
 			var ok bool
 			if value.Float, ok = j.rates.parse(trim(field.Text)); !ok {
 				return problemMalformed, "is not a finite number"
@@ -269,7 +288,7 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 // text takes a field as text that Postgres can store.
 func (j *Judge) text(spec *Column, field *Field, value *Value) (problem, wrong string) {
 	text := field.Text
-	if field.Kind != Text {
+	if !field.hasText() {
 		start := len(j.scratch)
 		j.scratch = appendField(j.scratch, field)
 		text = j.scratch[start:]
@@ -316,7 +335,7 @@ func integer(field *Field, value *Value) (problem, wrong string) {
 		value.Int, ok = field.Int, true
 	case Number:
 		value.Int, ok = wholeNumber(field.Float)
-	case Text:
+	case Text, Bytes, JSON:
 		value.Int, ok = parseInteger(trim(field.Text))
 	}
 	if !ok {
@@ -363,15 +382,23 @@ func (j *Judge) checkWindow() {
 
 // addExtra keeps the field of a column that the contract does not know.
 func (j *Judge) addExtra(name string, field *Field) {
-	if field.Kind == Null || (field.Kind == Text && len(field.Text) == 0) {
+	if (field.hasText() && len(field.Text) == 0) || field.Kind == Null || (field.Kind == Number && math.IsNaN(field.Float)) {
 		return
 	}
-	start := len(j.scratch)
-	j.scratch = appendField(j.scratch, field)
-	text := j.scratch[start:]
-	if problem, wrong := unstorable(text); problem != "" {
-		j.add(Warning, &Column{Name: name, SQL: "extra"}, problem, wrong, field)
-		return
+	column := Column{Name: name, SQL: "extra"}
+	if field.Kind == Text || field.Kind == JSON {
+		if problem, wrong := unstorable(field.Text); problem != "" {
+			j.add(Warning, &column, problem, wrong, field)
+			return
+		}
+	}
+	kept := *field
+	if field.Kind == JSON {
+		var scanner jsonScanner // j.json has the row's PARAMETERS
+		if wrong := scanner.scan(field.Text); wrong != "" {
+			j.add(Warning, &column, problemMalformed, "is kept as text, for it is not JSON that Postgres can store: "+wrong, field)
+			kept.Kind = Text
+		}
 	}
 	if len(j.extra) == 0 {
 		j.extra = append(j.extra, '{')
@@ -380,11 +407,7 @@ func (j *Judge) addExtra(name string, field *Field) {
 	}
 	j.extra = AppendJSON(j.extra, []byte(name))
 	j.extra = append(j.extra, ':')
-	if finite := !math.IsNaN(field.Float) && !math.IsInf(field.Float, 0); field.Kind == Integer || (field.Kind == Number && finite) {
-		j.extra = append(j.extra, text...)
-	} else {
-		j.extra = AppendJSON(j.extra, text)
-	}
+	j.extra = AppendFieldJSON(j.extra, &kept)
 }
 
 func (j *Judge) add(severity Severity, spec *Column, problem, message string, field *Field) {
@@ -404,16 +427,72 @@ func (j *Judge) add(severity Severity, spec *Column, problem, message string, fi
 // appendField appends a field as text, in the form in which it would stand in a CSV file.
 func appendField(dst []byte, field *Field) []byte {
 	switch field.Kind {
-	case Text:
+	case Text, JSON:
 		return append(dst, field.Text...)
+	case Bytes:
+		return appendBytes(dst, field.Text)
 	case Integer:
 		return strconv.AppendInt(dst, field.Int, 10)
 	case Number:
+		switch { // in the words of Postgres
+		case math.IsInf(field.Float, 1):
+			return append(dst, "Infinity"...)
+		case math.IsInf(field.Float, -1):
+			return append(dst, "-Infinity"...)
+		}
 		return strconv.AppendFloat(dst, field.Float, 'g', -1, 64)
 	case Instant:
 		return time.UnixMicro(field.Int).UTC().AppendFormat(dst, "2006-01-02 15:04:05.999999")
+	case Date:
+		return time.UnixMicro(field.Int).UTC().AppendFormat(dst, time.DateOnly)
 	}
 	return dst
+}
+
+// appendBytes appends bytes that may be text: as they are if they are; as a UUID if there are 16; else as Postgres
+// writes them, \x and two digits for each.
+func appendBytes(dst, b []byte) []byte {
+	switch {
+	case isText(b):
+		return append(dst, b...)
+	case len(b) == 16:
+		return AppendUUID(dst, b)
+	}
+	return hex.AppendEncode(append(dst, `\x`...), b)
+}
+
+// isText tells text from other bytes by its encoding and its control characters.
+func isText(b []byte) bool {
+	return utf8.Valid(b) && !slices.ContainsFunc(b, func(c byte) bool { return c < ' ' && !space[c] })
+}
+
+// AppendFieldJSON appends a field as JSON: numbers, and what is JSON already, as they are; all else as a string, with
+// instants and dates as in ISO 8601. JSON has no NaN, which becomes null, and no infinity, which becomes a string.
+func AppendFieldJSON(dst []byte, field *Field) []byte {
+	switch field.Kind {
+	case Null:
+		return append(dst, "null"...)
+	case Integer:
+		return appendField(dst, field)
+	case Number:
+		switch {
+		case math.IsNaN(field.Float):
+			return append(dst, "null"...)
+		case !math.IsInf(field.Float, 0):
+			return appendField(dst, field)
+		}
+	case Text:
+		return AppendJSON(dst, field.Text)
+	case Bytes:
+		if isText(field.Text) {
+			return AppendJSON(dst, field.Text)
+		}
+	case JSON:
+		return append(dst, field.Text...)
+	case Instant:
+		return time.UnixMicro(field.Int).UTC().AppendFormat(dst, `"2006-01-02T15:04:05.999999Z"`)
+	}
+	return AppendJSON(dst, appendField(nil, field))
 }
 
 // AppendCSV appends a row's fields as a CSV record without its record end.

@@ -264,7 +264,7 @@ func (p *ParquetReader) readTree(tree *node, f *contract.Field) error {
 	}
 	*f = contract.Field{}
 	if !null {
-		*f = contract.Field{Kind: contract.Text, Text: slices.Clip(p.text[start:])}
+		*f = contract.Field{Kind: contract.JSON, Text: slices.Clip(p.text[start:])}
 	}
 	return nil
 }

@@ -181,7 +181,7 @@ func (v *valueDecoder) start(l *leaf) error {
 // compiler does not inline it.
 func (l *leaf) set(f *contract.Field, raw []byte) error {
 	if l.convert == nil {
-		*f = contract.Field{Kind: contract.Text, Text: raw}
+		*f = contract.Field{Kind: l.kind, Text: raw}
 		return nil
 	}
 	return l.convert(raw, f, &l.made)
@@ -214,7 +214,7 @@ func plainBytes(l *leaf, w *window, dst []contract.Field, fresh bool) (int, erro
 		end := at + 4 + int(size)
 		text := b[at+4 : end : end]
 		if l.convert == nil {
-			dst[n] = contract.Field{Kind: contract.Text, Text: text}
+			dst[n] = contract.Field{Kind: l.kind, Text: text}
 		} else if err := l.convert(text, &dst[n], &l.made); err != nil {
 			return 0, err
 		}
@@ -286,7 +286,7 @@ func (v *valueDecoder) fromDictionary(l *leaf, dst []contract.Field) error {
 			raw = d.bytes[int(x)*l.width : (int(x)+1)*l.width : (int(x)+1)*l.width]
 		}
 		if l.convert == nil {
-			dst[i] = contract.Field{Kind: contract.Text, Text: raw}
+			dst[i] = contract.Field{Kind: l.kind, Text: raw}
 		} else if err := l.convert(raw, &dst[i], &l.made); err != nil {
 			return err
 		}
@@ -408,7 +408,7 @@ func (v *valueDecoder) prefixed(l *leaf, dst []contract.Field) (int, error) {
 		if l.convert == nil {
 			start := len(l.made)
 			l.made = append(l.made, v.last...)
-			dst[i] = madeText(&l.made, start)
+			dst[i] = madeOf(l.kind, &l.made, start)
 		} else if err := l.convert(v.last, &dst[i], &l.made); err != nil {
 			return 0, err
 		}
