@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"runtime"
@@ -11,8 +12,11 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // exportRow has the columns of an export of events.
@@ -204,5 +208,35 @@ func TestParquetOfManyColumns(t *testing.T) {
 	_, _, err := readRows(wideFile(t, maxLeaves+1, 1, 1, &parquet.Snappy), 0)
 	if err == nil || !strings.Contains(err.Error(), "it has 1001 columns, more than the 1000 that are read") {
 		t.Errorf("too many columns give %v", err)
+	}
+}
+
+// Spark gives zstd a window of 2 MiB for pages of 1 MiB, which are then decompressed whole.
+func TestParquetWindowsLargerThanPages(t *testing.T) {
+	spark := editPages(t, wideFile(t, 45, 22_000, 22_000, &parquet.Uncompressed),
+		func(chunk *format.ColumnMetaData, header *format.PageHeader, body []byte) []byte {
+			levels, values := splitPage(header, body)
+			var compressed bytes.Buffer
+			compressed.Write(levels)
+			w, err := zstd.NewWriter(&compressed, zstd.WithWindowSize(2<<20))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write(values); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if header.UncompressedPageSize < 850<<10 {
+				t.Fatalf("the pages have %d bytes only", header.UncompressedPageSize)
+			}
+			header.DataPageHeaderV2.V.IsCompressed = thrift.New(true)
+			chunk.Codec = format.Zstd
+			header.CompressedPageSize, header.CRC = int32(compressed.Len()), int32(crc32.ChecksumIEEE(compressed.Bytes()))
+			return compressed.Bytes()
+		})
+	if _, rows, err := readRows(spark, 0); err != nil || len(rows) != 22_000 {
+		t.Errorf("45 columns of zstd with large windows give %d rows, %v", len(rows), err)
 	}
 }

@@ -41,6 +41,17 @@ func paddedRows(n int) []paddedRow {
 // padPages appends the padding to each page of a file, uncompressed or in snappy, whose kind is one of kinds.
 func padPages(t *testing.T, file, padding []byte, kinds ...format.PageType) []byte {
 	t.Helper()
+	return editPages(t, file, func(chunk *format.ColumnMetaData, header *format.PageHeader, body []byte) []byte {
+		if !slices.Contains(kinds, header.Type) {
+			return body
+		}
+		return padPage(t, chunk.Codec, header, body, padding)
+	})
+}
+
+// editPages gives a file whose pages have the bodies that edit makes, which also corrects their headers.
+func editPages(t *testing.T, file []byte, edit func(*format.ColumnMetaData, *format.PageHeader, []byte) []byte) []byte {
+	t.Helper()
 	out := []byte("PAR1")
 	edited := editFooter(t, file, func(m *format.FileMetaData) {
 		for g := range m.RowGroups {
@@ -60,9 +71,7 @@ func padPages(t *testing.T, file, padding []byte, kinds ...format.PageType) []by
 					at += int64(n)
 					body := file[at : at+int64(header.CompressedPageSize)]
 					at += int64(len(body))
-					if slices.Contains(kinds, header.Type) {
-						body = padPage(t, chunk.Codec, header, body, padding)
-					}
+					body = edit(chunk, header, body)
 					switch {
 					case header.Type == format.DictionaryPage:
 						chunk.DictionaryPageOffset = int64(len(out))
@@ -82,14 +91,19 @@ func padPages(t *testing.T, file, padding []byte, kinds ...format.PageType) []by
 	return append(out, edited[footerStart(edited):]...)
 }
 
+// splitPage splits the levels of a page of the second version, which are never compressed, from its values.
+func splitPage(header *format.PageHeader, body []byte) (levels, values []byte) {
+	n := 0
+	if v2 := header.DataPageHeaderV2; v2.Valid {
+		n = int(v2.V.RepetitionLevelsByteLength + v2.V.DefinitionLevelsByteLength)
+	}
+	return body[:n], body[n:]
+}
+
 // padPage gives a page's body with the padding after its values, and corrects its header.
 func padPage(t *testing.T, codec format.CompressionCodec, header *format.PageHeader, body, padding []byte) []byte {
 	t.Helper()
-	levels := 0 // of the second version they are never compressed
-	if v2 := header.DataPageHeaderV2; v2.Valid {
-		levels = int(v2.V.RepetitionLevelsByteLength + v2.V.DefinitionLevelsByteLength)
-	}
-	before, values := body[:levels], body[levels:]
+	before, values := splitPage(header, body)
 	if codec == format.Snappy {
 		plain, err := snappy.Decode(nil, values)
 		if err != nil {

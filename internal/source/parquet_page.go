@@ -392,6 +392,11 @@ func (w *window) open(l *leaf, b pageBody) error {
 	if b.compressed > l.whole || b.size > l.whole {
 		return w.openStream(l, b)
 	}
+	return w.openWhole(l, b)
+}
+
+// openWhole decompresses a page at once.
+func (w *window) openWhole(l *leaf, b pageBody) error {
 	if b.codec == format.Uncompressed && b.compressed != b.size {
 		return damaged("%d bytes that are not compressed claim to be %d", b.compressed, b.size)
 	}
@@ -424,13 +429,8 @@ func (w *window) openStream(l *leaf, b pageBody) error {
 		w.source = new(pageSource)
 	}
 	w.source.reset(l.in, b)
-	if err := w.grow(streamWindow); err != nil {
-		return err
-	}
-	w.buf = w.store[:0]
-	w.ahead = b.size
-	if b.size == 0 {
-		w.stream = w.source.buffered
+	if b.size == 0 { // what is compressed is nothing; its checksum may still be wrong
+		w.buf, w.stream = w.store[:0], bytes.NewReader(nil)
 		return nil
 	}
 	history := lz4History
@@ -441,7 +441,16 @@ func (w *window) openStream(l *leaf, b pageBody) error {
 		}
 		w.source.reset(l.in, b)
 	}
-	if cost := streamCost + windowSize(b.codec, w.source.buffered, b.size, history); cost > w.taken {
+	cost := streamCost + windowSize(b.codec, w.source.buffered, b.size, history)
+	if cost >= b.size && max(b.compressed, b.size) <= maxWholePage && l.whole >= minWholePage {
+		return w.openWhole(l, b) // zstd and brotli may have larger windows than pages
+	}
+	if err := w.grow(streamWindow); err != nil {
+		return err
+	}
+	w.buf = w.store[:0]
+	w.ahead = b.size
+	if cost > w.taken {
 		if err := w.buffers.take(cost - w.taken); err != nil {
 			return err
 		}
