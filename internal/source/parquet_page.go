@@ -3,7 +3,6 @@ package source
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"slices"
@@ -356,8 +355,10 @@ func (l *leaf) finishPage() error {
 		return damaged("a page has %d rows, its header says %d", p.rowsSeen, p.rows)
 	}
 	if left := p.data.remaining(); left > 0 && l.values.exact() {
-		if zero, err := p.data.restIsZero(); err != nil || !zero {
-			return orDamaged(err, fmt.Sprintf("a page has %d bytes after its last value that are not zero", left))
+		if zero, err := p.data.restIsZero(); err != nil {
+			return damagedBy("reading what follows a page's last value", err)
+		} else if !zero {
+			return damaged("a page has %d bytes after its last value that are not zero", left)
 		}
 	}
 	return damagedBy("reading a page", p.data.finish())
