@@ -253,7 +253,7 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 			return problemMalformed, "is a number, but a timestamp was expected"
 		}
 		if value.Int < minTimestamp || value.Int > maxTimestamp {
-			return problemRange, "is not between 2000 and 2100"
+			return problemRange, "is not between 2000 and 2100" + mistakenUnit(field)
 		}
 	case TypeInteger:
 		return integer(field, value)
@@ -283,6 +283,27 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 		}
 	}
 	return "", ""
+}
+
+// mistakenUnit tells which instant was meant where a writer counted in one unit and named another, as fastparquet does of
+// microseconds in INT96. It gives an empty string if none is between 2000 and 2100.
+func mistakenUnit(field *Field) string {
+	for _, unit := range []struct {
+		factor int64
+		words  string
+	}{{1000, "times 1,000"}, {1_000_000, "times 1,000,000"}, {-1000, "divided by 1,000"}} {
+		micros := field.Int * unit.factor
+		if unit.factor < 0 {
+			micros = field.Int / -unit.factor
+		} else if field.Int < 0 || field.Int > maxTimestamp/unit.factor {
+			continue
+		}
+		if field.Kind == Instant && micros >= minTimestamp && micros <= maxTimestamp {
+			return fmt.Sprintf("; %s it is %s: the writer mistook the unit, export it with the right one", unit.words,
+				appendField(nil, &Field{Kind: Instant, Int: micros}))
+		}
+	}
+	return ""
 }
 
 // text takes a field as text that Postgres can store.

@@ -393,3 +393,125 @@ func TestRepeatedValues(t *testing.T) {
 		}
 	}
 }
+
+// TestKindsOfFields holds what a column makes of the kinds that only a Parquet file has.
+func TestKindsOfFields(t *testing.T) {
+	bytesOf := func(s string) Field { return Field{Kind: Bytes, Text: []byte(s)} }
+	id := "\x91\xe3\x6d\x4b\x21\xb5\x43\xa5\x90\xc8\x22\x9b\x61\xed\x22\xf2"
+	nan := Field{Kind: Number, Float: math.NaN()}
+	for name, c := range map[string]struct {
+		column  string
+		field   Field
+		finding string
+		value   string
+	}{
+		"16 bytes are a UUID":                  {"EVENT_ID", bytesOf(id), "", strings.ReplaceAll(anID, "-", "")},
+		"16 bytes of zero are a UUID":          {"APIKEY", bytesOf(strings.Repeat("\x00", 16)), "", strings.Repeat("0", 32)},
+		"16 characters as bytes are no UUID":   {"EVENT_ID", bytesOf("abcdefghijklmnop"), "reject event_id_malformed", ""},
+		"16 characters of text are no UUID":    {"EVENT_ID", text(id), "reject event_id_malformed", ""},
+		"15 bytes are no UUID":                 {"APIKEY", bytesOf(id[1:]), "reject api_key_malformed", ""},
+		"bytes may be the text of a UUID":      {"EVENT_ID", bytesOf(anID), "", strings.ReplaceAll(anID, "-", "")},
+		"zeros fill up a text of fixed width":  {"COUNTRY", bytesOf("\"ES\"\x00\x00"), "", "ES"},
+		"zeros alone are a null":               {"DOMAIN", bytesOf("\x00\x00"), "", ""},
+		"zeros in the middle are none":         {"DOMAIN", bytesOf("a\x00b\x00"), "warning domain_nul_byte", ""},
+		"zeros at the end of text stay wrong":  {"DOMAIN", text("a\x00"), "warning domain_nul_byte", ""},
+		"bytes as a number":                    {"RATE", bytesOf("0.5"), "", "0.5"},
+		"bytes as a count":                     {"COUNT", bytesOf("12"), "", "12"},
+		"bytes as a time":                      {"EVENT_TIME", bytesOf(aTime), "", "2025-09-05T01:14:29.602"},
+		"a decimal as a count":                 {"COUNT", Field{Kind: JSON, Text: []byte("10.00")}, "", "10"},
+		"a decimal as a number":                {"RATE", Field{Kind: JSON, Text: []byte("0.25")}, "", "0.25"},
+		"a boolean as text":                    {"EXPERIMENT", Field{Kind: JSON, Text: []byte("true")}, "", "true"},
+		"a structure as JSON":                  {"PARAMETERS", Field{Kind: JSON, Text: []byte(`{"a":1}`)}, "", `{"a":1}`},
+		"a date as a time":                     {"WINDOW_START", Field{Kind: Date, Int: 1757030400000000}, "warning window_start_not_event_hour", "2025-09-05T00:00:00"},
+		"a date as text":                       {"EXPERIMENT", Field{Kind: Date, Int: 1757030400000000}, "", "2025-09-05"},
+		"NaN is a null count":                  {"COUNT", nan, "", ""},
+		"NaN is a null text":                   {"EXPERIMENT", nan, "", ""},
+		"NaN is a null time":                   {"EVENT_TIME", nan, "reject event_time_null", ""},
+		"NaN is no rate":                       {"RATE", nan, "warning rate_malformed", ""},
+		"an infinite text has Postgres's name": {"EXPERIMENT", Field{Kind: Number, Float: math.Inf(-1)}, "", "-Infinity"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			header, fields := eventRow(map[string]Field{c.column: c.field})
+			values, findings, _ := judged(t, Evolve, header, fields)
+			if got := strings.Join(findings, ", "); got != c.finding {
+				t.Errorf("findings are %q, want %q", got, c.finding)
+			}
+			if got := values[Event.Columns[Event.index(c.column)].SQL]; !strings.HasPrefix(c.finding, "reject") && got != c.value {
+				t.Errorf("value is %q, want %q", got, c.value)
+			}
+		})
+	}
+}
+
+// TestMistakenUnits holds that a time whose unit is wrong is refused with the time that was meant.
+func TestMistakenUnits(t *testing.T) {
+	const meant = 1757034869602000
+	for name, c := range map[string]struct {
+		micros int64
+		want   string
+	}{
+		"microseconds as nanoseconds":  {meant / 1000, "; times 1,000 it is 2025-09-05 01:14:29.602:"},
+		"seconds as milliseconds":      {meant / 1000, "; times 1,000 it is 2025-09-05 01:14:29.602:"},
+		"milliseconds as nanoseconds":  {meant / 1_000_000, "; times 1,000,000 it is 2025-09-05 01:14:29:"},
+		"microseconds as milliseconds": {meant * 1000, "; divided by 1,000 it is 2025-09-05 01:14:29.602:"},
+		"a time of 1999":               {946684799999999, ""},
+		"the first time":               {math.MinInt64, ""},
+		"the last time":                {math.MaxInt64, ""},
+	} {
+		header, fields := eventRow(map[string]Field{"EVENT_TIME": {Kind: Instant, Int: c.micros}})
+		judge, err := NewJudge(Event, header, Evolve)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := judge.Row(fields); ok || len(judge.Findings()) != 1 {
+			t.Fatalf("%s: loaded %v, findings %v", name, ok, judge.Findings())
+		}
+		if got := judge.Findings()[0].Message; !strings.HasPrefix(got, "is not between 2000 and 2100"+c.want) ||
+			strings.HasSuffix(got, "2100") != (c.want == "") {
+			t.Errorf("%s: the message is %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestExtraKeepsTypes holds what the column extra has of each kind of field.
+func TestExtraKeepsTypes(t *testing.T) {
+	for name, c := range map[string]struct {
+		field   Field
+		want    string // "" if the field is left out
+		finding string
+	}{
+		"text":                    {text(`true "x"`), `"true \"x\""`, ""},
+		"text that is JSON":       {text(`{"a":1}`), `"{\"a\":1}"`, ""},
+		"a structure":             {Field{Kind: JSON, Text: []byte(`{"a":[1,null]}`)}, `{"a":[1,null]}`, ""},
+		"a boolean":               {Field{Kind: JSON, Text: []byte("false")}, "false", ""},
+		"a decimal":               {Field{Kind: JSON, Text: []byte("12.50")}, "12.50", ""},
+		"JSON that is broken":     {Field{Kind: JSON, Text: []byte(`{"a":`)}, `"{\"a\":"`, "warning extra_malformed"},
+		"JSON that jsonb refuses": {Field{Kind: JSON, Text: []byte(`["\u0000"]`)}, `"[\"\\u0000\"]"`, "warning extra_malformed"},
+		"JSON that is not UTF-8":  {Field{Kind: JSON, Text: []byte("\"\xff\"")}, "", "warning extra_invalid_utf8"},
+		"an integer":              {Field{Kind: Integer, Int: -3}, "-3", ""},
+		"a number":                {Field{Kind: Number, Float: 1e300}, "1e+300", ""},
+		"NaN":                     {Field{Kind: Number, Float: math.NaN()}, "", ""},
+		"infinity":                {Field{Kind: Number, Float: math.Inf(1)}, `"Infinity"`, ""},
+		"an instant":              {Field{Kind: Instant, Int: 1757034869602000}, `"2025-09-05T01:14:29.602Z"`, ""},
+		"a date":                  {Field{Kind: Date, Int: 1757030400000000}, `"2025-09-05"`, ""},
+		"bytes of text":           {Field{Kind: Bytes, Text: []byte("ünï")}, `"ünï"`, ""},
+		"bytes":                   {Field{Kind: Bytes, Text: []byte("\x00\xff")}, `"\\x00ff"`, ""},
+		"16 bytes":                {Field{Kind: Bytes, Text: []byte(strings.Repeat("\x01\xff", 8))}, `"01ff01ff-01ff-01ff-01ff-01ff01ff01ff"`, ""},
+		"a null":                  {Field{}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			header, fields := eventRow(map[string]Field{"SCORE": c.field})
+			values, findings, ok := judged(t, Evolve, header, fields)
+			want := ""
+			if c.want != "" {
+				want = `{"SCORE":` + c.want + `}`
+			}
+			if got := strings.Join(findings, ", "); !ok || got != c.finding || values["extra"] != want {
+				t.Errorf("extra is %s with findings %q, want %s with %q", values["extra"], got, want, c.finding)
+			}
+			if values["action"] != "click" {
+				t.Errorf("the action of PARAMETERS is %q", values["action"])
+			}
+		})
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -310,7 +312,10 @@ func TestParquetTypes(t *testing.T) {
 		"uuid as bytes of text":      {"EVENT_ID", parquet.Leaf(parquet.ByteArrayType), []byte(anID), "", anID},
 		"uuid as fixed bytes":        {"EVENT_ID", parquet.Leaf(fixed(36)), []byte(anID), "", anID},
 		"uuid as an integer":         {"EVENT_ID", parquet.Int(64), int64(7), "reject event_id_malformed", ""},
-		"uuid without its type":      {"EVENT_ID", parquet.Leaf(fixed(16)), bytes.Repeat([]byte{1}, 16), "reject event_id_malformed", ""},
+		"uuid without its type":      {"EVENT_ID", parquet.Leaf(fixed(16)), bytes.Repeat([]byte{1}, 16), "", "01010101-0101-0101-0101-010101010101"},
+		"uuid as 16 bytes":           {"APIKEY", parquet.Leaf(parquet.ByteArrayType), id[:], "", anID},
+		"uuid as 16 characters":      {"EVENT_ID", parquet.Leaf(parquet.ByteArrayType), []byte("abcdefghijklmnop"), "reject event_id_malformed", ""},
+		"uuid as 16 letters of text": {"EVENT_ID", parquet.String(), []byte("abcdefghijklmnop"), "reject event_id_malformed", ""},
 		"type as an enum":            {"TYPE", parquet.Enum(), []byte("ui.action"), "", "ui.action"},
 		"type as bytes":              {"TYPE", parquet.Leaf(parquet.ByteArrayType), []byte("ui.action"), "", "ui.action"},
 		"type as JSON":               {"TYPE", parquet.JSON(), []byte("ui.action"), "", "ui.action"},
@@ -351,6 +356,7 @@ func TestParquetTypes(t *testing.T) {
 		"count over INT64":           {"COUNT", parquet.Uint(64), uint64(math.MaxInt64) + 1, "reject count_malformed", ""},
 		"count as a double":          {"COUNT", parquet.Leaf(parquet.DoubleType), float64(1<<53 - 1), "", "9007199254740991"},
 		"count as a large double":    {"COUNT", parquet.Leaf(parquet.DoubleType), float64(1 << 53), "reject count_malformed", ""},
+		"count as NaN":               {"COUNT", parquet.Leaf(parquet.DoubleType), math.NaN(), "", ""},
 		"count as a broken double":   {"COUNT", parquet.Leaf(parquet.DoubleType), 1.5, "reject count_malformed", ""},
 		"count as a double, null":    {"COUNT", parquet.Leaf(parquet.DoubleType), nil, "", ""},
 		"count as a float":           {"COUNT", parquet.Leaf(parquet.FloatType), float32(10), "", "10"},
@@ -365,6 +371,8 @@ func TestParquetTypes(t *testing.T) {
 		"parameters as a date":       {"PARAMETERS", parquet.Date(), int32(7), "warning parameters_malformed", ""},
 		"experiment as a double":     {"EXPERIMENT", parquet.Leaf(parquet.DoubleType), 1.5, "", "1.5"},
 		"experiment, all null":       {"EXPERIMENT", parquet.Leaf(parquet.DoubleType), nil, "", ""},
+		"experiment as NaN":          {"EXPERIMENT", parquet.Leaf(parquet.DoubleType), math.NaN(), "", ""},
+		"experiment as a date":       {"EXPERIMENT", parquet.Date(), int32(midnight.Unix() / 86400), "", "2025-09-05"},
 		"experiment as an integer":   {"EXPERIMENT", parquet.Int(32), int32(-7), "", "-7"},
 		"experiment as a boolean":    {"EXPERIMENT", parquet.Leaf(parquet.BooleanType), false, "", "false"},
 		"experiment as a timestamp":  {"EXPERIMENT", parquet.Timestamp(parquet.Millisecond), at.UnixMilli(), "", aTime},
@@ -421,6 +429,42 @@ func TestNestedParameters(t *testing.T) {
 	}
 	if got := b.query("select string_agg(action, ',') from raw.event"); got != "click" {
 		t.Errorf("the actions are %q", got)
+	}
+}
+
+// TestParquetOfOtherWriters loads the same events as each writer has them: the tables hold the same values of all.
+func TestParquetOfOtherWriters(t *testing.T) {
+	folder := filepath.Join("..", "..", "internal", "source", "testdata", "parquet", "interop")
+	files, err := filepath.Glob(filepath.Join(folder, "*.parquet"))
+	if err != nil || len(files) < 20 {
+		t.Fatalf("%d files in %s (%v)", len(files), folder, err)
+	}
+	b := newBench(t)
+	expected := []string{}
+	for _, path := range files {
+		file, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.write(filepath.Base(path), string(file))
+		expected = append(expected, filepath.Base(path)+" Loaded 16")
+	}
+	b.expect(strings.Join(expected, ", "), nil)
+	if got := b.query("select count(*) from raw.finding"); got != "0" {
+		t.Errorf("there are %s findings", got)
+	}
+	if got := b.query(`select count(*) || ' ' || min(files) || ' ' || max(files) from (
+		select count(*) files from raw.event
+		group by event_id, type, rate, event_time, window_start, api_key, consent, count, experiment, sdk_type, domain, deployment_id,
+			country, region, browser_family, device_type, user_id, action, token_created, token_updated) same`); got !=
+		fmt.Sprintf("16 %[1]d %[1]d", len(files)) {
+		t.Errorf("events, and the files that have the rarest and the most common: %s, want 16 in %d", got, len(files))
+	}
+	if got := b.query(`select string_agg(key || ' ' || types, ', ' order by key) from (
+		select key, string_agg(distinct jsonb_typeof(value), ' ') types from raw.event, jsonb_each(extra)
+		where jsonb_typeof(value) <> 'null' group by key) kinds`); got != "at string, counts object, day string, flag boolean, "+
+		"price number, props object, score number, tags array" {
+		t.Errorf("the types in extra are %s", got)
 	}
 }
 
