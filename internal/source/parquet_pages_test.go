@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"reflect"
@@ -12,8 +13,10 @@ import (
 	"github.com/klauspost/compress/snappy"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
+	"github.com/pierrec/lz4/v4"
 )
 
 type paddedRow struct {
@@ -155,6 +158,152 @@ func TestParquetPaddedPages(t *testing.T) {
 							}
 						}
 					})
+				}
+			}
+		}
+	}
+}
+
+// hadoopLZ4 compresses b as Hadoop does: parts after their sizes, each in blocks after their compressed sizes.
+func hadoopLZ4(t *testing.T, b []byte) []byte {
+	t.Helper()
+	const part, block = 700, 300
+	var out []byte
+	for p := range slices.Chunk(b, part) {
+		out = binary.BigEndian.AppendUint32(out, uint32(len(p)))
+		for c := range slices.Chunk(p, block) {
+			compressed := make([]byte, lz4.CompressBlockBound(len(c))+16)
+			n, err := lz4.CompressBlock(c, compressed, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == 0 { // it does not compress: one literal
+				n = copy(compressed, rawLZ4(c))
+			}
+			out = append(binary.BigEndian.AppendUint32(out, uint32(n)), compressed[:n]...)
+		}
+	}
+	return out
+}
+
+// rawLZ4 is a block that is one literal.
+func rawLZ4(b []byte) []byte {
+	token := []byte{byte(min(len(b), 15)) << 4}
+	for rest := len(b) - 15; rest >= 0; rest -= 255 {
+		token = append(token, byte(min(rest, 255)))
+	}
+	return append(token, b...)
+}
+
+// The codec LZ4 is Hadoop's framing with some writers, and a raw block with others.
+func TestParquetLZ4OfHadoop(t *testing.T) {
+	rows := mixedRows(2000, 400)
+	for _, version := range []int{1, 2} {
+		plain := writeParquet(t, rows, parquet.Compression(&parquet.Uncompressed), parquet.DataPageVersion(version),
+			parquet.PageBufferSize(3000), parquet.MaxRowsPerRowGroup(1100))
+		compressed := func(compress func([]byte) []byte) []byte {
+			return editPages(t, plain, func(chunk *format.ColumnMetaData, header *format.PageHeader, body []byte) []byte {
+				levels, values := splitPage(header, body)
+				body = append(bytes.Clone(levels), compress(values)...)
+				if header.DataPageHeaderV2.Valid {
+					header.DataPageHeaderV2.V.IsCompressed = thrift.New(true)
+				}
+				chunk.Codec = format.Lz4
+				header.CompressedPageSize, header.CRC = int32(len(body)), 0
+				return body
+			})
+		}
+		for name, file := range map[string][]byte{
+			"framed": compressed(func(b []byte) []byte { return hadoopLZ4(t, b) }),
+			"raw":    compressed(rawLZ4),
+		} {
+			for _, whole := range []int{0, 1} {
+				_, got, err := readRows(file, whole)
+				if err == nil {
+					err = checkMixed(rows, got)
+				}
+				if err != nil {
+					t.Errorf("%s, pages v%d, whole pages up to %d: %v", name, version, whole, err)
+				}
+			}
+		}
+		for name, damage := range map[string]func([]byte) []byte{
+			"a part that says less": func(b []byte) []byte {
+				b = hadoopLZ4(t, b)
+				if len(b) > 4 {
+					b[3]--
+				}
+				return b
+			},
+			"a block that is cut off": func(b []byte) []byte {
+				b = hadoopLZ4(t, b)
+				return b[:max(0, len(b)-3)]
+			},
+			"bytes after the last part": func(b []byte) []byte { return append(hadoopLZ4(t, b), 0, 0, 0, 9) },
+			"an empty part without end": func([]byte) []byte { return make([]byte, 64) },
+		} {
+			for _, whole := range []int{0, 1} {
+				_, _, err := readRows(compressed(damage), whole)
+				if err == nil {
+					t.Errorf("%s, pages v%d, whole pages up to %d: read without an error", name, version, whole)
+				} else {
+					checkDamageError(t, err)
+				}
+			}
+		}
+	}
+}
+
+// The oldest writers leave out the group around a list's elements, and call a map MAP_KEY_VALUE.
+func TestParquetOldListsAndMaps(t *testing.T) {
+	type pair struct {
+		Key   string `parquet:"key"`
+		Value int64  `parquet:"value"`
+	}
+	type list struct {
+		Array []string `parquet:"array"`
+	}
+	type tuples struct {
+		Tuples []struct {
+			N int64 `parquet:"n"`
+		} `parquet:"tuples_tuple"`
+	}
+	type mapping struct {
+		Map []pair `parquet:"map"`
+	}
+	type row struct {
+		List   list    `parquet:"list"`
+		Tuples tuples  `parquet:"tuples"`
+		Map    mapping `parquet:"counts"`
+	}
+	var first row
+	first.List.Array = []string{"a", "b"}
+	first.Tuples.Tuples = append(first.Tuples.Tuples, struct {
+		N int64 `parquet:"n"`
+	}{7})
+	first.Map.Map = []pair{{"k", 1}, {"l", 2}}
+	file := writeParquet(t, []row{first, {}})
+	for _, kind := range []deprecated.ConvertedType{deprecated.Map, deprecated.MapKeyValue} {
+		columns, rows, err := readRows(editFooter(t, file, func(m *format.FileMetaData) {
+			for i := range m.Schema {
+				switch e := &m.Schema[i]; e.Name {
+				case "list", "tuples":
+					e.ConvertedType = thrift.New(deprecated.List)
+				case "counts":
+					e.ConvertedType = thrift.New(kind)
+				}
+			}
+		}), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string][]any{
+			"list": {`J:["a","b"]`, `J:[]`}, "tuples": {`J:[{"n":7}]`, `J:[]`}, "counts": {`J:{"k":1,"l":2}`, `J:{}`},
+		}
+		for i, column := range columns {
+			for n := range rows {
+				if rows[n][i] != want[column][n] {
+					t.Errorf("%d, %s, row %d: %v, want %v", kind, column, n+1, rows[n][i], want[column][n])
 				}
 			}
 		}
