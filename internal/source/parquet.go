@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/klauspost/compress/zstd"
+
 	"consentpipeline.io/internal/contract"
 )
 
@@ -207,6 +209,10 @@ func damagedBy(doing string, err error) error {
 	var known *parquetError
 	if errors.As(err, &known) {
 		return err
+	}
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		return unsupported("export it again with smaller pages or a lower level of zstd",
+			"a page of more than %d MiB is compressed with a window of more than %d MiB", maxWholePage>>20, maxZstdWindow>>20)
 	}
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return damaged("%s: its bytes end too early", doing)

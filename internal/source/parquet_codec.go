@@ -16,15 +16,17 @@ import (
 )
 
 const (
-	maxZstdWindow = 16 << 20
-	lz4History    = 64 << 10 // how far back a block can refer
-	maxHistory    = 16 << 20 // how far back a snappy page may refer that is not decompressed whole
+	maxZstdWindow  = 16 << 20
+	maxNamedWindow = 2 << 30  // the largest that zstd makes
+	lz4History     = 64 << 10 // how far back a block can refer
+	maxHistory     = 16 << 20 // how far back a snappy page may refer that is not decompressed whole
 )
 
 // A decompressor keeps decompressors for use with the next page.
 type decompressor struct {
 	gzip  *gzip.Reader
 	zstd  *zstd.Decoder
+	whole *zstd.Decoder // of pages that are decompressed at once, for which a window of any size takes no memory
 	br    *brotli.Reader
 	block *blockReader
 	lz4   *hadoopReader
@@ -50,10 +52,10 @@ func (d *decompressor) decompress(codec format.CompressionCodec, dst, src []byte
 		}
 		return err
 	case format.Zstd:
-		if err := d.openZstd(); err != nil {
+		if err := openZstd(&d.whole, maxNamedWindow); err != nil {
 			return err
 		}
-		out, err := d.zstd.DecodeAll(src, dst[:0:len(dst)])
+		out, err := d.whole.DecodeAll(src, dst[:0:len(dst)])
 		if err == nil && len(out) != len(dst) {
 			return wrongSize(len(out), len(dst))
 		}
@@ -76,13 +78,12 @@ func wrongSize(got, want int) error {
 	return damaged("a page decompresses to %d bytes, its header says %d", got, want)
 }
 
-func (d *decompressor) openZstd() error {
-	if d.zstd != nil {
+func openZstd(d **zstd.Decoder, maxWindow uint64) (err error) {
+	if *d != nil {
 		return nil
 	}
-	var err error
-	d.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecoderMaxMemory(maxZstdWindow),
+	*d, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(maxWindow),
 		zstd.WithDecodeAllCapLimit(true))
 	return err
 }
@@ -100,7 +101,7 @@ func (d *decompressor) stream(codec format.CompressionCodec, src *bufio.Reader, 
 		}
 		return d.gzip, d.gzip.Reset(src)
 	case format.Zstd:
-		if err := d.openZstd(); err != nil {
+		if err := openZstd(&d.zstd, maxZstdWindow); err != nil {
 			return nil, err
 		}
 		return d.zstd, d.zstd.Reset(src)

@@ -205,7 +205,7 @@ func plainBytes(l *leaf, w *window, dst []contract.Field, fresh bool) (int, erro
 			return 0, err
 		}
 	}
-	b, n, at := w.buf, 0, w.pos
+	b, n, at, kind := w.buf, 0, w.pos, l.kind
 	for n < len(dst) && len(b)-at >= 4 {
 		size := uint64(binary.LittleEndian.Uint32(b[at:]))
 		if size > uint64(len(b)-at-4) {
@@ -214,7 +214,7 @@ func plainBytes(l *leaf, w *window, dst []contract.Field, fresh bool) (int, erro
 		end := at + 4 + int(size)
 		text := b[at+4 : end : end]
 		if l.convert == nil {
-			dst[n] = contract.Field{Kind: l.kind, Text: text}
+			dst[n] = contract.Field{Kind: kind, Text: text}
 		} else if err := l.convert(text, &dst[n], &l.made); err != nil {
 			return 0, err
 		}
@@ -273,7 +273,7 @@ func (v *valueDecoder) fromDictionary(l *leaf, dst []contract.Field) error {
 	if err := v.index.decode(index); err != nil {
 		return err
 	}
-	d := &l.dictionary
+	d, kind := &l.dictionary, l.kind
 	for i, x := range index {
 		if uint(x) >= uint(d.count) {
 			return damaged("it refers to value %d of a dictionary of %d", x, d.count)
@@ -286,7 +286,7 @@ func (v *valueDecoder) fromDictionary(l *leaf, dst []contract.Field) error {
 			raw = d.bytes[int(x)*l.width : (int(x)+1)*l.width : (int(x)+1)*l.width]
 		}
 		if l.convert == nil {
-			dst[i] = contract.Field{Kind: l.kind, Text: raw}
+			dst[i] = contract.Field{Kind: kind, Text: raw}
 		} else if err := l.convert(raw, &dst[i], &l.made); err != nil {
 			return err
 		}
