@@ -347,8 +347,11 @@ func TestMessagesNameWhatWasExpected(t *testing.T) {
 
 func TestAppendCSV(t *testing.T) {
 	got := string(AppendCSV(nil, []Field{text(`say "a", b`), {}, {Kind: Integer, Int: -5}, {Kind: Number, Float: 0.1},
-		{Kind: Instant, Int: 1757034869602000}, text("two\nlines"), text("plain")}))
-	if want := "\"say \"\"a\"\", b\",,-5,0.1,2025-09-05 01:14:29.602,\"two\nlines\",plain"; got != want {
+		{Kind: Instant, Int: 1757034869602000}, text("two\nlines"), text("plain"), {Kind: Date, Int: 1757030400000000},
+		{Kind: JSON, Text: []byte(`{"a":1}`)}, {Kind: Bytes, Text: []byte("b")}, {Kind: Bytes, Text: []byte("\x01\xff")},
+		{Kind: Bytes, Text: []byte(strings.Repeat("\x01\xff", 8))}}))
+	if want := "\"say \"\"a\"\", b\",,-5,0.1,2025-09-05 01:14:29.602,\"two\nlines\",plain,2025-09-05,\"{\"\"a\"\":1}\",b,\\x01ff," +
+		"01ff01ff-01ff-01ff-01ff-01ff01ff01ff"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -307,5 +308,36 @@ func TestParquetOldListsAndMaps(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Values inside of nested columns keep their types.
+func TestParquetNestedValues(t *testing.T) {
+	type values struct {
+		NaN      float64  `parquet:"nan"`
+		Infinity float32  `parquet:"infinity"`
+		Yes      bool     `parquet:"yes"`
+		Day      int32    `parquet:"day,date"`
+		Price    int32    `parquet:"price,decimal(2:9)"`
+		Doc      []byte   `parquet:"doc,json"`
+		Broken   []byte   `parquet:"broken,json"`
+		ID       [16]byte `parquet:"id,uuid"`
+		Fixed    [16]byte `parquet:"fixed"`
+		Text     []byte   `parquet:"text"`
+		Bytes    []byte   `parquet:"bytes"`
+	}
+	type row struct {
+		Values values `parquet:"values"`
+	}
+	id := [16]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255}
+	_, rows, err := readRows(writeParquet(t, []row{{values{math.NaN(), float32(math.Inf(-1)), true, 20336, 1250, []byte(`{"a":[1]}`),
+		[]byte(`{"a"`), id, id, []byte("ünï"), []byte{0, 255}}}}), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `J:{"nan":null,"infinity":"-Infinity","yes":true,"day":"2025-09-05","price":12.50,"doc":{"a":[1]},"broken":"{\"a\"",` +
+		`"id":"01020304-0506-0708-090a-0b0c0d0e0fff","fixed":"01020304-0506-0708-090a-0b0c0d0e0fff","text":"ünï","bytes":"\\x00ff"}`
+	if !sameValue(rows[0][0], want) {
+		t.Errorf("%s, want %s", rows[0][0], want)
 	}
 }
