@@ -31,7 +31,7 @@ func withoutNetwork(t *testing.T) {
 func TestFetchFailureTellsWhatToDo(t *testing.T) {
 	cache := emptyCache(t)
 	withoutNetwork(t)
-	startFails(t, Options{DataDir: dataDir(t)}, "fetching PostgreSQL "+version, cache, "unable to connect",
+	startFails(t, Options{DataDir: dataDir(t)}, "fetching PostgreSQL "+releases[defaultMajor], cache, "unable to connect",
 		"HTTPS_PROXY", "--database-url URL")
 	left, err := filepath.Glob(filepath.Join(cache, "*.unfinished"))
 	if err != nil || len(left) != 0 {
@@ -40,7 +40,7 @@ func TestFetchFailureTellsWhatToDo(t *testing.T) {
 }
 
 func TestFetchWaitsForAnotherProcess(t *testing.T) {
-	binaries, err := fetchedBinaries(t.Context(), start(t, Options{}).folder.account, nil)
+	binaries, err := fetchedBinaries(t.Context(), releases[defaultMajor], start(t, Options{}).folder.account, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

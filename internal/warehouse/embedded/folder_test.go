@@ -71,7 +71,7 @@ func TestStalePidFile(t *testing.T) {
 
 func TestFolderOfALiveServerIsRefused(t *testing.T) {
 	f := preparedFolder(t)
-	binaries, err := fetchedBinaries(t.Context(), f.account, nil)
+	binaries, err := fetchedBinaries(t.Context(), releases[defaultMajor], f.account, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
