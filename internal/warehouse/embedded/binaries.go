@@ -76,6 +76,16 @@ func fetch(folder, release string) error {
 	return nil
 }
 
+// Fetch makes sure that the binaries of a major version of PostgreSQL are on this machine.
+func Fetch(ctx context.Context, major string) error {
+	as := ourselves()
+	if isRoot() {
+		as = ordinary()
+	}
+	_, err := fetchedBinaries(ctx, releases[major], as, slog.New(slog.DiscardHandler))
+	return err
+}
+
 // fetchedBinaries returns the folder of initdb and postgres, fetching them on the machine's first use.
 func fetchedBinaries(ctx context.Context, release string, as account, log *slog.Logger) (string, error) {
 	cache, err := cacheFolder()
