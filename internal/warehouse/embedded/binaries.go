@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -82,12 +84,17 @@ func Fetch(ctx context.Context, major string) error {
 	if isRoot() {
 		as = ordinary()
 	}
-	_, err := fetchedBinaries(ctx, releases[major], as, slog.New(slog.DiscardHandler))
+	_, err := fetchedBinaries(ctx, major, as, slog.New(slog.DiscardHandler))
 	return err
 }
 
 // fetchedBinaries returns the folder of initdb and postgres, fetching them on the machine's first use.
-func fetchedBinaries(ctx context.Context, release string, as account, log *slog.Logger) (string, error) {
+func fetchedBinaries(ctx context.Context, major string, as account, log *slog.Logger) (string, error) {
+	release, known := releases[major]
+	if !known {
+		return "", fmt.Errorf("PostgreSQL %q is none of the major versions %s", major,
+			strings.Join(slices.Sorted(maps.Keys(releases)), ", "))
+	}
 	cache, err := cacheFolder()
 	if err != nil {
 		return "", err

@@ -96,10 +96,6 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Major = cmp.Or(o.Major, defaultMajor)
-	if releases[o.Major] == "" {
-		return nil, fmt.Errorf("embedded PostgreSQL: major version %q is none of %s", o.Major,
-			strings.Join(slices.Sorted(maps.Keys(releases)), ", "))
-	}
 	if err := checkPort(o.Port); err != nil {
 		return nil, fmt.Errorf("embedded PostgreSQL: %w", err)
 	}
@@ -132,7 +128,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 
 func (s *Server) start(ctx context.Context, o Options) error {
 	began := time.Now()
-	binaries, err := fetchedBinaries(ctx, releases[o.Major], s.folder.account, o.Log)
+	binaries, err := fetchedBinaries(ctx, o.Major, s.folder.account, o.Log)
 	if err != nil {
 		return err
 	}
