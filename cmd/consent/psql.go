@@ -34,7 +34,7 @@ func (d *database) psqlCommand(query string) string {
 	if len(absent) > 0 {
 		words = append([]string{"env -u " + strings.Join(absent, " -u ")}, words...)
 	}
-	return strings.Join(append(words, "psql", quoted(d.safeURL()), "-c", quoted(query)), " ")
+	return strings.Join(append(words, "psql", "-d", quoted(d.safeURL()), "-c", quoted(query)), " ")
 }
 
 // keptSettings are the parameters of a connection that a URL for people keeps, besides host, port, user and database.

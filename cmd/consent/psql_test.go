@@ -51,11 +51,12 @@ func relay(t *testing.T, network, address, server string) string {
 	return listener.Addr().String()
 }
 
-// shell runs a line as a terminal would, with variables added to the environment.
-func shell(t *testing.T, line string, variables ...string) (string, error) {
+// shell runs a line as a terminal would. POSIXLY_CORRECT keeps psql from taking options after its arguments, as some
+// systems do.
+func shell(t *testing.T, line string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
-	cmd.Env = append(os.Environ(), append(variables, "PSQLRC=/dev/null")...)
+	cmd.Env = append(os.Environ(), "PSQLRC=/dev/null", "POSIXLY_CORRECT=1")
 	output, err := cmd.CombinedOutput()
 	return string(output), err
 }
