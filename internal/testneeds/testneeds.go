@@ -13,7 +13,7 @@ import (
 )
 
 // known are the names that CONSENT_TEST_REQUIRE may list. A name outside the list would silently require nothing.
-var known = []string{"browser", "dbt", "envtest", "mount", "psql", "reference"}
+var known = []string{"browser", "dbt", "envtest", "mount", "postgres", "psql", "reference"}
 
 // Need skips the test if what it needs is not there; how says in a line how to get it. `make test` lists at its end
 // what was skipped so: it names a file in CONSENT_TEST_SKIPS, to which each skip adds a line.
