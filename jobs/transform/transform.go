@@ -81,6 +81,9 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 		return result, classifyDatabase(ctx, err)
 	}
 	defer lock.release()
+	if err := cmd.connect(o, warehouse.EndpointOf(ctx, lock.conn.Conn())); err != nil {
+		return result, report.New(report.BadConfig, err)
+	}
 
 	// 3. The documentation shows the tables as the build has left them.
 	if err := lock.build(ctx, o, cmd, project, &result); err != nil {
