@@ -203,11 +203,13 @@ func (t *traced) count() (distinct, all int) {
 // tracedServer is a server whose statements are told.
 func tracedServer(t testing.TB, database string) (*Server, *traced) {
 	t.Helper()
-	pool, err := poolConfig(config(database))
+	untraced, err := open(t.Context(), config(database))
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer untraced.Close()
 	tracer := &traced{statements: map[string]int{}}
+	pool := untraced.Config()
 	pool.ConnConfig.Tracer = tracer
 	connections, err := pgxpool.NewWithConfig(t.Context(), pool)
 	if err != nil {

@@ -56,6 +56,9 @@ func (c Config) ParseConfig() (*pgx.ConnConfig, error) {
 		return nil, fmt.Errorf("the database URL is not valid (it is not shown, for it may hold a password): %w", err)
 	}
 	config.LookupFunc = info.lookup(config.LookupFunc)
+	if config.Password == "" {
+		config.Password = info.passfilePassword(config)
+	}
 	for name, value := range kept {
 		config.RuntimeParams[name] = value
 	}

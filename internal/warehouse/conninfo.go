@@ -13,7 +13,9 @@ import (
 	"strings"
 
 	"github.com/agext/levenshtein"
+	"github.com/jackc/pgpassfile"
 	"github.com/jackc/pgservicefile"
+	"github.com/jackc/pgx/v5"
 )
 
 // Conninfo is how to connect: libpq's keywords (PostgreSQL documentation, "Parameter Key Words") with their values,
@@ -119,14 +121,20 @@ func ParseConninfo(text string) (Conninfo, error) {
 		}
 	}
 	c, err := withService(environment, given)
+	if err == nil {
+		err = c.check()
+	}
 	if err != nil {
 		return nil, err
 	}
-	return c, c.check()
+	return c, nil
 }
 
 // withService merges what was given, what its service says, and the environment.
 func withService(environment, given Conninfo) (Conninfo, error) {
+	if given["host"] != "" { // the address of the environment is another host's
+		delete(environment, "hostaddr")
+	}
 	merged := maps.Clone(environment)
 	maps.Copy(merged, given)
 	name := merged["service"]
@@ -152,6 +160,9 @@ func withService(environment, given Conninfo) (Conninfo, error) {
 			continue
 		}
 		merged = maps.Clone(environment)
+		if service.Settings["host"] != "" {
+			delete(merged, "hostaddr")
+		}
 		for key, value := range service.Settings {
 			if err := known(key); err != nil {
 				return nil, fmt.Errorf("service %q in %s: %w", name, file, err)
@@ -240,6 +251,28 @@ func socketFolder(port string) string {
 	for _, folder := range []string{"/var/run/postgresql", "/run/postgresql", "/private/tmp", "/tmp"} {
 		if _, err := os.Stat(filepath.Join(folder, ".s.PGSQL."+port)); err == nil {
 			return folder
+		}
+	}
+	return ""
+}
+
+// passfilePassword is what the password file has for one of the hosts: pgx looks for the first one only.
+func (c Conninfo) passfilePassword(config *pgx.ConnConfig) string {
+	path := c["passfile"]
+	if home, err := os.UserHomeDir(); path == "" && err == nil {
+		path = filepath.Join(home, ".pgpass")
+	}
+	passfile, err := pgpassfile.ReadPassfile(path)
+	if err != nil {
+		return "" // as libpq, which goes on without one
+	}
+	for _, one := range config.Fallbacks {
+		host := one.Host
+		if filepath.IsAbs(host) {
+			host = "localhost"
+		}
+		if password := passfile.FindPassword(host, strconv.Itoa(int(one.Port)), config.Database, config.User); password != "" {
+			return password
 		}
 	}
 	return ""
