@@ -241,8 +241,8 @@ func TestUnchangedWarehouseCostsAGlance(t *testing.T) {
 		later(s)
 		_, before := tracer.count()
 		ask(s, address)
-		if _, after := tracer.count(); after-before != 2 {
-			t.Errorf("%s: an unchanged warehouse costs %d statements, want the 2 of the probe", address, after-before)
+		if _, after := tracer.count(); after-before != 4 {
+			t.Errorf("%s: an unchanged warehouse costs %d statements, want the 4 of the probe, which begins and ends a transaction", address, after-before)
 		}
 	}
 }

@@ -17,39 +17,57 @@ import (
 	"consentpipeline.io/internal/warehouse/warehousetest"
 )
 
-// TestThroughPgBouncer runs everything through a PgBouncer that has its defaults, in both modes of pooling: the metrics
-// are those of a direct connection.
-func TestThroughPgBouncer(t *testing.T) {
-	direct := decode[runResult](t, consent(t, withDbt(t, "run", "--input", sampleInput(t),
+// TestTheWayToTheDatabaseDoesNotMatter runs everything on a database with hostile settings, and through a PgBouncer that
+// has its defaults, in both modes of pooling: the metrics are always the same.
+func TestTheWayToTheDatabaseDoesNotMatter(t *testing.T) {
+	plain := decode[runResult](t, consent(t, withDbt(t, "run", "--input", sampleInput(t),
 		"--database-url", warehousetest.Database(t), "-o", "json")...))
-	for _, mode := range []string{"session", "transaction"} {
-		t.Run(mode, func(t *testing.T) {
+	for name, way := range map[string]func(database string) string{
+		"hostile settings": func(database string) string {
+			warehousetest.Set(t, database, warehousetest.HostileSettings(true))
+			return database
+		},
+		"session pooling": func(database string) string {
+			warehousetest.Set(t, database, warehousetest.HostileSettings(false))
+			return warehousetest.PgBouncer(t, database, "session", "")
+		},
+		"transaction pooling": func(database string) string {
+			warehousetest.Set(t, database, warehousetest.HostileSettings(false))
+			return warehousetest.PgBouncer(t, database, "transaction", "")
+		},
+		"a pooler that ignores our settings": func(database string) string {
+			return warehousetest.PgBouncer(t, database, "transaction", "ignore_startup_parameters = lock_timeout, "+
+				"client_connection_check_interval, tcp_keepalives_idle, tcp_keepalives_interval, tcp_keepalives_count, "+
+				"idle_in_transaction_session_timeout, idle_session_timeout, statement_timeout, default_transaction_isolation, "+
+				"intervalstyle, extra_float_digits, bytea_output, default_transaction_read_only, options")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
 			database := warehousetest.Database(t)
-			pooled := warehousetest.PgBouncer(t, database, mode, "")
-			otherClients(t, pooled)
-			args := withDbt(t, "run", "--input", sampleInput(t), "--database-url", pooled, "-o", "json")
-			first := decode[runResult](t, consent(t, args...))
-			checkRun(t, first, warehouse.Loaded, direct.Ingest.Rows, len(direct.Companies))
-			if got, want := asJSON(t, first.Companies), asJSON(t, direct.Companies); got != want {
-				t.Errorf("the metrics are\n%s\nwant those of a direct connection\n%s", got, want)
+			url := way(database)
+			if url != database {
+				otherClients(t, url)
 			}
-			if first.Transform.Models != direct.Transform.Models || first.Transform.Tests != direct.Transform.Tests {
-				t.Errorf("dbt built %+v, want %+v", first.Transform, direct.Transform)
+			args := withDbt(t, "run", "--input", sampleInput(t), "--database-url", url, "-o", "json")
+			first := decode[runResult](t, consent(t, args...))
+			checkRun(t, first, warehouse.Loaded, plain.Ingest.Rows, len(plain.Companies))
+			if got, want := asJSON(t, first.Companies), asJSON(t, plain.Companies); got != want {
+				t.Errorf("the metrics are\n%s\nwant\n%s", got, want)
+			}
+			if first.Transform.Models != plain.Transform.Models || first.Transform.Tests != plain.Transform.Tests {
+				t.Errorf("dbt built %+v, want %+v", first.Transform, plain.Transform)
 			}
 			second := decode[runResult](t, consent(t, args...))
-			checkRun(t, second, warehouse.Unchanged, direct.Ingest.Rows, len(direct.Companies))
+			checkRun(t, second, warehouse.Unchanged, plain.Ingest.Rows, len(plain.Companies))
 			if !second.Transform.Skipped {
 				t.Error("dbt ran again over the same loads")
 			}
 			page := filepath.Join(t.TempDir(), "report.html")
-			if o := consent(t, "dashboard", "--database-url", pooled, "--export", page); o.code != report.OK {
+			if o := consent(t, "dashboard", "--database-url", url, "--export", page); o.code != report.OK {
 				t.Errorf("the dashboard ends with %d: %s", o.code, o.stderr)
 			}
-			if o := consent(t, withDbt(t, "transform", "--debug", "--database-url", pooled)...); o.code != report.OK {
+			if o := consent(t, withDbt(t, "transform", "--debug", "--database-url", url)...); o.code != report.OK {
 				t.Errorf("dbt debug ends with %d: %s%s", o.code, o.stdout, o.stderr)
-			}
-			if n := queryInt(t, database, "select count(*) from pg_locks where locktype = 'advisory'"); n != 0 {
-				t.Errorf("%d advisory locks are left", n)
 			}
 		})
 	}

@@ -63,6 +63,7 @@ type session struct {
 	mu     sync.Mutex
 	known  bool
 	pooled bool
+	major  int // version of the server
 }
 
 // customLocal is the key of the settings that a transaction has to make, in a pooled connection's custom data.
@@ -93,14 +94,14 @@ func (s *session) prepare(ctx context.Context, fresh *pgx.ConnConfig) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.known {
-		pooled, err := isPooled(ctx, fresh)
-		if err != nil {
+		if err := s.probe(ctx, fresh); err != nil {
 			return err
 		}
-		s.known, s.pooled = true, pooled
 	}
 	if !s.pooled {
-		fresh.AfterConnect = disableTransactionTimeout
+		if s.major >= TransactionTimeoutSince {
+			fresh.RuntimeParams["transaction_timeout"] = "0"
+		}
 		return nil
 	}
 	local := map[string]string{}
@@ -124,38 +125,30 @@ func (s *session) prepare(ctx context.Context, fresh *pgx.ConnConfig) error {
 	return nil
 }
 
-// isPooled connects once to see whether the session gets the settings that it asks for.
-func isPooled(ctx context.Context, config *pgx.ConnConfig) (bool, error) {
+// probe connects once to see whether the session gets the settings that it asks for.
+func (s *session) probe(ctx context.Context, config *pgx.ConnConfig) error {
 	conn, err := pgconn.ConnectConfig(ctx, &config.Config)
 	if isStartupRefused(err) {
-		return true, nil
+		s.known, s.pooled = true, true
+		return nil
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost
-	for _, name := range []string{"lock_timeout", "client_connection_check_interval"} {
-		results, err := conn.Exec(ctx, "show "+name).ReadAll()
-		if err != nil {
-			return false, err
-		}
-		if string(results[0].Rows[0][0]) != config.RuntimeParams[name] {
-			return true, nil
-		}
+	results, err := conn.Exec(ctx, "show lock_timeout; show client_connection_check_interval").ReadAll()
+	if err != nil {
+		return err
 	}
-	return false, nil
+	s.known, s.major = true, serverMajor(conn)
+	s.pooled = string(results[0].Rows[0][0]) != config.RuntimeParams["lock_timeout"] ||
+		string(results[1].Rows[0][0]) != config.RuntimeParams["client_connection_check_interval"]
+	return nil
 }
 
 // isStartupRefused tells whether a pooler refuses a setting at the start of a connection.
 func isStartupRefused(err error) bool {
 	return sqlState(err) == "0A000" && strings.Contains(err.Error(), "unsupported startup parameter")
-}
-
-func disableTransactionTimeout(ctx context.Context, conn *pgconn.PgConn) error {
-	if serverMajor(conn) < TransactionTimeoutSince {
-		return nil
-	}
-	return conn.Exec(ctx, "set transaction_timeout = 0").Close()
 }
 
 // serverMajor is the server's major version, 0 if it does not say.

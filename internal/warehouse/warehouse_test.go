@@ -217,6 +217,73 @@ func TestAUserWithoutRightsIsToldWhoHasThem(t *testing.T) {
 	}
 }
 
+// TestAReadOnlyDatabaseIsCalledThat holds that nobody is advised to grant a right where none is missing.
+func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
+	database := warehousetest.Database(t)
+	warehousetest.Set(t, database, map[string]string{"default_transaction_read_only": "on"})
+	c := config(database)
+	said := func(err error) bool {
+		return err != nil && strings.Contains(err.Error(), "the server is a standby, or default_transaction_read_only is on") &&
+			!strings.Contains(err.Error(), "grant")
+	}
+	if _, err := warehouse.Migrate(t.Context(), c); !said(err) {
+		t.Errorf("the migration: %v", err)
+	}
+	warehousetest.Set(t, database, map[string]string{"default_transaction_read_only": "off"})
+	if _, err := warehouse.Migrate(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	warehousetest.Set(t, database, map[string]string{"default_transaction_read_only": "on"})
+	db, err := warehouse.Open(t.Context(), c, 1) // reading is possible
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.StartRun(t.Context(), uuid.New(), "test", "test"); !said(err) {
+		t.Errorf("a run: %v", err)
+	}
+}
+
+// TestTransactionsHaveTheirSettings holds that a transaction behind a pooler has the settings of our sessions, and
+// leaves none of them to the next client of its server connection.
+func TestTransactionsHaveTheirSettings(t *testing.T) {
+	database := warehousetest.Database(t)
+	warehousetest.Set(t, database, map[string]string{"statement_timeout": "'7s'", "lock_timeout": "'7s'", "transaction_timeout": "'7s'"})
+	for way, url := range map[string]string{
+		"direct":              database,
+		"session pooling":     warehousetest.PgBouncer(t, database, "session", ""),
+		"transaction pooling": warehousetest.PgBouncer(t, database, "transaction", ""),
+	} {
+		t.Run(way, func(t *testing.T) {
+			pool, err := warehouse.NewPool(t.Context(), config(url), 1, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			const query = `select array_agg(setting order by name) from pg_settings
+				where name in ('client_connection_check_interval', 'lock_timeout', 'statement_timeout', 'transaction_timeout', 'TimeZone')`
+			var inside, outside []string
+			err = warehouse.Within(t.Context(), pool, "", func(tx pgx.Tx) error { return tx.QueryRow(t.Context(), query).Scan(&inside) })
+			if err == nil {
+				err = pool.QueryRow(t.Context(), query).Scan(&outside)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := "[UTC 10000 600000 0 0]"; !strings.HasPrefix(want, strings.TrimSuffix(fmt.Sprint(inside), "]")) {
+				t.Errorf("the transaction has %v, want %s", inside, want)
+			}
+			want := "[UTC 0 7000 7000 7000]"
+			if way == "direct" {
+				want = "[UTC 10000 600000 0 0]"
+			}
+			if !strings.HasPrefix(want, strings.TrimSuffix(fmt.Sprint(outside), "]")) {
+				t.Errorf("after it the session has %v, want %s", outside, want)
+			}
+		})
+	}
+}
+
 func closedPort(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
