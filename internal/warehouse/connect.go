@@ -311,6 +311,17 @@ func readOnly(err error) error {
 		"target_session_attrs=read-write), or end what made it read-only", err)
 }
 
+// Advise adds to an error what to do, where a right is missing or nothing may be written; nil stays nil.
+func Advise(err error) error {
+	switch sqlState(err) {
+	case "42501":
+		return denied(err)
+	case "25006":
+		return readOnly(err)
+	}
+	return err
+}
+
 // explain adds to an error of a connection where it led and what to do.
 func explain(config *pgx.ConnConfig, err error) error {
 	where := fmt.Sprintf("%s:%d, database %s, user %s", config.Host, config.Port, config.Database, config.User)

@@ -440,15 +440,10 @@ func nullIf[T comparable](value, null T) *T {
 	return &value
 }
 
-// wrap adds to an error what was attempted; nil stays nil.
+// wrap adds to an error what was attempted and what to do; nil stays nil.
 func wrap(attempted string, err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case sqlState(err) == "42501":
-		err = denied(err)
-	case sqlState(err) == "25006":
-		err = readOnly(err)
 	}
-	return fmt.Errorf("%s: %w", attempted, err)
+	return fmt.Errorf("%s: %w", attempted, Advise(err))
 }

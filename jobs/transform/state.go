@@ -153,6 +153,19 @@ func (l *lock) loads(ctx context.Context) (loads, error) {
 	return s, err
 }
 
+// checkRights refuses a role that may not make temporary tables, at which dbt would fail in its middle.
+func (l *lock) checkRights(ctx context.Context) error {
+	var database, role string
+	var may bool
+	err := l.tx.QueryRow(ctx, "select current_database(), current_user, has_database_privilege(current_database(), 'TEMPORARY')").
+		Scan(&database, &role, &may)
+	if err != nil || may {
+		return err
+	}
+	return fmt.Errorf("the role %s may not make temporary tables, which dbt's models need: an administrator gives the right with: "+
+		"grant temporary on database %s to %s", role, pgx.Identifier{database}.Sanitize(), pgx.Identifier{role}.Sanitize())
+}
+
 // A build says what the tables of a whole build were made from.
 type build struct {
 	loadSet   string

@@ -129,6 +129,10 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 		}
 	}
 
+	if err := l.checkRights(ctx); err != nil {
+		return classifyDatabase(ctx, err)
+	}
+
 	// 2. Whatever dbt does now, the tables may no longer be what the last record says, even if this run fails.
 	if err := l.forgetBuild(ctx, project); err != nil {
 		return classifyDatabase(ctx, err)
@@ -180,7 +184,7 @@ func classifyDatabase(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return report.New(report.TryAgain, fmt.Errorf("stopped: %w", context.Cause(ctx)))
 	case warehouse.IsLater(err):
-		return report.New(report.TryAgain, err)
+		return report.New(report.TryAgain, warehouse.Advise(err))
 	}
-	return report.New(report.BadConfig, err)
+	return report.New(report.BadConfig, warehouse.Advise(err))
 }
