@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/internal/warehouse/warehousetest"
@@ -280,6 +281,48 @@ func TestTransactionsHaveTheirSettings(t *testing.T) {
 			if !strings.HasPrefix(want, strings.TrimSuffix(fmt.Sprint(outside), "]")) {
 				t.Errorf("after it the session has %v, want %s", outside, want)
 			}
+		})
+	}
+}
+
+// TestAnAdvisoryLockKeepsOthersOut holds that the lock belongs to its transaction: others wait for it, also where they
+// share server connections, and it ends when its client is gone.
+func TestAnAdvisoryLockKeepsOthersOut(t *testing.T) {
+	database := warehousetest.Database(t)
+	for way, url := range map[string]string{"direct": database, "transaction pooling": warehousetest.PgBouncer(t, database, "transaction", "")} {
+		t.Run(way, func(t *testing.T) {
+			pool, err := warehouse.NewPool(t.Context(), config(url), 2, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			first, err := pool.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := warehouse.LockFor(t.Context(), first.Conn(), warehouse.LockTransform, nil); err != nil {
+				t.Fatal(err)
+			}
+			waiting, locked := make(chan struct{}), make(chan error)
+			go func() {
+				locked <- pool.AcquireFunc(t.Context(), func(second *pgxpool.Conn) error {
+					_, err := warehouse.LockFor(t.Context(), second.Conn(), warehouse.LockTransform, func() { close(waiting) })
+					return err
+				})
+			}()
+			select {
+			case <-waiting:
+			case err := <-locked:
+				t.Fatalf("the second did not wait: %v", err)
+			}
+			// The first client is gone without a word.
+			if err := first.Conn().PgConn().Conn().Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-locked; err != nil {
+				t.Error(err)
+			}
+			first.Release()
 		})
 	}
 }
