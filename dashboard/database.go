@@ -32,37 +32,7 @@ const connections = 4
 
 // open prepares connections without making one, so that the page is there before the database.
 func open(ctx context.Context, c warehouse.Config) (*pgxpool.Pool, error) {
-	config, err := poolConfig(c)
-	if err != nil {
-		return nil, err
-	}
-	return pgxpool.NewWithConfig(ctx, config)
-}
-
-func poolConfig(c warehouse.Config) (*pgxpool.Config, error) {
-	connConfig, err := c.ParseConfig()
-	if err != nil {
-		return nil, err
-	}
-	for name, value := range sessionSettings {
-		connConfig.RuntimeParams[name] = value
-	}
-	config, err := pgxpool.ParseConfig("")
-	if err != nil {
-		return nil, err
-	}
-	config.ConnConfig = connConfig
-	config.MaxConns = connections
-	config.BeforeConnect = func(_ context.Context, fresh *pgx.ConnConfig) error {
-		// Its password may have changed since.
-		current, err := c.ParseConfig()
-		if err != nil {
-			return err
-		}
-		fresh.Password = current.Password
-		return nil
-	}
-	return config, nil
+	return warehouse.NewPool(ctx, c, connections, sessionSettings)
 }
 
 // A condition is what stands between a reader and the numbers, or casts doubt on them.
@@ -116,19 +86,30 @@ const ledgerState = `
 // probe asks what state the warehouse is in. It reads the catalogue and a few rows.
 func probe(ctx context.Context, pool *pgxpool.Pool) status {
 	var s status
+	err := warehouse.Within(ctx, pool, "isolation level read committed, read only", func(tx pgx.Tx) (err error) {
+		s, err = probeIn(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return failed(err)
+	}
+	return s
+}
+
+func probeIn(ctx context.Context, tx pgx.Tx) (s status, err error) {
 	var hasLedger bool
 	var oids []uint32
-	err := pool.QueryRow(ctx, `
+	err = tx.QueryRow(ctx, `
 		select to_regclass('raw.schema_version') is not null
 		           and to_regclass('raw.load') is not null and to_regclass('analytics.documentation') is not null,
 		       array(select coalesce(to_regclass('analytics.' || name), 0)::oid from unnest($1::text[]) as marts (name))`,
 		marts).Scan(&hasLedger, &oids)
 	if err != nil {
-		return failed(err)
+		return s, err
 	}
 	if !hasLedger {
 		s.condition = noSchema
-		return s
+		return s, nil
 	}
 	s.hasMarts = true
 	for _, oid := range oids {
@@ -137,10 +118,10 @@ func probe(ctx context.Context, pool *pgxpool.Pool) status {
 	var ledger string
 	var loads int64
 	var isBuilding, isWhole, isCurrent bool
-	err = pool.QueryRow(ctx, ledgerState, warehouse.LockTransform).
+	err = tx.QueryRow(ctx, ledgerState, warehouse.LockTransform).
 		Scan(&ledger, &loads, &s.hasDocs, &isWhole, &isCurrent, &isBuilding)
 	if err != nil {
-		return failed(err)
+		return s, err
 	}
 	// A table that dbt built again has another oid.
 	s.fingerprint = fmt.Sprint(oids, ledger)
@@ -156,7 +137,7 @@ func probe(ctx context.Context, pool *pgxpool.Pool) status {
 	case !isCurrent:
 		s.condition = outdated
 	}
-	return s
+	return s, nil
 }
 
 // failed is the state that an error of the database shows.
@@ -175,8 +156,7 @@ func failed(err error) status {
 // inSnapshot calls read with a transaction that sees the marts as they are at one moment. They are locked before the
 // snapshot is taken: a table that dbt puts in another's place after it would look empty.
 func inSnapshot(ctx context.Context, pool *pgxpool.Pool, read func(pgx.Tx) error) error {
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	return pgx.BeginTxFunc(ctx, pool, options, func(tx pgx.Tx) error {
+	return warehouse.Within(ctx, pool, "isolation level repeatable read, read only", func(tx pgx.Tx) error {
 		lock := "lock table analytics." + strings.Join(marts, ", analytics.") + " in access share mode"
 		if _, err := tx.Exec(ctx, lock); err != nil {
 			return err

@@ -203,11 +203,13 @@ func (t *traced) count() (distinct, all int) {
 // tracedServer is a server whose statements are told.
 func tracedServer(t testing.TB, database string) (*Server, *traced) {
 	t.Helper()
-	pool, err := poolConfig(config(database))
+	untraced, err := open(t.Context(), config(database))
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer untraced.Close()
 	tracer := &traced{statements: map[string]int{}}
+	pool := untraced.Config()
 	pool.ConnConfig.Tracer = tracer
 	connections, err := pgxpool.NewWithConfig(t.Context(), pool)
 	if err != nil {
@@ -239,8 +241,8 @@ func TestUnchangedWarehouseCostsAGlance(t *testing.T) {
 		later(s)
 		_, before := tracer.count()
 		ask(s, address)
-		if _, after := tracer.count(); after-before != 2 {
-			t.Errorf("%s: an unchanged warehouse costs %d statements, want the 2 of the probe", address, after-before)
+		if _, after := tracer.count(); after-before != 4 {
+			t.Errorf("%s: an unchanged warehouse costs %d statements, want the 4 of the probe, which begins and ends a transaction", address, after-before)
 		}
 	}
 }

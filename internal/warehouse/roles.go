@@ -111,6 +111,9 @@ func (r Roles) grant(ctx context.Context, conn *pgx.Conn) error {
 			return fmt.Errorf("make %s the owner of the schema %s: %w", owner, schema, err)
 		}
 	}
+	if err := grantTemporary(ctx, conn, transform); err != nil {
+		return fmt.Errorf("let %s make temporary tables, which dbt needs: %w", transform, err)
+	}
 	names := strings.NewReplacer(
 		"TRANSFORM", pgx.Identifier{transform}.Sanitize(),
 		"DASHBOARD", pgx.Identifier{dashboard}.Sanitize(),
@@ -127,6 +130,19 @@ func (r Roles) grant(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	return nil
+}
+
+// grantTemporary gives a role the right to temporary tables where it was taken from all.
+func grantTemporary(ctx context.Context, conn *pgx.Conn, role string) error {
+	var database string
+	var has bool
+	err := conn.QueryRow(ctx, "select current_database(), has_database_privilege($1, current_database(), 'TEMPORARY')", role).
+		Scan(&database, &has)
+	if err != nil || has {
+		return err
+	}
+	_, err = conn.Exec(ctx, "grant temporary on database "+pgx.Identifier{database}.Sanitize()+" to "+pgx.Identifier{role}.Sanitize())
+	return err
 }
 
 // scramVerifier is what Postgres keeps of a password (RFC 5803). Made here, no log of statements shows the password.

@@ -70,6 +70,10 @@ func TestRolesMayDoTheirWorkAndNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	roles := rolesFor(t, database)
+	conn := connect(t, database)
+	if _, err := conn.Exec(t.Context(), "revoke temporary on database "+conn.Config().Database+" from public"); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 { // a second time changes nothing
 		if _, err := warehouse.MigrateWithRoles(t.Context(), config(database), roles); err != nil {
 			t.Fatal(err)
@@ -85,6 +89,7 @@ func TestRolesMayDoTheirWorkAndNoMore(t *testing.T) {
 		{"transform", "select count(*) from raw.event, raw.company, raw.load, raw.finding, raw.finding_count", ""},
 		{"transform", "create table analytics.mart as select 1 as n", ""},
 		{"transform", "insert into analytics.build (load_set, project_digest, variables) values ('', '', '')", ""},
+		{"transform", "create temporary table t (n int)", ""},
 		{"transform", "delete from raw.event", denied},
 		{"dashboard", "select count(*) from raw.run, raw.run_file, raw.file, raw.load, raw.finding_count", ""},
 		{"dashboard", "select count(*) from analytics.build", ""},

@@ -81,6 +81,9 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 		return result, classifyDatabase(ctx, err)
 	}
 	defer lock.release()
+	if err := cmd.connect(o, warehouse.EndpointOf(ctx, lock.conn.Conn())); err != nil {
+		return result, report.New(report.BadConfig, err)
+	}
 
 	// 3. The documentation shows the tables as the build has left them.
 	if err := lock.build(ctx, o, cmd, project, &result); err != nil {
@@ -124,6 +127,10 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 			// What another project has left in incremental models may be other rows, or other columns.
 			args = append(args, "--full-refresh")
 		}
+	}
+
+	if err := l.checkRights(ctx); err != nil {
+		return classifyDatabase(ctx, err)
 	}
 
 	// 2. Whatever dbt does now, the tables may no longer be what the last record says, even if this run fails.
@@ -177,7 +184,7 @@ func classifyDatabase(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return report.New(report.TryAgain, fmt.Errorf("stopped: %w", context.Cause(ctx)))
 	case warehouse.IsLater(err):
-		return report.New(report.TryAgain, err)
+		return report.New(report.TryAgain, warehouse.Advise(err))
 	}
-	return report.New(report.BadConfig, err)
+	return report.New(report.BadConfig, warehouse.Advise(err))
 }
