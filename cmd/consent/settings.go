@@ -56,7 +56,10 @@ func variable(setting string) string {
 
 func setFlag(flags *pflag.FlagSet, flag *pflag.Flag, v *viper.Viper) error {
 	if list, ok := flag.Value.(pflag.SliceValue); ok {
-		return list.Replace(v.GetStringSlice(flag.Name))
+		if _, isText := v.Get(flag.Name).(string); !isText { // a text is separated by commas, as on the command line
+			flag.Changed = true
+			return list.Replace(v.GetStringSlice(flag.Name))
+		}
 	}
 	return flags.Set(flag.Name, v.GetString(flag.Name))
 }

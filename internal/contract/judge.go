@@ -44,6 +44,9 @@ type Judge struct {
 	extra    []byte
 	scratch  []byte
 
+	nulls       map[string]bool // texts that stand for null beside the empty one
+	longestNull int
+
 	parameters, action, created, updated, extraColumn int
 	eventTime, windowStart                            int
 }
@@ -159,12 +162,16 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 		}
 		spec := &j.contract.Columns[column]
 		problem, wrong := j.convert(spec, field, value)
+		marker := problem == "" && spec.Type == TypeText && isMarker(spec.Name, value.Text)
+		if marker {
+			j.warnOfMarker(spec, field)
+		}
 		if problem == "" && j.known[column] != nil && !j.known[column][string(value.Text)] {
 			j.add(Warning, spec, problemUnknown, "is not one of "+strings.Join(spec.Known, ", "), field)
 			continue
 		}
 		if problem == "" {
-			if field.Kind == Text && !spec.distinct {
+			if field.Kind == Text && !spec.distinct && !marker {
 				last.remember(field.Text, value)
 			}
 			continue
@@ -172,6 +179,9 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 		severity := Warning
 		if (problem == problemNull && spec.NotNull) || (problem != problemNull && (spec.Strict || spec.NotNull)) {
 			severity, ok = Reject, false
+		}
+		if problem == problemMalformed && isMarker(spec.Name, field.Text) {
+			wrong += "; if it stands for null, add it to --null"
 		}
 		if problem != problemNull || spec.NotNull {
 			j.add(severity, spec, problem, wrong, field)
@@ -207,7 +217,7 @@ func (j *Judge) Findings() []Finding { return j.findings }
 
 // convert reads a field as its column's type. It gives the problem and what is wrong in words, or two empty strings.
 func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wrong string) {
-	if field.Kind == Null || (field.Kind == Text && len(field.Text) == 0) {
+	if field.Kind == Null || (field.Kind == Text && j.isNull(field.Text)) {
 		return problemNull, "has no value"
 	}
 	value.Valid = true
@@ -278,7 +288,7 @@ func (j *Judge) text(spec *Column, field *Field, value *Value) (problem, wrong s
 		return problem, wrong
 	}
 	if n := len(text); spec.Quoted && n >= 2 && text[0] == '"' && text[n-1] == '"' {
-		if text = text[1 : n-1]; len(text) == 0 {
+		if text = text[1 : n-1]; j.isNull(text) {
 			return problemNull, "has no value"
 		}
 	}
@@ -363,8 +373,11 @@ func (j *Judge) checkWindow() {
 
 // addExtra keeps the field of a column that the contract does not know.
 func (j *Judge) addExtra(name string, field *Field) {
-	if field.Kind == Null || (field.Kind == Text && len(field.Text) == 0) {
+	if field.Kind == Null || (field.Kind == Text && j.isNull(field.Text)) {
 		return
+	}
+	if field.Kind == Text && isMarker(name, field.Text) {
+		j.warnOfMarker(&Column{Name: name, SQL: "extra"}, field)
 	}
 	start := len(j.scratch)
 	j.scratch = appendField(j.scratch, field)

@@ -39,3 +39,9 @@ func parseUUID(b []byte) (id [16]byte, ok bool) {
 	}
 	return id, bad < 16
 }
+
+// IsUUID tells whether a text is a UUID as the contracts accept it.
+func IsUUID(text []byte) bool {
+	_, ok := parseUUID(text)
+	return ok
+}
