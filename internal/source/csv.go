@@ -337,10 +337,11 @@ func (c *CSVReader) swallowing(next int, isBroken bool) int {
 		} else {
 			last := bytes.LastIndexByte(value, '\n')
 			found = bytes.Count(value[:first], comma) >= commas-i && bytes.Count(value[last:], comma) >= commas-(len(c.spans)-1-i)
+			uuid := func() bool { return hasUUID(c.buf[c.start:next]) } // which each row of a contract has
 			if found {
-				found = !hasUUID(opening) || hasUUID(c.buf[s.open+last:next])
+				found = hasUUID(opening) && hasUUID(c.buf[s.open+last:next]) || !uuid()
 			} else if text := bytes.TrimLeft(value[1:], " \t\r\n"); len(text) > 0 && text[0] != '{' && text[0] != '[' {
-				found = holdsRow(value[first+1:], commas, hasUUID(opening))
+				found = holdsRow(value[first+1:], commas, uuid())
 			}
 			found = found && !json.Valid(c.text(s))
 		}
@@ -363,7 +364,7 @@ func holdsRow(lines []byte, commas int, uuid bool) bool {
 
 var comma = []byte{','}
 
-// hasUUID tells whether one of a line's fields is a UUID, which each row of a contract has.
+// hasUUID tells whether one of a line's fields is a UUID.
 func hasUUID(line []byte) bool {
 	for field := range bytes.SplitSeq(line, comma) {
 		if contract.IsUUID(bytes.Trim(field, "\" \t\r\n\uFEFF")) {

@@ -73,6 +73,11 @@ func TestCSV(t *testing.T) {
 		"empty":                        {"", nil, "the file is empty"},
 		"blank":                        {"\n\r\n", nil, "the file is empty"},
 		"CR alone ends records":        {"a,b\r1,2\r", nil, "header: records end with a carriage return alone"},
+		"CR CR LF":                     {"a,b\r\r\n1,2\r\r\n\"3\",\"4\"\r\r\n", []string{"1@6 1|2", "2@12 3|4"}, ""},
+		"no field ends with backslash": {"a,b\n\"C:\\\",2\n", []string{"1@4 C:\\|2"}, ""},
+		"the first broken field":       {"a,b,c\n1,\"{\\\"x\\\": 1}\",\"3\"x\n", []string{"1@6 backslash_quote"}, ""},
+		"backslashes without quotes":   {"a,b\n1,{\\\"x\\\": 1}\n", []string{"1@4 backslash_quote"}, ""},
+		"a field too many, empty":      {"a,b\n1,2\n3,4,\n", []string{"1@4 1|2", "2@8 field_count"}, ""},
 		"CR alone ends many records":   {"a,b" + strings.Repeat("\r1,2", contract.MaxRecord/4), nil, "header: records end with a carriage return alone"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -88,6 +93,121 @@ func TestCSV(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCSVAroundTheRows reads what tools leave around the rows, and holds that each kind is told of once with its number and
+// the first place.
+func TestCSVAroundTheRows(t *testing.T) {
+	for name, c := range map[string]struct {
+		file  string
+		want  []string
+		notes string
+		err   string
+	}{
+		"sep line":                {"sep=,\na,b\n1,2\n", []string{"1@10 1|2"}, "separator_line×1 row 0@0", ""},
+		"sep line after a mark":   {"\uFEFF\"sep=,\"\r\na,b\r\n1,2\r\n", []string{"1@17 1|2"}, "separator_line×1 row 0@3", ""},
+		"sep line of semicolons":  {"sep=;\na;b\n1;2\n", nil, "", "the first line, sep=;, says that the fields are not separated by commas"},
+		"comments":                {"# made by x, y, z\n#\na,b\n1,2\n# don't \"you\n# end\n3,4\n#", []string{"1@24 1|2", "4@47 3|4"}, "comment×5 row 0@0", ""},
+		"a value that begins so":  {"a,b\n#1,2\n", []string{"1@4 #1|2"}, "", ""},
+		"a commented header":      {"# EVENT_ID,\"TYPE\"\r\n1,2\n", []string{"1@19 1|2"}, "comment×1 row 0@0", ""},
+		"two byte order marks":    {"\uFEFF\uFEFF\"a\",b\n1,2\n", []string{"1@12 1|2"}, "byte_order_mark×1 row 0@3", ""},
+		"marks between the rows":  {"a,b\n1,2\n\uFEFF\"3\",4\n\uFEFF", []string{"1@4 1|2", "2@11 3|4"}, "byte_order_mark×2 row 2@8", ""},
+		"numbered rows":           {",a,b\n0,1,2\n-1,3,\n,5,6\n", []string{"1@5 1|2", "2@11 3|∅", "3@17 5|6"}, "unnamed_column×1 row 0@0", ""},
+		"rows with another index": {",a,b\nx,1,2\n1,3,4\n", []string{"1@5 unnamed_column", "2@11 3|4"}, "unnamed_column×1 row 0@0", ""},
+		"an unnamed column":       {"a,,b\n1,,2\n1,3,4\n", []string{"1@5 1|2", "2@10 unnamed_column"}, "unnamed_column×1 row 0@0", ""},
+		"a comma on every line":   {"a,b,\n1,2,\n3,4,5\n6,7\n", []string{"1@5 1|2", "2@10 unnamed_column", "3@16 field_count"}, "unnamed_column×1 row 0@0", ""},
+		"commas on every line":    {"a,b,,\n1,2,,\n", []string{"1@6 1|2"}, "unnamed_column×1 row 0@0, unnamed_column×1 row 0@0", ""},
+		"a comma on the header":   {"a,b,\n1,2\n3,4,\n", []string{"1@5 1|2", "2@9 field_count"}, "unnamed_column×1 row 0@0", ""},
+		"a comma on the rows":     {"a,b\n1,2,\n3,4,5\n6,7,\n8,9\n", []string{"1@4 1|2", "2@9 field_count", "3@15 6|7", "4@20 field_count"}, "trailing_comma×1 row 1@4", ""},
+		"the header again":        {"a,b\n1,2\n\uFEFF\"A\", b \n3,4\na,b", []string{"1@4 1|2", "3@19 3|4"}, "byte_order_mark×1 row 2@8, repeated_header×2 row 2@11", ""},
+		"an unnamed header again": {",a,b\n0,1,2\n,a,b\n0,3,4\n", []string{"1@5 1|2", "3@16 3|4"}, "unnamed_column×1 row 0@0, repeated_header×1 row 2@11", ""},
+		"another header":          {"a,b\n1,2\nb,a\n3,4\n", []string{"1@4 1|2"}, "", "row 2, byte 8: a second header begins here whose columns are not those of the first, or in another order (b,a): split the file"},
+		"a wider header":          {"a,b\n1,2\na,b,c\n3,4,5\n", []string{"1@4 1|2"}, "", "a second header begins here"},
+		"a value like a name":     {"a,b\na,2\nb,\n", []string{"1@4 a|2", "2@8 b|∅"}, "", ""},
+		"rows of commas":          {",,\na,b\n1,2\n,\n\"\",\"\"\n,,,\r\n3,4\n", []string{"1@7 1|2", "5@24 3|4"}, "empty_row×4 row 0@0", ""},
+		"CR CR LF":                {"a,b\r\r\n1,2\r\r\n\"3\",\"4\"\r\r\n", []string{"1@6 1|2", "2@12 3|4"}, "carriage_returns×2 row 1@6", ""},
+		"zeros at the end":        {"a,b\n1,2\n" + strings.Repeat("\x00", 300_000), []string{"1@4 1|2"}, "zero_bytes×300000 row 2@8", ""},
+		"zeros between":           {"a,b\n1,2\n" + strings.Repeat("\x00", 300_000) + "3,4\n", []string{"1@4 1|2", "2@300008 3|4"}, "zero_bytes×300000 row 2@8", ""},
+		"a NUL in a value":        {"a,b\n\x001,2\n", []string{"1@4 \x001|2"}, "", ""},
+		"nothing but zeros":       {strings.Repeat("\x00", 1000), nil, "", "nothing but zero bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for how, r := range map[string]io.Reader{
+				"at once": strings.NewReader(c.file), "byte by byte": iotest.OneByteReader(strings.NewReader(c.file)),
+			} {
+				_, got, notes, err := rows(r)
+				if strings.Join(got, "\n") != strings.Join(c.want, "\n") {
+					t.Errorf("%s: rows are %q, want %q", how, got, c.want)
+				}
+				var told []string
+				for _, n := range notes {
+					told = append(told, fmt.Sprintf("%s×%d row %d@%d", n.Code, n.N, n.Row, n.Offset))
+				}
+				if got := strings.Join(told, ", "); got != c.notes {
+					t.Errorf("%s: notes are %q, want %q", how, got, c.notes)
+				}
+				if (err == nil) != (c.err == "") || (err != nil && !strings.Contains(err.Error(), c.err)) {
+					t.Errorf("%s: error is %v, want %q", how, err, c.err)
+				}
+			}
+			noByteLost(t, []byte(c.file))
+		})
+	}
+}
+
+// TestCSVStrayQuotesThatPair holds that two stray quotes, one of which opens a field and the other closes it rows later, cost their
+// own two rows; and that texts and JSON of several lines are fields.
+func TestCSVStrayQuotesThatPair(t *testing.T) {
+	const id = "91e36d4b-21b5-43a5-90c8-229b61ed22f2"
+	good := id + ",pageview,0.1,," + id + ",x"
+	header := "EVENT_ID,TYPE,RATE,PARAMETERS,APIKEY,USER_ID\n"
+	pretty := "\"{\n  \"\"a\"\": [1, 2, 3, 4, 5, 6, 7, 8],\n  \"\"id\"\": \"\"" + id + "\"\"\n}\""
+	list := "\"[\n1,2,3,4,5,6,7,\n1,2,3,4,5,6,7]\""
+	text := "\"Dear user,\nyou have read, and accepted, what, we, wrote, in, the notice\nof " + id + ", today, and, so, forth, in full\""
+	line := func(field int, value string) string {
+		fields := strings.Split(good, ",")
+		fields[field] = value
+		return strings.Join(fields, ",")
+	}
+	for name, c := range map[string]struct {
+		lines  []string
+		broken string // the rows that are rejected
+		rows   int
+	}{
+		"in one column":            {[]string{good, line(1, `"pageview`), good, good, line(1, `pageview"`), good}, "2 5", 6},
+		"in the next row":          {[]string{good, line(1, `"pageview`), line(1, `pageview"`), good}, "2 3", 4},
+		"in the first column":      {[]string{line(0, `"`+id), good, line(0, id+`"`), good}, "1 3", 4},
+		"in the last column":       {[]string{line(5, `"x`), good, line(5, `x"`), good}, "1 3", 4},
+		"in two columns":           {[]string{line(1, `"pageview`), good, line(4, id+`"`), good}, "1 3", 4},
+		"in two columns, back":     {[]string{line(4, `"`+id), good, line(1, `pageview"`), good}, "1 3", 4},
+		"in JSON":                  {[]string{line(3, `"{""a"": 1}`), good, line(3, `{""a"": 1}"`), good}, "1 3", 4},
+		"after JSON of lines":      {[]string{line(3, pretty), id + ",pageview,0.1," + pretty + "," + id + `,"x`, good, line(5, `x"`), good}, "2 4", 5},
+		"around a broken row":      {[]string{line(1, `"pageview`), "1,2", good, line(1, `pageview"`), good}, "1 2 4", 5},
+		"JSON of several lines":    {[]string{line(3, pretty), line(3, list), line(5, pretty), line(5, list)}, "", 4},
+		"text of several lines":    {[]string{line(5, text), line(1, text), line(0, text), good}, "", 4},
+		"text of lines, and CRLF":  {[]string{line(5, strings.ReplaceAll(text, "\n", "\r\n")), good}, "", 2},
+		"JSON of lines, and stray": {[]string{id + `,pageview,0.1,` + pretty + `,"` + id + `"x,y`, good}, "1", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := header + strings.Join(c.lines, "\n") + "\n"
+			_, got, _, err := rows(strings.NewReader(file))
+			var broken []string
+			for _, row := range got {
+				place, what, _ := strings.Cut(row, " ")
+				if number, _, _ := strings.Cut(place, "@"); what == "stray_quote" || what == "field_count" {
+					broken = append(broken, number)
+				}
+			}
+			if err != nil || len(got) != c.rows || strings.Join(broken, " ") != c.broken {
+				t.Errorf("%d rows, broken are %q, %v; want %d, %q\n%s", len(got), broken, err, c.rows, c.broken, strings.Join(got, "\n"))
+			}
+			noByteLost(t, []byte(file))
+		})
+	}
+	companies := "PUBLIC_API_KEY,INDUSTRY_BACK,INDUSTRY_FRONT,HQ_COUNTRY\n" + id + ",\"Food, drink, tobacco\nand more, of, it\",b,c\n"
+	if _, got, _, err := rows(strings.NewReader(companies)); err != nil || len(got) != 1 || strings.Contains(got[0], "stray") {
+		t.Errorf("a text of two lines in a file of four columns gives %q, %v", got, err)
 	}
 }
 
@@ -292,12 +412,12 @@ func noByteLost(t *testing.T, file []byte) {
 			t.Fatalf("%q: %q is skipped without a note", file, gap)
 		}
 		for line := range bytes.SplitSeq(gap, []byte{'\n'}) {
-			text := strings.Trim(strings.ReplaceAll(string(line), byteOrder, ""), "\r\x00")
+			text := strings.Trim(strings.ReplaceAll(string(line), byteOrder, ""), "\r")
 			fields, _ := csv.NewReader(strings.NewReader(text)).Read()
 			for i := range fields {
 				fields[i] = strings.TrimSpace(fields[i])
 			}
-			if strings.Trim(text, ",\"\r") != "" && !strings.HasPrefix(text, "#") && !strings.EqualFold(strings.Join(fields, ","), strings.Join(c.header, ",")) {
+			if strings.Trim(text, ",\"\r\x00") != "" && !strings.HasPrefix(text, "#") && !strings.EqualFold(strings.Join(fields, ","), strings.Join(c.header, ",")) {
 				t.Fatalf("%q: %q is skipped", file, line)
 			}
 		}

@@ -170,5 +170,5 @@ func (t *tally) tooMany(what string) error {
 			most, n = code, count
 		}
 	}
-	return fmt.Errorf("%s; most often %s (%d; %s); nothing of the file is published", what, most, n, t.first[most])
+	return fmt.Errorf("%s; most often %s (%d), first in %s; nothing of the file is published", what, most, n, t.first[most])
 }
