@@ -397,6 +397,11 @@ func noByteLost(t *testing.T, file []byte) {
 	if err != nil {
 		return
 	}
+	for _, name := range c.fields {
+		if bytes.IndexByte(name.Text, '\n') >= 0 {
+			return // the header has several lines where it stands again
+		}
+	}
 	end, number := c.offset+int64(c.start), int64(0)
 	for {
 		record, err := c.Next()

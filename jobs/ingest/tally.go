@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/source"
@@ -101,7 +100,7 @@ func firstReject(r *source.Record, f contract.Finding) string {
 		text += f.Column + " "
 	}
 	if len(f.Value) > 0 {
-		text += strconv.Quote(contract.Excerpt(f.Value, 60)) + " "
+		text += `"` + contract.Excerpt(f.Value, 60) + `" `
 	}
 	return text + f.Message
 }
@@ -136,7 +135,7 @@ func (t *tally) end(records source.Reader) {
 		}
 		text := f.Message
 		if f.Column != "" {
-			text = fmt.Sprintf("%s %q %s", f.Column, f.Value, f.Message)
+			text = f.Column + ` "` + f.Value + `" ` + f.Message
 		}
 		t.notes = append(t.notes, text)
 		t.found(f.Finding)
@@ -144,10 +143,10 @@ func (t *tally) end(records source.Reader) {
 	t.once = nil
 }
 
-// tooManyEarly gives up a file after its first rows if most of them, and more than are allowed, are rejected; nil if not.
+// tooManyEarly gives up a file after its first rows if most of them are rejected, and not as many are allowed; nil if not.
 func (t *tally) tooManyEarly() error {
 	total := t.rows + t.rejected
-	if total != earlyRows || float64(t.rejected) <= max(earlyRatio, t.maxRejectedRatio)*float64(total) {
+	if total != earlyRows || t.maxRejectedRatio >= earlyRatio || float64(t.rejected) <= earlyRatio*float64(total) {
 		return nil
 	}
 	return t.tooMany(fmt.Sprintf("%d of the first %d rows are rejected: given up", t.rejected, total))
