@@ -18,6 +18,14 @@ var markers = map[string]bool{
 
 const longestMarker = len("undefined")
 
+// markerStarts are the first bytes of markers, so that few texts are looked up.
+var markerStarts = func() (starts [256]bool) {
+	for marker := range markers {
+		starts[marker[0]] = true
+	}
+	return starts
+}()
+
 // ParseNulls checks texts that shall stand for null. It gives each once, in order, without the empty one.
 func ParseNulls(texts []string) ([]string, error) {
 	nulls := []string{}
@@ -48,7 +56,7 @@ func (j *Judge) isNull(text []byte) bool {
 
 // isMarker tells whether a text usually stands for null. NA is Namibia among countries, and Naples among the provinces of Italy.
 func isMarker(column string, text []byte) bool {
-	if len(text) > longestMarker || !markers[string(text)] {
+	if len(text) == 0 || len(text) > longestMarker || !markerStarts[text[0]] || !markers[string(text)] {
 		return false
 	}
 	column = strings.ToUpper(column)

@@ -39,7 +39,7 @@ type CSVReader struct {
 	record  Record
 	notes   *notes
 
-	multiline bool // a long field of the record has several lines
+	multiline bool // a long field of the record has several lines, and its first may be the rest of a row
 	returns   bool // the record ends with more than one carriage return
 	stray     int  // the field with which the record breaks, if it does
 	width     int  // fields of each row, as the first has them; 0 before it
@@ -478,8 +478,12 @@ func (c *CSVReader) split() (next int, broken *Broken, complete bool) {
 				c.spans = append(c.spans, field)
 				return 0, broken, false
 			}
-			if field.to-field.from > shortField && bytes.IndexByte(buf[field.open:after], '\n') >= 0 {
-				c.multiline = true
+			if field.to-field.from > shortField {
+				line := bytes.IndexByte(buf[pos+1:after], '\n')
+				isJSON := buf[pos+1] == '{' || buf[pos+1] == '['
+				if line >= 0 && (!isJSON || line >= len(c.header)-1-len(c.spans)) {
+					c.multiline = true
+				}
 			}
 			pos = fieldEnd(buf, after)
 			if pos > after && !c.onlyReturns(buf[after:pos]) && broken == nil {
