@@ -107,8 +107,8 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 		return err
 	}
 	defer folder.Close()
-	if files, _, err := folder.All(); err == nil && len(files) == 0 {
-		return ingest.NoFiles(folder)
+	if files, ignored, err := folder.All(); err == nil && len(files) == 0 {
+		return ingest.NoFiles(folder, ignored)
 	}
 	again := f.again()
 	if err := f.complete(); err != nil {

@@ -45,6 +45,9 @@ type Judge struct {
 	extra    []byte
 	scratch  []byte
 
+	nulls       map[string]bool // texts that stand for null beside the empty one
+	longestNull int
+
 	parameters, action, created, updated, extraColumn int
 	eventTime, windowStart                            int
 }
@@ -160,12 +163,16 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 		}
 		spec := &j.contract.Columns[column]
 		problem, wrong := j.convert(spec, field, value)
+		marker := problem == "" && spec.Type == TypeText && isMarker(spec.Name, value.Text)
+		if marker {
+			j.warnOfMarker(spec, field)
+		}
 		if problem == "" && j.known[column] != nil && !j.known[column][string(value.Text)] {
 			j.add(Warning, spec, problemUnknown, "is not one of "+strings.Join(spec.Known, ", "), field)
 			continue
 		}
 		if problem == "" {
-			if field.hasText() && !spec.distinct {
+			if field.hasText() && !spec.distinct && !marker {
 				last.remember(field.Text, value)
 			}
 			continue
@@ -173,6 +180,9 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 		severity := Warning
 		if (problem == problemNull && spec.NotNull) || (problem != problemNull && (spec.Strict || spec.NotNull)) {
 			severity, ok = Reject, false
+		}
+		if problem == problemMalformed && isMarker(spec.Name, field.Text) {
+			wrong += "; if it stands for null, add it to --null"
 		}
 		if problem != problemNull || spec.NotNull {
 			j.add(severity, spec, problem, wrong, field)
@@ -211,7 +221,11 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 	switch field.Kind {
 	case Null:
 		return problemNull, "has no value"
-	case Text, JSON:
+	case Text:
+		if j.isNull(field.Text) {
+			return problemNull, "has no value"
+		}
+	case JSON:
 		if len(field.Text) == 0 {
 			return problemNull, "has no value"
 		}
@@ -318,7 +332,7 @@ func (j *Judge) text(spec *Column, field *Field, value *Value) (problem, wrong s
 		return problem, wrong
 	}
 	if n := len(text); spec.Quoted && n >= 2 && text[0] == '"' && text[n-1] == '"' {
-		if text = text[1 : n-1]; len(text) == 0 {
+		if text = text[1 : n-1]; j.isNull(text) {
 			return problemNull, "has no value"
 		}
 	}
@@ -403,10 +417,16 @@ func (j *Judge) checkWindow() {
 
 // addExtra keeps the field of a column that the contract does not know.
 func (j *Judge) addExtra(name string, field *Field) {
-	if (field.hasText() && len(field.Text) == 0) || field.Kind == Null || (field.Kind == Number && math.IsNaN(field.Float)) {
+	switch {
+	case field.Kind == Null, field.Kind == Number && math.IsNaN(field.Float):
+		return
+	case field.Kind == Text && j.isNull(field.Text), field.hasText() && len(field.Text) == 0:
 		return
 	}
 	column := Column{Name: name, SQL: "extra"}
+	if field.Kind == Text && isMarker(name, field.Text) {
+		j.warnOfMarker(&column, field)
+	}
 	if field.Kind == Text || field.Kind == JSON {
 		if problem, wrong := unstorable(field.Text); problem != "" {
 			j.add(Warning, &column, problem, wrong, field)

@@ -267,7 +267,8 @@ func TestHeader(t *testing.T) {
 		"companies in any order":  {[]string{"hq_country", "public_api_key", "more"}, Company, ""},
 		"neither":                 {[]string{"a", "b"}, nil, "neither those of events"},
 		"as many of each":         {[]string{"EVENT_ID", "HQ_COUNTRY"}, nil, "neither those of events"},
-		"separated by semicolons": {[]string{"EVENT_ID;TYPE"}, nil, "separated by semicolons"},
+		"the first row":           {[]string{"91e36d4b-21b5-43a5-90c8-229b61ed22f2", "pageview"}, nil, "has no header, its first row is data (91e36d4b"},
+		"the first row, by time":  {[]string{"pageview", "2025-09-05 01:14:29"}, nil, "has no header, its first row is data (pageview, 2025"},
 		"nothing":                 {nil, nil, "(none)"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -63,3 +63,9 @@ func AppendUUID(dst, id []byte) []byte {
 	}
 	return dst
 }
+
+// IsUUID tells whether a text is a UUID as the contracts accept it.
+func IsUUID(text []byte) bool {
+	_, ok := parseUUID(text)
+	return ok
+}

@@ -82,7 +82,7 @@ func (b *bench) run(change func(*Options)) (Result, error) {
 	}
 	defer folder.Close()
 	o := Options{
-		DB: b.db, Folder: folder, SourceID: "test", RunID: uuid.New(), RunName: "test", Drift: contract.Evolve,
+		DB: b.db, Folder: folder, SourceID: "test", RunID: uuid.New(), RunName: "test", Drift: contract.Evolve, Nulls: contract.DefaultNulls,
 		MaxRejectedRatio: 0.01, Concurrency: 4, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
@@ -459,7 +459,7 @@ func TestAnEmptyFolder(t *testing.T) {
 	if report.ExitCode(err) != report.BadData || !strings.Contains(err.Error(), "no file with the suffix .csv") {
 		t.Errorf("error is %v", err)
 	}
-	if len(result.Ignored) != 1 || result.Ignored[0] != "notes.txt" {
+	if got := fmt.Sprint(result.Ignored); got != "[{notes.txt not CSV or Parquet}]" {
 		t.Errorf("files that were left aside: %v", result.Ignored)
 	}
 }
@@ -510,7 +510,7 @@ func TestCheckNeedsNoDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer folder.Close()
-	results, err := Check(t.Context(), Options{Folder: folder, Drift: contract.Evolve, MaxRejectedRatio: 0.01})
+	results, _, err := Check(t.Context(), Options{Folder: folder, Drift: contract.Evolve, MaxRejectedRatio: 0.01})
 	if report.ExitCode(err) != report.BadData {
 		t.Errorf("error is %v", err)
 	}
