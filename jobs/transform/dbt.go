@@ -24,6 +24,13 @@ import (
 // does not serve Postgres.
 const wantedDbt = "1.11"
 
+// The variables by which the project's macros know who may read the marts (a JSON list of names), and whether views that
+// are in the way are made again.
+const (
+	readersVariable  = "CONSENT_READERS"
+	recreateVariable = "CONSENT_RECREATE_DEPENDENTS"
+)
+
 // grace is how long dbt may take to end by itself after it was interrupted: it cancels its queries first.
 const grace = 10 * time.Second
 
@@ -149,7 +156,7 @@ func environment(o Options, inherited []string) ([]string, error) {
 	for _, entry := range inherited {
 		name, _, _ := strings.Cut(entry, "=")
 		ours := strings.HasPrefix(name, "PG") && !strings.HasPrefix(name, "PGSSL") ||
-			strings.HasPrefix(name, "DBT_") && !strings.HasPrefix(name, "DBT_ENV_") || name == "DBT_ENV_SECRET_PGPASSWORD" || name == "CONSENT_READER_ROLE"
+			strings.HasPrefix(name, "DBT_") && !strings.HasPrefix(name, "DBT_ENV_") || name == "DBT_ENV_SECRET_PGPASSWORD" || name == readersVariable || name == recreateVariable
 		if !ours {
 			env = append(env, entry)
 		}
@@ -163,7 +170,7 @@ func environment(o Options, inherited []string) ([]string, error) {
 		"PGTZ=UTC",
 		"PGOPTIONS="+options(config.RuntimeParams),
 		"DBT_ENV_SECRET_PGPASSWORD="+config.Password,
-		"CONSENT_READER_ROLE="+o.ReaderRole,
+		recreateVariable+"="+strconv.FormatBool(o.Recreate),
 		"DBT_SEND_ANONYMOUS_USAGE_STATS=false",
 	)
 	for _, name := range slices.Sorted(maps.Keys(ssl)) {
