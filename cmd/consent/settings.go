@@ -55,8 +55,11 @@ func variable(setting string) string {
 }
 
 func setFlag(flags *pflag.FlagSet, flag *pflag.Flag, v *viper.Viper) error {
+	// A list of the file is one already; a variable has commas, as the flag.
 	if list, ok := flag.Value.(pflag.SliceValue); ok {
-		return list.Replace(v.GetStringSlice(flag.Name))
+		if _, isText := v.Get(flag.Name).(string); !isText {
+			return list.Replace(v.GetStringSlice(flag.Name))
+		}
 	}
 	return flags.Set(flag.Name, v.GetString(flag.Name))
 }

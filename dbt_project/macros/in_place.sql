@@ -17,6 +17,7 @@
         {% do replace_relation(existing) %}
         {% call statement('main') %}{{ get_create_table_as_sql(False, target, sql) }}{% endcall %}
         {% do create_indexes(target) %}
+        {% do run_query(identify_rows()) %}
     {% endif %}
     {% do restore_dependents() %}
 
@@ -89,6 +90,7 @@
 {# Makes a table's rows those of a query, and its columns and keys those of the model. #}
 {% macro refresh_table(target, sql) %}
     {% set fresh = make_temp_relation(target) %}
+    {% do run_query(identify_rows()) %}
     {% do run_query(get_create_table_as_sql(True, fresh, sql)) %}
 
     {% set changes = run_query(column_changes(target, fresh)) %}
@@ -97,6 +99,7 @@
         {% if lost %}{% do release_dependents(target, lost) %}{% endif %}
         {% do run_query("delete from " ~ target) %}
         {% for change in changes %}{% do run_query(change["statement"]) %}{% endfor %}
+        {% do run_query(identify_rows()) %}
     {% endif %}
     {% do create_missing_indexes(target) %}
 
@@ -218,8 +221,11 @@
 {% macro create_missing_indexes(target) %}
     {% set wanted = config.get('indexes', default=[]) %}
     {% if wanted %}
-        {% set present = run_query(get_show_indexes_sql(target)).columns["column_names"].values() %}
-        {% for index in wanted if index["columns"] | join(",") not in present %}
+        {% set present = [] %}
+        {% for columns in run_query(get_show_indexes_sql(target)).columns["column_names"].values() %}
+            {% do present.append(columns.split(",") | sort) %}
+        {% endfor %}
+        {% for index in wanted if index["columns"] | sort not in present %}
             {% do run_query(get_create_index_sql(target, index)) %}
         {% endfor %}
     {% endif %}
@@ -266,18 +272,27 @@
 {% endmacro %}
 
 {% macro restore_dependents() %}
-    {% do run_query(execute_dependents("step > 0") ~ "; drop table if exists pg_temp.dependent") %}
+    {# A materialized view is filled with what its owner may see. #}
+    {% do run_query(
+        "set local row_security to default; " ~ execute_dependents("step > 0") ~ "; drop table if exists pg_temp.dependent"
+    ) %}
 {% endmacro %}
 
 {% macro execute_dependents(condition) -%}
     do $execute$
-    declare statement text;
+    declare
+        dependent record;
     begin
-        if to_regclass('pg_temp.dependent') is not null then
-            for statement in select d.statement from pg_temp.dependent as d where {{ condition }} order by d.step, d.part loop
-                execute statement;
-            end loop;
+        if to_regclass('pg_temp.dependent') is null then
+            return;
         end if;
+        for dependent in select name, statement from pg_temp.dependent where {{ condition }} order by step, part loop
+            execute dependent.statement;
+        end loop;
+    exception when others then
+        raise exception '% cannot be dropped and made again, though it depends on columns that the project changes: %',
+            dependent.name, sqlerrm
+            using hint = 'Nothing was changed. Drop the view or change it, then build again.', detail = dependent.statement;
     end
     $execute$
 {%- endmacro %}

@@ -82,11 +82,14 @@ func splitID(id string) (kind, name string) {
 	return parts[0], parts[2]
 }
 
-// cleanMessage leaves out dbt's line about the file with the compiled code, which may lie in a temporary folder.
+// cleanMessage leaves out dbt's lines about the file with the compiled code, which may lie in a temporary folder, and about
+// the macros that led to an error.
 func cleanMessage(message string) string {
 	var lines []string
 	for line := range strings.Lines(message) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "compiled code at ") {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "compiled code at ") && !strings.HasPrefix(line, "> in macro ") &&
+			!strings.HasPrefix(line, "> called by ") {
 			lines = append(lines, line)
 		}
 	}
@@ -108,7 +111,7 @@ var refused = regexp.MustCompile(`(?i)(password authentication failed|no passwor
 	`(role|database) ".*" (does not exist|is not permitted to log in)|permission denied|must be owner of)`)
 
 // What our macros say of views, and the server of everything else, that depends on columns which the project changes.
-var dependents = regexp.MustCompile(`--recreate-dependents|other objects depend on it`)
+var dependents = regexp.MustCompile(`--recreate-dependents|other objects depend on it|cannot be dropped and made again`)
 
 // What the server says where a row policy would hide rows from dbt.
 var rowSecurity = regexp.MustCompile(`query would be affected by row-level security policy`)
