@@ -226,7 +226,13 @@ func TestBuildKeepsWhatOthersMade(t *testing.T) {
 		delete from public.input where id = 1; update public.input set amount = 2.00 where id = 2;
 		insert into public.input values (4, null, 4); insert into raw.file (source, path) values ('s', 'x')`)
 	f.publish(t, "b.csv")
+	const written = "select xmin::text from pg_description where objoid = 'analytics.mart'::regclass and objsubid = 0"
+	var commented string
+	if err := f.conn.QueryRow(t.Context(), written).Scan(&commented); err != nil {
+		t.Fatal(err)
+	}
 	f.must(t)
+	f.want(t, "the comment is written with the rows, by which the dashboard knows", "select (("+written+") <> '"+commented+"')::text", "true")
 	f.want(t, "the view shows the new rows", "select string_agg(id || ' ' || amount, ', ' order by id) from bi.report", "2 2.00, 3 3, 4 4")
 	f.want(t, "the staged view, too", "select string_agg(id::text, ' ' order by id) from bi.staged", "2 3 4")
 	f.want(t, "equal rows stay as many as there are", "select string_agg(coalesce(name, '-'), ' ' order by name) from bi.loose", "b b -")
