@@ -58,6 +58,7 @@ func setFlag(flags *pflag.FlagSet, flag *pflag.Flag, v *viper.Viper) error {
 	// A list of the file is one already; a variable has commas, as the flag.
 	if list, ok := flag.Value.(pflag.SliceValue); ok {
 		if _, isText := v.Get(flag.Name).(string); !isText {
+			flag.Changed = true
 			return list.Replace(v.GetStringSlice(flag.Name))
 		}
 	}
