@@ -1,8 +1,8 @@
 {#
     Tables and views keep their identity from build to build: grants, views of others, publications, row policies,
     triggers and comments belong to the relation, which dbt would replace and drop with everything that depends on it.
-    Readers see the old rows or the new ones, because rows are deleted and inserted in one transaction, and unchanged
-    rows stay as they are.
+    Readers see the old rows or the new ones, because rows are deleted, updated and inserted in one transaction; those
+    that do not differ stay as they are.
 #}
 {% materialization table, adapter='postgres' %}
     {% set existing = load_cached_relation(this) %}
@@ -103,9 +103,16 @@
     {% endif %}
     {% do create_missing_indexes(target) %}
 
-    {% set columns = adapter.get_columns_in_relation(target) | map(attribute="quoted") | join(", ") %}
-    {# Rows are joined by hash of their values, and are the same if their bytes are: = takes 1.0 for 1.00. #}
-    {% set same = "present = fresh and present *= fresh" %}
+    {% set columns = adapter.get_columns_in_relation(target) | map(attribute="quoted") | list %}
+    {% set list = columns | join(", ") %}
+    {% set values = "fresh." ~ columns | join(", fresh.") %}
+    {% set fresh_rows = "(select " ~ list ~ " from " ~ fresh ~ ") as fresh" %}
+    {# Without a primary key the whole row is the key: = finds its equal by hash, *= says that the bytes are the same. #}
+    {% set key = primary_key(target) %}
+    {% set same_key = "present = fresh and present *= fresh" %}
+    {% if key %}
+        {% set same_key = "(present." ~ key | join(", present.") ~ ") = (fresh." ~ key | join(", fresh.") ~ ")" %}
+    {% endif %}
     {% call statement('main') %}
         do $refresh$
         declare
@@ -113,18 +120,26 @@
         begin
             begin
                 delete from {{ target }} as present
-                where not exists (select from (select {{ columns }} from {{ fresh }}) as fresh where {{ same }});
-                insert into {{ target }} ({{ columns }})
-                select {{ columns }} from (select {{ columns }} from {{ fresh }}) as fresh
-                where not exists (select from {{ target }} as present where {{ same }});
-                -- Of equal rows there may be too many or too few now.
+                where not exists (select from {{ fresh_rows }} where {{ same_key }});
+                {% if key %}
+                    -- A row that changes is updated: deleting it could delete what refers to it.
+                    merge into {{ target }} as present
+                    using {{ fresh_rows }} on {{ same_key }}
+                    when matched and not present *= fresh then update set ({{ list }}) = row({{ values }})
+                    when not matched then insert ({{ list }}) values ({{ values }});
+                {% else %}
+                    insert into {{ target }} ({{ list }})
+                    select {{ list }} from {{ fresh_rows }}
+                    where not exists (select from {{ target }} as present where {{ same_key }});
+                {% endif %}
+                -- Without a key, of equal rows there may be too many or too few now.
                 is_done := (select count(*) from {{ target }}) = (select count(*) from {{ fresh }});
-            exception when undefined_function then
-                null; -- values of some types, such as json, have no =
+            exception when undefined_function or feature_not_supported then
+                null; -- a type without =, such as json; a rule on the table
             end;
             if not is_done then
                 delete from {{ target }};
-                insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ fresh }};
+                insert into {{ target }} ({{ list }}) select {{ list }} from {{ fresh }};
             end if;
         end
         $refresh$
@@ -216,6 +231,16 @@
         case when acl.is_grantable then ' with grant option' end
     )
 {%- endmacro %}
+
+{# The columns of a table's primary key, quoted; none without. #}
+{% macro primary_key(table) %}
+    {% set found = run_query(
+        "select quote_ident(attname) from pg_index
+        inner join pg_attribute on attrelid = indrelid and attnum = any(indkey)
+        where indisprimary and indrelid = " ~ regclass(table)
+    ) %}
+    {{ return(found.columns[0].values() | list) }}
+{% endmacro %}
 
 {# The configured indexes for whose columns there is none. dbt names each anew, so that names tell nothing. #}
 {% macro create_missing_indexes(target) %}
