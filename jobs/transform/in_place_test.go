@@ -97,7 +97,7 @@ models:
 	return f
 }
 
-const martConfig = `{{ config(materialized='table', contract={'enforced': true},
+const martConfig = `{{ config(materialized='table', contract={'enforced': true}, persist_docs={'relation': true, 'columns': true},
 	grants={'select': fromjson(env_var('CONSENT_READERS', '[]'))}) }} `
 
 func (f *inPlace) model(t *testing.T, name, text string) {
