@@ -13,7 +13,7 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// marts are the tables and the view that the page is made from.
+// marts are the tables that the page is made from.
 var marts = []string{
 	"company_performance", "company_consent_metrics", "consent_status_distribution", "time_to_consent", "consent_daily",
 	"event_breakdown", "extrapolation_sensitivity", "data_quality",
@@ -99,11 +99,15 @@ func probe(ctx context.Context, pool *pgxpool.Pool) status {
 func probeIn(ctx context.Context, tx pgx.Tx) (s status, err error) {
 	var hasLedger bool
 	var oids []uint32
+	var comments string
 	err = tx.QueryRow(ctx, `
 		select to_regclass('raw.schema_version') is not null
 		           and to_regclass('raw.load') is not null and to_regclass('analytics.documentation') is not null,
-		       array(select coalesce(to_regclass('analytics.' || name), 0)::oid from unnest($1::text[]) as marts (name))`,
-		marts).Scan(&hasLedger, &oids)
+		       array(select coalesce(to_regclass('analytics.' || name), 0)::oid from unnest($1::text[]) as marts (name)),
+		       coalesce((select string_agg(xmin::text, ' ' order by objoid) from pg_description
+		                 where classoid = 'pg_class'::regclass and objsubid = 0
+		                     and objoid in (select to_regclass('analytics.' || name) from unnest($1::text[]) as marts (name))), '')`,
+		marts).Scan(&hasLedger, &oids, &comments)
 	if err != nil {
 		return s, err
 	}
@@ -123,8 +127,8 @@ func probeIn(ctx context.Context, tx pgx.Tx) (s status, err error) {
 	if err != nil {
 		return s, err
 	}
-	// A table that dbt built again has another oid.
-	s.fingerprint = fmt.Sprint(oids, ledger)
+	// dbt writes a table's comment in the transaction that changes its rows, also where the ledger knows nothing of it.
+	s.fingerprint = fmt.Sprint(oids, comments, ledger)
 	switch {
 	case isBuilding:
 		s.condition = building
@@ -154,7 +158,7 @@ func failed(err error) status {
 }
 
 // inSnapshot calls read with a transaction that sees the marts as they are at one moment. They are locked before the
-// snapshot is taken: a table that dbt puts in another's place after it would look empty.
+// snapshot is taken, because columns that dbt changes later would not be part of it.
 func inSnapshot(ctx context.Context, pool *pgxpool.Pool, read func(pgx.Tx) error) error {
 	return warehouse.Within(ctx, pool, "isolation level repeatable read, read only", func(tx pgx.Tx) error {
 		lock := "lock table analytics." + strings.Join(marts, ", analytics.") + " in access share mode"

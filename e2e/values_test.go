@@ -117,6 +117,7 @@ var variants = map[string][]string{
 	"external database": {
 		"--set", "postgresql.enabled=false,externalDatabase.host=db,externalDatabase.existingSecret=s",
 		"--set", "externalDatabase.caSecret=ca,externalDatabase.sslMode=verify-full,roles.existingSecret=users",
+		"--set", "roles.prefix=team-a-,roles.readers={Bi Reader,Analysts}",
 	},
 }
 

@@ -57,8 +57,9 @@ func variable(setting string) string {
 }
 
 func setFlag(flags *pflag.FlagSet, flag *pflag.Flag, v *viper.Viper) error {
+	// A list of the file is one already; a variable has commas, as the flag.
 	if list, ok := flag.Value.(pflag.SliceValue); ok {
-		if _, isText := v.Get(flag.Name).(string); !isText { // a text is separated by commas, as on the command line
+		if _, isText := v.Get(flag.Name).(string); !isText {
 			flag.Changed = true
 			return list.Replace(v.GetStringSlice(flag.Name))
 		}

@@ -73,6 +73,18 @@ func TestSettingsAndTheirOrder(t *testing.T) {
 		t.Error("the password is shown")
 	}
 
+	// A list has commas in a variable, where its parts may be quoted, and is one in the file.
+	list := write(t, filepath.Join(t.TempDir(), "list.yaml"), "reader-role: [Bi Reader, \"a,b\"]\n")
+	cmd = program(t.Context(), t, "config", "--config", list, "-o", "json")
+	if got, want := value(t, finish(t, cmd), "transform", "reader-role"), `[Bi Reader,"a,b"] from file`; got != want {
+		t.Errorf("reader-role is %q, want %q", got, want)
+	}
+	cmd = program(t.Context(), t, "config", "--config", list, "-o", "json")
+	cmd.Env = append(cmd.Env, `CONSENT_READER_ROLE=Bi Reader,team-a-dashboard,"a,b"`)
+	if got, want := value(t, finish(t, cmd), "transform", "reader-role"), `[Bi Reader,team-a-dashboard,"a,b"] from environment`; got != want {
+		t.Errorf("reader-role is %q, want %q", got, want)
+	}
+
 	// The command line goes before both.
 	cmd = program(t.Context(), t, "ingest", "--config", file, "--drift", "nonsense")
 	cmd.Env = append(cmd.Env, "CONSENT_DRIFT=discard")

@@ -129,6 +129,15 @@ func (r Roles) grant(ctx context.Context, conn *pgx.Conn) error {
 			return fmt.Errorf("%s: %w", names.Replace(statement), err)
 		}
 	}
+	// Earlier versions let it read every model, also those with the events themselves.
+	err := execAll(ctx, conn, `
+		select format('revoke select on %s from %I', oid::regclass, $1::text)
+		from pg_class
+		where relnamespace = 'analytics'::regnamespace and relkind in ('r', 'v') and relname ~ '^(stg|int)_'
+		    and has_table_privilege($1, oid, 'select') and not pg_has_role($1, relowner, 'usage')`, dashboard)
+	if err != nil {
+		return fmt.Errorf("keep events from %s: %w", dashboard, err)
+	}
 	return nil
 }
 
@@ -179,7 +188,7 @@ func isCollision(err error) bool {
 
 // own makes a role the owner of a schema and of its tables and views that are not its own yet.
 func own(ctx context.Context, conn *pgx.Conn, schema, owner string) error {
-	rows, err := conn.Query(ctx, `
+	return execAll(ctx, conn, `
 		select statement
 		from (select 1 as step, format('alter schema %I owner to %I', nspname, $2::text) as statement
 		      from pg_namespace where nspname = $1 and pg_get_userbyid(nspowner) <> $2
@@ -191,6 +200,11 @@ func own(ctx context.Context, conn *pgx.Conn, schema, owner string) error {
 		      where relnamespace = to_regnamespace($1) and relkind in ('r', 'p', 'v', 'm') and pg_get_userbyid(relowner) <> $2
 		     ) as statements
 		order by step`, schema, owner)
+}
+
+// execAll executes the statements that a query gives.
+func execAll(ctx context.Context, conn *pgx.Conn, query string, args ...any) error {
+	rows, err := conn.Query(ctx, query, args...)
 	if err != nil {
 		return err
 	}

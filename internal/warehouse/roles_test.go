@@ -70,9 +70,17 @@ func TestRolesMayDoTheirWorkAndNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	roles := rolesFor(t, database)
-	conn := connect(t, database)
-	if _, err := conn.Exec(t.Context(), "revoke temporary on database "+conn.Config().Database+" from public"); err != nil {
-		t.Fatal(err)
+	admin := connect(t, database)
+	for _, statement := range []string{
+		"revoke temporary on database " + admin.Config().Database + " from public",
+		// An earlier version granted the dashboard models with events in them.
+		"create role " + pgx.Identifier{roles.Prefix + "dashboard"}.Sanitize(),
+		"create view analytics.stg_events as select 1 as n; create table analytics.mart_of_events as select 1 as n",
+		"grant select on analytics.stg_events, analytics.mart_of_events to " + pgx.Identifier{roles.Prefix + "dashboard"}.Sanitize(),
+	} {
+		if _, err := admin.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for range 2 { // a second time changes nothing
 		if _, err := warehouse.MigrateWithRoles(t.Context(), config(database), roles); err != nil {
@@ -93,6 +101,8 @@ func TestRolesMayDoTheirWorkAndNoMore(t *testing.T) {
 		{"transform", "delete from raw.event", denied},
 		{"dashboard", "select count(*) from raw.run, raw.run_file, raw.file, raw.load, raw.finding_count", ""},
 		{"dashboard", "select count(*) from analytics.build", ""},
+		{"dashboard", "select count(*) from analytics.mart_of_events", ""},
+		{"dashboard", "select count(*) from analytics.stg_events", denied},
 		{"dashboard", "select count(*) from raw.event", denied},
 		{"dashboard", "select count(*) from raw.finding", denied},
 		{"dashboard", "delete from raw.run", "25006"}, // the session is read-only

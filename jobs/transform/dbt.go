@@ -25,6 +25,14 @@ import (
 // does not serve Postgres.
 const wantedDbt = "1.11"
 
+// The variables by which the project's macros know who may read the marts (a JSON list of names), whether views that are
+// in the way are made again, and what each transaction sets behind a pooler (a JSON list of names and values).
+const (
+	readersVariable  = "CONSENT_READERS"
+	recreateVariable = "CONSENT_RECREATE_DEPENDENTS"
+	settingsVariable = "CONSENT_TRANSACTION_SETTINGS"
+)
+
 // grace is how long dbt may take to end by itself after it was interrupted: it cancels its queries first.
 const grace = 10 * time.Second
 
@@ -162,7 +170,7 @@ func environment(o Options, e warehouse.Endpoint, inherited []string) ([]string,
 	var env []string
 	for _, entry := range inherited {
 		name, _, _ := strings.Cut(entry, "=")
-		ours := strings.HasPrefix(name, "PG") || name == "CONSENT_READER_ROLE" || name == "CONSENT_TRANSACTION_SETTINGS" ||
+		ours := strings.HasPrefix(name, "PG") || name == readersVariable || name == recreateVariable || name == settingsVariable ||
 			strings.HasPrefix(name, "DBT_") && !strings.HasPrefix(name, "DBT_ENV_") || name == "DBT_ENV_SECRET_PGPASSWORD"
 		if !ours {
 			env = append(env, entry)
@@ -178,7 +186,7 @@ func environment(o Options, e warehouse.Endpoint, inherited []string) ([]string,
 		"PGCLIENTENCODING":               "UTF8",
 		"PGGSSENCMODE":                   "disable", // pgx has none
 		"DBT_ENV_SECRET_PGPASSWORD":      e.Password,
-		"CONSENT_READER_ROLE":            o.ReaderRole,
+		recreateVariable:                 strconv.FormatBool(o.Recreate),
 		"DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
 	}
 	if e.Address != "" {
@@ -254,7 +262,7 @@ func setSettings(set, session map[string]string, e warehouse.Endpoint) error {
 		set["PGOPTIONS"] = session["options"]
 	}
 	local, err := json.Marshal(e.Local)
-	set["CONSENT_TRANSACTION_SETTINGS"] = string(local)
+	set[settingsVariable] = string(local)
 	return err
 }
 

@@ -62,7 +62,8 @@ func (l *lock) keepDocs(ctx context.Context, o Options, cmd *command, project st
 		return err
 	}
 	return warehouse.Within(ctx, l.db.Pool(), "", func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "delete from analytics.documentation"); err != nil {
+		// Without a key a published table takes no delete.
+		if _, err := tx.Exec(ctx, "truncate analytics.documentation"); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, "insert into analytics.documentation (project_digest, page) values ($1, $2)", project, page)

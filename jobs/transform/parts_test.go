@@ -1,7 +1,6 @@
 package transform
 
 import (
-	"cmp"
 	"maps"
 	"os"
 	"path/filepath"
@@ -40,12 +39,10 @@ func TestProjectDigest(t *testing.T) {
 	tests := map[string]struct {
 		change func(t *testing.T, project string)
 		dbt    string
-		reader string
 		same   bool
 	}{
 		"nothing":        {change: func(*testing.T, string) {}, same: true},
 		"dbt's version":  {change: func(*testing.T, string) {}, dbt: "dbt_core-1.11.17.dist-info"},
-		"another reader": {change: func(*testing.T, string) {}, reader: "analysts"},
 		"a model's text": {change: func(t *testing.T, p string) { write(t, filepath.Join(p, "models", "downstream.sql"), "select 2") }},
 		"a new model":    {change: func(t *testing.T, p string) { write(t, filepath.Join(p, "models", "new.sql"), "") }},
 		"a model's name": {change: func(t *testing.T, p string) {
@@ -66,12 +63,12 @@ func TestProjectDigest(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			project := copyProject(t)
-			before, err := projectDigest(project, "", "dashboard")
+			before, err := projectDigest(project, "")
 			if err != nil {
 				t.Fatal(err)
 			}
 			test.change(t, project)
-			after, err := projectDigest(project, test.dbt, cmp.Or(test.reader, "dashboard"))
+			after, err := projectDigest(project, test.dbt)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +84,7 @@ func TestEnvironment(t *testing.T) {
 	shell := []string{
 		"HOME=/home/x", "PGHOST=elsewhere", "PGHOSTADDR=10.0.0.1", "PGSERVICE=other", "PGPASSWORD=old", "PGSSLROOTCERT=/ca",
 		"PGSSLMODE=disable", "PGREQUIREAUTH=none", "DBT_TARGET=other", "DBT_ENV_SECRET_PGPASSWORD=old",
-		"DBT_ENV_CUSTOM_ENV_x=kept", "CONSENT_READER_ROLE=other", "CONSENT_TRANSACTION_SETTINGS=other",
+		"DBT_ENV_CUSTOM_ENV_x=kept", "CONSENT_READERS=other", "CONSENT_RECREATE_DEPENDENTS=other", "CONSENT_TRANSACTION_SETTINGS=other",
 	}
 	tests := map[string]struct {
 		url      string
@@ -137,7 +134,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			o := Options{Database: warehouse.Config{URL: test.url}, ReaderRole: "analysts"}
+			o := Options{Database: warehouse.Config{URL: test.url}, Recreate: true}
 			got := environmentOf(t, o, test.endpoint, shell)
 			if has := strings.Contains(got["PGOPTIONS"], "-c transaction_timeout=0"); has != (test.endpoint.Major >= 17) {
 				t.Errorf("Postgres %d gets PGOPTIONS=%q", test.endpoint.Major, got["PGOPTIONS"])
@@ -149,7 +146,7 @@ func TestEnvironment(t *testing.T) {
 			want := maps.Clone(test.want)
 			maps.Copy(want, map[string]string{
 				"HOME": "/home/x", "PGTZ": "UTC", "PGDATESTYLE": "ISO, MDY", "PGCLIENTENCODING": "UTF8", "PGGSSENCMODE": "disable",
-				"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DBT_ENV_CUSTOM_ENV_x": "kept", "CONSENT_READER_ROLE": "analysts",
+				"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DBT_ENV_CUSTOM_ENV_x": "kept", "CONSENT_RECREATE_DEPENDENTS": "true",
 			})
 			if !maps.Equal(got, want) {
 				t.Errorf("got %v\nwant %v", got, want)
@@ -254,6 +251,9 @@ func TestClassifyDbt(t *testing.T) {
 		"a serialization failure": {outcome{exit: 1}, failed("could not serialize access due to concurrent update"), report.TryAgain},
 		"a missing right":         {outcome{exit: 1}, failed("permission denied for table event"), report.BadConfig},
 		"a missing role":          {outcome{exit: 2, fatal: `FATAL: role "x" does not exist`}, nil, report.BadConfig},
+		"a view in the way":       {outcome{exit: 1}, failed("view bi.report … `consent transform --recreate-dependents`"), report.BadConfig},
+		"a policy in the way":     {outcome{exit: 1}, failed("cannot drop column a of table m because other objects depend on it"), report.BadConfig},
+		"rows that are hidden":    {outcome{exit: 1}, failed(`query would be affected by row-level security policy for table "m"`), report.BadConfig},
 		"a wrong column":          {outcome{exit: 1}, failed(`column "x" does not exist`), report.BadData},
 		"a profile":               {outcome{exit: 2, fatal: "Env var required but not provided: 'PGUSER'"}, nil, report.BadConfig},
 		"one of two by an outage": {outcome{exit: 1}, slices.Concat(failed("division by zero"), failed("server closed the connection unexpectedly")), report.TryAgain},

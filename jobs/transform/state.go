@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -170,7 +172,7 @@ func (l *lock) checkRights(ctx context.Context) error {
 type build struct {
 	loadSet   string
 	project   string
-	variables string
+	variables string // --vars, and the roles that may read the marts
 }
 
 func (l *lock) lastBuild(ctx context.Context) (build, error) {
@@ -201,6 +203,51 @@ func (l *lock) recordBuild(ctx context.Context, b build) error {
 	return err
 }
 
+// DefaultReader is the role that may read the marts where no other is named.
+const DefaultReader = "dashboard"
+
+// readers gives those of o.Readers that the server has, as a JSON list, and lets them use the schema of the marts.
+func (l *lock) readers(ctx context.Context, o Options) (string, error) {
+	rows, err := l.conn.Query(ctx, `
+		select rolname, has_schema_privilege(pg_roles.oid, pg_namespace.oid, 'usage'), pg_has_role(nspowner, 'usage')
+		from pg_roles cross join pg_namespace
+		where nspname = 'analytics' and rolname = any ($1)
+		order by rolname`, o.Readers)
+	if err != nil {
+		return "", err
+	}
+	type reader struct {
+		Name            string
+		MayUse, WeGrant bool
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[reader])
+	if err != nil {
+		return "", err
+	}
+	names := []string{}
+	for _, r := range found {
+		names = append(names, r.Name)
+		if r.MayUse {
+			continue
+		}
+		grant := "grant usage on schema analytics to " + pgx.Identifier{r.Name}.Sanitize()
+		if !r.WeGrant {
+			o.Log.Warn("a reader may not use the schema analytics; its owner can grant it", "role", r.Name, "statement", grant)
+			continue
+		}
+		if _, err := l.conn.Exec(ctx, grant); err != nil {
+			return "", err
+		}
+	}
+	for _, name := range o.Readers {
+		if !slices.Contains(names, name) && name != DefaultReader {
+			o.Log.Warn("the server has no such role; it is not granted the marts", "role", name)
+		}
+	}
+	list, err := json.Marshal(names)
+	return string(list), err
+}
+
 // splitArgs finds the variables among the arguments for dbt, and whether there are others: those may leave out models
 // or rebuild them, so that the run says nothing about the whole.
 func splitArgs(args []string) (variables string, partial bool) {
@@ -220,11 +267,11 @@ func splitArgs(args []string) (variables string, partial bool) {
 	return strings.Join(found, " "), partial
 }
 
-// projectDigest is a digest of the project's files and of what else the tables depend on: the dbt that builds them and
-// the role that may read them. Hidden files and what dbt itself writes do not count.
-func projectDigest(folder, dbt, reader string) (string, error) {
+// projectDigest is a digest of the project's files and of the dbt that builds it. Hidden files and what dbt itself writes
+// do not count.
+func projectDigest(folder, dbt string) (string, error) {
 	digest := sha256.New()
-	fmt.Fprintf(digest, "%s\n%s\n", dbt, reader)
+	fmt.Fprintf(digest, "%s\n", dbt)
 	root := os.DirFS(folder)
 	err := fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {

@@ -201,7 +201,7 @@ template:
         env:
           {{- include "consent.databaseEnv" (list $ (printf "%stransform" $.Values.roles.prefix)) | nindent 10 }}
           - name: CONSENT_READER_ROLE
-            value: {{ $.Values.roles.prefix }}dashboard
+            value: {{ prepend $.Values.roles.readers (printf "%sdashboard" $.Values.roles.prefix) | join "," | quote }}
           - name: CONSENT_TERMINATION_MESSAGE
             value: /dev/termination-log
         resources:

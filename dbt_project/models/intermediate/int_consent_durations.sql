@@ -5,7 +5,7 @@
         on_schema_change='fail',
         indexes=[{'columns': ['api_key', 'day']}, {'columns': ['api_key', 'method', 'size']}],
         pre_hook=[one_snapshot(), '{{ plan_for_sums() }}', '{{ take_out_touched_days(neighbours=1) }}'],
-        post_hook=['{{ strike_off_touched_days() }}', '{{ analyze_at_first() }}']
+        post_hook=['{{ identify_rows() }}', '{{ strike_off_touched_days() }}', '{{ analyze_at_first() }}']
     )
 }}
 

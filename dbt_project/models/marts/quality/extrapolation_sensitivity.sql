@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 with companies as (
 
     select * from {{ ref('int_companies') }}
