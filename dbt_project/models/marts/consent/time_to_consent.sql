@@ -383,6 +383,7 @@ means as (
 
 select
     companies.api_key,
+    companies.company_name,
     companies.industry,
     companies.industry_group,
     companies.hq_country,
@@ -405,8 +406,8 @@ select
     means.process_lower as median_process_lower,
     means.process_upper as median_process_upper,
     means.null_because,
-    means.low_sample,
-    means.census,
+    means.is_low_sample,
+    means.is_census,
     means.p90_seconds,
     means.mean_seconds,
     {{ mean_bounds("means") }},
