@@ -24,6 +24,7 @@ var Keys = map[string][]string{
 	"extrapolation_sensitivity":   {"api_key", "scope", "metric", "extrapolation"},
 	"data_quality":                {"load_id", "code"},
 	"overall_consent_metrics":     {"scope", "metric"},
+	"overall_time_to_consent":     {"within_minutes"},
 	"consent_coding":              {"api_key", "sdk_type"},
 }
 
@@ -48,17 +49,23 @@ type company struct {
 func Compute(e *Export, extrapolation string) Marts {
 	all := companies(e, extrapolation)
 	marts := Marts{"data_quality": dataQuality(e), "overall_consent_metrics": overall(all)}
+	var headlines []*method
 	for _, c := range all {
 		marts.add("consent_coding", c, c.coding()...)
 		marts.add("company_consent_metrics", c, c.consentMetrics())
 		marts.add("company_consent_rates", c, c.consentRates()...)
 		marts.add("consent_status_distribution", c, c.statuses()...)
-		marts.add("time_to_consent", c, c.timeToConsent()...)
+		times, headline := c.timeToConsent()
+		marts.add("time_to_consent", c, times...)
+		if headline != nil {
+			headlines = append(headlines, headline)
+		}
 		marts.add("consent_daily", c, c.daily()...)
 		marts.add("company_performance", c, c.performance())
 		marts.add("event_breakdown", c, c.breakdown()...)
 		marts.add("extrapolation_sensitivity", c, c.sensitivity()...)
 	}
+	marts["overall_time_to_consent"] = overallTimes(headlines)
 	return marts
 }
 
