@@ -107,7 +107,25 @@ variances as (
 )
 
 select
-    sums.*,
+    sums.api_key,
+    sums.method,
+    sums.n,
+    sums.n_sampled,
+    sums.n_rate_unknown,
+    sums.n_placebo,
+    sums.weight_sum,
+    sums.mean::double precision as mean,
+    sums.sampling_n_effective,
+    sums.process_n_effective,
+    sums.n_within_5min,
+    sums.mean_within_5min::double precision as mean_within_5min,
+    sums.n_within_120min,
+    sums.mean_within_120min::double precision as mean_within_120min,
+    sums.n_over_30min,
+    sums.n_reversed,
+    sums.share_over_30min,
+    sums.share_reversed,
+    sums.share_near_event,
     (variances.sampling_residuals / power(sums.weight_sum, 2))::double precision as sampling_variance,
     (variances.process_residuals / power(sums.weight_sum, 2))::double precision as process_variance
 from sums
