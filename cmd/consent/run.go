@@ -21,7 +21,8 @@ type runResult struct {
 	Ingest    ingest.Result     `json:"ingest"`
 	Transform *transform.Result `json:"transform,omitempty"`
 	Companies []companyMetrics  `json:"companies,omitempty"`
-	Database  string            `json:"database"` // without the password
+	Overall   *companyMetrics   `json:"overall,omitempty"` // all companies together
+	Database  string            `json:"database"`          // without the password
 	DataDir   string            `json:"data_dir,omitempty"`
 	Report    string            `json:"report,omitempty"` // the file with the dashboard
 }
@@ -174,7 +175,7 @@ func (a *app) runAll(ctx context.Context, db *database, o ingest.Options, flags 
 		return result, errors.Join(ingestErr, err)
 	}
 	defer ledger.Close()
-	result.Companies, err = readMetrics(ctx, ledger.Pool())
+	result.Companies, result.Overall, err = readMetrics(ctx, ledger.Pool())
 	return result, errors.Join(ingestErr, err)
 }
 
@@ -194,7 +195,7 @@ func (a *app) writeRunResult(result runResult, db *database, again string, serve
 	}
 	if result.Companies != nil {
 		fmt.Fprintln(w)
-		if err := writeMetrics(w, result.Companies); err != nil {
+		if err := writeMetrics(w, result.Companies, result.Overall); err != nil {
 			return err
 		}
 	}
