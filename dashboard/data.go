@@ -27,30 +27,34 @@ type Estimate struct {
 	Conservative      bool
 }
 
-// A rateKey names one of a company's numbers.
+// A rateKey names one of a company's numbers: a metric within a scope, by an extrapolation or as recommended.
 type rateKey struct{ scope, metric, extrapolation string }
 
-// A Share is a part of a company's events, under the marts' extrapolation and by 1 / RATE.
+// A Share is a part of a company's events.
 type Share struct {
-	Value          string
-	N              int64
-	Total          *float64
-	Share, Inverse *float64
-	Process        *chart.Bounds // of Share
-	InverseProcess *chart.Bounds
+	Value   string
+	N       int64    // rows
+	Share   *float64 // recommended estimate
+	Process *chart.Bounds
+	Brief   *float64 // by the brief's rule
 }
 
-// A Timing is what one method says of the time from asked to given.
+// A Timing is what one method says of the time that visitors take to choose. The mean is of durations up to 30 minutes,
+// unless it says another limit.
 type Timing struct {
-	Method            string
-	IsHeadline        bool
-	Withheld          string
-	N                 int64
-	Coverage          *float64
-	ShareOver30Min    *float64
-	Mean, Median, P90 *float64
-	Process           *chart.Bounds // of the median
-	Because           string        // why the median or the interval is missing
+	Method         string
+	IsHeadline     bool
+	NotHeadline    string // why it is not
+	N              int64
+	Coverage       *float64
+	ShareOver30Min *float64
+	Mean, Mean5    *float64
+	Mean120        *float64
+	Median, P90    *float64
+	Process        *chart.Bounds // of the median
+	MeanProcess    *chart.Bounds
+	Because        string // why the median or its interval is missing
+	MeanBecause    string // the same of the mean
 }
 
 // A Day is what a company did on one day.
@@ -60,37 +64,41 @@ type Day struct {
 	Conversion Estimate
 }
 
+// A Coding is how page views and consents of one SDK write an opt-in: as full or as partial. Counts are rows.
+type Coding struct {
+	SDK                          string
+	PageviewOptIns, PageviewFull int64
+	GivenOptIns, GivenFull       int64
+	HasGap                       bool
+}
+
 // A Company is one company with all that the page says of it.
 type Company struct {
-	Key              uuid.UUID
-	Industry, HQ     string
-	IsKnown          bool
-	Extrapolation    string
-	Weighting        string
-	Events, Sampled  int64
-	RateUnknown      int64
-	Volume           Estimate
-	VolumeInverse    Estimate
-	Observed         *int64 // countries
-	Certain          *int64
-	LowestRate       *float64
-	Detectable       *float64
-	First, Last      *time.Time
-	Hours            *float64
-	PerHour          *float64
-	PerHourInverse   *float64
-	LooksTruncated   bool
-	Evidence         int64
-	ShareOfEvidence  *float64
-	ShareNoAction    *float64
-	WithoutChoices   bool
-	Rates            map[rateKey]Estimate
-	Given, AllEvents []Share // by status
-	Types            []Share
-	Devices          []Share
-	SDKs             []Share
-	Timings          []Timing
-	Days             []Day
+	Key             uuid.UUID
+	Name            string
+	Industry, HQ    string
+	IsKnown         bool
+	Weighting       string
+	Events, Sampled int64
+	RateUnknown     int64
+	Observed        *int64 // countries
+	Certain         *int64
+	LowestRate      *float64
+	Detectable      *float64
+	First, Last     *time.Time
+	Hours           *float64
+	LooksTruncated  bool
+	Evidence        int64
+	ShareOfEvidence *float64
+	ShareNoAction   *float64 // of consent.given
+	WithoutChoices  bool
+	Recommended     string // the extrapolation of the recommended estimates
+	Rates           map[rateKey]Estimate
+	Statuses        map[string][]Share // by population
+	Parts           map[string][]Share // by dimension: type, device, sdk
+	Timings         []Timing
+	Days            map[string][]Day // by scope
+	Codings         []Coding
 }
 
 // A Finding is how often something is wrong with the rows of the latest loads: by kind, by file, or by both.
@@ -121,7 +129,7 @@ type Country struct {
 	Code      string
 	Companies int64
 	N         int64
-	Estimate  *float64 // by the extrapolation that stands for each company
+	Estimate  *float64
 }
 
 // An Option is a choice of a filter.
@@ -129,18 +137,20 @@ type Option struct{ Value, Text string }
 
 // Data is what the page of one filter is made from, read in one snapshot.
 type Data struct {
-	Filter        filter
-	Extrapolation string // of the marts
-	AsOfLoad      int64
-	Built         *time.Time
-	Known         int64 // companies of the filter
-	WithEvents    int64
-	AllKnown      int64 // companies without a filter
-	AllWithEvents int64
-	Rows          int64
-	Companies     []*Company // with events, those with the most rows first
-	Countries     []Country
-	CountryCount  int64
+	Filter         filter
+	AsOfLoad       int64
+	Built          *time.Time
+	Known          int64 // companies of the filter
+	WithEvents     int64
+	AllKnown       int64 // companies without a filter
+	AllWithEvents  int64
+	Rows           int64
+	Companies      []*Company // with events, those with the most rows first
+	Countries      []Country
+	CountryCount   int64
+	Overall        map[rateKey]Estimate // all companies together, as recommended
+	OverallTime    map[int64]Timing     // the same, by the longest duration that counts, in minutes; only means
+	TimedCompanies int64                // that have a headline time
 
 	Industries, HQs, CompanyOptions []Option
 
@@ -158,46 +168,36 @@ type Data struct {
 	Run            *Run
 }
 
-// Doubled tells whether the marts' extrapolation weights this company's rows twice.
-func (c *Company) Doubled() bool {
-	return c.Extrapolation == "count_over_rate" && c.Weighting == "count_already_extrapolated"
-}
-
-// Standing is the extrapolation whose numbers stand for this company: that of the marts, unless it weights twice.
-func (c *Company) Standing() string {
-	if c.Doubled() {
-		return "inverse_rate"
-	}
-	return c.Extrapolation
-}
-
-// Rate is one of the company's numbers; without rows it has no value.
+// Rate is one of the company's numbers, recommended where no extrapolation is named; without rows it has no value.
 func (c *Company) Rate(scope, metric, extrapolation string) Estimate {
 	return c.Rates[rateKey{scope, metric, extrapolation}]
 }
 
-// StandingVolume is the volume that stands.
-func (c *Company) StandingVolume() Estimate {
-	if c.Doubled() {
-		return c.VolumeInverse
+// Brief is one of the company's numbers by the rule of the brief: COUNT / RATE, over all events.
+func (c *Company) Brief(metric string) Estimate { return c.Rate("all", metric, "count_over_rate") }
+
+// Volume is how many events the company has.
+func (c *Company) Volume(extrapolation string) Estimate {
+	return c.Rate("all", "volume", extrapolation)
+}
+
+// PerHour is the volume per hour from the first event to the last; nil where all are of one moment.
+func (c *Company) PerHour(extrapolation string) *float64 {
+	v := c.Volume(extrapolation).Value
+	if v == nil || c.Hours == nil || *c.Hours == 0 {
+		return nil
 	}
-	return c.Volume
+	return new(*v / *c.Hours)
 }
 
-// standing is the share that stands.
-func (s Share) standing(c *Company) *float64 {
-	if c.Doubled() {
-		return s.Inverse
-	}
-	return s.Share
+// isDoubtful tells whether COUNT is 1 / RATE in most of the rows that tell, but not in enough of them for the marts to
+// take it as extrapolated already: a number by COUNT / RATE may then be wrong tenfold.
+func (c *Company) isDoubtful(extrapolation string) bool {
+	return (extrapolation == "count_over_rate" || extrapolation == recommended) && c.Weighting == "count_per_row" &&
+		c.ShareOfEvidence != nil && *c.ShareOfEvidence > 0.5
 }
 
-// mayBeDoubled tells whether COUNT is 1 / RATE in most of the rows that tell, but not in enough of them to be sure.
-func (c *Company) mayBeDoubled() bool {
-	return c.Weighting == "count_per_row" && c.ShareOfEvidence != nil && *c.ShareOfEvidence > 0.5
-}
-
-// headline is the timing that stands; nil if none does.
+// headline is the timing to quote; nil if none is.
 func (c *Company) headline() *Timing {
 	for i := range c.Timings {
 		if c.Timings[i].IsHeadline {

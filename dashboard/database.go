@@ -16,7 +16,8 @@ import (
 // marts are the tables that the page is made from.
 var marts = []string{
 	"company_performance", "company_consent_metrics", "consent_status_distribution", "time_to_consent", "consent_daily",
-	"event_breakdown", "extrapolation_sensitivity", "data_quality",
+	"event_breakdown", "extrapolation_sensitivity", "data_quality", "overall_consent_metrics", "overall_time_to_consent",
+	"consent_coding",
 }
 
 // sessionSettings make each session a reader with little patience, whatever its role may do.

@@ -1,20 +1,23 @@
 package dashboard
 
-// A definition is one way to say what a conversion is.
+// A definition is one of the rates that companies are compared by.
 type definition struct {
 	Slug   string // in URLs
 	Metric string // in the marts
 	Name   string // of the switch
-	Is     string // in words, after a percentage: "39% of notices are followed by …"
+	Noun   string // at the beginning of a sentence
+	Of     string // what it is a share of, …
+	Parts  string // what is counted of that, …
+	Is     string // and the verb between them: "39% of prompts lead to a consent"
 	Title  string // of the axis
 }
 
 // definitions are the switch's positions.
 var definitions = []definition{
-	{"conversion", "conversion", "Conversion", "of notices are followed by a consent event", "consent.given / consent.asked"},
-	{"choice", "choice_rate", "Choice", "of notices are answered with a choice", "choices / consent.asked"},
-	{"consent", "consent_rate", "Consent", "of choices are opt-ins", "opt-ins / choices"},
-	{"opt-in", "opt_in_rate", "Opt-in", "of notices are answered with an opt-in", "opt-ins / consent.asked"},
+	{"conversion", "conversion", "Conversion", "Conversion", "prompts", "consents", "lead to a consent", "consents / prompts"},
+	{"choice", "choice_rate", "Choice rate", "The choice rate", "prompts", "choices", "lead to a choice", "choices / prompts"},
+	{"consent", "consent_rate", "Consent rate", "The consent rate", "choices", "opt-ins", "are opt-ins", "opt-ins / choices"},
+	{"opt-in", "opt_in_rate", "Opt-in rate", "The opt-in rate", "prompts", "opt-ins", "lead to an opt-in", "opt-ins / prompts"},
 }
 
 // A term is an entry of the page's glossary.
@@ -26,33 +29,33 @@ type term struct {
 
 // glossary says what the page's words mean; each chart links to one of them. docs/metrics.md says more.
 var glossary = []term{
-	{"def-rates", "Conversion, choice, consent, opt-in", "Conversion is consent.given / consent.asked. " +
-		"Choice is the share of notices that were answered with a full or partial opt-in or an opt-out. " +
-		"Consent is opt-ins among these choices, and opt-in is opt-ins among notices. " +
-		"Scope “notice” leaves out what was set by another application or a web view instead of the notice. " +
-		"More can be given than was asked, for a visitor may change a choice without being asked again: " +
-		"a value above 100% is shown as it is and flagged, for it is no rate of a notice."},
-	{"def-sampling", "Extrapolation", "Not every event is kept: RATE is the chance that it was. " +
-		"COUNT / RATE is the rule by which a row stands for so many events. 1 / RATE leaves COUNT out, and COUNT leaves RATE out."},
-	{"def-weighting", "Weighted twice", "In many exports COUNT is already 1 / RATE, so that COUNT / RATE weights each row twice. " +
-		"It is detected per company: at least 30 sampled rows with a COUNT, which equals 1 / RATE, rounded, in 90% or more. " +
-		"The rule’s number then has no interval, and 1 / RATE stands beside it with one."},
-	{"def-intervals", "Intervals", "Both are at 95%. The thick bar is what all events of these files would have shown " +
-		"(only the sampling is uncertain). The thin whisker is what the company does (these events are themselves a draw). " +
-		"With fewer than 5 sampled rows there is no interval; with fewer than 30 it is marked as resting on few rows. " +
-		"Two companies clearly differ where 0 is outside of the 95% interval of their difference, widened for the number of companies that " +
-		"are compared; whether their own intervals overlap does not tell that."},
-	{"def-statuses", "Statuses", "Full opt-in, partial opt-in, opt-out, or empty, which is neither. " +
-		"Of consent.given they are what visitors chose; of all events they are the state in which each event happened."},
-	{"def-time", "Time to consent", "From the notice to the first choice on it, where that took at most 30 minutes. " +
-		"user_id pairs the two events of a user; embedded takes the times in the consent token; matched pairs notices with " +
-		"the next choice of the same kind of visitor within 20 seconds, less what chance would pair. " +
-		"The first of these that stands is the headline; coverage is how many of the choices it measures."},
-	{"def-volume", "Volume", "Events of all types, extrapolated. Files that end at the same round number of rows look cut off: " +
-		"their companies’ volumes say more of the cut than of the company, so that volume per observed hour is given too."},
-	{"def-reach", "Reach", "Countries that events came from. Certain are those with an unsampled event or with two events, " +
-		"for a single sampled one may be an error. At a sampling rate p a country is seen with 95% certainty only from " +
-		"ln 0.05 / ln(1 − p) events on."},
-	{"def-quality", "Data quality", "A row that breaks the contract is rejected and kept with the reason; a doubtful field is a warning. " +
-		"`consent findings` lists them with row and byte."},
+	{"def-rates", "Conversion, choice, consent and opt-in rate", "A prompt is a consent.asked event, a consent is a consent.given event, whatever " +
+		"its status. Conversion is consents / prompts. The choice rate counts full opt-ins, partial opt-ins and opt-outs only. " +
+		"The consent rate is opt-ins / choices, and the opt-in rate is opt-ins / prompts. " +
+		"In the notice means: without consents whose action is external or webview, which no prompt of the company asked for. " +
+		"A value above 100% means more consents than prompts, so it is not a conversion rate: it is shown, flagged and not compared."},
+	{"def-sampling", "Recommended estimate and brief’s rule", "Events are sampled: RATE is the probability that one was kept. " +
+		"The brief’s rule counts a row as COUNT / RATE events. Where COUNT is extrapolated already, that weights each sampled row twice. " +
+		"The recommended estimate is COUNT / RATE, and 1 / RATE for the companies where COUNT is extrapolated already: at least 30 sampled " +
+		"rows tell, and COUNT equals 1 / RATE, rounded, in 90% or more of them. COUNT alone ignores the sampling, and is there to compare."},
+	{"def-intervals", "Intervals", "Both have a confidence of 95%. The thick bar covers what all events of these files would have shown: " +
+		"only the sampling is uncertain. The thin line covers what the company does: these events are themselves a sample of it. " +
+		"With fewer than 5 sampled rows there is no interval; fewer than 30 are flagged as few rows. " +
+		"Two companies clearly differ if 0 is outside the 95% interval of their difference, widened for the number of companies that " +
+		"are compared. Intervals that overlap do not show that two companies are the same."},
+	{"def-statuses", "Statuses", "Full opt-in, partial opt-in, opt-out, or empty (no choice). Of consents they are what visitors chose; " +
+		"of page views they are the state of the visitor when the page was seen. A coding gap: page views and consents of the same SDK write " +
+		"the same opt-in differently, one as full and the other as partial."},
+	{"def-time", "Time to consent", "From the prompt to the first choice, up to 30 minutes. " +
+		"By user: from the prompt to the choice of the same user. By token: from the creation to the update of the consent token. " +
+		"By match: from a prompt to the next choice of the same kind of visitor within 20 seconds, less what chance would match. " +
+		"A company’s headline is the first of these that can be trusted, has at least 20 durations and covers at least 20% of its choices."},
+	{"def-volume", "Volume", "Events of all types. Files that end at the same round number of rows look cut off: " +
+		"their volume shows where the file was cut and not how large the company is. Volume per hour allows for that."},
+	{"def-reach", "Reach", "Countries that events came from. A country is certain if it has an unsampled row or at least two rows, " +
+		"because a single sampled row may be an error. At a sampling rate p a country is seen with a probability of 95% only if it has " +
+		"ln 0.05 / ln(1 − p) events or more."},
+	{"def-quality", "Data quality", "What the files themselves show about how far the numbers can be trusted. " +
+		"A row that breaks the contract is rejected and kept with the reason; a doubtful field is a warning. " +
+		"`consent findings` lists both with row and byte."},
 }

@@ -20,8 +20,8 @@ func differ(a, b Estimate, comparisons int) bool {
 func normalQuantile(p float64) float64 { return math.Sqrt2 * math.Erfinv(2*p-1) }
 
 // notClearlyBelow are those that do not clearly differ from the first, which is the largest.
-func notClearlyBelow(all []contender) []contender {
-	var near []contender
+func notClearlyBelow(all []companyRate) []companyRate {
+	var near []companyRate
 	for _, one := range all[1:] {
 		if !differ(all[0].estimate, one.estimate, len(all)-1) {
 			near = append(near, one)

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/text/language"
+	"golang.org/x/text/language/display"
+
 	"consentpipeline.io/dashboard/chart"
 )
 
@@ -146,45 +149,72 @@ func stamp(t *time.Time) string {
 	return t.UTC().Format("2 Jan 2006, 15:04") + " UTC"
 }
 
-// orUnknown names what is unknown.
-func orUnknown(value, what string) string {
-	if value == "unknown" || value == "" {
-		return what + " unknown"
+// country is the name of a country by its code of two letters; anything else is given back as it is.
+func country(code string) string {
+	if len(code) != 2 {
+		return code
 	}
-	return value
+	region, err := language.ParseRegion(code)
+	if err != nil || !region.IsCountry() {
+		return code
+	}
+	return display.English.Regions().Name(region)
 }
 
-// label names a company: it has no name, only a key.
-func (c *Company) label() string {
+// about says what is known of a company besides its name.
+func (c *Company) about() string {
 	if !c.IsKnown {
-		return "Company not in the list"
+		return "not in the company list"
 	}
-	return orUnknown(c.Industry, "industry") + " · " + orUnknown(c.HQ, "HQ")
+	industry, hq := c.Industry, country(c.HQ)
+	if industry == "unknown" {
+		industry = "industry unknown"
+	}
+	if hq == "unknown" {
+		hq = "country unknown"
+	}
+	return industry + " · " + hq
 }
 
 // short is the part of the key that tells companies apart.
 func (c *Company) short() string { return c.Key.String()[:8] }
 
-func (c *Company) full() string { return c.label() + " (" + c.short() + ")" }
+// by names the extrapolation behind a company's estimate.
+func (c *Company) by(extrapolation string) string {
+	if extrapolation == recommended {
+		return rule(c.Recommended) + " (recommended)"
+	}
+	return rule(extrapolation)
+}
+
+func names(companies []*Company) string {
+	all := make([]string, len(companies))
+	for i, c := range companies {
+		all[i] = c.Name
+	}
+	return list(all)
+}
 
 // reasons say why an estimate or an interval is missing.
 var reasons = map[string]string{
 	"no_events":                  "no such events",
 	"no_denominator":             "nothing to divide by",
-	"more_choices_than_asked":    "more choices than notices",
-	"count_already_extrapolated": "no interval: rows are weighted twice",
-	"not_extrapolated":           "no interval: sampling is ignored",
+	"more_choices_than_asked":    "more choices than prompts",
+	"count_already_extrapolated": "no interval: COUNT / RATE weights its rows twice",
+	"not_extrapolated":           "no interval: COUNT alone ignores the sampling",
 	"rate_unknown":               "no interval: RATE is unknown in over 1% of rows",
 	"few_sampled_rows":           "no interval: fewer than 5 sampled rows",
 	"few_rows":                   "no interval: fewer than 5 rows",
 	"withheld":                   "withheld",
-	"few_durations":              "no interval: fewer than 1,000 durations",
 	// Of methods that measure time.
-	"no_durations":         "no pair of events to measure",
-	"reversed_pairs":       "over 20% of pairs are reversed",
-	"token_far_from_event": "token times are far from the events",
+	"no_durations":         "nothing to measure",
+	"reversed_pairs":       "over 20% of the choices come before their prompt",
+	"token_far_from_event": "over 10% of the token times are far from their events",
 	"small_excess":         "fewer than 20 more matches than by chance",
 	"large_placebo":        "over 20% of the matches are by chance",
+	"low_coverage":         "covers less than 20% of the choices",
+	"few_durations":        "too few durations", // 20 of a headline, 1,000 of the interval of a mean
+	"better_method":        "another method is better",
 }
 
 // reason is words for a reason; one that is not known is shown as it is.
@@ -195,13 +225,29 @@ func reason(because string) string {
 	return strings.ReplaceAll(because, "_", " ")
 }
 
+// recommended stands for the extrapolation that the marts recommend for each company.
+const recommended = ""
+
+// extrapolations are the switch's positions.
+var extrapolations = []string{recommended, "count_over_rate", "inverse_rate", "count"}
+
 // rules are written with spaces that do not break.
-var rules = map[string]string{"count_over_rate": byRule, "inverse_rate": byInverse, "count": "COUNT"}
+var rules = map[string]string{recommended: "Recommended", "count_over_rate": byBrief, "inverse_rate": byInverse, "count": "COUNT"}
 
 const (
-	byRule    = "COUNT\u00a0/\u00a0RATE"
+	byBrief   = "COUNT\u00a0/\u00a0RATE"
 	byInverse = "1\u00a0/\u00a0RATE"
 )
 
 // rule names an extrapolation.
 func rule(extrapolation string) string { return rules[extrapolation] }
+
+// position names a position of the switch as a sentence begins with it.
+func position(extrapolation string) string {
+	if extrapolation == recommended {
+		return "Recommended estimate"
+	}
+	return "Estimate by " + rule(extrapolation)
+}
+
+func lower(text string) string { return strings.ToLower(text[:1]) + text[1:] }

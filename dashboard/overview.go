@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,62 +17,187 @@ type Figure struct {
 	Name     string
 	Value    string
 	Interval string
-	Of       string // n and the company
+	Of       string // what it rests on
 	Warn     string
 }
 
+// summarySection has the answers, and the figures of all companies together, or of the only one.
+func summarySection(d *Data, s selection) Section {
+	section := Section{ID: "summary", Nav: "Overall figures", Answers: answers(d, s), FiguresOf: figuresOf(d, s),
+		Source: "analytics.overall_consent_metrics, analytics.overall_time_to_consent",
+		Table: Table{Columns: []Column{{"Figure", "metric", false}, {"Scope", "scope", false}, {"Rows", "n", true}, {"Estimate", "estimate", true},
+			{"95% from", "process_lower", true}, {"to", "process_upper", true}, {"Remark", "null_because", false}}}}
+	if len(d.Companies) == 0 {
+		return section
+	}
+	if len(d.Companies) == 1 {
+		section.Source = "analytics.company_consent_rates, analytics.company_performance, analytics.time_to_consent"
+	}
+	for _, one := range tiles(d, s) {
+		section.Figures = append(section.Figures, one.figure())
+		for _, part := range one.parts {
+			cells := []Cell{{Text: part.name, Raw: part.metric}, textCell(part.scope), wholeCell(part.estimate.N),
+				numberCell(part.estimate.Value, part.format)}
+			cells = append(cells, boundCells(part.estimate.Process, part.format)...)
+			section.Table.Rows = append(section.Table.Rows, append(cells, reasonCell(part.estimate.Because)))
+		}
+	}
+	return section
+}
+
+// figuresOf says what the figures are of, and which switches change them.
+func figuresOf(d *Data, s selection) string {
+	switch {
+	case len(d.Companies) == 1:
+		return fmt.Sprintf("%s: %s, counting %s", d.Companies[0].Name, lower(position(s.Extrapolation)), counted(s.Scope))
+	case d.Filter.isSet():
+		return fmt.Sprintf("All %d companies together, whatever the filter: recommended estimates, counting %s", d.AllWithEvents, counted(s.Scope))
+	}
+	text := "All companies together: recommended estimates, counting " + counted(s.Scope)
+	if s.Extrapolation != recommended {
+		text += ". The extrapolation above does not change these figures"
+	}
+	return text
+}
+
+// A tile is a figure with the numbers behind it: one, or several that are shown together.
+type tile struct {
+	name  string
+	parts []part
+	of    string
+	warn  string
+}
+
+type part struct {
+	name, metric, scope string
+	estimate            Estimate
+	format              func(float64) string
+}
+
+func (t tile) figure() Figure {
+	f := Figure{Name: t.name, Of: t.of, Warn: t.warn}
+	if len(t.parts) > 1 {
+		var lines []string
+		for _, one := range t.parts {
+			if one.estimate.Value != nil {
+				lines = append(lines, withInterval(one.estimate)+" "+one.name)
+			}
+		}
+		f.Interval = strings.Join(lines, " · ")
+		if len(lines) == 0 {
+			f.Interval = "no consents in the files"
+		}
+		return f
+	}
+	e := t.parts[0].estimate
+	f.Value, f.Interval = orNone(e.Value, t.parts[0].format), intervalWords(e, t.parts[0].format)
+	return f
+}
+
+func tiles(d *Data, s selection) []tile {
+	of := func(scope, metric string) Estimate { return d.Overall[rateKey{scope: scope, metric: metric}] }
+	if len(d.Companies) == 1 {
+		of = func(scope, metric string) Estimate { return d.Companies[0].Rate(scope, metric, s.Extrapolation) }
+	}
+	var all []tile
+	for _, one := range definitions {
+		e := of(s.Scope, one.Metric)
+		t := tile{name: one.Name, of: one.Title + ", n\u00a0=\u00a0" + whole(e.N), parts: []part{{one.Name, one.Metric, s.Scope, e, percent}}}
+		if e.Value != nil && *e.Value > 1 {
+			t.warn = "above 100%"
+		}
+		all = append(all, t)
+	}
+	distribution := tile{name: "What was chosen", of: "shares of consents, n\u00a0=\u00a0" + whole(of(s.Scope, "full_opt_in_share").N)}
+	for _, one := range []struct{ metric, name string }{{"full_opt_in_share", "full opt-in"}, {"partial_opt_in_share", "partial opt-in"},
+		{"opt_out_share", "opt-out"}, {"empty_share", "empty"}} {
+		distribution.parts = append(distribution.parts, part{one.name, one.metric, s.Scope, of(s.Scope, one.metric), percent})
+	}
+	volume := tile{name: "Volume", of: "events, n\u00a0=\u00a0" + whole(of("all", "volume").N) + ", all events",
+		parts: []part{{"Volume", "volume", "all", of("all", "volume"), count}}}
+	if truncatedOf(d.Companies) > 0 {
+		volume.warn = "files look cut off"
+	}
+	return append(all, distribution, timeTile(d), volume)
+}
+
+// timeTile has the mean time to consent, which the command line prints too, and how far it depends on the longest
+// duration that counts.
+func timeTile(d *Data) tile {
+	t, within5, within120 := d.OverallTime[30], d.OverallTime[5].Mean, d.OverallTime[120].Mean
+	of := fmt.Sprintf("n = %s at %s", whole(t.N), plural(d.TimedCompanies, "company", "companies"))
+	if len(d.Companies) == 1 {
+		t, of = Timing{MeanBecause: "no_durations"}, "no method can be trusted"
+		if one := d.Companies[0].headline(); one != nil {
+			t, within5, within120 = *one, one.Mean5, one.Mean120
+			of = fmt.Sprintf("median %s, n = %s", orNone(one.Median, seconds), whole(one.N))
+		}
+	}
+	e := Estimate{N: t.N, Value: t.Mean, Process: t.MeanProcess, Because: t.MeanBecause}
+	if t.Mean != nil {
+		of = fmt.Sprintf("up to 30 min; %s up to 5 min, %s up to 2 h; %s, in the notice", orNone(within5, seconds), orNone(within120, seconds), of)
+	}
+	return tile{name: "Mean time to consent", of: of, parts: []part{{"Mean time to consent", "mean_seconds", "notice", e, seconds}}}
+}
+
 // answers are what a reader should know after a minute.
-func answers(d *Data) []Answer {
+func answers(d *Data, s selection) []Answer {
 	if len(d.Companies) == 0 {
 		return nil
 	}
-	with, _ := contenders(d, "conversion", "all", "")
+	with, _ := ratesOf(d, "conversion", s.Scope, s.Extrapolation)
 	return []Answer{
-		{"Which notice works?", works(d, with)},
-		{"How sure is that?", sureness(d, with)},
-		{"What to distrust?", distrust(d, with)},
+		{"Which notice works?", works(d, s, with)},
+		{"How sure is that?", sureness(d, s, with)},
+		{"What to distrust?", distrust(d)},
 	}
 }
 
-func works(d *Data, with []contender) []string {
-	rates, above := ranked(with)
+func works(d *Data, s selection, with []companyRate) []string {
+	rates, above := comparable(with)
 	var text []string
 	switch {
 	case len(with) == 0:
-		return []string{"No company has a conversion: nothing was asked."}
+		return []string{"No company has a conversion: there are no prompts (consent.asked) in the files."}
 	case len(rates) == 0 && above == 0:
-		return []string{"No conversion can be compared: the rule may weight the rows of every company twice."}
-	case len(rates) == 0 && len(with) == 1:
-		text = append(text, fmt.Sprintf("At %s %s consent events follow 100 notices: more than were shown, so that this is no rate of the notice.",
-			with[0].company.full(), count(100**with[0].estimate.Value)))
+		return []string{"No conversion can be compared: COUNT / RATE may weight the rows of every company twice."}
 	case len(rates) == 0:
-		text = append(text, "At every company more consent is given than asked for, so that no conversion is a rate of the notice.")
+		return []string{fmt.Sprintf("%s: more consents than prompts, so %s.", capital(someOf(above, len(with))),
+			verb(above, "this is not a conversion rate", "these are not conversion rates"))}
 	case len(rates) == 1:
-		text = append(text, fmt.Sprintf("%s: %s of notices are followed by a consent event.", rates[0].company.full(), withInterval(rates[0].estimate)))
+		text = append(text, fmt.Sprintf("%s: %s of prompts lead to a consent.", rates[0].company.Name, withInterval(rates[0].estimate)))
 	default:
-		first, last := rates[0], rates[len(rates)-1]
-		leads := fmt.Sprintf("%s leads: %s of its notices are followed by a consent event", first.company.full(), withInterval(first.estimate))
-		if near := len(notClearlyBelow(rates)); near > 0 {
-			leads += fmt.Sprintf(", but not clearly more than at %s", others(near))
-		}
-		behind := "not clearly behind"
-		if differ(first.estimate, last.estimate, len(rates)-1) {
-			behind = "clearly behind"
-		}
-		text = append(text, leads+".", fmt.Sprintf("%s is last with %s, %s.", last.company.full(), withInterval(last.estimate), behind))
+		text = append(text, ranking(rates))
 	}
-	if above > 0 && len(rates) > 0 {
-		text = append(text, fmt.Sprintf("%s %s above 100%% and left out of this: more is given there than asked, which is no rate of a notice.",
-			capital(someOf(above, len(with))), verb(above, "is", "are")))
+	if above > 0 {
+		text = append(text, fmt.Sprintf("%s %s more consents than prompts, so this is not a conversion rate: not compared.",
+			capital(someOf(above, len(with))), verb(above, "has", "have")))
 	}
-	if optIns, _ := contenders(d, "consent_rate", "all", ""); len(optIns) > 1 {
+	if s.Scope == "all" {
+		text = append(text, "Consents set outside the notice are included, so these are not rates of a notice.")
+	}
+	if optIns, _ := ratesOf(d, "consent_rate", s.Scope, s.Extrapolation); len(optIns) > 1 {
 		most, fewest := optIns[0], optIns[len(optIns)-1]
-		text = append(text, fmt.Sprintf("Of those who choose, most opt in at %s, %s, and fewest at %s, %s.", most.company.full(),
-			withInterval(most.estimate), fewest.company.full(), withInterval(fewest.estimate)))
+		text = append(text, fmt.Sprintf("Of those who choose, %s opt in at %s (the most) and %s at %s (the fewest).",
+			withInterval(most.estimate), most.company.Name, withInterval(fewest.estimate), fewest.company.Name))
 	} else if len(optIns) == 1 {
-		text = append(text, fmt.Sprintf("Of those who choose there, %s opt in.", withInterval(optIns[0].estimate)))
+		text = append(text, fmt.Sprintf("Of those who choose at %s, %s opt in.", optIns[0].company.Name, withInterval(optIns[0].estimate)))
 	}
 	return text
+}
+
+// ranking says which company has the highest conversion and which the lowest, of two or more.
+func ranking(rates []companyRate) string {
+	first, last := rates[0], rates[len(rates)-1]
+	highest := fmt.Sprintf("%s has the highest conversion: %s of prompts lead to a consent", first.company.Name, withInterval(first.estimate))
+	if near := len(notClearlyBelow(rates)); near > 0 {
+		highest += fmt.Sprintf(", but not clearly more than at %s", others(near))
+	}
+	behind := "not clearly lower"
+	if differ(first.estimate, last.estimate, len(rates)-1) {
+		behind = "clearly lower"
+	}
+	return fmt.Sprintf("%s. %s has the lowest: %s, %s.", highest, last.company.Name, withInterval(last.estimate), behind)
 }
 
 // withInterval is a rate with its interval: "91% (66–125%)".
@@ -91,16 +215,16 @@ func others(n int) string {
 	return strings.ToLower(number(n)) + " others"
 }
 
-func sureness(d *Data, with []contender) []string {
+func sureness(d *Data, s selection, with []companyRate) []string {
 	var text []string
-	if rests := restsOn(d, with); rests != "" {
+	if rests := restsOn(d, s, with); rests != "" {
 		text = append(text, rests)
 	}
-	if rates, _ := ranked(with); len(rates) > 1 {
-		first := rates[0].company.full()
+	if rates, _ := comparable(with); len(rates) > 1 {
+		first := rates[0].company.Name
 		var near []string
 		for _, one := range notClearlyBelow(rates) {
-			near = append(near, one.company.full())
+			near = append(near, one.company.Name)
 		}
 		switch len(near) {
 		case 0:
@@ -118,16 +242,19 @@ func sureness(d *Data, with []contender) []string {
 		}
 	}
 	if few > 0 {
-		text = append(text, fmt.Sprintf("At %s it rests on fewer than 30 sampled rows.", plural(int64(few), "company", "companies")))
+		text = append(text, fmt.Sprintf("%s: fewer than 30 sampled rows.", capital(someOf(few, len(d.Companies)))))
+	}
+	if len(with) > 0 && s.Extrapolation == recommended {
+		text = append(text, "The intervals cover chance. They do not cover what is listed on the right.")
 	}
 	return text
 }
 
-// restsOn says of how many notices the conversions are, and how far their intervals reach.
-func restsOn(d *Data, with []contender) string {
+// restsOn says on how many rows of prompts the conversions rest, and how far their intervals reach.
+func restsOn(d *Data, s selection, with []companyRate) string {
 	var asked, widths []float64
 	for _, c := range d.Companies {
-		if e := c.Rate("all", "asked", c.Standing()); e.N > 0 {
+		if e := c.Rate(s.Scope, "asked", s.Extrapolation); e.N > 0 {
 			asked = append(asked, float64(e.N))
 		}
 	}
@@ -143,9 +270,12 @@ func restsOn(d *Data, with []contender) string {
 	if len(d.Companies) == 1 {
 		rests = "The conversion rests on "
 	}
-	rests += fromTo(asked, count) + " notices"
-	if len(widths) > 0 {
-		rests += ": it is sure to about ± " + fromTo(widths, percent) + " of its value (95%)"
+	rests += fromTo(asked, count) + " rows of prompts"
+	switch {
+	case len(widths) > 0:
+		rests += ": margin of error about ± " + fromTo(widths, percent) + " of its value (95%)"
+	case len(with) > 0:
+		rests += ", and has no interval: " + strings.TrimPrefix(reason(with[0].estimate.Because), "no interval: ")
 	}
 	return rests + "."
 }
@@ -159,107 +289,22 @@ func fromTo(values []float64, format func(float64) string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(low, "%"), timesSign) + " to " + high
 }
 
-func distrust(d *Data, with []contender) []string {
+// maxDistrust is how many problems the summary names; the section on data quality has all.
+const maxDistrust = 5
+
+func distrust(d *Data) []string {
 	var text []string
-	perhaps, truncated, unknown := 0, truncatedOf(d.Companies), 0
-	for _, c := range d.Companies {
-		if c.mayBeDoubled() {
-			perhaps++
-		}
-		if c.Events > 0 && float64(c.RateUnknown)/float64(c.Events) > 0.01 {
-			unknown++
-		}
+	all := problems(d)
+	for _, one := range all[:min(maxDistrust, len(all))] {
+		text = append(text, one.Title+".")
 	}
-	n := len(d.Companies)
-	if doubled, factors := doubledCompanies(d); len(doubled) > 0 && d.Extrapolation == "count_over_rate" {
-		text = append(text, fmt.Sprintf("At %s COUNT is scaled up for the sampling already, so that the rule %s does it twice: "+
-			"by %s conversion is %s as high. This page takes that, and shows the rule’s number beside it.",
-			someOf(len(doubled), n), byRule, byInverse, fromTo(factors, times)))
-	}
-	if perhaps > 0 {
-		text = append(text, perhapsDoubled(perhaps))
-	}
-	if _, above := ranked(with); above > 0 {
-		text = append(text, fmt.Sprintf("At %s conversion is above 100%%: visitors change a choice without being asked, or notices were not recorded.",
-			plural(int64(above), "company", "companies")))
-	}
-	if truncated > 0 {
-		text = append(text, "The files of "+someOf(truncated, n)+" look cut off at a round number of rows: do not compare volumes.")
-	}
-	if unknown > 0 {
-		text = append(text, fmt.Sprintf("At %s the sampling rate is unknown in over 1%% of rows.", plural(int64(unknown), "company", "companies")))
-	}
-	if d.Rejected > 0 || d.FilesBad > 0 {
-		text = append(text, qualityTitle(d)+".")
-	}
-	if len(text) == 0 {
-		text = append(text, "Nothing that this page checks for: no double weighting, no value above 100%, no file that looks cut off, no rejected row.")
+	switch {
+	case len(all) == 0:
+		return []string{"No problem found: no double weighting, no coding gap, no rate above 100%, no file that looks cut off, no rejected row."}
+	case len(all) > maxDistrust:
+		text = append(text, fmt.Sprintf("%d more are under Data quality.", len(all)-maxDistrust))
 	}
 	return text
-}
-
-// perhapsDoubled warns of companies whose COUNT mostly is what it is where the rule weights twice.
-func perhapsDoubled(companies int) string {
-	return fmt.Sprintf("At %s COUNT is 1 / RATE in most sampled rows, but not in 90%% of them: their numbers follow the rule, "+
-		"and may be far too high or too low.", plural(int64(companies), "company", "companies"))
-}
-
-// figures are the headline numbers, each with its interval and n.
-func figures(d *Data) []Figure {
-	if len(d.Companies) == 0 {
-		return nil
-	}
-	var all []Figure
-	with, _ := contenders(d, "conversion", "all", "")
-	rates, _ := ranked(with)
-	single := len(d.Companies) == 1
-	switch {
-	case single && len(with) == 1:
-		all = append(all, rateFigure("Conversion", with[0], single))
-	case len(rates) > 0:
-		all = append(all, rateFigure("Highest conversion", rates[0], single))
-		if len(rates) > 1 {
-			all = append(all, rateFigure("Lowest conversion", rates[len(rates)-1], single))
-		}
-	}
-	if optIns, _ := contenders(d, "consent_rate", "all", ""); len(optIns) > 0 {
-		name := "Most opt-ins among choices"
-		if single {
-			name = "Opt-ins among choices"
-		}
-		all = append(all, rateFigure(name, optIns[0], single))
-	}
-	if figure, ok := timeFigure(d, single); ok {
-		all = append(all, figure)
-	}
-	if companies := byVolume(d); len(companies) > 0 {
-		e := companies[0].StandingVolume()
-		figure := Figure{Name: "Largest volume", Value: count(*e.Value), Interval: intervalWords(e, count), Of: of(e, companies[0], single)}
-		if single {
-			figure.Name = "Volume"
-		}
-		var warnings []string
-		if companies[0].LooksTruncated {
-			warnings = append(warnings, "cut off?")
-		}
-		if companies[0].Doubled() {
-			warnings = append(warnings, count(*companies[0].Volume.Value)+" by the rule")
-		}
-		figure.Warn = strings.Join(warnings, " · ")
-		all = append(all, figure)
-	}
-	return all
-}
-
-func rateFigure(name string, one contender, single bool) Figure {
-	f := Figure{Name: name, Value: percent(*one.estimate.Value), Interval: intervalWords(one.estimate, percent), Of: of(one.estimate, one.company, single)}
-	switch {
-	case one.beside != nil && one.beside.Value != nil && percent(*one.beside.Value) != f.Value:
-		f.Warn = percent(*one.beside.Value) + " by the rule"
-	case *one.estimate.Value > 1:
-		f.Warn = "above 100%"
-	}
-	return f
 }
 
 func intervalWords(e Estimate, format func(float64) string) string {
@@ -267,35 +312,4 @@ func intervalWords(e Estimate, format func(float64) string) string {
 		return reason(e.Because)
 	}
 	return interval(e.Process, format) + " (95%)"
-}
-
-func of(e Estimate, c *Company, single bool) string {
-	text := "n\u00a0=\u00a0" + whole(e.N)
-	if !single {
-		text = c.full() + ", " + text
-	}
-	return text
-}
-
-func timeFigure(d *Data, single bool) (Figure, bool) {
-	var timed []*Company
-	for _, c := range d.Companies {
-		if one := c.headline(); one != nil && one.Median != nil && (one.N >= 30 || single) {
-			timed = append(timed, c)
-		}
-	}
-	if len(timed) == 0 {
-		return Figure{}, false
-	}
-	quickest := slices.MinFunc(timed, func(a, b *Company) int { return cmp.Compare(*a.headline().Median, *b.headline().Median) })
-	one := quickest.headline()
-	f := Figure{Name: "Quickest choice (median)", Value: seconds(*one.Median), Interval: reason(one.Because),
-		Of: fmt.Sprintf("%s, n\u00a0=\u00a0%s", quickest.full(), whole(one.N))}
-	if one.Process != nil {
-		f.Interval = interval(one.Process, seconds) + " (95%)"
-	}
-	if single {
-		f.Name, f.Of = "Time to the choice (median)", "n = "+whole(one.N)
-	}
-	return f, true
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ var (
 		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"stamp":  func(t time.Time) string { return stamp(&t) },
 		"swatch": swatch,
+		"prose":  prose,
 	}).ParseFS(web, "web/page.html"))
 )
 
@@ -78,9 +80,9 @@ type page struct {
 	Hidden    url.Values // switches, which the form of the filters keeps
 	Filtered  bool
 	ClearHref string
-	Answers   []Answer
-	Figures   []Figure
-	Sections  []Section
+	Switches  []Switch // those of the whole page
+	Summary   *block
+	Blocks    []block
 	Glossary  []term
 	DbtDocs   bool
 }
@@ -113,58 +115,74 @@ func report(d *Data, s selection) page {
 	if len(d.Companies) == 0 {
 		p.Empty = emptiness(d, s)
 	}
-	p.Answers, p.Figures = answers(d), figures(d)
 	if len(d.Companies) == 1 {
-		p.Title = d.Companies[0].full() + " – consent"
+		p.Title = d.Companies[0].Name + " – consent"
 	}
+	p.Switches = switches(s)[1:]
 	for _, builder := range builders {
-		if len(d.Companies) == 0 && builder.id != "quality" && builder.id != "ledger" {
+		if !builder.isShown(d) {
 			continue
 		}
 		section := builder.build(d, s)
 		section.CSV = template.URL("data/" + section.ID + ".csv" + s.Query())
-		if section.ID == "conversion" {
-			section.Switches = switches(s, func(to selection) string { return href(to) + "#conversion" }, d.Extrapolation)
+		one := block{ID: section.ID, Nav: section.Nav, Variants: []variant{{Section: section}}}
+		if builder.depends.definition {
+			one.Switches = switches(s)[:1]
 		}
-		p.Sections = append(p.Sections, section)
+		p.add(one)
 	}
 	return p
 }
 
-// href is a selection's address, beside that of the page.
+// isShown tells whether there is something to show: without companies only the files are, and rejected rows if there are any.
+func (b builder) isShown(d *Data) bool {
+	switch b.id {
+	case "ledger":
+		return true
+	case "findings":
+		return len(d.Findings) > 0
+	}
+	return len(d.Companies) > 0
+}
+
+func (p *page) add(one block) {
+	if one.ID == "summary" {
+		p.Summary = &one
+		return
+	}
+	p.Blocks = append(p.Blocks, one)
+}
+
+// href is a selection's address, beside that of the page; empty where there is no server.
 func href(s selection) string {
+	if s.offline {
+		return ""
+	}
 	if query := s.Query(); query != "" {
 		return query
 	}
 	return "./"
 }
 
-// switches are those of the conversion: definition, scope and extrapolation.
-func switches(s selection, to func(selection) string, chosen string) []Switch {
-	definitionSwitch := Switch{Name: "Definition"}
+// switches are those of the page: the definition, which changes the conversion only, the scope and the extrapolation.
+func switches(s selection) []Switch {
+	all := []Switch{{Name: "Rate", Param: "definition"}, {Name: "Count consents", Param: "scope"}, {Name: "Extrapolation", Param: "extrapolation"}}
 	for _, one := range definitions {
 		next := s
 		next.Definition = one.Slug
-		definitionSwitch.Choices = append(definitionSwitch.Choices, Choice{one.Name, to(next), s.Definition == one.Slug})
+		all[0].Choices = append(all[0].Choices, Choice{one.Name, positionID("definition", one.Slug), href(next), s.Definition == one.Slug})
 	}
-	scopeSwitch := Switch{Name: "Scope"}
-	for _, one := range []struct{ value, text string }{{"all", "All events"}, {"notice", "Notice only"}} {
+	for _, one := range scopes {
 		next := s
-		next.Scope = one.value
-		scopeSwitch.Choices = append(scopeSwitch.Choices, Choice{one.text, to(next), s.Scope == one.value})
+		next.Scope = one.Slug
+		all[1].Choices = append(all[1].Choices, Choice{one.Text, positionID("scope", one.Slug), href(next), s.Scope == one.Slug})
 	}
-	extrapolationSwitch := Switch{Name: "Extrapolation"}
 	for _, one := range extrapolations {
 		next := s
 		next.Extrapolation = one
-		active := s.Extrapolation == one
-		if one == chosen {
-			next.Extrapolation = ""
-			active = active || s.Extrapolation == ""
-		}
-		extrapolationSwitch.Choices = append(extrapolationSwitch.Choices, Choice{rule(one), to(next), active})
+		all[2].Choices = append(all[2].Choices, Choice{rule(one), positionID("extrapolation", one), href(next), s.Extrapolation == one})
 	}
-	return []Switch{definitionSwitch, scopeSwitch, extrapolationSwitch}
+	return all
 }
 
 func coverage(d *Data) string {
@@ -224,55 +242,64 @@ func (p page) render() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// export makes the page of all companies as one file, which needs nothing else: the conversion is there under each
-// position of its switches, which are links within the page.
+// export makes the page of all companies as one file, which needs nothing else. What the switches change is there under
+// each of their positions; they are radio buttons, by which the style shows one variant.
 func export(d *Data) ([]byte, error) {
 	all := selection{Definition: defaultDefinition, Scope: defaultScope, offline: true}
 	p := report(d, all)
 	p.Export, p.Policy = true, exportPolicy()
 	p.Style, p.Script = template.CSS(style), template.JS(script)
-	for i := range p.Sections {
-		section := &p.Sections[i]
-		if section.ID == "conversion" {
-			section.Variants, section.Table = conversionVariants(d, all)
+	p.Summary, p.Blocks = nil, nil
+	for _, builder := range builders {
+		if !builder.isShown(d) {
+			continue
 		}
-		csv, err := csvURL(section.Table)
+		one := block{ID: builder.id}
+		var tables []Table
+		positions := builder.depends.positions(all)
+		for _, at := range positions {
+			section := builder.build(d, at)
+			one.Nav = section.Nav
+			one.Variants = append(one.Variants, variant{builder.depends.class(at), section})
+			tables = append(tables, section.Table)
+		}
+		if builder.depends.definition {
+			one.Switches = switches(all)[:1]
+		}
+		csv, err := csvURL(together(builder.depends, positions, tables))
 		if err != nil {
 			return nil, err
 		}
-		section.CSV = csv
+		one.CSV = csv
+		p.add(one)
 	}
 	return p.render()
 }
 
-// conversionVariants are the conversion under every position of the switches, and one table of them all.
-func conversionVariants(d *Data, s selection) ([]Variant, Table) {
-	id := func(to selection) string {
-		extrapolation := to.Extrapolation
-		if extrapolation == "" {
-			extrapolation = d.Extrapolation
-		}
-		return strings.Join([]string{"conversion", to.Definition, to.Scope, extrapolation}, "-")
-	}
-	var variants []Variant
+// together is one table of those under each position of the switches.
+func together(on dependence, positions []selection, tables []Table) Table {
 	var all Table
-	for _, one := range definitions {
-		for _, scope := range []string{"all", "notice"} {
-			for _, extrapolation := range extrapolations {
-				at := s
-				at.Definition, at.Scope, at.Extrapolation = one.Slug, scope, extrapolation
-				section := conversionSection(d, at)
-				section.Switches = switches(at, func(to selection) string { return "#" + id(to) }, d.Extrapolation)
-				variants = append(variants, Variant{ID: id(at), Section: section,
-					Default: one.Slug == s.Definition && scope == s.Scope && extrapolation == d.Extrapolation})
-				all.Columns = append([]Column{{Name: "definition"}, {Name: "scope"}, {Name: "extrapolation"}}, section.Table.Columns...)
-				for _, row := range section.Table.Rows {
-					all.Rows = append(all.Rows, append([]Cell{{Raw: one.Slug}, {Raw: scope}, {Raw: extrapolation}}, row...))
-				}
+	for i, table := range tables {
+		var before []Cell
+		all.Columns = nil
+		for _, one := range []struct {
+			changes     bool
+			name, value string
+		}{
+			{on.definition, "definition", positions[i].Definition},
+			{on.scope, "counted_scope", positions[i].Scope},
+			{on.extrapolation, "counted_by", strings.TrimPrefix(positionID("", positions[i].Extrapolation), "-")},
+		} {
+			if one.changes {
+				all.Columns, before = append(all.Columns, Column{Name: one.name}), append(before, Cell{Raw: one.value})
 			}
 		}
+		all.Columns = append(all.Columns, table.Columns...)
+		for _, row := range table.Rows {
+			all.Rows = append(all.Rows, append(slices.Clone(before), row...))
+		}
 	}
-	return variants, all
+	return all
 }
 
 // csvURL is a table as an address that holds it.
@@ -282,4 +309,20 @@ func csvURL(t Table) (template.URL, error) {
 		return "", err
 	}
 	return template.URL("data:text/csv;charset=utf-8;base64," + base64.StdEncoding.EncodeToString(out.Bytes())), nil
+}
+
+// prose is a text in which commands stand between backticks.
+func prose(text string) template.HTML {
+	var out strings.Builder
+	for i, part := range strings.Split(template.HTMLEscapeString(text), "`") {
+		switch {
+		case i == 0:
+		case i%2 == 1:
+			out.WriteString("<code>")
+		default:
+			out.WriteString("</code>")
+		}
+		out.WriteString(part)
+	}
+	return template.HTML(out.String())
 }

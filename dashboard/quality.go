@@ -8,12 +8,37 @@ import (
 	"consentpipeline.io/dashboard/chart"
 )
 
-// qualitySection shows what is wrong with the rows of which file.
+// qualitySection lists what a reader should know before quoting a number.
 func qualitySection(d *Data, _ selection) Section {
 	section := Section{
-		ID: "quality", Nav: "Data quality", Term: "def-quality", Source: "analytics.data_quality",
-		Explain: "Rows that were rejected and fields that were doubted in the latest load of each file; of all files, whatever the filter.",
-		Title:   qualityTitle(d),
+		ID: "quality", Nav: "Data quality", Term: "def-quality", Problems: problems(d),
+		Source:  "analytics.company_consent_metrics, company_performance, consent_coding, extrapolation_sensitivity, data_quality",
+		Explain: "What the files of the companies shown tell about their numbers. The switches do not change it.",
+		Title:   "No problem was found in the data",
+		Table: Table{Columns: append([]Column{{"Problem", "problem", false}}, companyColumns(Column{"Of", "of", false},
+			Column{"Detail", "detail", false})...)},
+	}
+	if n := len(section.Problems); n > 0 {
+		section.Title = number(n) + verb(n, " thing", " things") + " to know before you quote a number"
+	}
+	for _, problem := range section.Problems {
+		kind := Cell{Text: problem.Title, Raw: problem.Kind}
+		for _, one := range problem.Cases {
+			section.Table.Rows = append(section.Table.Rows, append([]Cell{kind}, companyCells(one.company, textCell(one.of), textCell(one.detail))...))
+		}
+		if len(problem.Cases) == 0 {
+			section.Table.Rows = append(section.Table.Rows, []Cell{kind, {}, {}, {}, {}, {}, textCell(problem.Text)})
+		}
+	}
+	return section
+}
+
+// findingSection shows which rows were rejected and which fields were doubted. Without any it has no chart.
+func findingSection(d *Data, _ selection) Section {
+	section := Section{
+		ID: "findings", Nav: "Rejected rows", Term: "def-quality", Source: "analytics.data_quality",
+		Explain: "Rejected rows and doubtful fields in the latest load of each file, of all companies, whatever filter and switches say.",
+		Title:   findingsTitle(d),
 		Table: Table{Columns: []Column{{"Finding", "code", false}, {"Severity", "severity", false}, {"File", "path", false},
 			{"Findings", "n_findings", true}, {"Rows of the file", "n_rows", true}}},
 	}
@@ -45,7 +70,7 @@ func findingPlot(name string, findings []Finding, label func(Finding) (string, s
 	}
 	scale := chart.NewScale(most, short)
 	plot := chart.Plot{Name: name, Unit: "findings", Scale: scale, Keys: []chart.Key{
-		{Class: "c3", Shape: "bar", Text: "rows rejected"}, {Class: "c1", Shape: "bar", Text: "fields doubted"}}}
+		{Class: "c3", Shape: "bar", Text: "rejected rows"}, {Class: "c1", Shape: "bar", Text: "doubtful fields"}}}
 	for _, f := range findings {
 		row := chart.Row{Height: 22, Value: whole(f.N), Aside: "in " + plural(f.Rows, "row", "rows")}
 		row.Label, row.Sub = label(f)
@@ -60,7 +85,7 @@ func findingPlot(name string, findings []Finding, label func(Finding) (string, s
 	return plot
 }
 
-func qualityTitle(d *Data) string {
+func findingsTitle(d *Data) string {
 	files := plural(d.Published, "file", "files")
 	bad := ""
 	if d.FilesBad > 0 {
@@ -70,18 +95,18 @@ func qualityTitle(d *Data) string {
 	case d.Published == 0:
 		return "No file is loaded" + bad
 	case d.Rejected == 0 && d.Warnings == 0:
-		return fmt.Sprintf("No row of %s was rejected or doubted%s", files, bad)
+		return fmt.Sprintf("No row of %s was rejected%s", files, bad)
 	case d.Rejected == 0:
-		return fmt.Sprintf("No row of %s was rejected; %s%s", files, plural(d.Warnings, "field was doubted", "fields were doubted"), bad)
+		return fmt.Sprintf("No row of %s was rejected; %s%s", files, plural(d.Warnings, "field is doubtful", "fields are doubtful"), bad)
 	}
 	return fmt.Sprintf("%s rejected, of %s in %s%s", plural(d.Rejected, "row was", "rows were"), plural(d.Rejected+d.FileRows, "row", "rows"), files, bad)
 }
 
-// ledgerSection shows what became of each file.
+// ledgerSection shows the outcome of each file.
 func ledgerSection(d *Data, _ selection) Section {
 	section := Section{
 		ID: "ledger", Nav: "Files", Term: "def-quality", Source: "raw.load, raw.file, raw.run",
-		Explain: "The latest load of each file: how many rows it has, and of these how many were accepted.",
+		Explain: "The latest load of each file, with its accepted and rejected rows, of all companies, whatever filter and switches say.",
 		Title:   ledgerTitle(d),
 		Table: Table{Columns: []Column{{"File", "path", false}, {"Load", "load_id", true}, {"State", "state", false}, {"Rows", "n_rows", true},
 			{"Rejected", "n_rejected", true}, {"Warnings", "n_warnings", true}, {"Loaded", "finished_at", false},
@@ -106,7 +131,7 @@ func ledgerSection(d *Data, _ selection) Section {
 			plural(d.FileCount, "file", "files")))
 	}
 	if r := d.Run; r != nil {
-		state := "still runs"
+		state := "is still running"
 		if r.Finished != nil {
 			state = "ended " + stamp(r.Finished)
 		}

@@ -15,8 +15,8 @@ import (
 const matches = `($1::text = '' or industry = $1) and ($2::text = '' or hq_country = $2)
 	and ($3::text = '' or api_key = nullif($3, '')::uuid)`
 
-// block are the columns of an estimate, of a table with such a block whose columns have no prefix.
-const block = `n, n_sampled, estimate, sampling_lower, sampling_upper, process_lower, process_upper,
+// estimateColumns are the columns of an estimate, of a table with such a block whose columns have no prefix.
+const estimateColumns = `n, n_sampled, estimate, sampling_lower, sampling_upper, process_lower, process_upper,
 	coalesce(null_because, ''), is_low_sample, is_census, is_conservative`
 
 // bounds are the columns of an interval as they are read.
@@ -47,15 +47,9 @@ func readData(ctx context.Context, pool *pgxpool.Pool, f filter) (*Data, error) 
 // readCompanies reads which companies there are, and of the largest how much each did.
 func (d *Data) readCompanies(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `
-		select api_key, industry, hq_country, is_known, extrapolation, weighting, n_events, n_sampled,
+		select api_key, company_name, industry, hq_country, is_known, weighting, recommended_extrapolation, n_events, n_sampled,
 		       n_rate_unknown, coalesce(lowest_sampling_rate, 1)::float8, detectable_at_95,
-		       countries_observed, countries_certain, first_event_at, last_event_at, hours_observed, volume_per_hour,
-		       volume_per_hour_inverse_rate, is_likely_truncated,
-		       volume, volume_sampling_lower, volume_sampling_upper, volume_process_lower, volume_process_upper,
-		       coalesce(volume_null_because, ''), volume_is_low_sample, volume_is_census, volume_is_conservative,
-		       volume_inverse_rate, volume_inverse_rate_sampling_lower, volume_inverse_rate_sampling_upper,
-		       volume_inverse_rate_process_lower, volume_inverse_rate_process_upper,
-		       coalesce(volume_inverse_rate_null_because, '')
+		       countries_observed, countries_certain, first_event_at, last_event_at, hours_observed, is_likely_truncated
 		from analytics.company_performance
 		where n_events > 0 and not $5 and `+matches+`
 		order by n_events desc, api_key
@@ -64,21 +58,9 @@ func (d *Data) readCompanies(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	d.Companies, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (*Company, error) {
-		c := &Company{Rates: map[rateKey]Estimate{}}
-		var sampling, process, inverseSampling, inverseProcess bounds
-		err := row.Scan(&c.Key, &c.Industry, &c.HQ, &c.IsKnown, &c.Extrapolation, &c.Weighting, &c.Events, &c.Sampled,
-			&c.RateUnknown, &c.LowestRate, &c.Detectable, &c.Observed, &c.Certain, &c.First, &c.Last, &c.Hours, &c.PerHour,
-			&c.PerHourInverse, &c.LooksTruncated,
-			&c.Volume.Value, &sampling.lower, &sampling.upper, &process.lower, &process.upper,
-			&c.Volume.Because, &c.Volume.LowSample, &c.Volume.Census, &c.Volume.Conservative,
-			&c.VolumeInverse.Value, &inverseSampling.lower, &inverseSampling.upper, &inverseProcess.lower, &inverseProcess.upper,
-			&c.VolumeInverse.Because)
-		c.Volume.N, c.Volume.NSampled = c.Events, c.Sampled
-		c.Volume.Sampling, c.Volume.Process = sampling.value(), process.value()
-		c.VolumeInverse.N, c.VolumeInverse.NSampled = c.Events, c.Sampled
-		c.VolumeInverse.LowSample, c.VolumeInverse.Census = c.Volume.LowSample, c.Volume.Census
-		c.VolumeInverse.Conservative = c.Volume.Conservative
-		c.VolumeInverse.Sampling, c.VolumeInverse.Process = inverseSampling.value(), inverseProcess.value()
+		c := &Company{Rates: map[rateKey]Estimate{}, Statuses: map[string][]Share{}, Parts: map[string][]Share{}, Days: map[string][]Day{}}
+		err := row.Scan(&c.Key, &c.Name, &c.Industry, &c.HQ, &c.IsKnown, &c.Weighting, &c.Recommended, &c.Events, &c.Sampled,
+			&c.RateUnknown, &c.LowestRate, &c.Detectable, &c.Observed, &c.Certain, &c.First, &c.Last, &c.Hours, &c.LooksTruncated)
 		return c, err
 	})
 	return err
@@ -146,53 +128,67 @@ func (d *Data) companyQueries(keys []uuid.UUID, byKey map[uuid.UUID]*Company) []
 				return nil
 			}},
 		{"extrapolation_sensitivity", `
-			select api_key, scope, metric, extrapolation, ` + block + `
+			select api_key, is_recommended, scope, metric, extrapolation, ` + estimateColumns + `
 			from analytics.extrapolation_sensitivity where api_key = any ($1)`, args,
 			func(rows pgx.Rows) error {
 				var k rateKey
-				e, err := scanEstimate(rows, &key, &k.scope, &k.metric, &k.extrapolation)
+				var isRecommended bool
+				e, err := scanEstimate(rows, &key, &isRecommended, &k.scope, &k.metric, &k.extrapolation)
 				if err != nil {
 					return err
 				}
 				byKey[key].Rates[k] = e
+				if isRecommended {
+					k.extrapolation = recommended
+					byKey[key].Rates[k] = e
+				}
 				return nil
 			}},
 		{"consent_status_distribution", `
-			select api_key, population, consent_status, n, estimate, share, share_inverse_rate, share_process_lower,
-			       share_process_upper, share_inverse_rate_process_lower, share_inverse_rate_process_upper
+			select api_key, population, consent_status, n, recommended_share, recommended_share_process_lower,
+			       recommended_share_process_upper, case when ` + isBrief + ` then share end
 			from analytics.consent_status_distribution where api_key = any ($1)
 			order by n desc, consent_status`, args,
 			func(rows pgx.Rows) error {
 				var population string
 				var s Share
-				var process, inverse bounds
-				err := rows.Scan(&key, &population, &s.Value, &s.N, &s.Total, &s.Share, &s.Inverse, &process.lower, &process.upper,
-					&inverse.lower, &inverse.upper)
-				if err != nil {
+				var process bounds
+				if err := rows.Scan(&key, &population, &s.Value, &s.N, &s.Share, &process.lower, &process.upper, &s.Brief); err != nil {
 					return err
 				}
-				s.Process, s.InverseProcess = process.value(), inverse.value()
-				if c := byKey[key]; population == "given" {
-					c.Given = append(c.Given, s)
-				} else {
-					c.AllEvents = append(c.AllEvents, s)
+				s.Process = process.value()
+				c := byKey[key]
+				c.Statuses[population] = append(c.Statuses[population], s)
+				return nil
+			}},
+		{"consent_coding", `
+			select api_key, sdk_type, n_pageview_opt_ins, n_pageview_full_opt_ins, n_given_opt_ins, n_given_full_opt_ins, has_coding_gap
+			from analytics.consent_coding where api_key = any ($1)
+			order by sdk_type`, args,
+			func(rows pgx.Rows) error {
+				var o Coding
+				if err := rows.Scan(&key, &o.SDK, &o.PageviewOptIns, &o.PageviewFull, &o.GivenOptIns, &o.GivenFull, &o.HasGap); err != nil {
+					return err
 				}
+				byKey[key].Codings = append(byKey[key].Codings, o)
 				return nil
 			}},
 		{"time_to_consent", `
-			select api_key, method, is_headline, coalesce(withheld_because, ''), n, coverage, share_over_30min,
-			       mean_seconds, median_seconds, p90_seconds, median_process_lower, median_process_upper,
-			       coalesce(null_because, '')
+			select api_key, method, is_headline, coalesce(withheld_because, not_headline_because, ''), n, coverage, share_over_30min,
+			       mean_seconds, mean_within_5min_seconds, mean_within_120min_seconds, median_seconds, p90_seconds,
+			       median_process_lower, median_process_upper, mean_process_lower, mean_process_upper,
+			       coalesce(null_because, ''), coalesce(mean_null_because, '')
 			from analytics.time_to_consent where api_key = any ($1)`, args,
 			func(rows pgx.Rows) error {
 				var t Timing
-				var process bounds
-				err := rows.Scan(&key, &t.Method, &t.IsHeadline, &t.Withheld, &t.N, &t.Coverage, &t.ShareOver30Min, &t.Mean,
-					&t.Median, &t.P90, &process.lower, &process.upper, &t.Because)
+				var median, mean bounds
+				err := rows.Scan(&key, &t.Method, &t.IsHeadline, &t.NotHeadline, &t.N, &t.Coverage, &t.ShareOver30Min, &t.Mean,
+					&t.Mean5, &t.Mean120, &t.Median, &t.P90, &median.lower, &median.upper, &mean.lower, &mean.upper, &t.Because,
+					&t.MeanBecause)
 				if err != nil {
 					return err
 				}
-				t.Process = process.value()
+				t.Process, t.MeanProcess = median.value(), mean.value()
 				byKey[key].Timings = append(byKey[key].Timings, t)
 				return nil
 			}},
@@ -202,25 +198,27 @@ func (d *Data) companyQueries(keys []uuid.UUID, byKey map[uuid.UUID]*Company) []
 			    where api_key = any ($1)
 			        and event_date > (select max(event_date) from analytics.consent_daily where api_key = any ($1)) - $2::int
 			)
-			select recent.api_key, recent.event_date, volume.n, recent.recommended_estimate, recent.n, recent.n_sampled,
-			       recent.is_low_sample, recent.recommended_process_lower, recent.recommended_process_upper,
-			       coalesce(recent.recommended_null_because, '')
+			select recent.api_key, recent.scope, recent.event_date, volume.n, recent.recommended_estimate, recent.n, recent.n_sampled,
+			       recent.is_low_sample, recent.recommended_sampling_lower, recent.recommended_sampling_upper,
+			       recent.recommended_process_lower, recent.recommended_process_upper, coalesce(recent.recommended_null_because, '')
 			from recent
 			join recent as volume
 			    on volume.api_key = recent.api_key and volume.event_date = recent.event_date and volume.metric = 'volume'
-			where recent.metric = 'conversion' and recent.scope = 'all'
+			where recent.metric = 'conversion'
 			order by recent.api_key, recent.event_date`, []any{keys, maxDays},
 			func(rows pgx.Rows) error {
+				var scope string
 				var day Day
-				var process bounds
+				var sampling, process bounds
 				e := &day.Conversion
-				err := rows.Scan(&key, &day.Day, &day.Events, &e.Value, &e.N, &e.NSampled, &e.LowSample, &process.lower,
-					&process.upper, &e.Because)
+				err := rows.Scan(&key, &scope, &day.Day, &day.Events, &e.Value, &e.N, &e.NSampled, &e.LowSample, &sampling.lower,
+					&sampling.upper, &process.lower, &process.upper, &e.Because)
 				if err != nil {
 					return err
 				}
-				e.Process = process.value()
-				byKey[key].Days = append(byKey[key].Days, day)
+				e.Sampling, e.Process = sampling.value(), process.value()
+				c := byKey[key]
+				c.Days[scope] = append(c.Days[scope], day)
 				return nil
 			}},
 		// A file may hold any number of values: those beyond the six most frequent are added up.
@@ -234,30 +232,28 @@ func (d *Data) companyQueries(keys []uuid.UUID, byKey map[uuid.UUID]*Company) []
 			    from parts group by dimension, value
 			)
 			select api_key, dimension, case when rank <= 6 then value else 'other' end as part, sum(n)::bigint,
-			       sum(estimate), sum(share), sum(share_inverse_rate)
+			       sum(recommended_share), sum(case when ` + isBrief + ` then share end)
 			from parts join ranked using (dimension, value)
 			group by api_key, dimension, part
 			order by sum(n) desc, part`, args,
 			func(rows pgx.Rows) error {
 				var dimension string
 				var s Share
-				if err := rows.Scan(&key, &dimension, &s.Value, &s.N, &s.Total, &s.Share, &s.Inverse); err != nil {
+				if err := rows.Scan(&key, &dimension, &s.Value, &s.N, &s.Share, &s.Brief); err != nil {
 					return err
 				}
-				switch c := byKey[key]; dimension {
-				case "type":
-					c.Types = append(c.Types, s)
-				case "device":
-					c.Devices = append(c.Devices, s)
-				case "sdk":
-					c.SDKs = append(c.SDKs, s)
-				}
+				c := byKey[key]
+				c.Parts[dimension] = append(c.Parts[dimension], s)
 				return nil
 			}},
 	}
 }
 
-// scanEstimate reads a row that ends in the columns of block.
+// isBrief tells in SQL whether the marts' columns without a prefix follow the brief's rule, which they do unless another
+// extrapolation was chosen for the build.
+const isBrief = `(select max(extrapolation) = 'count_over_rate' from analytics.company_performance)`
+
+// scanEstimate reads a row that ends in the estimateColumns.
 func scanEstimate(rows pgx.Rows, before ...any) (Estimate, error) {
 	var e Estimate
 	var sampling, process bounds
@@ -274,19 +270,44 @@ func (d *Data) sharedQueries(keys []uuid.UUID) []query {
 		{"companies", `
 			select count(*) filter (where matches), count(*) filter (where matches and n_events > 0),
 			       coalesce(sum(n_events) filter (where matches), 0)::bigint,
-			       count(*), count(*) filter (where n_events > 0), coalesce(max(extrapolation), '')
+			       count(*), count(*) filter (where n_events > 0)
 			from (select *, not $4 and ` + matches + ` as matches from analytics.company_performance) as companies`, filterArgs,
 			func(rows pgx.Rows) error {
-				return rows.Scan(&d.Known, &d.WithEvents, &d.Rows, &d.AllKnown, &d.AllWithEvents, &d.Extrapolation)
+				return rows.Scan(&d.Known, &d.WithEvents, &d.Rows, &d.AllKnown, &d.AllWithEvents)
 			}},
 		{"build", `select finished from analytics.build order by build_id desc limit 1`, nil,
 			func(rows pgx.Rows) error { return rows.Scan(&d.Built) }},
 		{"as of", `select coalesce(max(load_id) filter (where is_in_events), 0) from analytics.data_quality`, nil,
 			func(rows pgx.Rows) error { return rows.Scan(&d.AsOfLoad) }},
+		{"overall_consent_metrics", `select scope, metric, ` + estimateColumns + ` from analytics.overall_consent_metrics`, nil,
+			func(rows pgx.Rows) error {
+				var k rateKey
+				e, err := scanEstimate(rows, &k.scope, &k.metric)
+				if d.Overall == nil {
+					d.Overall = map[rateKey]Estimate{}
+				}
+				d.Overall[k] = e
+				return err
+			}},
+		{"overall_time_to_consent", `
+			select within_minutes, n_companies, n, mean_seconds, mean_process_lower, mean_process_upper, coalesce(mean_null_because, '')
+			from analytics.overall_time_to_consent`, nil,
+			func(rows pgx.Rows) error {
+				var minutes int64
+				var t Timing
+				var mean bounds
+				err := rows.Scan(&minutes, &d.TimedCompanies, &t.N, &t.Mean, &mean.lower, &mean.upper, &t.MeanBecause)
+				t.MeanProcess = mean.value()
+				if d.OverallTime == nil {
+					d.OverallTime = map[int64]Timing{}
+				}
+				d.OverallTime[minutes] = t
+				return err
+			}},
 		{"industries", option("industry"), nil, scanOption(&d.Industries)},
 		{"countries of headquarters", option("hq_country"), nil, scanOption(&d.HQs)},
 		{"companies to choose", `
-			select api_key::text, concat(industry, ' · ', case hq_country when 'unknown' then 'HQ unknown' else hq_country end, ' (', left(api_key::text, 8), ')')
+			select api_key::text, company_name
 			from (select * from analytics.company_performance where n_events > 0 order by n_events desc, api_key limit 200) as largest
 			order by 2`, nil,
 			func(rows pgx.Rows) error {

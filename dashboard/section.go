@@ -2,26 +2,29 @@ package dashboard
 
 import (
 	"html/template"
+	"strings"
 
 	"consentpipeline.io/dashboard/chart"
 )
 
 // A Section is one step of the page's story: a finding, the chart that shows it, and the table behind it.
 type Section struct {
-	ID       string
-	Nav      string   // in the list of contents
-	Title    string   // the finding
-	Explain  string   // what the chart shows, in one sentence
-	Term     string   // of the glossary
-	Notes    []string // what to be careful about
-	Facts    []string // what else there is to know
-	Switches []Switch
-	Plots    []Panel
-	Cells    []SmallPanel
-	Table    Table
-	Source   string // the marts
-	Variants []Variant
-	CSV      template.URL // where the table is downloaded
+	ID        string
+	Nav       string // in the list of contents
+	Title     string // the finding
+	Explain   string // what the chart shows
+	Term      string // of the glossary
+	Answers   []Answer
+	Figures   []Figure
+	FiguresOf string    // what the figures are of
+	Notes     []string  // what to be careful about
+	Facts     []string  // what else there is to know
+	Problems  []Problem // of the data
+	Plots     []Panel
+	Cells     []SmallPanel
+	Table     Table
+	Source    string       // the marts
+	CSV       template.URL // where the table is downloaded
 }
 
 // A Panel is a chart with a heading of its own, where a section has several.
@@ -37,49 +40,108 @@ type SmallPanel struct {
 	Missing           string
 }
 
-// A Switch chooses between ways to see a section.
+// A Switch chooses what the page counts.
 type Switch struct {
-	Name    string
-	Choices []Choice
+	Name, Param string
+	Choices     []Choice
 }
 
-// A Choice is one position of a switch.
+// A Choice is one position of a switch: a link, or in the page without a server a radio button.
 type Choice struct {
-	Text   string
-	Href   string
-	Active bool
+	Text, ID, Href string
+	Active         bool
 }
 
-// A Variant is a section under another position of its switches, for the page that has no server behind it.
-type Variant struct {
-	ID      string
-	Default bool
-	Section Section
+// A variant is a section under one position of the switches. Its class names the positions, for the page that has no server
+// behind it and so holds all variants.
+type variant struct {
+	Class string
+	Section
 }
 
-// section builders, in the order of the story. The first is what the switches are about.
-var builders = []struct {
-	id    string
-	build func(*Data, selection) Section
-}{
-	{"conversion", conversionSection},
-	{"weighting", weightingSection},
-	{"statuses", statusSection},
-	{"time", timeSection},
-	{"volume", volumeSection},
-	{"types", typeSection},
-	{"reach", reachSection},
-	{"countries", countrySection},
-	{"devices", deviceSection},
-	{"trend", trendSection},
-	{"quality", qualitySection},
-	{"ledger", ledgerSection},
-	{"sensitivity", sensitivitySection},
+// A block is a section under every position of the switches that change it.
+type block struct {
+	ID, Nav  string
+	Switches []Switch // those that change this block only
+	Variants []variant
+	CSV      template.URL // of all variants; empty where each has its own
+}
+
+// A dependence says which switches change a section.
+type dependence struct{ definition, scope, extrapolation bool }
+
+// A builder makes a section.
+type builder struct {
+	id      string
+	build   func(*Data, selection) Section
+	depends dependence
+}
+
+// builders are in the order of the story.
+var builders = []builder{
+	{"summary", summarySection, dependence{scope: true, extrapolation: true}},
+	{"conversion", conversionSection, dependence{definition: true, scope: true, extrapolation: true}},
+	{"statuses", statusSection, dependence{scope: true}},
+	{"quality", qualitySection, dependence{}},
+	{"time", timeSection, dependence{}},
+	{"trend", trendSection, dependence{scope: true}},
+	{"volume", volumeSection, dependence{extrapolation: true}},
+	{"types", typeSection, dependence{}},
+	{"reach", reachSection, dependence{}},
+	{"countries", countrySection, dependence{}},
+	{"devices", deviceSection, dependence{}},
+	{"findings", findingSection, dependence{}},
+	{"ledger", ledgerSection, dependence{}},
+}
+
+// positions are the selections under which a section differs, those of the switches that change it.
+func (on dependence) positions(s selection) []selection {
+	all := []selection{s}
+	vary := func(changes bool, n int, set func(*selection, int)) {
+		if !changes {
+			return
+		}
+		var next []selection
+		for _, one := range all {
+			for i := range n {
+				set(&one, i)
+				next = append(next, one)
+			}
+		}
+		all = next
+	}
+	vary(on.definition, len(definitions), func(s *selection, i int) { s.Definition = definitions[i].Slug })
+	vary(on.scope, len(scopes), func(s *selection, i int) { s.Scope = scopes[i].Slug })
+	vary(on.extrapolation, len(extrapolations), func(s *selection, i int) { s.Extrapolation = extrapolations[i] })
+	return all
+}
+
+// class names the positions of the switches that change a section.
+func (on dependence) class(s selection) string {
+	var names []string
+	if on.definition {
+		names = append(names, positionID("definition", s.Definition))
+	}
+	if on.scope {
+		names = append(names, positionID("scope", s.Scope))
+	}
+	if on.extrapolation {
+		names = append(names, positionID("extrapolation", s.Extrapolation))
+	}
+	return strings.Join(names, " ")
+}
+
+// positionID names a position of a switch.
+func positionID(param, value string) string {
+	if value == recommended {
+		value = "recommended"
+	}
+	return param + "-" + value
 }
 
 // row is the beginning of a plot's row about a company.
 func (c *Company) row(s selection, height int) chart.Row {
-	row := chart.Row{Label: c.label(), Sub: c.short(), Height: height}
+	row := chart.Row{Label: c.Name, Sub: c.about(), Height: height}
 	if !s.offline {
 		row.Href = s.of(c.Key.String()).Query()
 	}

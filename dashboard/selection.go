@@ -21,17 +21,14 @@ type selection struct {
 	filter
 	Definition    string // conversion, choice, consent or opt-in
 	Scope         string // all or notice
-	Extrapolation string // count_over_rate, inverse_rate or count; empty for that of the marts
+	Extrapolation string // count_over_rate, inverse_rate or count; empty for the recommended
 	offline       bool   // there is no server for links to lead to
 }
 
 const (
 	defaultDefinition = "conversion"
-	defaultScope      = "all"
+	defaultScope      = "notice"
 )
-
-// extrapolations are the ways of counting, in the order in which the page has them.
-var extrapolations = []string{"count_over_rate", "inverse_rate", "count"}
 
 // maxFilter is the longest industry or country that a URL can ask for, in bytes.
 const maxFilter = 200
@@ -62,8 +59,8 @@ func parseSelection(values url.Values) selection {
 			s.Definition = definition.Slug
 		}
 	}
-	if values.Get("scope") == "notice" {
-		s.Scope = "notice"
+	if values.Get("scope") == "all" {
+		s.Scope = "all"
 	}
 	for _, extrapolation := range extrapolations {
 		if values.Get("extrapolation") == extrapolation {

@@ -3,7 +3,6 @@ package dashboard
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -30,48 +29,38 @@ var deviceClasses = []shareClass{
 var sdkClasses = []shareClass{{"sdk-web", "c1", "sdk-web"}, {"sdk-mobile", "c2", "sdk-mobile"}, {"unknown", "c4", "unknown"}}
 
 // stacked is a chart of each company's shares. Values that have no class of their own are added up at its end.
-// Where the marts' extrapolation weights a company twice there are two bars: 1 / RATE, which stands, and the rule below it.
 func stacked(d *Data, s selection, name, unit string, classes []shareClass, shares func(*Company) []Share) chart.Plot {
 	plot := chart.Plot{Name: name, Unit: unit, Scale: chart.NewScale(1, percent)}
 	seen := map[string]bool{}
-	doubled := false
 	for _, c := range byShare(d, classes[0].value, shares) {
 		row := c.row(s, 30)
-		leads := leadingShare(c, shares(c))
+		leads := leadingShare(shares(c))
 		if leads == nil {
 			row.Missing = "no such events"
 			plot.Rows = append(plot.Rows, row)
 			continue
 		}
-		row.Value = percent(*leads.standing(c)) + " " + leads.Value
-		parts := inClasses(shares(c), classes)
-		for _, one := range parts {
-			if value := one.share.standing(c); value != nil && *value > 0 {
-				seen[one.class.class] = true
+		row.Value = percent(*leads.Share) + " " + leads.Value
+		var parts []chart.Part
+		for _, one := range inClasses(shares(c), classes) {
+			if one.share.Share == nil {
+				continue
 			}
+			seen[one.class.class] = seen[one.class.class] || *one.share.Share > 0
+			tip := fmt.Sprintf("%s %s by %s", one.class.name, percent(*one.share.Share), c.by(recommended))
+			if one.share.Process != nil {
+				tip += "; 95% interval " + interval(one.share.Process, percent)
+			}
+			parts = append(parts, chart.Part{Share: *one.share.Share, Class: one.class.class, Label: percent(*one.share.Share),
+				Tip: fmt.Sprintf("%s; n = %s", tip, whole(one.share.N))})
 		}
-		standing := func(share Share) *float64 { return share.standing(c) }
-		switch {
-		case c.Doubled() && differs(shares(c)):
-			doubled = true
-			row.Height = 40
-			row.Marks = append(chart.Stack(4, 20, bar(parts, standing, " by 1 / RATE")),
-				chart.Stack(27, 8, bar(parts, func(share Share) *float64 { return share.Share }, " by COUNT / RATE"))...)
-			row.Aside = "by the rule " + orNone(leads.Share, percent)
-		case c.Doubled():
-			row.Marks = chart.Stack(5, 20, bar(parts, standing, " by 1 / RATE"))
-		default:
-			row.Marks = chart.Stack(5, 20, bar(parts, standing, ""))
-		}
+		row.Marks = chart.Stack(5, 20, parts)
 		plot.Rows = append(plot.Rows, row)
 	}
 	for _, class := range append(slices.Clone(classes), shareClass{class: "c5", name: "other"}) {
 		if seen[class.class] {
 			plot.Keys = append(plot.Keys, chart.Key{Class: class.class, Shape: "bar", Text: class.name})
 		}
-	}
-	if doubled {
-		plot.Keys = append(plot.Keys, chart.Key{Class: "thin", Shape: "bar", Text: "the thin bar: by COUNT / RATE, which weights twice"})
 	}
 	return plot
 }
@@ -105,24 +94,12 @@ func inClasses(list []Share, classes []shareClass) []classed {
 	return parts
 }
 
-// bar are the parts of a bar, by one of the two ways of counting.
-func bar(parts []classed, value func(Share) *float64, by string) []chart.Part {
-	var all []chart.Part
-	for _, one := range parts {
-		if x := value(one.share); x != nil {
-			all = append(all, chart.Part{Share: *x, Class: one.class.class, Label: percent(*x),
-				Tip: fmt.Sprintf("%s %s%s; n = %s", one.class.name, percent(*x), by, whole(one.share.N))})
-		}
-	}
-	return all
-}
-
 // byShare are the companies, that with the largest share of a value first.
 func byShare(d *Data, value string, shares func(*Company) []Share) []*Company {
 	of := func(c *Company) float64 {
 		for _, share := range shares(c) {
-			if standing := share.standing(c); share.Value == value && standing != nil {
-				return *standing
+			if share.Value == value && share.Share != nil {
+				return *share.Share
 			}
 		}
 		return 0
@@ -143,25 +120,15 @@ func add(a, b Share) Share {
 		total := *x + *y
 		return &total
 	}
-	return Share{Value: "other", N: a.N + b.N, Total: sum(a.Total, b.Total), Share: sum(a.Share, b.Share), Inverse: sum(a.Inverse, b.Inverse)}
-}
-
-// differs tells whether the two ways of counting give shares that a chart can tell apart: by a percentage point.
-func differs(shares []Share) bool {
-	for _, share := range shares {
-		if share.Share != nil && share.Inverse != nil && math.Abs(*share.Share-*share.Inverse) > 0.01 {
-			return true
-		}
-	}
-	return false
+	return Share{Value: "other", N: a.N + b.N, Share: sum(a.Share, b.Share), Brief: sum(a.Brief, b.Brief)}
 }
 
 // leadingShare is the largest of a company's shares; nil where it has none above 0.
-func leadingShare(c *Company, list []Share) *Share {
+func leadingShare(list []Share) *Share {
 	var leads *Share
 	most := 0.0
 	for i := range list {
-		if value := list[i].standing(c); value != nil && *value > most {
+		if value := list[i].Share; value != nil && *value > most {
 			leads, most = &list[i], *value
 		}
 	}
@@ -173,7 +140,7 @@ func leadingTitle(d *Data, shares func(*Company) []Share, verb, nothing string) 
 	values, companies := map[string]int{}, 0
 	var last *Company
 	for _, c := range d.Companies {
-		if leads := leadingShare(c, shares(c)); leads != nil {
+		if leads := leadingShare(shares(c)); leads != nil {
 			values[leads.Value]++
 			companies++
 			last = c
@@ -195,7 +162,7 @@ func leadingTitle(d *Data, shares func(*Company) []Share, verb, nothing string) 
 	slices.Sort(names)
 	switch {
 	case companies == 1:
-		return fmt.Sprintf("%s %s at %s: %s", capital(names[0]), verb, last.full(), percent(*leadingShare(last, shares(last)).standing(last)))
+		return fmt.Sprintf("%s %s at %s: %s", capital(names[0]), verb, last.Name, percent(*leadingShare(shares(last)).Share))
 	case len(names) > 1:
 		return fmt.Sprintf("%s %s at %d of %d companies each", capital(list(names)), strings.Replace(verb, "is", "are", 1), most, companies)
 	case most == companies:
@@ -211,115 +178,106 @@ func capital(text string) string {
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
-func shareTable(d *Data, what, column string, lists map[string]func(*Company) []Share, order []string) Table {
-	t := Table{Columns: companyColumns(Column{"Of", "population", false}, Column{what, column, false}, Column{"n", "n", true},
-		Column{"Events", "estimate", true}, Column{"Share", "share", true}, Column{"95% from", "process_lower", true},
-		Column{"to", "process_upper", true}, Column{"By 1 / RATE", "share_inverse_rate", true},
-		Column{"95% from", "inverse_rate_process_lower", true}, Column{"to", "inverse_rate_process_upper", true})}
-	withIntervals, populations := false, len(order) > 1
-	for _, population := range order {
+// shareTable has the shares of several lists, in their order; column names the list and value what a share is of.
+func shareTable(d *Data, column, value Column, order []string, shares func(c *Company, list string) []Share) Table {
+	t := Table{Columns: companyColumns(column, value, Column{"Rows", "n", true}, Column{"Share", "recommended_share", true},
+		Column{"95% from", "recommended_share_process_lower", true}, Column{"to", "recommended_share_process_upper", true},
+		Column{"Brief’s rule (COUNT / RATE)", "brief", true})}
+	for _, list := range order {
 		for _, c := range d.Companies {
-			for _, share := range lists[population](c) {
-				if share.Share == nil && share.N == 0 {
+			for _, share := range shares(c, list) {
+				if share.Share == nil {
 					continue
 				}
-				withIntervals = withIntervals || share.Process != nil || share.InverseProcess != nil
-				cells := companyCells(c, textCell(population), textCell(share.Value), wholeCell(share.N), numberCell(share.Total, count),
-					numberCell(share.Share, percent))
+				cells := companyCells(c, textCell(list), textCell(share.Value), wholeCell(share.N), numberCell(share.Share, percent))
 				cells = append(cells, boundCells(share.Process, percent)...)
-				cells = append(cells, numberCell(share.Inverse, percent))
-				t.Rows = append(t.Rows, append(cells, boundCells(share.InverseProcess, percent)...))
+				t.Rows = append(t.Rows, append(cells, numberCell(share.Brief, percent)))
 			}
 		}
-	}
-	if !withIntervals {
-		t = t.without(7, 8, 10, 11)
-	}
-	if !populations {
-		t = t.without(2)
 	}
 	return t
 }
 
-// without is the table without some of its columns.
-func (t Table) without(columns ...int) Table {
-	keep := func(i int) bool { return !slices.Contains(columns, i) }
-	var out Table
-	for i, column := range t.Columns {
-		if keep(i) {
-			out.Columns = append(out.Columns, column)
-		}
-	}
-	for _, row := range t.Rows {
-		var cells []Cell
-		for i, cell := range row {
-			if keep(i) {
-				cells = append(cells, cell)
-			}
-		}
-		out.Rows = append(out.Rows, cells)
-	}
-	return out
+func ofPopulation(population string) func(*Company) []Share {
+	return func(c *Company) []Share { return c.Statuses[population] }
 }
 
-func givenShares(c *Company) []Share { return c.Given }
-func eventShares(c *Company) []Share { return c.AllEvents }
+func ofDimension(dimension string) func(*Company) []Share {
+	return func(c *Company) []Share { return c.Parts[dimension] }
+}
+
+// pageviewChoices are the states of page views, with full and partial opt-ins as one: SDKs write them differently there.
+func pageviewChoices(c *Company) []Share {
+	optIn := Share{}
+	var rest []Share
+	for _, share := range c.Statuses["pageview"] {
+		if share.Value == "full opt-in" || share.Value == "partial opt-in" {
+			optIn = add(optIn, share)
+		} else {
+			rest = append(rest, share)
+		}
+	}
+	optIn.Value = "opt-in"
+	return append([]Share{optIn}, rest...)
+}
+
+var choiceClasses = []shareClass{{"opt-in", "c1", "opt-in"}, {"opt-out", "c3", "opt-out"}, {"empty", "c4", "empty"}}
 
 func statusSection(d *Data, s selection) Section {
+	given := ofPopulation("given_in_notice")
+	if s.Scope == "all" {
+		given = ofPopulation("given")
+	}
 	section := Section{
 		ID: "statuses", Nav: "Statuses", Term: "def-statuses", Source: "analytics.consent_status_distribution",
-		Title:   leadingTitle(d, givenShares, "is the most frequent choice", "No consent was given"),
-		Explain: "The first chart is what visitors chose (of consent.given), the second the state in which all events happened.",
+		Title: leadingTitle(d, given, "is the most frequent choice", "There are no consents"),
+		Explain: "The first chart is what visitors chose, counting " + counted(s.Scope) + ". The second is the state of the visitor in each page view. " +
+			"Recommended estimates; the extrapolation above does not change them.",
 		Plots: []Panel{
-			{"Of what was given", stacked(d, s, "Statuses of consent.given by company", "share of consent.given", statusClasses, givenShares)},
-			{"Of all events", stacked(d, s, "Statuses of all events by company", "share of all events", statusClasses, eventShares)},
+			{"What visitors chose", stacked(d, s, "Statuses of consents by company", "share of consents", statusClasses, given)},
+			{"Opt-in and opt-out in page views", stacked(d, s, "States of page views by company", "share of page views", choiceClasses, pageviewChoices)},
 		},
-		Table: shareTable(d, "Status", "consent_status", map[string]func(*Company) []Share{
-			"given": givenShares, "all_events": eventShares}, []string{"given", "all_events"}),
+		Table: shareTable(d, Column{"Of", "population", false}, Column{"Status", "consent_status", false},
+			[]string{"given_in_notice", "given", "pageview", "all_events"}, func(c *Company, population string) []Share { return c.Statuses[population] }),
 	}
-	var without, absent []string
-	for _, c := range d.Companies {
-		if c.WithoutChoices {
-			without = append(without, c.full())
+	for _, problem := range []*Problem{codingGap(d), noChoices(d), actionAbsent(d)} {
+		if problem != nil {
+			section.Notes = append(section.Notes, problem.Title+". "+problem.Text)
 		}
-		if c.ShareNoAction != nil && *c.ShareNoAction > 0.5 {
-			absent = append(absent, c.full())
-		}
-	}
-	if len(without) > 0 {
-		section.Title += "; " + strings.ToLower(number(len(without))) + verb(len(without), " records", " record") + " no choice at all"
-		section.Notes = append(section.Notes, fmt.Sprintf("%s: consent is given, but every status is empty, as if the notice had no choice to make.",
-			list(without)))
-	}
-	if len(absent) > 0 {
-		section.Notes = append(section.Notes, fmt.Sprintf("%s: most of what was given does not say where it was chosen, and is counted as of the notice.",
-			list(absent)))
 	}
 	return section
 }
 
+const fixed = " Recommended estimates over all events; the switches do not change them."
+
 func typeSection(d *Data, s selection) Section {
-	shares := func(c *Company) []Share { return c.Types }
-	return Section{
-		ID: "types", Nav: "Types", Term: "def-volume", Source: "analytics.event_breakdown",
-		Title:   leadingTitle(d, shares, "is the most frequent type of event", "There are no events"),
-		Explain: "What the events of each company are, as shares of its volume.",
-		Plots:   []Panel{{Plot: stacked(d, s, "Types of events by company", "share of all events", typeClasses, shares)}},
-		Table:   shareTable(d, "Type", "value", map[string]func(*Company) []Share{"": shares}, []string{""}),
-	}
+	return breakdown(d, Section{ID: "types", Nav: "Types",
+		Title:   leadingTitle(d, ofDimension("type"), "is the most frequent type of event", "There are no events"),
+		Explain: "Types of event of each company, as shares of its volume." + fixed,
+	}, []string{"type"}, Panel{"", stacked(d, s, "Types of events by company", "share of all events", typeClasses, ofDimension("type"))})
 }
 
 func deviceSection(d *Data, s selection) Section {
-	devices := func(c *Company) []Share { return c.Devices }
-	sdks := func(c *Company) []Share { return c.SDKs }
-	return Section{
-		ID: "devices", Nav: "Devices", Term: "def-volume", Source: "analytics.event_breakdown",
-		Title:   leadingTitle(d, devices, "is the most used device", "There are no events"),
-		Explain: "The device and the SDK that each company’s events came from, as shares of its volume.",
-		Plots: []Panel{
-			{"Device", stacked(d, s, "Devices by company", "share of all events", deviceClasses, devices)},
-			{"SDK", stacked(d, s, "SDKs by company", "share of all events", sdkClasses, sdks)},
-		},
-		Table: shareTable(d, "Value", "value", map[string]func(*Company) []Share{"device": devices, "sdk": sdks}, []string{"device", "sdk"}),
+	return breakdown(d, Section{ID: "devices", Nav: "Devices",
+		Title:   leadingTitle(d, ofDimension("device"), "is the most used device", "There are no events"),
+		Explain: "Device and SDK of each company’s events, as shares of its volume." + fixed,
+	}, []string{"device", "sdk"},
+		Panel{"Device", stacked(d, s, "Devices by company", "share of all events", deviceClasses, ofDimension("device"))},
+		Panel{"SDK", stacked(d, s, "SDKs by company", "share of all events", sdkClasses, ofDimension("sdk"))})
+}
+
+func breakdown(d *Data, section Section, dimensions []string, plots ...Panel) Section {
+	section.Term, section.Source, section.Plots = "def-volume", "analytics.event_breakdown", plots
+	section.Table = shareTable(d, Column{"Dimension", "dimension", false}, Column{"Value", "value", false}, dimensions,
+		func(c *Company, dimension string) []Share { return c.Parts[dimension] }).without(8, 9)
+	return section
+}
+
+// without is the table without some of its columns.
+func (t Table) without(from, to int) Table {
+	t.Columns = slices.Delete(slices.Clone(t.Columns), from, to+1)
+	for i, row := range t.Rows {
+		t.Rows[i] = slices.Delete(slices.Clone(row), from, to+1)
 	}
+	return t
 }

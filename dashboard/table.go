@@ -61,11 +61,12 @@ func timeCell(t *time.Time) Cell {
 
 // companyColumns begin every table with a row per company.
 func companyColumns(more ...Column) []Column {
-	return append([]Column{{Title: "Company", Name: "company"}, {Title: "Key", Name: "api_key"}}, more...)
+	return append([]Column{{Title: "Company", Name: "company_name"}, {Title: "Key", Name: "api_key"}, {Title: "Industry", Name: "industry"},
+		{Title: "Headquarters", Name: "hq_country"}}, more...)
 }
 
 func companyCells(c *Company, more ...Cell) []Cell {
-	return append([]Cell{textCell(c.label()), {Text: c.short(), Raw: c.Key.String()}}, more...)
+	return append([]Cell{textCell(c.Name), {Text: c.short(), Raw: c.Key.String()}, textCell(c.Industry), {Text: country(c.HQ), Raw: c.HQ}}, more...)
 }
 
 // writeCSV writes the table for programs and spreadsheets.

@@ -3,7 +3,6 @@ package dashboard
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -11,10 +10,9 @@ import (
 	"consentpipeline.io/dashboard/chart"
 )
 
-var methods = []struct{ name, short, heading string }{
-	{"user_id", "by user", "By user: the notice and the choice of the same user"},
-	{"token_update", "by token", "By token: the times in the consent token"},
-	{"matched", "by match", "By match: a notice and the next choice of the same kind of visitor"},
+// methods are the ways to measure a time, the first that can be trusted first.
+var methods = []struct{ name, short string }{
+	{"user_id", "by user"}, {"token_update", "by token (creation to update)"}, {"matched", "by match"},
 }
 
 // timing is what a method says of a company.
@@ -24,73 +22,110 @@ func (c *Company) timing(method string) Timing {
 			return one
 		}
 	}
-	return Timing{Method: method, Withheld: "no_durations"}
+	return Timing{Method: method, NotHeadline: "no_durations"}
 }
 
+// timeSection shows the headline time of each company; the table has every method.
 func timeSection(d *Data, s selection) Section {
 	section := Section{
-		ID: "time", Nav: "Time", Term: "def-time", Source: "analytics.time_to_consent",
+		ID: "time", Nav: "Time", Term: "def-time", Source: "analytics.time_to_consent, analytics.overall_time_to_consent",
 		Title: timeTitle(d),
-		Explain: "Time from the notice to the first choice on it, by each method that can tell it; a method covers the share of choices that " +
-			"it measures.",
+		Explain: "Time from the prompt to the first choice, up to 30 minutes, by the best method of each company. " +
+			"Only choices in the notice, each weighted by 1 / RATE; the switches do not change it.",
 		Table: Table{Columns: companyColumns(Column{"Method", "method", false}, Column{"Headline", "is_headline", false},
-			Column{"n", "n", true}, Column{"Coverage", "coverage", true}, Column{"Median", "median_seconds", true},
+			Column{"Durations", "n", true}, Column{"Covers", "coverage", true}, Column{"Median", "median_seconds", true},
 			Column{"95% from", "median_process_lower", true}, Column{"to", "median_process_upper", true},
 			Column{"90%", "p90_seconds", true}, Column{"Mean", "mean_seconds", true},
-			Column{"Over 30 min", "share_over_30min", true}, Column{"Withheld because", "withheld_because", false})},
+			Column{"95% from", "mean_process_lower", true}, Column{"to", "mean_process_upper", true},
+			Column{"Mean up to 5 min", "mean_within_5min_seconds", true}, Column{"Mean up to 2 h", "mean_within_120min_seconds", true},
+			Column{"Over 30 min", "share_over_30min", true}, Column{"Not the headline because", "not_headline_because", false})},
 	}
-	var all []float64
-	for _, c := range d.Companies {
-		for _, one := range c.Timings {
-			for _, value := range []*float64{one.Median, one.P90, one.Mean} {
-				if value != nil {
-					all = append(all, *value)
-				}
-			}
+	var timed, without []*Company
+	for _, c := range byMedian(d) {
+		for _, method := range methods {
+			section.Table.Rows = append(section.Table.Rows, timeCells(c, c.timing(method.name)))
 		}
-	}
-	scale := chart.NewScale(chart.Largest(all, nil), wholeSeconds)
-	var missing []string
-	for _, method := range methods {
-		plot := chart.Plot{Name: method.heading, Unit: "seconds from the notice to the choice", Scale: scale, Keys: []chart.Key{
-			{Class: "c1", Shape: "dot", Text: "median, with its 95% interval"}, {Class: "inner c1", Shape: "line", Text: "from there to the 90th percentile"},
-			{Class: "symbol c3", Shape: "diamond", Text: "mean"}}}
-		withheld := map[string]int{}
-		for _, c := range byMedian(d, method.name) {
-			one := c.timing(method.name)
-			section.Table.Rows = append(section.Table.Rows, timeCells(c, one))
-			if one.Median == nil {
-				withheld[one.Withheld]++
-				continue
-			}
-			plot.Rows = append(plot.Rows, timeRow(c, s, scale, one))
-		}
-		panel := Panel{method.heading, plot}
-		if len(plot.Rows) > 0 {
-			section.Plots = append(section.Plots, panel)
-		}
-		for _, because := range slices.Sorted(maps.Keys(withheld)) {
-			missing = append(missing, fmt.Sprintf("%s at %s (%s)", method.short, plural(int64(withheld[because]), "company", "companies"),
-				reason(because)))
+		if c.headline() != nil {
+			timed = append(timed, c)
+		} else {
+			without = append(without, c)
 		}
 	}
-	if len(missing) > 0 {
-		section.Facts = append(section.Facts, "No time can be told "+strings.Join(missing, ", ")+".")
+	if len(timed) > 0 {
+		section.Plots = []Panel{{Plot: timePlot(s, timed)}}
+	}
+	if overall := overallTime(d); overall != "" {
+		section.Facts = append(section.Facts, overall)
+	}
+	if len(without) > 0 {
+		section.Facts = append(section.Facts, fmt.Sprintf("No time for %s: no method has 20 durations, covers 20%% of the choices and can be trusted. "+
+			"The table says why.", names(without)))
 	}
 	return section
 }
 
-// byMedian are the companies, the quickest by a method first.
-func byMedian(d *Data, method string) []*Company {
-	all := slices.Clone(d.Companies)
+// overallTime says how far the mean of all companies depends on the longest duration that counts.
+func overallTime(d *Data) string {
+	var means []string
+	for _, limit := range []struct {
+		minutes int64
+		text    string
+	}{{5, "5 minutes"}, {30, "30 minutes"}, {120, "2 hours"}} {
+		t := d.OverallTime[limit.minutes]
+		if t.Mean == nil {
+			return ""
+		}
+		mean := fmt.Sprintf("%s up to %s", seconds(*t.Mean), limit.text)
+		if t.MeanProcess != nil {
+			mean = fmt.Sprintf("%s (%s) up to %s", seconds(*t.Mean), interval(t.MeanProcess, seconds), limit.text)
+		}
+		means = append(means, mean)
+	}
+	return fmt.Sprintf("Mean of all companies together, whatever the filter: %s. A few long durations decide the mean; the median is firmer.", list(means))
+}
+
+// byMedian are the companies, the quickest by its headline first.
+func byMedian(d *Data) []*Company {
 	median := func(c *Company) float64 {
-		if m := c.timing(method).Median; m != nil {
-			return *m
+		if one := c.headline(); one != nil && one.Median != nil {
+			return *one.Median
 		}
 		return math.Inf(1)
 	}
+	all := slices.Clone(d.Companies)
 	slices.SortStableFunc(all, func(a, b *Company) int { return cmp.Compare(median(a), median(b)) })
 	return all
+}
+
+// timeScale holds every median and what most 90th percentiles need: one company's long tail does not rule the axis.
+func timeScale(companies []*Company) chart.Scale {
+	var medians, tails []float64
+	for _, c := range companies {
+		one := c.headline()
+		if one.Median != nil {
+			medians = append(medians, *one.Median)
+		}
+		if one.P90 != nil {
+			tails = append(tails, *one.P90)
+		}
+	}
+	slices.Sort(tails)
+	largest := chart.Largest(medians, nil)
+	if len(tails) > 0 {
+		largest = max(largest, min(tails[len(tails)-1], 3*tails[len(tails)/2]))
+	}
+	return chart.NewScale(largest, wholeSeconds)
+}
+
+func timePlot(s selection, companies []*Company) chart.Plot {
+	scale := timeScale(companies)
+	plot := chart.Plot{Name: "Time to consent by company", Unit: "seconds from the prompt to the choice", Scale: scale, Keys: []chart.Key{
+		{Class: "c1", Shape: "dot", Text: "median, with its 95% interval"}, {Class: "inner c1", Shape: "line", Text: "to the 90th percentile"},
+		{Class: "symbol c3", Shape: "diamond", Text: "mean, an arrow if beyond the axis"}}}
+	for _, c := range companies {
+		plot.Rows = append(plot.Rows, timeRow(c, s, scale, *c.headline()))
+	}
+	return plot
 }
 
 // wholeSeconds are labels of an axis.
@@ -99,16 +134,19 @@ func wholeSeconds(x float64) string { return strings.Replace(seconds(x), ".0 s",
 func timeRow(c *Company, s selection, scale chart.Scale, one Timing) chart.Row {
 	const y = 15
 	row := c.row(s, 30)
-	row.Value = seconds(*one.Median)
-	row.Aside = fmt.Sprintf("n = %s · covers %s", whole(one.N), orNone(one.Coverage, percent))
-	if one.Process != nil {
-		row.Aside = interval(one.Process, seconds) + " · " + row.Aside
+	for _, method := range methods {
+		if method.name == one.Method {
+			row.Sub = method.short
+		}
 	}
-	if one.IsHeadline {
-		row.Sub += " · headline"
-	}
+	row.Value = "median " + orNone(one.Median, seconds)
+	row.Aside = fmt.Sprintf("mean %s · n = %s, %s of choices", orNone(one.Mean, seconds), whole(one.N), orNone(one.Coverage, percent))
 	if one.N < 30 {
 		row.Flag = "few rows"
+	}
+	if one.Median == nil {
+		row.Missing = reason(one.Because)
+		return row
 	}
 	tip := "median " + seconds(*one.Median)
 	if one.Process != nil {
@@ -121,7 +159,11 @@ func timeRow(c *Company, s selection, scale chart.Scale, one Timing) chart.Row {
 	}
 	if one.Mean != nil {
 		tip += ", mean " + seconds(*one.Mean)
-		mark.Shapes = append(mark.Shapes, chart.Shape{Kind: "diamond", Class: "symbol c3", X1: scale.At(*one.Mean), Y1: y})
+		kind := "diamond"
+		if scale.Beyond(*one.Mean) {
+			kind = "arrow"
+		}
+		mark.Shapes = append(mark.Shapes, chart.Shape{Kind: kind, Class: "symbol c3", X1: scale.At(*one.Mean), Y1: y})
 	}
 	median := chart.Interval(scale, y, *one.Median, nil, one.Process, "c1", "")
 	mark.Shapes = append(mark.Shapes, median.Shapes...)
@@ -131,39 +173,32 @@ func timeRow(c *Company, s selection, scale chart.Scale, one Timing) chart.Row {
 }
 
 func timeCells(c *Company, one Timing) []Cell {
-	bounds := boundCells(one.Process, seconds)
-	return companyCells(c, textCell(one.Method), yesCell(one.IsHeadline), wholeCell(one.N), numberCell(one.Coverage, percent),
-		numberCell(one.Median, seconds), bounds[0], bounds[1], numberCell(one.P90, seconds), numberCell(one.Mean, seconds),
-		numberCell(one.ShareOver30Min, percent), reasonCell(one.Withheld))
+	cells := companyCells(c, textCell(one.Method), yesCell(one.IsHeadline), wholeCell(one.N), numberCell(one.Coverage, percent),
+		numberCell(one.Median, seconds))
+	cells = append(cells, boundCells(one.Process, seconds)...)
+	cells = append(cells, numberCell(one.P90, seconds), numberCell(one.Mean, seconds))
+	cells = append(cells, boundCells(one.MeanProcess, seconds)...)
+	return append(cells, numberCell(one.Mean5, seconds), numberCell(one.Mean120, seconds), numberCell(one.ShareOver30Min, percent),
+		reasonCell(one.NotHeadline))
 }
 
-// timeTitle says how long it takes, where that can be told.
+// timeTitle says how long it takes, where that is known.
 func timeTitle(d *Data) string {
 	var medians []float64
-	few := 0
 	for _, c := range d.Companies {
-		one := c.headline()
-		switch {
-		case one == nil || one.Median == nil:
-		case one.N < 30:
-			few++
-		default:
+		if one := c.headline(); one != nil && one.Median != nil {
 			medians = append(medians, *one.Median)
 		}
 	}
 	if len(medians) == 0 {
-		if few > 0 {
-			return "Too few choices were timed to say how long visitors take"
-		}
-		return "How long visitors take to choose cannot be told"
+		return "Time to consent is not known: too few choices could be timed"
 	}
-	low, high := seconds(slices.Min(medians)), seconds(slices.Max(medians))
-	if low == high {
-		if len(d.Companies) == 1 {
-			return fmt.Sprintf("Half of the visitors choose within %s", low)
-		}
-		return fmt.Sprintf("Half of the visitors choose within %s, at %d of %d companies", low, len(medians), len(d.Companies))
+	title := "Half of the visitors choose within " + seconds(slices.Min(medians))
+	if low, high := seconds(slices.Min(medians)), seconds(slices.Max(medians)); low != high {
+		title = fmt.Sprintf("Half of the visitors choose within %s to %s", low, high)
 	}
-	return fmt.Sprintf("Half of the visitors choose within %s to %s, at the %d of %d companies where enough choices are timed", low, high,
-		len(medians), len(d.Companies))
+	if len(d.Companies) == 1 {
+		return title
+	}
+	return fmt.Sprintf("%s, at the %d of %d companies with enough timed choices", title, len(medians), len(d.Companies))
 }

@@ -8,27 +8,36 @@ import (
 	"consentpipeline.io/dashboard/chart"
 )
 
-// trendSection shows each company's days as a small chart of its own, all on the same axes.
-func trendSection(d *Data, _ selection) Section {
+// trendSection shows each company's days as a small chart of its own, all on the same axes. A single day is no trend.
+func trendSection(d *Data, s selection) Section {
 	section := Section{
 		ID: "trend", Nav: "Trend", Term: "def-rates", Source: "analytics.consent_daily",
-		Explain: "Conversion by day (dots, with what the company does at 95%) over the rows that the files have of the day (columns); " +
-			"all companies on the same axes, by the extrapolation that stands for each.",
-		Table: Table{Columns: companyColumns(Column{"Day", "day", false}, Column{"Rows", "n_events", true}, Column{"Conversion", "conversion", true},
-			Column{"95% from", "process_lower", true}, Column{"to", "process_upper", true}, Column{"n", "n", true}, Column{"Remark", "null_because", false})},
+		Explain: "Conversion by day, counting " + counted(s.Scope) + ": recommended estimates, with the 95% interval of what the company does. " +
+			"Columns are the rows in the files. Definition and extrapolation do not change them.",
+		Table: Table{Columns: companyColumns(Column{"Day", "event_date", false}, Column{"Rows of the day", "n_events", true},
+			Column{"Conversion", "recommended_estimate", true}, Column{"95% from", "recommended_process_lower", true},
+			Column{"to", "recommended_process_upper", true}, Column{"Rows", "n", true}, Column{"Remark", "null_because", false})},
 	}
-	e := extentOf(d)
+	e := extentOf(d, s.Scope)
 	section.Title = trendTitle(len(d.Companies), e.several, e.first, e.last)
-	if e.first.IsZero() {
-		return section
-	}
+	var single []*Company
 	for _, c := range d.Companies {
-		section.Cells = append(section.Cells, dayPanel(c, e))
-		for _, day := range c.Days {
+		for _, day := range c.Days[s.Scope] {
 			section.Table.Rows = append(section.Table.Rows, dayCells(c, day))
 		}
+		if len(c.Days[s.Scope]) > 1 {
+			section.Cells = append(section.Cells, dayPanel(c, s.Scope, e))
+		} else {
+			single = append(single, c)
+		}
 	}
-	section.Explain += fmt.Sprintf(" Dots go from 0 to %s, columns to %s rows.", percent(e.scale.Max), count(e.mostRows))
+	if len(section.Cells) > 0 {
+		section.Explain += fmt.Sprintf(" Dots go from 0 to %s (the upper line is %s), columns to %s rows; all companies have the same axes.",
+			percent(e.scale.Max), percent(min(1, e.scale.Max)), count(e.mostRows))
+		if len(single) > 0 {
+			section.Facts = append(section.Facts, fmt.Sprintf("Not shown: %s, with events on one day only.", names(single)))
+		}
+	}
 	return section
 }
 
@@ -40,14 +49,14 @@ type extent struct {
 	several     int // companies with more than one day
 }
 
-func extentOf(d *Data) extent {
+func extentOf(d *Data, scope string) extent {
 	var e extent
 	var values, uppers []float64
 	for _, c := range d.Companies {
-		if len(c.Days) > 1 {
+		if len(c.Days[scope]) > 1 {
 			e.several++
 		}
-		for _, day := range c.Days {
+		for _, day := range c.Days[scope] {
 			if e.first.IsZero() || day.Day.Before(e.first) {
 				e.first = day.Day
 			}
@@ -70,15 +79,15 @@ func extentOf(d *Data) extent {
 // position is where a day is, from 0.
 func (e extent) position(day time.Time) int { return int(day.Sub(e.first).Hours() / 24) }
 
-func dayPanel(c *Company, e extent) SmallPanel {
-	panel := SmallPanel{Label: c.label(), Sub: c.short(), Missing: "no day with a conversion"}
+func dayPanel(c *Company, scope string, e extent) SmallPanel {
+	panel := SmallPanel{Label: c.Name, Sub: c.about(), Missing: "no day with a conversion"}
 	var points, columns []chart.Point
-	for _, day := range c.Days {
+	for _, day := range c.Days[scope] {
 		at, name := e.position(day.Day), day.Day.Format("2 Jan")
 		columns = append(columns, chart.Point{X: at, Value: float64(day.Events), Tip: fmt.Sprintf("%s: %s", name, plural(day.Events, "row", "rows"))})
 		if one := day.Conversion; one.Value != nil {
 			points = append(points, chart.Point{X: at, Value: *one.Value, Outer: one.Process,
-				Tip: name + ": conversion " + estimateTip(one, rule(c.Standing()), percent)})
+				Tip: name + ": conversion " + estimateTip(one, c.by(recommended), percent)})
 		}
 	}
 	if len(points) > 0 {
@@ -102,8 +111,7 @@ func drawDays(e extent, points, columns []chart.Point) template.HTML {
 	}
 	reference := min(1, e.scale.Max)
 	y := middle - (middle-top)*reference/e.scale.Max
-	under = append(under, chart.Shape{Kind: "line", X2: 100, Y1: y, Y2: y},
-		chart.Shape{Kind: "text", X1: 100, Y1: y - 3, Anchor: "end", Text: percent(reference)})
+	under = append(under, chart.Shape{Kind: "line", X2: 100, Y1: y, Y2: y})
 	marks := append(chart.Columns(span, base, base-middle-4, e.mostRows, columns, "c4"), chart.Line(span, top, middle, e.scale.Max, points, "c1")...)
 	return chart.Draw(height, under, marks)
 }
@@ -114,20 +122,20 @@ func dayCells(c *Company, day Day) []Cell {
 	return append(cells, wholeCell(day.Conversion.N), reasonCell(day.Conversion.Because))
 }
 
-// trendTitle says how much of a trend there is.
+// trendTitle says how many companies have more than one day.
 func trendTitle(companies, several int, first, last time.Time) string {
 	switch {
 	case companies == 0 || first.IsZero():
 		return "There is no day to show"
 	case first.Equal(last):
-		return fmt.Sprintf("All events are of one day, %s: there is no trend to read", first.Format("2 January 2006"))
+		return fmt.Sprintf("All events are of one day, %s: there is no trend", first.Format("2 January 2006"))
 	case several == 0:
-		return "No company has events on more than one day: there is no trend to read"
+		return "No company has events on more than one day: there is no trend"
 	case several == companies && companies == 1:
 		return fmt.Sprintf("The files cover %s to %s", first.Format("2 January"), last.Format("2 January 2006"))
 	case several == companies:
 		return fmt.Sprintf("All %d companies have events on several days, from %s to %s", companies, first.Format("2 January"),
 			last.Format("2 January 2006"))
 	}
-	return fmt.Sprintf("%s of %d companies %s events on more than one day: for the others there is no trend to read", number(several), companies, verb(several, "has", "have"))
+	return fmt.Sprintf("%s of %d companies %s events on more than one day: the others have no trend", number(several), companies, verb(several, "has", "have"))
 }

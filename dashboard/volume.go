@@ -9,75 +9,69 @@ import (
 )
 
 // byVolume are the companies, that with the largest volume first.
-func byVolume(d *Data) []*Company {
-	var all []*Company
-	for _, c := range d.Companies {
-		if c.StandingVolume().Value != nil {
-			all = append(all, c)
-		}
-	}
+func byVolume(d *Data, extrapolation string) []*Company {
+	all := slices.DeleteFunc(slices.Clone(d.Companies), func(c *Company) bool { return c.Volume(extrapolation).Value == nil })
 	slices.SortStableFunc(all, func(a, b *Company) int {
-		return cmp.Compare(*b.StandingVolume().Value, *a.StandingVolume().Value)
+		return cmp.Compare(*b.Volume(extrapolation).Value, *a.Volume(extrapolation).Value)
 	})
 	return all
 }
 
 func volumeSection(d *Data, s selection) Section {
 	section := Section{
-		ID: "volume", Nav: "Volume", Term: "def-volume", Source: "analytics.company_performance",
-		Explain: "Events of all types, extrapolated by what stands for each company, with the whisker of what the company does (95%); " +
-			"the second chart divides by the hours between a company’s first and last event.",
+		ID: "volume", Nav: "Volume", Term: "def-volume", Source: "analytics.company_performance, analytics.extrapolation_sensitivity",
+		Explain: "Events of all types: " + dots(s.Extrapolation) + ", with the 95% interval of what the company does. " +
+			"The second chart divides by the hours between a company’s first and last event. The scope does not change it.",
 		Table: Table{Columns: companyColumns(Column{"Rows", "n_events", true}, Column{"Sampled", "n_sampled", true},
 			Column{"Volume", "volume", true}, Column{"95% from", "process_lower", true}, Column{"to", "process_upper", true},
-			Column{"By 1 / RATE", "volume_inverse_rate", true}, Column{"95% from", "inverse_rate_process_lower", true},
-			Column{"to", "inverse_rate_process_upper", true}, Column{"First event", "first_event_at", false},
+			Column{"Brief’s rule (COUNT / RATE)", "brief", true}, Column{"First event", "first_event_at", false},
 			Column{"Last event", "last_event_at", false}, Column{"Hours", "hours_observed", true},
-			Column{"Per hour", "volume_per_hour", true}, Column{"Looks cut off", "looks_truncated", false},
+			Column{"Per hour", "volume_per_hour", true}, Column{"Looks cut off", "is_likely_truncated", false},
 			Column{"Remark", "null_because", false})},
 	}
-	companies := byVolume(d)
-	truncated := truncatedOf(companies)
-	section.Title = volumeTitle(companies, truncated)
+	companies := byVolume(d, s.Extrapolation)
+	section.Title = volumeTitle(companies, s.Extrapolation)
 	var estimates, uppers []float64
 	for _, c := range companies {
-		estimates = append(estimates, *c.StandingVolume().Value)
-		if p := c.StandingVolume().Process; p != nil {
-			uppers = append(uppers, p.Upper)
+		e := c.Volume(s.Extrapolation)
+		estimates = append(estimates, *e.Value)
+		if e.Process != nil {
+			uppers = append(uppers, e.Process.Upper)
 		}
 	}
-	if truncated > 0 {
-		section.Notes = append(section.Notes, truncationNote(truncated, len(companies)))
+	if problem := cutOff(d); problem != nil {
+		section.Notes = append(section.Notes, problem.Title+". "+problem.Text)
 	}
 	scale := chart.NewScale(chart.Largest(estimates, uppers), short)
 	plot := chart.Plot{Name: "Volume by company", Unit: "events", Scale: scale}
 	for _, c := range companies {
-		e := c.StandingVolume()
-		row := c.row(s, 26)
-		row.Value = count(*e.Value)
-		row.Aside = interval(e.Process, count)
-		if e.Process == nil {
-			row.Aside = reason(e.Because)
-		}
-		if c.Doubled() && c.Volume.Value != nil {
-			row.Aside += " · by the rule " + count(*c.Volume.Value)
-		}
-		if c.LooksTruncated {
-			row.Flag = "cut off?"
-		}
-		tip := estimateTip(e, rule(c.Standing()), count)
-		if perHour := c.standingPerHour(); perHour != nil {
-			tip += "; " + count(*perHour) + " per observed hour"
-		}
-		mark := chart.Bar(scale, 6, 14, *e.Value, "c1", tip)
-		if e.Process != nil {
-			mark = mark.Whisker(scale, 13, *e.Process)
-		}
-		row.Marks = []chart.Mark{mark}
-		plot.Rows = append(plot.Rows, row)
-		section.Table.Rows = append(section.Table.Rows, volumeCells(c))
+		plot.Rows = append(plot.Rows, volumeRow(c, s, scale))
+		section.Table.Rows = append(section.Table.Rows, volumeCells(c, s.Extrapolation))
 	}
 	section.Plots = []Panel{{"In all", plot}, {"Per observed hour", perHourPlot(s, companies)}}
 	return section
+}
+
+func volumeRow(c *Company, s selection, scale chart.Scale) chart.Row {
+	e := c.Volume(s.Extrapolation)
+	row := c.row(s, 26)
+	row.Value = count(*e.Value)
+	row.Aside = interval(e.Process, count)
+	if e.Process == nil {
+		row.Aside = reason(e.Because)
+	}
+	if brief := c.Brief("volume").Value; brief != nil && count(*brief) != row.Value {
+		row.Aside += " · brief’s rule " + count(*brief)
+	}
+	if c.LooksTruncated {
+		row.Flag = "cut off?"
+	}
+	mark := chart.Bar(scale, 6, 14, *e.Value, "c1", estimateTip(e, c.by(s.Extrapolation), count))
+	if e.Process != nil {
+		mark = mark.Whisker(scale, 13, *e.Process)
+	}
+	row.Marks = []chart.Mark{mark}
+	return row
 }
 
 // truncatedOf counts the companies whose files look cut off.
@@ -92,9 +86,11 @@ func truncatedOf(companies []*Company) int {
 }
 
 // byPerHour are the companies, that with the most events per hour first.
-func byPerHour(companies []*Company) []*Company {
+func byPerHour(companies []*Company, extrapolation string) []*Company {
 	sorted := slices.Clone(companies)
-	slices.SortStableFunc(sorted, func(a, b *Company) int { return cmp.Compare(orZero(b.standingPerHour()), orZero(a.standingPerHour())) })
+	slices.SortStableFunc(sorted, func(a, b *Company) int {
+		return cmp.Compare(orZero(b.PerHour(extrapolation)), orZero(a.PerHour(extrapolation)))
+	})
 	return sorted
 }
 
@@ -106,16 +102,16 @@ func orZero(x *float64) float64 {
 }
 
 func perHourPlot(s selection, companies []*Company) chart.Plot {
-	sorted := byPerHour(companies)
+	sorted := byPerHour(companies, s.Extrapolation)
 	most := 0.0
 	if len(sorted) > 0 {
-		most = orZero(sorted[0].standingPerHour())
+		most = orZero(sorted[0].PerHour(s.Extrapolation))
 	}
 	scale := chart.NewScale(most, short)
 	plot := chart.Plot{Name: "Volume per observed hour", Unit: "events per hour", Scale: scale}
 	for _, c := range sorted {
 		row := c.row(s, 26)
-		value := c.standingPerHour()
+		value := c.PerHour(s.Extrapolation)
 		row.Value = orNone(value, count)
 		if value == nil {
 			row.Missing = "all events are of one moment"
@@ -136,51 +132,40 @@ func hours(x float64) string {
 	return oneDigit(x) + " h"
 }
 
-func (c *Company) standingPerHour() *float64 {
-	if c.Doubled() {
-		return c.PerHourInverse
-	}
-	return c.PerHour
-}
-
-func truncationNote(truncated, companies int) string {
-	return capital(someOf(truncated, companies)) + verb(truncated, " has", " have") + " files that end at the same round number of rows as others, as if cut off there: their volume says more of the cut than of the company."
-}
-
-func volumeCells(c *Company) []Cell {
-	cells := companyCells(c, wholeCell(c.Events), wholeCell(c.Sampled), numberCell(c.Volume.Value, count))
-	cells = append(cells, boundCells(c.Volume.Process, count)...)
-	cells = append(cells, numberCell(c.VolumeInverse.Value, count))
-	cells = append(cells, boundCells(c.VolumeInverse.Process, count)...)
-	return append(cells, timeCell(c.First), timeCell(c.Last), numberCell(c.Hours, oneDigit), numberCell(c.standingPerHour(), count),
-		yesCell(c.LooksTruncated), reasonCell(c.Volume.Because))
+func volumeCells(c *Company, extrapolation string) []Cell {
+	e := c.Volume(extrapolation)
+	cells := companyCells(c, wholeCell(c.Events), wholeCell(c.Sampled), numberCell(e.Value, count))
+	cells = append(cells, boundCells(e.Process, count)...)
+	return append(cells, numberCell(c.Brief("volume").Value, count), timeCell(c.First), timeCell(c.Last), numberCell(c.Hours, oneDigit),
+		numberCell(c.PerHour(extrapolation), count), yesCell(c.LooksTruncated), reasonCell(e.Because))
 }
 
 func oneDigit(x float64) string { return fmt.Sprintf("%.1f", x) }
 
-func volumeTitle(companies []*Company, truncated int) string {
+func volumeTitle(companies []*Company, extrapolation string) string {
+	volume := func(c *Company) string { return count(*c.Volume(extrapolation).Value) }
 	switch len(companies) {
 	case 0:
 		return "There are no events to count"
 	case 1:
-		return fmt.Sprintf("%s events at %s", count(*companies[0].StandingVolume().Value), companies[0].full())
+		return fmt.Sprintf("%s events at %s", volume(companies[0]), companies[0].Name)
 	}
-	if fastest := byPerHour(companies)[0]; truncated > 0 && fastest.standingPerHour() != nil {
-		return fmt.Sprintf("The files of %s look cut off, so that volumes do not compare; per observed hour %s has the most, %s",
-			someOf(truncated, len(companies)), fastest.full(), count(*fastest.standingPerHour()))
+	if fastest := byPerHour(companies, extrapolation)[0]; truncatedOf(companies) > 0 && fastest.PerHour(extrapolation) != nil {
+		return fmt.Sprintf("Volumes cannot be compared, because files look cut off; per observed hour %s has the most events, %s",
+			fastest.Name, count(*fastest.PerHour(extrapolation)))
 	}
 	first, last := companies[0], companies[len(companies)-1]
-	if count(*first.StandingVolume().Value) == count(*last.StandingVolume().Value) {
-		return fmt.Sprintf("All %d companies have %s events", len(companies), count(*first.StandingVolume().Value))
+	if volume(first) == volume(last) {
+		return fmt.Sprintf("All %d companies have %s events", len(companies), volume(first))
 	}
-	return fmt.Sprintf("%s has the most events, %s, and %s the fewest, %s", first.full(), count(*first.StandingVolume().Value),
-		last.full(), count(*last.StandingVolume().Value))
+	return fmt.Sprintf("%s has the most events, %s, and %s the fewest, %s", first.Name, volume(first), last.Name, volume(last))
 }
 
 func reachSection(d *Data, s selection) Section {
 	section := Section{
 		ID: "reach", Nav: "Reach", Term: "def-reach", Source: "analytics.company_performance",
-		Explain: "Countries that each company’s events came from: the dark part is certain, the light part was seen in one sampled event only.",
+		Explain: "Countries that each company’s events came from: the dark part is certain, the light part was seen in one sampled event only. " +
+			"The switches do not change it.",
 		Table: Table{Columns: companyColumns(Column{"Countries seen", "countries_observed", true}, Column{"Certain", "countries_certain", true},
 			Column{"Lowest RATE", "lowest_sampling_rate", true}, Column{"Events to be seen with 95%", "detectable_at_95", true})},
 	}
@@ -224,22 +209,22 @@ func reachTitle(companies []*Company) string {
 	first := companies[0]
 	for _, c := range companies {
 		if *c.Observed == *first.Observed {
-			names = append(names, c.full())
+			names = append(names, c.Name)
 		}
 	}
 	seen := plural(*first.Observed, "country", "countries")
 	if len(names) > 1 {
-		return fmt.Sprintf("%s were each reached from %s", list(names), seen)
+		return fmt.Sprintf("%s each have events from %s", list(names), seen)
 	}
-	return fmt.Sprintf("%s is reached from %s, of which %s certain", names[0], seen, plural(*first.Certain, "is", "are"))
+	return fmt.Sprintf("%s has events from %s, of which %s certain", names[0], seen, plural(*first.Certain, "is", "are"))
 }
 
 func countrySection(d *Data, _ selection) Section {
 	section := Section{
 		ID: "countries", Nav: "Countries", Term: "def-reach", Source: "analytics.event_breakdown",
-		Explain: "Where the events of the companies shown came from, the largest countries first.",
-		Table: Table{Columns: []Column{{"Country", "country", false}, {"Companies", "n_companies", true}, {"Rows", "n", true},
-			{"Events", "estimate", true}}},
+		Explain: "Countries that the events of the companies shown came from, the largest first." + fixed,
+		Table: Table{Columns: []Column{{"Country", "country_name", false}, {"Code", "country", false}, {"Companies", "n_companies", true},
+			{"Rows", "n", true}, {"Events", "recommended_estimate", true}}},
 	}
 	most, sum := 0.0, 0.0
 	for i, c := range d.Countries {
@@ -252,18 +237,18 @@ func countrySection(d *Data, _ selection) Section {
 	}
 	all := 0.0
 	for _, c := range d.Companies {
-		if v := c.StandingVolume().Value; v != nil {
+		if v := c.Volume(recommended).Value; v != nil {
 			all += *v
 		}
 	}
 	scale := chart.NewScale(most, short)
-	plot := chart.Plot{Name: "Events by country", Unit: "events, by the extrapolation that stands for each company", Scale: scale}
+	plot := chart.Plot{Name: "Events by country", Unit: "events", Scale: scale}
 	for _, c := range d.Countries {
-		section.Table.Rows = append(section.Table.Rows, []Cell{textCell(c.Code), wholeCell(c.Companies), wholeCell(c.N), numberCell(c.Estimate, count)})
+		section.Table.Rows = append(section.Table.Rows, []Cell{textCell(country(c.Code)), textCell(c.Code), wholeCell(c.Companies), wholeCell(c.N), numberCell(c.Estimate, count)})
 		if c.Estimate == nil {
 			continue
 		}
-		row := chart.Row{Label: c.Code, Sub: plural(c.Companies, "company", "companies"), Height: 22, Value: count(*c.Estimate)}
+		row := chart.Row{Label: country(c.Code), Sub: c.Code + " · " + plural(c.Companies, "company", "companies"), Height: 22, Value: count(*c.Estimate)}
 		row.Marks = []chart.Mark{chart.Bar(scale, 4, 14, *c.Estimate, "c1", fmt.Sprintf("%s events; n = %s", count(*c.Estimate), whole(c.N)))}
 		plot.Rows = append(plot.Rows, row)
 	}
@@ -272,10 +257,10 @@ func countrySection(d *Data, _ selection) Section {
 	case len(d.Countries) == 0:
 		section.Title = "No country is known"
 	case len(d.Countries) <= 3 || all == 0:
-		section.Title = fmt.Sprintf("%s sends the most events, %s", d.Countries[0].Code, orNone(d.Countries[0].Estimate, count))
+		section.Title = fmt.Sprintf("Most events come from %s: %s", country(d.Countries[0].Code), orNone(d.Countries[0].Estimate, count))
 	default:
-		section.Title = fmt.Sprintf("Three of %s countries, %s, send %s of all events", whole(d.CountryCount),
-			list([]string{d.Countries[0].Code, d.Countries[1].Code, d.Countries[2].Code}), percent(sum/all))
+		section.Title = fmt.Sprintf("Three of %s countries, %s, have %s of all events", whole(d.CountryCount),
+			list([]string{country(d.Countries[0].Code), country(d.Countries[1].Code), country(d.Countries[2].Code)}), percent(sum/all))
 	}
 	return section
 }

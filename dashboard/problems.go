@@ -1,0 +1,284 @@
+package dashboard
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// A Problem is something in the data that a reader should know before quoting a number.
+type Problem struct {
+	Kind  string // for programs
+	Title string // without a full stop
+	Text  string
+	Cases []problemCase
+}
+
+// A problemCase is one company that has the problem; a company without a key is all of them.
+type problemCase struct {
+	company *Company
+	of      string // SDK, where it is about one
+	detail  string
+}
+
+// problems are those of the companies shown, the one that changes numbers most first. They are of the data, so that no switch
+// changes them.
+func problems(d *Data) []Problem {
+	var all []Problem
+	for _, find := range []func(*Data) *Problem{doubleWeighting, perhapsDoubled, codingGap, moreThanAsked, noChoices, actionAbsent,
+		cutOff, rateUnknown, undetermined, noPrompts, badRows} {
+		if p := find(d); p != nil {
+			all = append(all, *p)
+		}
+	}
+	return all
+}
+
+func companiesOf(cases []problemCase) []*Company {
+	var all []*Company
+	for _, one := range cases {
+		if !slices.Contains(all, one.company) {
+			all = append(all, one.company)
+		}
+	}
+	return all
+}
+
+// at says where a problem is: its company, or how many of them.
+func at(d *Data, cases []problemCase) string {
+	companies := companiesOf(cases)
+	if len(companies) == 1 {
+		return companies[0].Name
+	}
+	return someOf(len(companies), len(d.Companies))
+}
+
+// timesSign follows a factor, without a break before it.
+const timesSign = "\u00a0×"
+
+func times(x float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", x), ".0") + timesSign }
+
+// doubling is how many times as high as the brief's rule the recommended conversion over all events is; nil where one of
+// them is missing.
+func (c *Company) doubling() *float64 {
+	brief, once := c.Brief("conversion").Value, c.Rate("all", "conversion", recommended).Value
+	if brief == nil || once == nil || *brief == 0 {
+		return nil
+	}
+	return new(*once / *brief)
+}
+
+func doubleWeighting(d *Data) *Problem {
+	var cases []problemCase
+	var factors []float64
+	for _, c := range d.Companies {
+		if c.Weighting != "count_already_extrapolated" {
+			continue
+		}
+		detail := fmt.Sprintf("COUNT equals 1 / RATE in %s of %s sampled rows", orNone(c.ShareOfEvidence, percent), whole(c.Evidence))
+		if factor := c.doubling(); factor != nil {
+			factors = append(factors, *factor)
+			detail += fmt.Sprintf("; conversion %s by the brief’s rule, %s recommended (all events)", percent(*c.Brief("conversion").Value),
+				percent(*c.Rate("all", "conversion", recommended).Value))
+		}
+		cases = append(cases, problemCase{company: c, detail: detail})
+	}
+	if len(cases) == 0 {
+		return nil
+	}
+	title := fmt.Sprintf("The brief’s rule COUNT / RATE counts sampled rows twice at %s", at(d, cases))
+	if len(factors) > 0 {
+		title += ": the recommended conversion is " + fromTo(factors, times) + " as high"
+	}
+	return &Problem{Kind: "double_weighting", Title: title, Cases: cases, Text: "COUNT is extrapolated already: it equals 1 / RATE. The recommended " +
+		"estimate uses 1 / RATE there; the brief’s number is shown beside it."}
+}
+
+func perhapsDoubled(d *Data) *Problem {
+	var cases []problemCase
+	for _, c := range d.Companies {
+		if c.isDoubtful(recommended) {
+			cases = append(cases, problemCase{company: c, detail: fmt.Sprintf("COUNT equals 1 / RATE in %s of %s sampled rows",
+				percent(*c.ShareOfEvidence), whole(c.Evidence))})
+		}
+	}
+	if len(cases) == 0 {
+		return nil
+	}
+	return &Problem{Kind: "perhaps_double_weighting", Cases: cases, Title: "COUNT may be extrapolated already at " + at(d, cases),
+		Text: "COUNT equals 1 / RATE in more than half of the sampled rows, but in less than 90%. The estimates follow COUNT / RATE and may be wrong " +
+			"tenfold: they are flagged, and not compared."}
+}
+
+func codingGap(d *Data) *Problem {
+	var cases []problemCase
+	sums := map[string]Coding{}
+	for _, c := range d.Companies {
+		for _, one := range c.Codings {
+			if !one.HasGap {
+				continue
+			}
+			cases = append(cases, problemCase{c, one.SDK, one.words()})
+			sum := sums[one.SDK]
+			sums[one.SDK] = Coding{one.SDK, sum.PageviewOptIns + one.PageviewOptIns, sum.PageviewFull + one.PageviewFull,
+				sum.GivenOptIns + one.GivenOptIns, sum.GivenFull + one.GivenFull, true}
+		}
+	}
+	if len(cases) == 0 {
+		return nil
+	}
+	var sdks, words []string
+	for _, sdk := range slices.Sorted(maps.Keys(sums)) {
+		sdks, words = append(sdks, sdk), append(words, sdk+": "+sums[sdk].words())
+	}
+	return &Problem{Kind: "coding_gap", Cases: cases,
+		Title: fmt.Sprintf("Page views and consents write opt-ins differently on %s, at %s", list(sdks), at(d, cases)),
+		Text: strings.Join(words, "; ") + ". So full and partial opt-in cannot be compared between page views and consents, nor added up over " +
+			"all events. Opt-in against opt-out can be compared."}
+}
+
+// words says both shares of full opt-ins.
+func (o Coding) words() string {
+	share := func(full, all int64) string {
+		if all == 0 {
+			return "no opt-ins"
+		}
+		return fmt.Sprintf("%s of %s opt-ins are full (%s)", whole(full), whole(all), percent(float64(full)/float64(all)))
+	}
+	return "of page views " + share(o.PageviewFull, o.PageviewOptIns) + ", of consents " + share(o.GivenFull, o.GivenOptIns)
+}
+
+func moreThanAsked(d *Data) *Problem {
+	var cases []problemCase
+	inNotice := 0
+	for _, c := range d.Companies {
+		notice, all := c.Rate("notice", "conversion", recommended).Value, c.Rate("all", "conversion", recommended).Value
+		if (notice == nil || *notice <= 1) && (all == nil || *all <= 1) {
+			continue
+		}
+		if notice != nil && *notice > 1 {
+			inNotice++
+		}
+		cases = append(cases, problemCase{company: c, detail: fmt.Sprintf("%s in the notice, %s of all events", orNone(notice, percent), orNone(all, percent))})
+	}
+	if len(cases) == 0 {
+		return nil
+	}
+	title := "More consents than prompts at " + at(d, cases) + ", so this is not a conversion rate"
+	if inNotice == 0 {
+		title = "Counting all events there are more consents than prompts at " + at(d, cases)
+	}
+	return &Problem{Kind: "more_consents_than_prompts", Cases: cases, Title: title,
+		Text: "Visitors change a choice without a prompt, consents are set outside the notice, prompts are missing from the files, or chance: " +
+			"the interval may include values below 100%."}
+}
+
+func noChoices(d *Data) *Problem {
+	var cases []problemCase
+	for _, c := range d.Companies {
+		if !c.WithoutChoices {
+			continue
+		}
+		detail := fmt.Sprintf("all %s have an empty status", plural(c.Rate("all", "given", recommended).N, "row of consents", "rows of consents"))
+		var stated int64
+		for _, share := range c.Statuses["pageview"] {
+			if share.Value == "full opt-in" || share.Value == "partial opt-in" || share.Value == "opt-out" {
+				stated += share.N
+			}
+		}
+		if stated > 0 {
+			detail += fmt.Sprintf("; %s a status, which no consent explains", plural(stated, "row of page views has", "rows of page views have"))
+		}
+		cases = append(cases, problemCase{company: c, detail: detail})
+	}
+	if len(cases) == 0 {
+		return nil
+	}
+	return &Problem{Kind: "no_choices", Cases: cases, Title: "No consent records a choice at " + at(d, cases),
+		Text: "Every consent has an empty status, so there is a conversion but no choice, consent or opt-in rate."}
+}
+
+// The least share of consents that have to lack an action, or of rows that have to lack a rate, to be told.
+const (
+	muchWithoutAction = 0.1
+	muchWithoutRate   = 0.01
+)
+
+func actionAbsent(d *Data) *Problem {
+	var cases []problemCase
+	for _, c := range d.Companies {
+		if c.ShareNoAction != nil && *c.ShareNoAction >= muchWithoutAction {
+			cases = append(cases, problemCase{company: c, detail: percent(*c.ShareNoAction) + " of consents have no action"})
+		}
+	}
+	if len(cases) == 0 {
+		return nil
+	}
+	return &Problem{Kind: "action_absent", Cases: cases, Title: "Many consents do not say where they were given at " + at(d, cases),
+		Text: "Their action is missing. They count as given in the notice; if they were not, its conversion and opt-ins are lower or higher."}
+}
+
+func cutOff(d *Data) *Problem {
+	var cases []problemCase
+	for _, c := range d.Companies {
+		if c.LooksTruncated {
+			cases = append(cases, problemCase{company: c, detail: plural(c.Events, "row", "rows")})
+		}
+	}
+	if len(cases) == 0 {
+		return nil
+	}
+	return &Problem{Kind: "cut_off_files", Cases: cases, Title: "Files look cut off at " + at(d, cases) + ": do not compare volumes",
+		Text: "Several files end at the same round number of rows. Their volume shows where the file was cut. Rates hold if the part that is there " +
+			"has the same mix of events as the whole."}
+}
+
+func rateUnknown(d *Data) *Problem {
+	var cases []problemCase
+	for _, c := range d.Companies {
+		if share := float64(c.RateUnknown) / float64(max(c.Events, 1)); share > muchWithoutRate {
+			cases = append(cases, problemCase{company: c, detail: percent(share) + " of rows have no valid RATE"})
+		}
+	}
+	if len(cases) == 0 {
+		return nil
+	}
+	return &Problem{Kind: "rate_unknown", Cases: cases, Title: "The sampling rate is unknown in over 1% of rows at " + at(d, cases),
+		Text: "Such rows count as not sampled, so estimates may be too low. They have no interval."}
+}
+
+func undetermined(d *Data) *Problem {
+	var cases []problemCase
+	for _, c := range d.Companies {
+		if c.Weighting == "undetermined" {
+			cases = append(cases, problemCase{company: c, detail: whole(c.Evidence) + " rows tell"})
+		}
+	}
+	if len(cases) == 0 {
+		return nil
+	}
+	return &Problem{Kind: "weighting_undetermined", Cases: cases, Title: "Too few rows show how to read COUNT at " + at(d, cases),
+		Text: "Fewer than 30 sampled rows tell whether COUNT is extrapolated already. The recommended estimate is COUNT / RATE there."}
+}
+
+func noPrompts(d *Data) *Problem {
+	var cases []problemCase
+	for _, c := range d.Companies {
+		if c.Rate("all", "asked", recommended).N == 0 {
+			cases = append(cases, problemCase{company: c, detail: "of " + plural(c.Events, "row", "rows") + " none is a prompt"})
+		}
+	}
+	if len(cases) == 0 {
+		return nil
+	}
+	return &Problem{Kind: "no_prompts", Cases: cases, Title: "No prompts in the files of " + at(d, cases),
+		Text: "Without consent.asked there is no conversion, choice rate or opt-in rate."}
+}
+
+func badRows(d *Data) *Problem {
+	if d.Rejected == 0 && d.FilesBad == 0 && d.Warnings == 0 {
+		return nil
+	}
+	return &Problem{Kind: "findings", Title: findingsTitle(d), Text: "Rejected rows are in no number. They are listed below, and by `consent findings`."}
+}
