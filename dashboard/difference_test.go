@@ -40,7 +40,7 @@ func TestEqualCompaniesSeldomDiffer(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	wrong := 0
 	for range rounds {
-		drawn := make([]contender, companies)
+		drawn := make([]companyRate, companies)
 		for i := range drawn {
 			value := conversion * math.Exp(deviation*random.NormFloat64())
 			reach := math.Exp(1.96 * deviation)

@@ -22,6 +22,8 @@ func TestNumbersAreWrittenForReaders(t *testing.T) {
 		{list(nil), ""}, {list([]string{"a"}), "a"}, {list([]string{"a", "b"}), "a and b"}, {list([]string{"a", "b", "c", "d"}), "a, b, c and d"},
 		{list([]string{"a", "b", "c", "d", "e"}), "a, b, c and 2 more"},
 		{plural(1, "row", "rows"), "1 row"}, {plural(0, "row", "rows"), "0 rows"}, {plural(2000, "row", "rows"), "2,000 rows"},
+		{country("FR"), "France"}, {country("CZ"), "Czechia"}, {country("unknown"), "unknown"}, {country("ZZ"), "ZZ"}, {country("Spain"), "Spain"},
+		{country("1<"), "1<"}, {string(prose("run `a <b>` & see")), "run <code>a &lt;b&gt;</code> &amp; see"},
 		{reason("no_denominator"), "nothing to divide by"}, {reason("something_new"), "something new"},
 	} {
 		if c.got != c.want {
@@ -38,14 +40,14 @@ func TestSelectionIsWhatTheURLSays(t *testing.T) {
 		"industry=A%26B":                  "?industry=A%26B",
 		"company=" + key:                  "?company=" + key,
 		"company=" + strings.ToUpper(key): "?company=" + key,
-		"definition=choice&scope=notice&extrapolation=count": "?definition=choice&extrapolation=count&scope=notice",
-		"definition=conversion&scope=all":                    "", // the defaults
-		"definition=nonsense&scope=&extrapolation=1":         "",
-		"company=nonsense":                                   "?company=none",
-		"industry=%00":                                       "?company=none",
-		"hq=%ff":                                             "?company=none",
-		"hq=" + strings.Repeat("x", 201):                     "?company=none",
-		"utm_source=x&industry=Travel":                       "?industry=Travel",
+		"definition=choice&scope=all&extrapolation=count":              "?definition=choice&extrapolation=count&scope=all",
+		"definition=conversion&scope=notice&extrapolation=recommended": "", // the defaults
+		"definition=nonsense&scope=&extrapolation=1":                   "",
+		"company=nonsense":               "?company=none",
+		"industry=%00":                   "?company=none",
+		"hq=%ff":                         "?company=none",
+		"hq=" + strings.Repeat("x", 201): "?company=none",
+		"utm_source=x&industry=Travel":   "?industry=Travel",
 	} {
 		values, err := url.ParseQuery(query)
 		if err != nil {

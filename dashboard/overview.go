@@ -17,7 +17,8 @@ type Figure struct {
 	Name     string
 	Value    string
 	Interval string
-	Of       string // what it rests on
+	Lines    []string // where there are several values
+	Of       string   // what it rests on
 	Warn     string
 }
 
@@ -77,15 +78,13 @@ type part struct {
 func (t tile) figure() Figure {
 	f := Figure{Name: t.name, Of: t.of, Warn: t.warn}
 	if len(t.parts) > 1 {
-		var lines []string
 		for _, one := range t.parts {
 			if one.estimate.Value != nil {
-				lines = append(lines, withInterval(one.estimate)+" "+one.name)
+				f.Lines = append(f.Lines, withInterval(one.estimate)+" "+one.name)
 			}
 		}
-		f.Interval = strings.Join(lines, " · ")
-		if len(lines) == 0 {
-			f.Interval = "no consents in the files"
+		if len(f.Lines) == 0 {
+			f.Lines = []string{"no consents in the files"}
 		}
 		return f
 	}
@@ -173,6 +172,9 @@ func works(d *Data, s selection, with []companyRate) []string {
 		text = append(text, fmt.Sprintf("%s %s more consents than prompts, so this is not a conversion rate: not compared.",
 			capital(someOf(above, len(with))), verb(above, "has", "have")))
 	}
+	if p := doubleWeighting(d); p != nil && s.Extrapolation == "count_over_rate" {
+		text = append(text, fmt.Sprintf("By %s sampled rows count twice at %s: do not compare these numbers.", byBrief, at(d, p.Cases)))
+	}
 	if s.Scope == "all" {
 		text = append(text, "Consents set outside the notice are included, so these are not rates of a notice.")
 	}
@@ -245,7 +247,7 @@ func sureness(d *Data, s selection, with []companyRate) []string {
 		text = append(text, fmt.Sprintf("%s: fewer than 30 sampled rows.", capital(someOf(few, len(d.Companies)))))
 	}
 	if len(with) > 0 && s.Extrapolation == recommended {
-		text = append(text, "The intervals cover chance. They do not cover what is listed on the right.")
+		text = append(text, "The intervals cover chance. They do not cover what there is to distrust.")
 	}
 	return text
 }
@@ -302,7 +304,7 @@ func distrust(d *Data) []string {
 	case len(all) == 0:
 		return []string{"No problem found: no double weighting, no coding gap, no rate above 100%, no file that looks cut off, no rejected row."}
 	case len(all) > maxDistrust:
-		text = append(text, fmt.Sprintf("%d more are under Data quality.", len(all)-maxDistrust))
+		text = append(text, fmt.Sprintf("%d more %s under Data quality.", len(all)-maxDistrust, verb(len(all)-maxDistrust, "is", "are")))
 	}
 	return text
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -276,8 +277,11 @@ func export(d *Data) ([]byte, error) {
 	return p.render()
 }
 
-// together is one table of those under each position of the switches.
+// together is one table of those under each position of the switches, if they differ.
 func together(on dependence, positions []selection, tables []Table) Table {
+	if !slices.ContainsFunc(tables[1:], func(t Table) bool { return !reflect.DeepEqual(t, tables[0]) }) {
+		return tables[0]
+	}
 	var all Table
 	for i, table := range tables {
 		var before []Cell

@@ -35,6 +35,21 @@ func problems(d *Data) []Problem {
 	return all
 }
 
+// Where names the companies, with the details of up to three.
+func (p Problem) Where() string {
+	if len(p.Cases) == 0 {
+		return ""
+	}
+	if len(p.Cases) > 3 {
+		return "At " + names(companiesOf(p.Cases))
+	}
+	var all []string
+	for _, one := range p.Cases {
+		all = append(all, one.company.Name+": "+one.detail)
+	}
+	return strings.Join(all, "; ")
+}
+
 func companiesOf(cases []problemCase) []*Company {
 	var all []*Company
 	for _, one := range cases {
@@ -150,27 +165,27 @@ func (o Coding) words() string {
 }
 
 func moreThanAsked(d *Data) *Problem {
-	var cases []problemCase
-	inNotice := 0
+	var inNotice, elsewhere []problemCase
 	for _, c := range d.Companies {
 		notice, all := c.Rate("notice", "conversion", recommended).Value, c.Rate("all", "conversion", recommended).Value
-		if (notice == nil || *notice <= 1) && (all == nil || *all <= 1) {
-			continue
+		one := problemCase{company: c, detail: fmt.Sprintf("conversion %s in the notice, %s of all events", orNone(notice, percent), orNone(all, percent))}
+		switch {
+		case notice != nil && *notice > 1:
+			inNotice = append(inNotice, one)
+		case all != nil && *all > 1:
+			elsewhere = append(elsewhere, one)
 		}
-		if notice != nil && *notice > 1 {
-			inNotice++
-		}
-		cases = append(cases, problemCase{company: c, detail: fmt.Sprintf("%s in the notice, %s of all events", orNone(notice, percent), orNone(all, percent))})
 	}
+	cases := slices.Concat(inNotice, elsewhere)
 	if len(cases) == 0 {
 		return nil
 	}
-	title := "More consents than prompts at " + at(d, cases) + ", so this is not a conversion rate"
-	if inNotice == 0 {
-		title = "Counting all events there are more consents than prompts at " + at(d, cases)
+	title := "More consents than prompts at " + at(d, cases) + " where all events count, so this is not a conversion rate"
+	if len(inNotice) > 0 {
+		title = "More consents than prompts in the notice at " + at(d, inNotice) + ", so this is not a conversion rate"
 	}
 	return &Problem{Kind: "more_consents_than_prompts", Cases: cases, Title: title,
-		Text: "Visitors change a choice without a prompt, consents are set outside the notice, prompts are missing from the files, or chance: " +
+		Text: "Visitors change a choice without a prompt, consents are set outside the notice, prompts are missing from the files, or it is chance: " +
 			"the interval may include values below 100%."}
 }
 
@@ -188,7 +203,7 @@ func noChoices(d *Data) *Problem {
 			}
 		}
 		if stated > 0 {
-			detail += fmt.Sprintf("; %s a status, which no consent explains", plural(stated, "row of page views has", "rows of page views have"))
+			detail += fmt.Sprintf("; %s an opt-in or opt-out all the same", plural(stated, "row of page views has", "rows of page views have"))
 		}
 		cases = append(cases, problemCase{company: c, detail: detail})
 	}
@@ -216,7 +231,7 @@ func actionAbsent(d *Data) *Problem {
 		return nil
 	}
 	return &Problem{Kind: "action_absent", Cases: cases, Title: "Many consents do not say where they were given at " + at(d, cases),
-		Text: "Their action is missing. They count as given in the notice; if they were not, its conversion and opt-ins are lower or higher."}
+		Text: "Their action is missing. They count as given in the notice; if they were not, its conversion is too high."}
 }
 
 func cutOff(d *Data) *Problem {

@@ -240,10 +240,14 @@ func statusSection(d *Data, s selection) Section {
 		Table: shareTable(d, Column{"Of", "population", false}, Column{"Status", "consent_status", false},
 			[]string{"given_in_notice", "given", "pageview", "all_events"}, func(c *Company, population string) []Share { return c.Statuses[population] }),
 	}
-	for _, problem := range []*Problem{codingGap(d), noChoices(d), actionAbsent(d)} {
-		if problem != nil {
-			section.Notes = append(section.Notes, problem.Title+". "+problem.Text)
-		}
+	if gap := codingGap(d); gap != nil {
+		section.Notes = append(section.Notes, gap.Title+". "+gap.Text)
+	}
+	if problem := noChoices(d); problem != nil {
+		section.Notes = append(section.Notes, problem.Title+". "+problem.Where()+".")
+	}
+	if problem := actionAbsent(d); problem != nil {
+		section.Notes = append(section.Notes, problem.Title+". They count as given in the notice.")
 	}
 	return section
 }

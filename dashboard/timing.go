@@ -31,7 +31,8 @@ func timeSection(d *Data, s selection) Section {
 		ID: "time", Nav: "Time", Term: "def-time", Source: "analytics.time_to_consent, analytics.overall_time_to_consent",
 		Title: timeTitle(d),
 		Explain: "Time from the prompt to the first choice, up to 30 minutes, by the best method of each company. " +
-			"Only choices in the notice, each weighted by 1 / RATE; the switches do not change it.",
+			"Only choices in the notice, each weighted by 1 / RATE; the switches do not change it. " +
+			"Beside n is the share of choices that it covers.",
 		Table: Table{Columns: companyColumns(Column{"Method", "method", false}, Column{"Headline", "is_headline", false},
 			Column{"Durations", "n", true}, Column{"Covers", "coverage", true}, Column{"Median", "median_seconds", true},
 			Column{"95% from", "median_process_lower", true}, Column{"to", "median_process_upper", true},
@@ -140,7 +141,7 @@ func timeRow(c *Company, s selection, scale chart.Scale, one Timing) chart.Row {
 		}
 	}
 	row.Value = "median " + orNone(one.Median, seconds)
-	row.Aside = fmt.Sprintf("mean %s · n = %s, %s of choices", orNone(one.Mean, seconds), whole(one.N), orNone(one.Coverage, percent))
+	row.Aside = fmt.Sprintf("mean %s · n = %s (%s)", orNone(one.Mean, seconds), whole(one.N), orNone(one.Coverage, percent))
 	if one.N < 30 {
 		row.Flag = "few rows"
 	}

@@ -12,8 +12,9 @@ import (
 
 // company makes one with a key that begins with the letter.
 func company(letter, industry, hq string) *Company {
-	return &Company{Key: uuid.MustParse(strings.Repeat(letter, 8) + "-0000-4000-8000-000000000000"), Industry: industry, HQ: hq, IsKnown: true,
-		Extrapolation: "count_over_rate", Weighting: "count_per_row", Rates: map[rateKey]Estimate{}}
+	return &Company{Key: uuid.MustParse(strings.Repeat(letter, 8) + "-0000-4000-8000-000000000000"), Name: letter + ".example", Industry: industry,
+		HQ: hq, IsKnown: true, Recommended: "count_over_rate", Weighting: "count_per_row", Rates: map[rateKey]Estimate{},
+		Statuses: map[string][]Share{}, Parts: map[string][]Share{}, Days: map[string][]Day{}}
 }
 
 func number64(x float64) *float64 { return &x }
@@ -24,10 +25,10 @@ func estimated(value float64) Estimate {
 		Process: &chart.Bounds{Lower: value - 0.1, Upper: value + 0.1}}
 }
 
-func contending(values ...float64) []contender {
-	var all []contender
+func rated(values ...float64) []companyRate {
+	var all []companyRate
 	for i, value := range values {
-		all = append(all, contender{company: company(string(rune('a'+i)), "Travel", "France"), estimate: estimated(value)})
+		all = append(all, companyRate{company: company(string(rune('a'+i)), "Travel", "France"), estimate: estimated(value)})
 	}
 	return all
 }
@@ -37,97 +38,170 @@ func TestConversionTitleSaysTheFinding(t *testing.T) {
 		values []float64
 		want   string
 	}{
-		"no company": {nil, "Conversion cannot be told: there is nothing to divide by"},
-		"one company": {[]float64{0.39},
-			"39% of notices are followed by a consent event at Travel · France (aaaaaaaa) (95% interval 29–49%)"},
-		"one company above 100%": {[]float64{1.2}, "Conversion is above 100% at Travel · France (aaaaaaaa): more is given than asked"},
-		"all above 100%":         {[]float64{1.3, 1.2}, "Conversion is above 100% at all 2 companies: more is given than asked"},
-		"two that differ": {[]float64{0.9, 0.3},
-			"Conversion goes from 30% at Travel · France (bbbbbbbb) to 90% at Travel · France (aaaaaaaa)"},
-		"two that may be the same":    {[]float64{0.5, 0.4}, "Conversion lies between 40% and 50%, but the highest and the lowest do not clearly differ"},
-		"two whose intervals overlap": {[]float64{0.5, 0.34}, "Conversion goes from 34% at Travel · France (bbbbbbbb) to 50% at Travel · France (aaaaaaaa)"},
+		"no company":                  {nil, "No conversion: there are no prompts in the files"},
+		"one company":                 {[]float64{0.39}, "39% (29–49%) of prompts lead to a consent at a.example"},
+		"one company above 100%":      {[]float64{1.2}, "a.example has more consents than prompts, so this is not a rate"},
+		"all above 100%":              {[]float64{1.3, 1.2}, "All 2 companies have more consents than prompts, so these are not rates"},
+		"two that differ":             {[]float64{0.9, 0.3}, "Conversion is between 30% at b.example and 90% at a.example"},
+		"two that may be the same":    {[]float64{0.5, 0.4}, "Conversion is between 40% and 50%, but the highest and the lowest do not clearly differ"},
+		"two whose intervals overlap": {[]float64{0.5, 0.34}, "Conversion is between 34% at b.example and 50% at a.example"},
 		"a tie":                       {[]float64{0.5, 0.5, 0.5}, "Conversion is 50% at all 3 companies"},
-		"some above 100%": {[]float64{1.2, 0.9, 0.3},
-			"Conversion goes from 30% at Travel · France (cccccccc) to 90% at Travel · France (bbbbbbbb); one other is above 100%"},
-		"nothing given": {[]float64{0.9, 0},
-			"Conversion goes from 0% at Travel · France (bbbbbbbb) to 90% at Travel · France (aaaaaaaa)"},
+		"some above 100%":             {[]float64{1.2, 0.9, 0.3}, "Conversion is between 30% at c.example and 90% at b.example; one other is above 100%"},
+		"nothing given":               {[]float64{0.9, 0}, "Conversion is between 0% at b.example and 90% at a.example"},
 	} {
-		if got := conversionTitle(definitions[0], contending(c.values...)); got != c.want {
+		if got := conversionTitle(definitions[0], rated(c.values...)); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
 		}
 	}
 }
 
 func TestDoubtfulConversionIsNotRanked(t *testing.T) {
-	all := contending(0.9, 0.4, 0.04)
+	all := rated(0.9, 0.4, 0.04)
 	all[2].doubtful = true
-	if got := conversionTitle(definitions[0], all); !strings.Contains(got, "from 40% at Travel · France (bbbbbbbb) to") {
+	if got := conversionTitle(definitions[0], all); !strings.Contains(got, "between 40% at b.example and") {
 		t.Errorf("a company whose rows may be weighted twice is ranked: %s", got)
 	}
-	if got := conversionTitle(definitions[0], all[2:]); got != "Conversion cannot be told: COUNT may weight all companies twice" {
+	if got := conversionTitle(definitions[0], all[2:]); got != "Conversion is not known: COUNT / RATE may weight the rows of every company twice" {
 		t.Errorf("the only company's title is %s", got)
 	}
 	c := company("a", "Travel", "France")
 	c.Evidence, c.ShareOfEvidence = 100, number64(0.8)
-	if !c.mayBeDoubled() {
-		t.Error("a company whose COUNT is 1 / RATE in 80% of its rows is not doubted")
+	if !c.isDoubtful(recommended) || !c.isDoubtful("count_over_rate") || c.isDoubtful("inverse_rate") {
+		t.Error("a company whose COUNT is 1 / RATE in 80% of its rows is not doubted where it is weighted by COUNT / RATE, and only there")
 	}
 	c.ShareOfEvidence = number64(0.1) // by chance
-	if c.mayBeDoubled() {
+	if c.isDoubtful(recommended) {
 		t.Error("a company whose COUNT is 1 / RATE by chance is doubted")
 	}
 }
 
 func TestConversionWithoutIntervalClaimsNothing(t *testing.T) {
-	all := contending(0.9, 0.3)
+	all := rated(0.9, 0.3)
 	all[0].estimate.Process = nil
 	if got := conversionTitle(definitions[0], all); !strings.Contains(got, "do not clearly differ") {
 		t.Errorf("without an interval the title claims: %s", got)
 	}
 }
 
-func TestContendersTakeWhatStands(t *testing.T) {
-	twice, plainly, without := company("a", "Travel", "France"), company("b", "Gaming", "Spain"), company("c", "Sport", "unknown")
-	twice.Weighting = "count_already_extrapolated"
-	twice.Rates[rateKey{"all", "conversion", "count_over_rate"}] = Estimate{Value: number64(0.04), Because: "count_already_extrapolated"}
-	twice.Rates[rateKey{"all", "conversion", "inverse_rate"}] = estimated(0.4)
-	plainly.Rates[rateKey{"all", "conversion", "count_over_rate"}] = estimated(0.5)
-	plainly.Rates[rateKey{"all", "conversion", "inverse_rate"}] = estimated(0.6)
-	without.Rates[rateKey{"all", "conversion", "count_over_rate"}] = Estimate{Because: "no_denominator"}
-	d := &Data{Extrapolation: "count_over_rate", Companies: []*Company{twice, plainly, without}}
+// TestRatesAreThoseOfTheSwitches holds that every extrapolation is shown as the marts have it, and that what they recommend
+// is the default.
+func TestRatesAreThoseOfTheSwitches(t *testing.T) {
+	twice, once, without := company("a", "Travel", "France"), company("b", "Gaming", "Spain"), company("c", "Sport", "unknown")
+	twice.Rates[rateKey{"notice", "conversion", "count_over_rate"}] = Estimate{Value: number64(0.04), Because: "count_already_extrapolated"}
+	twice.Rates[rateKey{"notice", "conversion", recommended}] = estimated(0.4)
+	twice.Rates[rateKey{"all", "conversion", "count_over_rate"}] = Estimate{Value: number64(0.05)}
+	once.Rates[rateKey{"notice", "conversion", "count_over_rate"}] = estimated(0.5)
+	once.Rates[rateKey{"notice", "conversion", recommended}] = estimated(0.5)
+	without.Rates[rateKey{"notice", "conversion", recommended}] = Estimate{Because: "no_denominator"}
+	d := &Data{Companies: []*Company{twice, once, without}}
 
-	with, none := contenders(d, "conversion", "all", "")
-	if len(with) != 2 || len(none) != 1 {
-		t.Fatalf("%d companies have a number and %d have none", len(with), len(none))
+	with, none := ratesOf(d, "conversion", "notice", recommended)
+	if len(with) != 2 || len(none) != 1 || *with[0].estimate.Value != 0.5 || *with[1].estimate.Value != 0.4 {
+		t.Fatalf("%d companies have a rate and %d have none: %v", len(with), len(none), with)
 	}
-	if *with[0].estimate.Value != 0.5 || with[0].beside != nil {
-		t.Errorf("the company that is weighted once is shown with %v", *with[0].estimate.Value)
+	if *with[1].brief.Value != 0.05 {
+		t.Errorf("the brief's number is %v, want that of all events", *with[1].brief.Value)
 	}
-	if *with[1].estimate.Value != 0.4 || with[1].beside == nil || *with[1].beside.Value != 0.04 {
-		t.Errorf("the company that is weighted twice is shown with %v and beside it %v", *with[1].estimate.Value, with[1].beside)
-	}
-	// Who asks for one extrapolation gets it.
-	if with, _ := contenders(d, "conversion", "all", "inverse_rate"); *with[0].estimate.Value != 0.6 || with[1].beside != nil {
-		t.Errorf("by 1 / RATE the first company has %v", *with[0].estimate.Value)
+	if with, _ := ratesOf(d, "conversion", "notice", "count_over_rate"); *with[1].estimate.Value != 0.04 {
+		t.Errorf("by COUNT / RATE the company has %v", *with[1].estimate.Value)
 	}
 }
 
-func TestWeightingTitle(t *testing.T) {
-	for name, c := range map[string]struct {
-		companies int
-		factors   []float64
-		want      string
-	}{
-		"no company":  {0, nil, "No company has events to tell how COUNT is to be read"},
-		"none":        {3, nil, "COUNT / RATE weights no company twice"},
-		"one of one":  {1, []float64{10}, "This company is weighted twice by COUNT / RATE; by 1 / RATE conversion is 10 × as high"},
-		"one of many": {4, []float64{10}, "One of 4 companies is weighted twice by COUNT / RATE; by 1 / RATE conversion is 10 × as high"},
-		"some":        {10, []float64{5, 10, 9.1}, "Three of 10 companies are weighted twice by COUNT / RATE; by 1 / RATE conversion is 5 to 10 × as high"},
-		"all":         {2, []float64{5, 5}, "All 2 companies are weighted twice by COUNT / RATE; by 1 / RATE conversion is 5 × as high"},
-	} {
-		if got := plainSpaces(weightingTitle(c.companies, c.factors)); got != c.want {
-			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
+// TestAnswersFollowTheSwitches holds that no sentence leads with a consent from outside the notice unless those count.
+func TestAnswersFollowTheSwitches(t *testing.T) {
+	elsewhere, own := company("a", "Travel", "France"), company("b", "Gaming", "Spain")
+	for scope, values := range map[string][2]float64{"notice": {0.3, 0.6}, "all": {0.9, 0.6}} {
+		for _, extrapolation := range extrapolations {
+			elsewhere.Rates[rateKey{scope, "conversion", extrapolation}] = estimated(values[0])
+			own.Rates[rateKey{scope, "conversion", extrapolation}] = estimated(values[1])
 		}
+	}
+	own.Rates[rateKey{"notice", "conversion", "count"}] = estimated(0.1)
+	d := &Data{Companies: []*Company{elsewhere, own}}
+	for _, c := range []struct {
+		scope, extrapolation, leads string
+	}{
+		{"notice", recommended, "b.example has the highest conversion: 60% (50–70%)"},
+		{"all", recommended, "a.example has the highest conversion: 90% (80–100%)"},
+		{"notice", "count", "a.example has the highest conversion: 30% (20–40%)"},
+	} {
+		got := answers(d, selection{Scope: c.scope, Extrapolation: c.extrapolation})[0].Text
+		if !strings.HasPrefix(got[0], c.leads) || (c.scope == "all") != strings.Contains(strings.Join(got, " "), "outside the notice are included") {
+			t.Errorf("%s, %q: %q, want %q", c.scope, c.extrapolation, got, c.leads)
+		}
+	}
+}
+
+// TestProblemsAreTold has each problem once, beside a company without any, and holds what is told of it.
+func TestProblemsAreTold(t *testing.T) {
+	told := func(change func(*Company)) *Data {
+		plain, c := company("b", "Gaming", "Spain"), company("a", "Travel", "France")
+		for _, one := range []*Company{plain, c} {
+			one.Events = 100
+			one.Rates[rateKey{"all", "asked", recommended}] = Estimate{N: 50}
+		}
+		change(c)
+		return &Data{Companies: []*Company{plain, c}}
+	}
+	set := func(c *Company, scope, extrapolation string, value float64) {
+		c.Rates[rateKey{scope, "conversion", extrapolation}] = estimated(value)
+	}
+	for kind, c := range map[string]struct {
+		change       func(*Company)
+		title, case0 string
+	}{
+		"double_weighting": {func(c *Company) {
+			c.Weighting, c.Evidence, c.ShareOfEvidence = "count_already_extrapolated", 80, number64(1)
+			set(c, "all", "count_over_rate", 0.05)
+			set(c, "all", recommended, 0.5)
+		}, "The brief’s rule COUNT / RATE counts sampled rows twice at a.example: the recommended conversion is 10 × as high",
+			"COUNT equals 1 / RATE in 100% of 80 sampled rows; conversion 5% by the brief’s rule, 50% recommended (all events)"},
+		"perhaps_double_weighting": {func(c *Company) { c.Evidence, c.ShareOfEvidence = 80, number64(0.8) },
+			"COUNT may be extrapolated already at a.example", "COUNT equals 1 / RATE in 80% of 80 sampled rows"},
+		"coding_gap": {func(c *Company) {
+			c.Codings = []Coding{{"sdk-web", 40, 0, 200, 180, true}, {"sdk-mobile", 9, 9, 9, 9, false}}
+		},
+			"Page views and consents write opt-ins differently on sdk-web, at a.example",
+			"of page views 0 of 40 opt-ins are full (0%), of consents 180 of 200 opt-ins are full (90%)"},
+		"more_consents_than_prompts": {func(c *Company) { set(c, "notice", recommended, 1.2); set(c, "all", recommended, 1.5) },
+			"More consents than prompts in the notice at a.example, so this is not a conversion rate",
+			"conversion 120% in the notice, 150% of all events"},
+		"no_choices": {func(c *Company) {
+			c.WithoutChoices = true
+			c.Rates[rateKey{"all", "given", recommended}] = Estimate{N: 265}
+			c.Statuses["pageview"] = []Share{{Value: "opt-out", N: 69}, {Value: "empty", N: 89}}
+		}, "No consent records a choice at a.example",
+			"all 265 rows of consents have an empty status; 69 rows of page views have an opt-in or opt-out all the same"},
+		"action_absent": {func(c *Company) { c.ShareNoAction = number64(0.39) }, "Many consents do not say where they were given at a.example",
+			"39% of consents have no action"},
+		"cut_off_files": {func(c *Company) { c.LooksTruncated = true }, "Files look cut off at a.example: do not compare volumes", "100 rows"},
+		"rate_unknown": {func(c *Company) { c.RateUnknown = 2 }, "The sampling rate is unknown in over 1% of rows at a.example",
+			"2% of rows have no valid RATE"},
+		"weighting_undetermined": {func(c *Company) { c.Weighting, c.Evidence = "undetermined", 12 }, "Too few rows show how to read COUNT at a.example",
+			"12 rows tell"},
+		"no_prompts": {func(c *Company) { delete(c.Rates, rateKey{"all", "asked", recommended}) }, "No prompts in the files of a.example",
+			"of 100 rows none is a prompt"},
+	} {
+		d := told(c.change)
+		got := problems(d)
+		if len(got) != 1 || got[0].Kind != kind || plainSpaces(got[0].Title) != c.title || len(got[0].Cases) != 1 || got[0].Cases[0].detail != c.case0 {
+			t.Errorf("%s: %+v, want %q and %q", kind, got, c.title, c.case0)
+			continue
+		}
+		if text := distrust(d); len(text) != 1 || text[0] != got[0].Title+"." {
+			t.Errorf("%s: the summary says %q", kind, text)
+		}
+		if table := qualitySection(d, selection{}).Table; len(table.Rows) != 1 || table.Rows[0][0].Raw != kind || table.Rows[0][1].Raw != "a.example" {
+			t.Errorf("%s: the table has %v", kind, table.Rows)
+		}
+	}
+	d := told(func(*Company) {})
+	d.Published, d.FileRows, d.Rejected = 2, 90, 10
+	if got := problems(d); len(got) != 1 || got[0].Title != "10 rows were rejected, of 100 rows in 2 files" {
+		t.Errorf("rejected rows are told as %+v", got)
+	}
+	if got := problems(told(func(*Company) {})); len(got) != 0 {
+		t.Errorf("nothing is wrong, but the page tells %+v", got)
 	}
 }
 
@@ -139,7 +213,7 @@ func TestLeadingTitle(t *testing.T) {
 		for i, value := range values {
 			c := company(string(rune('a'+i)), "Travel", "France")
 			if value != "" {
-				c.Given = []Share{{Value: value, Share: number64(0.7)}, {Value: "empty", Share: number64(0.3)}}
+				c.Statuses["given"] = []Share{{Value: value, Share: number64(0.7)}, {Value: "empty", Share: number64(0.3)}}
 			}
 			d.Companies = append(d.Companies, c)
 		}
@@ -149,15 +223,15 @@ func TestLeadingTitle(t *testing.T) {
 		values []string
 		want   string
 	}{
-		"none":                    {nil, "No consent was given"},
-		"nothing given":           {[]string{""}, "No consent was given"},
-		"one company":             {[]string{"opt-out"}, "Opt-out is the most frequent choice at Travel · France (aaaaaaaa): 70%"},
-		"one of two has anything": {[]string{"", "opt-out"}, "Opt-out is the most frequent choice at Travel · France (bbbbbbbb): 70%"},
+		"none":                    {nil, "There are no consents"},
+		"nothing given":           {[]string{""}, "There are no consents"},
+		"one company":             {[]string{"opt-out"}, "Opt-out is the most frequent choice at a.example: 70%"},
+		"one of two has anything": {[]string{"", "opt-out"}, "Opt-out is the most frequent choice at b.example: 70%"},
 		"all the same":            {[]string{"opt-out", "opt-out"}, "Opt-out is the most frequent choice at all 2 companies"},
 		"most":                    {[]string{"full opt-in", "opt-out", "full opt-in"}, "Full opt-in is the most frequent choice at 2 of 3 companies"},
 		"a tie":                   {[]string{"full opt-in", "opt-out"}, "Full opt-in and opt-out are the most frequent choice at 1 of 2 companies each"},
 	} {
-		if got := leadingTitle(choosing(c.values...), givenShares, "is the most frequent choice", "No consent was given"); got != c.want {
+		if got := leadingTitle(choosing(c.values...), ofPopulation("given"), "is the most frequent choice", "There are no consents"); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
 		}
 	}
@@ -175,22 +249,36 @@ func TestTimeTitle(t *testing.T) {
 		}
 		return d
 	}
-	few := timed(3)
-	few.Companies[0].Timings[0].N = 29
 	for name, c := range map[string]struct {
 		data *Data
 		want string
 	}{
-		"no company":  {timed(), "How long visitors take to choose cannot be told"},
-		"none timed":  {timed(0, 0), "How long visitors take to choose cannot be told"},
-		"few choices": {few, "Too few choices were timed to say how long visitors take"},
+		"no company":  {timed(), "Time to consent is not known: too few choices could be timed"},
+		"none timed":  {timed(0, 0), "Time to consent is not known: too few choices could be timed"},
 		"one company": {timed(2.81), "Half of the visitors choose within 2.8 s"},
-		"a tie":       {timed(2.81, 2.79, 0), "Half of the visitors choose within 2.8 s, at 2 of 3 companies"},
-		"several":     {timed(2.81, 12, 0), "Half of the visitors choose within 2.8 s to 12 s, at the 2 of 3 companies where enough choices are timed"},
+		"a tie":       {timed(2.81, 2.79, 0), "Half of the visitors choose within 2.8 s, at the 2 of 3 companies with enough timed choices"},
+		"several":     {timed(2.81, 12, 0), "Half of the visitors choose within 2.8 s to 12 s, at the 2 of 3 companies with enough timed choices"},
 	} {
 		if got := timeTitle(c.data); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
 		}
+	}
+}
+
+// TestTimeAxisIsNotRuledByOneMean holds that one company's long durations do not press the others into a corner.
+func TestTimeAxisIsNotRuledByOneMean(t *testing.T) {
+	var companies []*Company
+	for i, p90 := range []float64{10, 12, 25, 900} {
+		c := company(string(rune('a'+i)), "Travel", "France")
+		c.Timings = []Timing{{Method: "token_update", IsHeadline: true, N: 100, Median: number64(4), P90: &p90, Mean: number64(600)}}
+		companies = append(companies, c)
+	}
+	if scale := timeScale(companies); scale.Max < 25 || scale.Max > 100 {
+		t.Errorf("the axis goes to %v s", scale.Max)
+	}
+	row := timeRow(companies[0], selection{}, timeScale(companies), companies[0].Timings[0])
+	if row.Marks[0].Shapes[1].Kind != "arrow" || !strings.Contains(row.Aside, "mean 10 min") {
+		t.Errorf("a mean beyond the axis is drawn as %s, with %q", row.Marks[0].Shapes[1].Kind, row.Aside)
 	}
 }
 
@@ -200,7 +288,8 @@ func TestVolumeAndReachTitles(t *testing.T) {
 		for i, volume := range volumes {
 			c := company(string(rune('a'+i)), "Travel", "unknown")
 			countries := int64(volume / 1000)
-			c.Volume, c.Observed, c.Certain = Estimate{Value: &volume}, &countries, &countries
+			c.Rates[rateKey{"all", "volume", recommended}] = Estimate{Value: &volume}
+			c.Observed, c.Certain = &countries, &countries
 			all = append(all, c)
 		}
 		return all
@@ -210,13 +299,13 @@ func TestVolumeAndReachTitles(t *testing.T) {
 		volume, reach string
 	}{
 		"none": {nil, "There are no events to count", "No country is known"},
-		"one":  {sized(1000), "1,000 events at Travel · HQ unknown (aaaaaaaa)", "Travel · HQ unknown (aaaaaaaa) is reached from 1 country, of which 1 is certain"},
+		"one":  {sized(1000), "1,000 events at a.example", "a.example has events from 1 country, of which 1 is certain"},
 		"a tie": {sized(3000, 3000), "All 2 companies have 3,000 events",
-			"Travel · HQ unknown (aaaaaaaa) and Travel · HQ unknown (bbbbbbbb) were each reached from 3 countries"},
-		"two": {sized(119221, 2000), "Travel · HQ unknown (aaaaaaaa) has the most events, 119,221, and Travel · HQ unknown (bbbbbbbb) the fewest, 2,000",
-			"Travel · HQ unknown (aaaaaaaa) is reached from 119 countries, of which 119 are certain"},
+			"a.example and b.example each have events from 3 countries"},
+		"two": {sized(119221, 2000), "a.example has the most events, 119,221, and b.example the fewest, 2,000",
+			"a.example has events from 119 countries, of which 119 are certain"},
 	} {
-		if got := volumeTitle(c.companies, 0); got != c.volume {
+		if got := volumeTitle(c.companies, recommended); got != c.volume {
 			t.Errorf("%s: volume:\n got %s\nwant %s", name, got, c.volume)
 		}
 		if got := reachTitle(c.companies); got != c.reach {
@@ -227,10 +316,10 @@ func TestVolumeAndReachTitles(t *testing.T) {
 
 func TestVolumeTitleOfFilesThatLookCutOff(t *testing.T) {
 	slow, fast := company("a", "Travel", "France"), company("b", "Sport", "Spain")
-	slow.Volume.Value, slow.PerHour = number64(2000), number64(20)
-	fast.Volume.Value, fast.PerHour = number64(1000), number64(900)
-	const want = "The files of one of 2 companies look cut off, so that volumes do not compare; per observed hour Sport · Spain (bbbbbbbb) has the most, 900"
-	if got := volumeTitle([]*Company{slow, fast}, 1); got != want {
+	slow.Rates[rateKey{"all", "volume", recommended}], slow.Hours = estimated(2000), number64(100)
+	fast.Rates[rateKey{"all", "volume", recommended}], fast.Hours, fast.LooksTruncated = estimated(1800), number64(2), true
+	const want = "Volumes cannot be compared, because files look cut off; per observed hour b.example has the most events, 900"
+	if got := volumeTitle([]*Company{slow, fast}, recommended); got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
 }
@@ -243,12 +332,12 @@ func TestTrendTitle(t *testing.T) {
 		want               string
 	}{
 		"no day":            {2, 0, time.Time{}, time.Time{}, "There is no day to show"},
-		"one day":           {2, 0, day(2), day(2), "All events are of one day, 2 March 2026: there is no trend to read"},
-		"a day each":        {2, 0, day(2), day(3), "No company has events on more than one day: there is no trend to read"},
+		"one day":           {2, 0, day(2), day(2), "All events are of one day, 2 March 2026: there is no trend"},
+		"a day each":        {2, 0, day(2), day(3), "No company has events on more than one day: there is no trend"},
 		"one company":       {1, 1, day(2), day(8), "The files cover 2 March to 8 March 2026"},
 		"all have several":  {3, 3, day(2), day(8), "All 3 companies have events on several days, from 2 March to 8 March 2026"},
-		"some have several": {10, 4, day(2), day(8), "Four of 10 companies have events on more than one day: for the others there is no trend to read"},
-		"one has several":   {10, 1, day(2), day(8), "One of 10 companies has events on more than one day: for the others there is no trend to read"},
+		"some have several": {10, 4, day(2), day(8), "Four of 10 companies have events on more than one day: the others have no trend"},
+		"one has several":   {10, 1, day(2), day(8), "One of 10 companies has events on more than one day: the others have no trend"},
 	} {
 		if got := trendTitle(c.companies, c.several, c.first, c.last); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
@@ -262,37 +351,19 @@ func TestQualityTitles(t *testing.T) {
 		quality, ledger string
 	}{
 		"nothing": {Data{}, "No file is loaded", "No file has been loaded yet"},
-		"clean":   {Data{Published: 11, FileCount: 11, FileRows: 4733}, "No row of 11 files was rejected or doubted", "11 files with 4,733 rows are in the warehouse"},
-		"warnings": {Data{Published: 1, FileCount: 1, FileRows: 1, Warnings: 1}, "No row of 1 file was rejected; 1 field was doubted",
+		"clean":   {Data{Published: 11, FileCount: 11, FileRows: 4733}, "No row of 11 files was rejected", "11 files with 4,733 rows are in the warehouse"},
+		"warnings": {Data{Published: 1, FileCount: 1, FileRows: 1, Warnings: 1}, "No row of 1 file was rejected; 1 field is doubtful",
 			"1 file with 1 row is in the warehouse"},
 		"rejects": {Data{Published: 2, FileCount: 3, FilesBad: 1, FileRows: 90, Rejected: 10},
 			"10 rows were rejected, of 100 rows in 2 files; 1 file could not be loaded", "2 files with 90 rows are in the warehouse; 1 file failed"},
 		"cut off": {Data{Published: 2, FileCount: 2, FileRows: 1000, Files: []File{{LooksTruncated: true}, {}}},
-			"No row of 2 files was rejected or doubted", "2 files with 1,000 rows are in the warehouse; 1 of them looks cut off"},
+			"No row of 2 files was rejected", "2 files with 1,000 rows are in the warehouse; 1 of them looks cut off"},
 	} {
-		if got := qualityTitle(&c.data); got != c.quality {
+		if got := findingsTitle(&c.data); got != c.quality {
 			t.Errorf("%s: quality:\n got %s\nwant %s", name, got, c.quality)
 		}
 		if got := ledgerTitle(&c.data); got != c.ledger {
 			t.Errorf("%s: ledger:\n got %s\nwant %s", name, got, c.ledger)
-		}
-	}
-}
-
-func TestSensitivityTitle(t *testing.T) {
-	const changes = "Whether COUNT is taken into account changes "
-	for name, c := range map[string]struct {
-		ratios []float64
-		want   string
-	}{
-		"none":        {nil, "There is nothing to count"},
-		"no effect":   {[]float64{1, 1.01}, changes + "no company’s conversion"},
-		"one company": {[]float64{10}, changes + "the conversion 10 ×"},
-		"some":        {[]float64{10, 1, 5}, changes + "conversion up to 10 ×, at 2 of 3 companies"},
-		"all":         {[]float64{9.06, 5}, changes + "conversion up to 9.1 ×, at all 2 companies"},
-	} {
-		if got := plainSpaces(sensitivityTitle(c.ratios)); got != c.want {
-			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
 		}
 	}
 }

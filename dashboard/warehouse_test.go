@@ -72,8 +72,9 @@ func copyMarts(t testing.TB, from, to string) {
 		execute(t, to, "create table analytics."+mart+" ("+columns+")")
 	}
 	execute(t, to, `
-		insert into analytics.company_performance (api_key, industry, industry_group, hq_country, is_known, extrapolation, weighting, n_events)
-		values ('956c25b5-e9a6-46f1-bb85-930c6aad171b', 'Technology', 'Technology', 'Belgium', true, 'count_over_rate', 'census', 0)`)
+		insert into analytics.company_performance (api_key, company_name, industry, industry_group, hq_country, is_known, extrapolation,
+		    weighting, n_events)
+		values ('956c25b5-e9a6-46f1-bb85-930c6aad171b', '956c25b5', 'Technology', 'Technology', 'Belgium', true, 'count_over_rate', 'census', 0)`)
 }
 
 const recordBuild = `insert into analytics.build (load_set, project_digest, variables)

@@ -135,6 +135,7 @@ func TestReferenceData(t *testing.T) {
 	database := warehousetest.Database(t)
 	run := decode[runResult](t, consent(t, withDbt(t, "run", "--input", filepath.Join(folder, "input"), "--database-url", database, "-o", "json")...))
 	checkRun(t, run, warehouse.Loaded, expected.Rows+40, 40)
+	samePage(t, database, run)
 	again := decode[runResult](t, consent(t, withDbt(t, "run", "--input", filepath.Join(folder, "input"), "--database-url", database, "-o", "json")...))
 	checkRun(t, again, warehouse.Unchanged, expected.Rows+40, 40)
 
@@ -224,7 +225,7 @@ func (m marts) doubleWeighting(key, extrapolation string, c expectedCompany) {
 func (m marts) durations(expected expectedMetrics) {
 	m.t.Helper()
 	of := func(expression string) *float64 {
-		return m.one("select (" + expression + ")::double precision from analytics.int_consent_durations where method = 'embedded'")
+		return m.one("select (" + expression + ")::double precision from analytics.int_consent_durations where method = 'token_update'")
 	}
 	m.equal("durations", of("count(*)"), float64(expected.EmbeddedSeconds.N))
 	m.equal("durations within 30 minutes", of("count(*) filter (where seconds <= 1800)"), float64(expected.EmbeddedSeconds.NWithin30min))

@@ -95,6 +95,8 @@ func TestRunOnTheSample(t *testing.T) {
 		t.Errorf("the models' YAML does not describe %s", column)
 	}
 
+	samePage(t, database, first)
+
 	second := decode[runResult](t, consent(t, append(args, "-o", "json")...))
 	checkRun(t, second, warehouse.Unchanged, first.Ingest.Rows, 40)
 	if !second.Transform.Skipped {
