@@ -406,7 +406,7 @@ func TestDownloadsAreTheMarts(t *testing.T) {
 		"types.csv":  {40, "recommended_share", "select sum(recommended_share) from analytics.event_breakdown where dimension = 'type'"},
 		"trend.csv": {22, "n_events", `
 			select sum(n)::float8 from analytics.consent_daily where metric = 'volume'`},
-		"quality.csv":                     {23, "", ""},
+		"quality.csv":                     {22, "", ""},
 		"findings.csv":                    {0, "", ""},
 		"ledger.csv":                      {11, "n_rows", "select sum(rows)::float8 from raw.load where state = 'published'"},
 		"volume.csv?industry=Sport":       {2, "volume", "select sum(recommended_volume) from analytics.company_performance where industry = 'Sport'"},

@@ -53,7 +53,8 @@ func (c *command) writeDocs(ctx context.Context, o Options) error {
 // are, not what is in them, so that new rows do not make it old.
 func (l *lock) keepDocs(ctx context.Context, o Options, cmd *command, project string) error {
 	var kept bool
-	err := l.tx.QueryRow(ctx, "select exists (select from analytics.documentation where project_digest = $1)", project).Scan(&kept)
+	// Not in the transaction that holds the lock: it would keep this table from the truncate below.
+	err := l.db.Pool().QueryRow(ctx, "select exists (select from analytics.documentation where project_digest = $1)", project).Scan(&kept)
 	if err != nil || kept {
 		return err
 	}
