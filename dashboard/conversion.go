@@ -144,13 +144,13 @@ func conversionPlot(s selection, d definition, with, without []companyRate) char
 		if one.estimate.Process == nil {
 			row.Aside = reason(one.estimate.Because)
 		}
+		row.Marks = []chart.Mark{chart.Interval(scale, 15, *one.estimate.Value, one.estimate.Sampling, one.estimate.Process, "c1",
+			estimateTip(one.estimate, one.company.by(s.Extrapolation), percent))}
 		if brief := one.brief.Value; brief != nil && percent(*brief) != row.Value {
 			rings = true
 			row.Aside += " · brief’s rule " + percent(*brief)
 			row.Marks = append(row.Marks, chart.Ring(scale, 15, *brief, "c3", percent(*brief)+" by the brief’s rule (COUNT / RATE, all events)"))
 		}
-		row.Marks = append(row.Marks, chart.Interval(scale, 15, *one.estimate.Value, one.estimate.Sampling, one.estimate.Process, "c1",
-			estimateTip(one.estimate, one.company.by(s.Extrapolation), percent)))
 		plot.Rows = append(plot.Rows, row)
 	}
 	if rings {
