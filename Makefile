@@ -202,7 +202,7 @@ check-sql: venv-check ## Check the models' SQL
 .PHONY: check-shell
 check-shell: venv-check ## Check the shell scripts
 	@PATH="$(VENV):$$PATH"; \
-	if command -v shellcheck >/dev/null; then shellcheck .ci/run charts/consent-pipeline/files/postgresql/set-password.sh \
+	if command -v shellcheck >/dev/null; then shellcheck .ci/run charts/consent-pipeline/files/postgresql/keep-password.sh \
 	        tools/cluster-job tools/generate tools/govulncheck tools/kind-load tools/kind-up tools/lock tools/venv; \
 	else echo 'SKIPPED shellcheck: no wheel for this machine; install it (Debian: apt-get install shellcheck)'; fi
 

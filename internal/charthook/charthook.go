@@ -118,6 +118,17 @@ func (h Hook) DropClaimTemplates(ctx context.Context, statefulSet string) error 
 	if err != nil {
 		return fmt.Errorf("delete the StatefulSet %s, whose pod and claim stay: %w", statefulSet, err)
 	}
+	// Helm would try to change it while it is still being deleted.
+	err = h.retry(ctx, func() error {
+		err := h.Client.Get(ctx, client.ObjectKeyFromObject(found), &appsv1.StatefulSet{})
+		if err == nil {
+			return errors.New("it is still being deleted")
+		}
+		return client.IgnoreNotFound(err)
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the end of the StatefulSet %s: %w", statefulSet, err)
+	}
 	h.Log.Info("the StatefulSet is deleted, because it has a template of claims; its pod and its claim stay", "name", statefulSet)
 	return nil
 }
