@@ -31,7 +31,7 @@ func TestRefusedValues(t *testing.T) {
 			[]string{"sources[0].name=input,sources[0].claim=files"},
 			[]string{"/sources/0", "additional properties 'claim' not allowed", "'persistentVolumeClaim'"},
 		},
-		"a wrong type":       {[]string{"ingest.backoffLimit=many"}, []string{"at '/ingest/backoffLimit': got string, want integer"}},
+		"a wrong type":       {[]string{"ingest.retriesPerFile=many"}, []string{"at '/ingest/retriesPerFile': got string, want integer"}},
 		"a word for a truth": {[]string{"postgresql.enabled=maybe"}, []string{"at '/postgresql/enabled': got string, want boolean"}},
 		"an amount in words": {[]string{"ingest.resources.limits.cpu=lots"}, []string{"at '/ingest/resources/limits/cpu': 'lots' does not match pattern"}},
 		"a value of none":    {[]string{"image.pullPolicy=Sometimes"}, []string{"value must be one of 'IfNotPresent', 'Always', 'Never'"}},
@@ -188,7 +188,7 @@ func TestChartIsComplete(t *testing.T) {
 		t.Fatalf("packages: %s, %v", packages, err)
 	}
 	rendered, err := exec.Command("helm", "template", "x", packages[0]).Output()
-	if err != nil || !strings.Contains(string(rendered), "set-password.sh") {
+	if err != nil || !strings.Contains(string(rendered), "keep-password.sh") {
 		t.Errorf("%v: the package misses a file", err)
 	}
 	if info, err := os.Stat(packages[0]); err != nil || info.Size() > 1<<20 {

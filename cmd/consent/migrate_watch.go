@@ -31,7 +31,7 @@ type migrationWatch struct {
 func newMigrationWatch(config warehouse.Config, roles *warehouse.Roles, log *slog.Logger) *migrationWatch {
 	config.Wait = 0 // each attempt is short: a password file that changes meanwhile is seen between two of them
 	return &migrationWatch{config: config, roles: roles, log: log,
-		poll: 2 * time.Second, check: time.Minute, retry: 10 * time.Second}
+		poll: time.Second, check: time.Minute, retry: 5 * time.Second}
 }
 
 // run watches until ctx is done. Errors are logged, and served by readyz: most of them end with a server that comes
