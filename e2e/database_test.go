@@ -82,6 +82,12 @@ func TestExistingSecrets(t *testing.T) {
 	// Nobody has to help: the pods find the Secrets, in whichever order they start.
 	r.awaitData()
 	r.checkSample()
+	// An operator for secrets writes new values into the same Secrets; nobody tells Helm.
+	r.kubectl("patch", "secret", "admin", "--patch", `{"stringData": {"password": "p2"}}`)
+	r.kubectl("patch", "secret", "users", "--patch", `{"stringData": {"dashboard-password": "c2"}}`)
+	r.awaitLogin("postgres", "p2", true)
+	r.awaitLogin("dashboard", "c2", true)
+	r.awaitLogin("dashboard", "c", false)
 	if made := r.kubectl("get", "secrets", "--selector", "app.kubernetes.io/instance=secrets", "--output", "name"); made != "" {
 		r.Errorf("the chart made %s, which nobody uses", made)
 	}
