@@ -110,9 +110,9 @@ func (r *Reconciler) step(ctx context.Context, p *v1alpha1.ConsentPipeline) (don
 			return done, err
 		}
 	}
-	// 3. Has dbt run over what was loaded?
+	// 3. Has dbt run over what was loaded? What fails here must not keep the run's end out of the status.
 	if err := r.transform(ctx, p, &done); err != nil {
-		return done, err
+		done.err = errors.Join(done.err, err)
 	}
 	// 4. Say so.
 	if p.Status.Files != nil {

@@ -198,7 +198,7 @@ func (r *Reconciler) follow(ctx context.Context, p *v1alpha1.ConsentPipeline, do
 	before := p.Status.Files
 	r.fold(p, j, pods)
 	if !hasEnded(j) {
-		return r.delayed(ctx, fmt.Sprintf("Run %d", run.Number), j, pods, p.Status.Files, done)
+		return r.delayed(ctx, fmt.Sprintf("Run %d", run.Number), j, pods, p.Status.Files, done), nil
 	}
 	if hasGaps(p.Status.Files) { // what is known of pods may lag behind that of Jobs: nothing comes after this
 		live, err := r.pods.live(ctx, j)

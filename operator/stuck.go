@@ -128,7 +128,7 @@ func (d *delay) kind() string {
 // nodes. Nothing holds it up if the delay is nil. The message begins with whose Job it is.
 func (r *Reconciler) delayed(ctx context.Context, whose string, j *batchv1.Job, pods []attempt, files []v1alpha1.FileStatus,
 	done *step,
-) (*delay, error) {
+) *delay {
 	now := r.Clock()
 	var first *wait
 	var lost []types.UID
@@ -151,7 +151,8 @@ func (r *Reconciler) delayed(ctx context.Context, whose string, j *batchv1.Job, 
 			}
 			var err error
 			if w.message, err = r.lastWarning(ctx, j.Namespace, w.object); err != nil {
-				return nil, err
+				done.err = errors.Join(done.err, err)
+				w.message = err.Error()
 			}
 		}
 		if first == nil {
@@ -162,12 +163,10 @@ func (r *Reconciler) delayed(ctx context.Context, whose string, j *batchv1.Job, 
 		}
 	}
 	if len(lost) > 0 {
-		if err := r.replaceLostPods(ctx, j, lost); err != nil {
-			done.err = errors.Join(done.err, err) // once the status shows what is wrong
-		}
+		done.err = errors.Join(done.err, r.replaceLostPods(ctx, j, lost))
 	}
 	if first == nil {
-		return nil, nil
+		return nil
 	}
 	d := &delay{reason: first.reason, queued: first.reason == reasonJobSuspended}
 	working := slices.ContainsFunc(pods, func(a attempt) bool { return a.state == podRuns && !a.isDeleted() })
@@ -185,7 +184,7 @@ func (r *Reconciler) delayed(ctx context.Context, whose string, j *batchv1.Job, 
 		unexplained = "no pod has been made, and no event warns; the cluster's Job controller may be busy"
 	}
 	d.message = cut(whose+": "+cmp.Or(first.message, unexplained), maxMessage)
-	return d, nil
+	return d
 }
 
 // replaceLostPods does for pods on lost nodes what Kubernetes does by itself once an administrator has marked the node with

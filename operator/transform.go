@@ -71,9 +71,7 @@ func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline,
 	case now.outcomeOf != nil:
 		now.message, err = r.transformText(ctx, now.outcomeOf)
 	case now.waitsFor != nil:
-		var d *delay
-		d, err = r.delayed(ctx, "dbt in the Job "+now.waitsFor.Name, now.waitsFor, r.pods.of(now.waitsFor.UID), nil, done)
-		if d != nil {
+		if d := r.delayed(ctx, "dbt in the Job "+now.waitsFor.Name, now.waitsFor, r.pods.of(now.waitsFor.UID), nil, done); d != nil {
 			now.reason, now.message, now.kind = d.shown(), d.message, d.kind()
 		}
 	}
