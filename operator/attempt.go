@@ -36,7 +36,7 @@ type attempt struct {
 	index   int // of the entry; -1 of a Job without indexes
 	created time.Time
 	state   podState
-	since   time.Time // when it began to wait, at the earliest; zero unless it waits
+	since   time.Time // when it began to wait, or should have ended because it was deleted; else zero
 	code    int32     // its exit code, once ended; -1 if there is none
 	reason  string    // why it waits or has ended, as Kubernetes says: Unschedulable, OOMKilled, Evicted
 	message string    // what Kubernetes says about that; where the container left one, its termination message
@@ -67,8 +67,17 @@ func attemptOf(pod *corev1.Pod) attempt {
 		a.state = podWaits
 		a.since, a.reason, a.message = waitOf(pod)
 	}
+	if pod.DeletionTimestamp != nil && a.state != podEnded && pod.Spec.NodeName != "" { // until then nothing is wrong
+		a.since, a.reason, a.message = pod.DeletionTimestamp.Time, reasonNodeLost, fmt.Sprintf("the node %s does not end the "+
+			"pod %s, which was deleted: the node or its kubelet is down", pod.Spec.NodeName, pod.Name)
+	}
 	a.reason = unique.Make(a.reason).Value()
 	return a
+}
+
+// isDeleted says that a pod was deleted and its node has not reported its end.
+func (a *attempt) isDeleted() bool {
+	return a.state != podWaits && a.state != podEnded && !a.since.IsZero()
 }
 
 func (a *attempt) started() bool { return a.state == podRuns || a.state == podEnded }

@@ -266,7 +266,10 @@ func (t total) result() v1alpha1.Result {
 
 func summaryOf(files []v1alpha1.FileStatus) *v1alpha1.Summary {
 	t := totalOf(files)
-	return &v1alpha1.Summary{Files: fmt.Sprintf("%d/%d", t.good, t.all), Failed: t.bad, Rows: thousands(t.rows)}
+	return &v1alpha1.Summary{
+		FilesTotal: t.all, FilesLoaded: t.good, Failed: t.bad, RowsLoaded: t.rows, RowsRejected: t.rejected,
+		Files: fmt.Sprintf("%d/%d", t.good, t.all), Rows: thousands(t.rows),
+	}
 }
 
 // thousands writes a count as people read it: 25,214.
