@@ -68,6 +68,7 @@ tests:
       - {series: 'consentpipeline_condition{namespace="default",pipeline="failed",condition="Ready",status="False",reason="Partial"}', values: '1x120'}
       - {series: 'consentpipeline_condition{namespace="other",pipeline="elsewhere",condition="Ready",status="False",reason="Partial"}', values: '1x120'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="held",condition="Reconciling",status="True",reason="NodeLost"}', values: '1x120'}
+      - {series: 'consentpipeline_condition{namespace="default",pipeline="queue",condition="Transformed",status="Unknown",reason="JobSuspended"}', values: '1x120'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="dbt",condition="Transformed",status="False",reason="TransformFailed"}', values: '1x120'}
       - {series: 'consentpipeline_created_timestamp_seconds{namespace="default",pipeline="new"}', values: '0x120'}
       - {series: 'consentpipeline_last_success_timestamp_seconds{namespace="default",pipeline="new"}', values: '0x120'}
@@ -85,6 +86,7 @@ tests:
         exp_samples:
           - {labels: '{alertname="ConsentPipelineNotReady",pipeline="failed"}', value: 1}
           - {labels: '{alertname="ConsentPipelineHeldUp",pipeline="held"}', value: 1}
+          - {labels: '{alertname="ConsentPipelineHeldUp",pipeline="queue"}', value: 1}
           - {labels: '{alertname="ConsentPipelineTransformFailed",pipeline="dbt"}', value: 1}
           - {labels: '{alertname="ConsentPipelineOutdated",pipeline="new"}', value: 1}
     alert_rule_test:
@@ -174,12 +176,61 @@ func TestSlowPrometheus(t *testing.T) {
 		}
 		r.Log("\n" + r.kubectl("get", "consentpipelines"))
 	})
+	r.step("Argo CD's health check agrees", func(r *release) {
+		for pipeline, want := range map[string]string{"monitoring-ingest": "Healthy", "bad": "Degraded", "nowhere": "Degraded", "gone": "Progressing"} {
+			if got := r.argoHealth(pipeline); got != want {
+				r.Errorf("%s is %s, want %s", pipeline, got, want)
+			}
+		}
+	})
 	r.step("the series of a deleted pipeline end with it", func(r *release) {
 		r.kubectl("delete", "consentpipeline", "bad", "nowhere", "gone")
 		r.await("the end of the series", 2*time.Minute, func() bool {
 			return len(prometheus.query(r, `consentpipeline_created_timestamp_seconds{pipeline=~"bad|nowhere|gone"}`)) == 0
 		})
 	})
+}
+
+// argoHealth runs the health check of docs on a pipeline as Argo CD does: with the object as a table.
+func (r *release) argoHealth(pipeline string) string {
+	r.Helper()
+	var object any
+	if err := json.Unmarshal([]byte(r.kubectl("get", "consentpipeline", pipeline, "--output", "json")), &object); err != nil {
+		r.Fatal(err)
+	}
+	check, err := os.ReadFile(filepath.Join(root, "docs/examples/argocd-health.lua"))
+	if err != nil {
+		r.Fatal(err)
+	}
+	script := filepath.Join(r.TempDir(), "health.lua")
+	text := "obj = " + luaTable(object) + "\nlocal function check()\n" + string(check) + "\nend\nprint(check().status)\n"
+	if err := os.WriteFile(script, []byte(text), 0o644); err != nil {
+		r.Fatal(err)
+	}
+	return strings.TrimSpace(r.do("lua5.4", script))
+}
+
+// luaTable writes a value of JSON as Lua has it.
+func luaTable(value any) string {
+	switch v := value.(type) {
+	case map[string]any:
+		var fields []string
+		for key, item := range v {
+			fields = append(fields, fmt.Sprintf("[ %s ] = %s", luaTable(key), luaTable(item)))
+		}
+		return "{" + strings.Join(fields, ", ") + "}"
+	case []any:
+		var items []string
+		for _, item := range v {
+			items = append(items, luaTable(item))
+		}
+		return "{" + strings.Join(items, ", ") + "}"
+	case string:
+		return "[==[\n" + v + "]==]"
+	case nil:
+		return "nil"
+	}
+	return fmt.Sprint(value)
 }
 
 // A prometheusServer is one that reads a release's operator every second.

@@ -173,22 +173,20 @@ func live(r *release) {
 		r.checkSample()
 		r.do(r.helm, "test", r.name, "--namespace", r.namespace)
 	})
-	r.step("a backup is restored into another release beside it", func(r *release) {
-		other := *r
-		other.name = "other"
+	r.step("a backup is restored into another release", func(r *release) {
+		other := newRelease(r.T, r.helm, r.namespace+"-restored", "other")
 		// The files keep the name that they have in the ledger, so that they are not loaded again.
 		other.install(append(small, "--set", "podDisruptionBudget.enabled=true",
 			"--set", "sources[0].name=input,sources[0].hostPath=/input,sources[0].id=pvc://"+r.namespace+"/life-input",
 			"--set", "ingest.enabled=false,transform.suspend=true")...)
 		other.awaitMigrated()
 		r.do("sh", "-euc", "kubectl -n "+r.namespace+" exec life-postgresql-0 -- pg_dump -U postgres --format=custom consent |"+
-			"kubectl -n "+r.namespace+" exec -i other-postgresql-0 -- pg_restore -U postgres --dbname=consent --clean --if-exists --single-transaction")
+			"kubectl -n "+other.namespace+" exec -i other-postgresql-0 -- pg_restore -U postgres --dbname=consent --clean --if-exists --single-transaction")
 		other.checkSample()
 		other.upgrade("--set", "ingest.enabled=true,transform.suspend=false")
 		other.awaitData()
 		other.checkSample()
 		other.check(other.pipeline(other.first()), "Succeeded", "Unchanged 1", sampleRows+40)
-		r.do(r.helm, "uninstall", "other", "--namespace", r.namespace)
 	})
 }
 
