@@ -16,7 +16,8 @@ func TestUnreadableFiles(t *testing.T) {
 	r.onNode("mkdir -p /e2e; rm -rf /e2e/unreadable; cp -r /input /e2e/unreadable; find /e2e/unreadable -type f -exec chmod 000 {} +")
 
 	r.step("the ingestion fails at once, with the reason", func(r *release) {
-		r.install(append(small, "--set", "sources[0].name=input,sources[0].hostPath=/e2e/unreadable")...)
+		// Helm waits for the installation, which succeeds; the ingestion is not part of it.
+		r.install(append(small, "--wait", "--set", "sources[0].name=input,sources[0].hostPath=/e2e/unreadable")...)
 		r.awaitMigrated()
 		p := r.awaitRun(r.first(), 1)
 		const reason = "the file has mode 0000 and cannot be read by user 65532: make it readable (chmod a+r)"
