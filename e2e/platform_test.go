@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -25,8 +26,8 @@ func TestSlowRestrictedPlatform(t *testing.T) {
 
 	r.step("the policy refuses the chart's user ids", func(r *release) {
 		r.await("the refusal", time.Minute, func() bool {
-			output, err := r.try("kubectl", "--namespace", r.namespace, "run", "fixed", "--image=consent:next", "--overrides",
-				`{"spec": {"securityContext": {"runAsUser": 65532}}}`, "--dry-run=server")
+			output, err := r.try("kubectl", "--namespace", r.namespace, "run", "fixed", "--image=consent:next", "--dry-run=server",
+				"--overrides", restrictedPod("fixed", "consent:next", 65532, "version"))
 			return err != nil && strings.Contains(output, "user ids from 1000650000 to 1000659999")
 		})
 	})
@@ -49,10 +50,8 @@ func TestSlowRestrictedPlatform(t *testing.T) {
 		// A pod without the release's labels reaches neither DNS nor Postgres.
 		address := r.kubectl("get", "service", "platform-postgresql", "--output", "jsonpath={.spec.clusterIP}")
 		output, err := r.try("kubectl", "--namespace", r.namespace, "run", "stranger", "--image=postgres:any-user", "--restart=Never",
-			"--attach", "--rm", "--quiet", "--overrides", `{"spec": {"securityContext": {"runAsNonRoot": true, "runAsUser": 1000650001,
-			"seccompProfile": {"type": "RuntimeDefault"}}, "containers": [{"name": "stranger", "image": "postgres:any-user",
-			"command": ["pg_isready", "--timeout=5", "--host=`+address+`"],
-			"securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}]}}`)
+			"--attach", "--rm", "--quiet", "--overrides",
+			restrictedPod("stranger", "postgres:any-user", 1000650001, "pg_isready", "--timeout=5", "--host="+address))
 		if err == nil || !strings.Contains(output, "no response") {
 			r.Errorf("pg_isready of a stranger: %v, %s", err, output)
 		}
@@ -87,6 +86,14 @@ CMD ["postgres"]
 	r.do("kind", "load", "docker-image", "--name", cluster, image)
 }
 
+// restrictedPod is a pod of the Pod Security level restricted, in JSON.
+func restrictedPod(name, image string, user int, arguments ...string) string {
+	quoted := `"` + strings.Join(arguments, `", "`) + `"`
+	return fmt.Sprintf(`{"spec": {"securityContext": {"runAsNonRoot": true, "runAsUser": %d, "seccompProfile": {"type": "RuntimeDefault"}},
+		"containers": [{"name": %q, "image": %q, "args": [%s],
+		"securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}]}}`, user, name, image, quoted)
+}
+
 const userIDPolicy = `
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -96,12 +103,10 @@ spec:
     resourceRules:
       - {apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}
   variables:
-    - name: pod
-      expression: "object.spec.?securityContext"
     - name: users
       expression: >-
-        [variables.pod.runAsUser, variables.pod.fsGroup].filter(id, id.hasValue()).map(id, id.value())
-        + object.spec.containers.map(c, c.?securityContext.runAsUser).filter(id, id.hasValue()).map(id, id.value())
+        ([object.spec.?securityContext.?runAsUser, object.spec.?securityContext.?fsGroup]
+        + object.spec.containers.map(c, c.?securityContext.?runAsUser)).filter(id, id.hasValue()).map(id, id.value())
   validations:
     - expression: "variables.users.all(id, id >= 1000650000 && id <= 1000659999)"
       message: "this namespace has user ids from 1000650000 to 1000659999"
