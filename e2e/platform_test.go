@@ -51,7 +51,7 @@ func TestSlowRestrictedPlatform(t *testing.T) {
 		address := r.kubectl("get", "service", "platform-postgresql", "--output", "jsonpath={.spec.clusterIP}")
 		output, err := r.try("kubectl", "--namespace", r.namespace, "run", "stranger", "--image=postgres:any-user", "--restart=Never",
 			"--attach", "--rm", "--quiet", "--overrides",
-			restrictedPod("stranger", "postgres:any-user", 1000650001, "pg_isready", "--timeout=5", "--host="+address))
+			restrictedPod("stranger", "postgres:any-user", 1000650001, "pg_isready", "--username=postgres", "--timeout=5", "--host="+address))
 		if err == nil || !strings.Contains(output, "no response") {
 			r.Errorf("pg_isready of a stranger: %v, %s", err, output)
 		}

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestSlowRotation changes passwords and goes back, by Secret and by rollback, with each Helm that is there. After each
@@ -70,6 +71,15 @@ func rotate(r *release) {
 		if now != started {
 			r.Errorf("the pod and its restarts: %s, before %s", now, started)
 		}
+	})
+	r.step("a rollback from an image of Postgres that does not exist", func(r *release) {
+		r.upgrade("--set", "postgresql.image=registry.invalid/postgres:none")
+		r.await("the pod that cannot start", 2*time.Minute, func() bool {
+			return strings.Contains(r.kubectl("get", "pods", "rotation-postgresql-0", "--ignore-not-found"), "ImagePull")
+		})
+		r.do(r.helm, "rollback", r.name, "--namespace", r.namespace)
+		r.kubectl("rollout", "status", "statefulset/rotation-postgresql", "--timeout=3m")
+		have(r, first, second)
 	})
 }
 

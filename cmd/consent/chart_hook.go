@@ -53,11 +53,11 @@ func newChartHookCommand(a *app) *cobra.Command {
 			if statefulSet == "" {
 				return nil
 			}
-			return report.New(report.TryAgain, hook.DropClaimTemplates(cmd.Context(), statefulSet))
+			return report.New(report.TryAgain, hook.DropOldStatefulSet(cmd.Context(), statefulSet))
 		},
 	}
-	create.Flags().StringVar(&statefulSet, "drop-claim-templates", "", "delete this `StatefulSet`, but not its pods and claims, "+
-		"if it has templates of claims")
+	create.Flags().StringVar(&statefulSet, "drop-old-statefulset", "", "delete this `StatefulSet`, but not its pods and claims, "+
+		"if it is of a form that cannot be updated")
 
 	var owner string
 	apply := &cobra.Command{

@@ -98,9 +98,10 @@ func (h Hook) Apply(ctx context.Context, object *unstructured.Unstructured, depl
 	return nil
 }
 
-// DropClaimTemplates deletes a StatefulSet that has templates of claims, and leaves its pods and claims to the one that
-// the chart makes in its place: templates cannot be removed from a StatefulSet. One without templates is left alone.
-func (h Hook) DropClaimTemplates(ctx context.Context, statefulSet string) error {
+// DropOldStatefulSet deletes a StatefulSet of an earlier form, and leaves its pods and claims to the one that the chart makes
+// in its place: it had templates of claims, or replaced its pods in order, and neither can be changed. One of today's form
+// is left alone.
+func (h Hook) DropOldStatefulSet(ctx context.Context, statefulSet string) error {
 	found := &appsv1.StatefulSet{}
 	err := h.retry(ctx, func() error {
 		return client.IgnoreNotFound(h.Client.Get(ctx, client.ObjectKey{Namespace: h.Namespace, Name: statefulSet}, found))
@@ -108,7 +109,7 @@ func (h Hook) DropClaimTemplates(ctx context.Context, statefulSet string) error 
 	if err != nil {
 		return fmt.Errorf("read the StatefulSet %s: %w", statefulSet, err)
 	}
-	if len(found.Spec.VolumeClaimTemplates) == 0 {
+	if len(found.Spec.VolumeClaimTemplates) == 0 && found.Spec.PodManagementPolicy != appsv1.OrderedReadyPodManagement {
 		return nil
 	}
 	err = h.retry(ctx, func() error {
@@ -129,7 +130,7 @@ func (h Hook) DropClaimTemplates(ctx context.Context, statefulSet string) error 
 	if err != nil {
 		return fmt.Errorf("wait for the end of the StatefulSet %s: %w", statefulSet, err)
 	}
-	h.Log.Info("the StatefulSet is deleted, because it has a template of claims; its pod and its claim stay", "name", statefulSet)
+	h.Log.Info("the StatefulSet is deleted, because it has an earlier form; its pod and its claim stay", "name", statefulSet)
 	return nil
 }
 

@@ -139,9 +139,9 @@ func TestApply(t *testing.T) {
 	})
 }
 
-func TestDropClaimTemplates(t *testing.T) {
+func TestDropOldStatefulSet(t *testing.T) {
 	hook, c := hookWith(t, rule("apps", "statefulsets", "get", "delete"))
-	statefulSet := func(name string, templates ...corev1.PersistentVolumeClaim) *appsv1.StatefulSet {
+	statefulSet := func(name string, policy appsv1.PodManagementPolicyType, templates ...corev1.PersistentVolumeClaim) *appsv1.StatefulSet {
 		t.Helper()
 		pod := corev1.PodTemplateSpec{
 			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": name}},
@@ -150,46 +150,51 @@ func TestDropClaimTemplates(t *testing.T) {
 		made := &appsv1.StatefulSet{
 			ObjectMeta: metav1.ObjectMeta{Namespace: hook.Namespace, Name: name},
 			Spec: appsv1.StatefulSetSpec{ServiceName: name, Selector: &metav1.LabelSelector{MatchLabels: pod.Labels}, Template: pod,
-				VolumeClaimTemplates: templates},
+				PodManagementPolicy: policy, VolumeClaimTemplates: templates},
 		}
 		if err := c.Create(t.Context(), made); err != nil {
 			t.Fatal(err)
 		}
 		return made
 	}
-	with := statefulSet("with", corev1.PersistentVolumeClaim{
+	with := statefulSet("with", appsv1.ParallelPodManagement, corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Name: "data"},
 		Spec: corev1.PersistentVolumeClaimSpec{AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 			Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}}},
 	})
-	without := statefulSet("without")
+	ordered := statefulSet("ordered", appsv1.OrderedReadyPodManagement)
+	today := statefulSet("today", appsv1.ParallelPodManagement)
 	// The garbage collector, which is not there, would release the pods and then take its finalizer off.
 	collected := make(chan error)
-	go func() {
-		collected <- wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
-			if err := c.Get(ctx, client.ObjectKeyFromObject(with), with); err != nil || with.DeletionTimestamp == nil {
-				return false, err
-			}
-			if !slices.Equal(with.Finalizers, []string{metav1.FinalizerOrphanDependents}) {
-				return false, fmt.Errorf("finalizers %v", with.Finalizers)
-			}
-			with.Finalizers = nil
-			return true, c.Update(ctx, with)
-		})
-	}()
-	for _, name := range []string{"with", "without", "absent"} {
-		if err := hook.DropClaimTemplates(t.Context(), name); err != nil {
+	for _, old := range []*appsv1.StatefulSet{with, ordered} {
+		go func() {
+			collected <- wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+				if err := c.Get(ctx, client.ObjectKeyFromObject(old), old); err != nil || old.DeletionTimestamp == nil {
+					return false, err
+				}
+				if !slices.Equal(old.Finalizers, []string{metav1.FinalizerOrphanDependents}) {
+					return false, fmt.Errorf("finalizers %v", old.Finalizers)
+				}
+				old.Finalizers = nil
+				return true, c.Update(ctx, old)
+			})
+		}()
+	}
+	for _, name := range []string{"with", "ordered", "today", "absent"} {
+		if err := hook.DropOldStatefulSet(t.Context(), name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := <-collected; err != nil {
-		t.Error(err)
+	for _, old := range []*appsv1.StatefulSet{with, ordered} {
+		if err := <-collected; err != nil {
+			t.Error(err)
+		}
+		if err := c.Get(t.Context(), client.ObjectKey{Namespace: hook.Namespace, Name: old.Name}, &appsv1.StatefulSet{}); !apierrors.IsNotFound(err) {
+			t.Errorf("the StatefulSet %s is still there (%v)", old.Name, err)
+		}
 	}
-	if err := c.Get(t.Context(), client.ObjectKeyFromObject(with), with); !apierrors.IsNotFound(err) {
-		t.Errorf("the StatefulSet with templates is still there (%v)", err)
-	}
-	if err := c.Get(t.Context(), client.ObjectKeyFromObject(without), without); err != nil || without.DeletionTimestamp != nil {
-		t.Errorf("the StatefulSet without templates is deleted (%v)", err)
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(today), today); err != nil || today.DeletionTimestamp != nil {
+		t.Errorf("the StatefulSet of today's form is deleted (%v)", err)
 	}
 }
 

@@ -6,7 +6,7 @@ set -eu
 trap 'exit 0' TERM INT
 
 set_password() {
-    pg_isready --quiet --host=127.0.0.1 &&
+    pg_isready --quiet --host=127.0.0.1 --username=postgres &&
         PGOPTIONS='-c log_min_error_statement=panic' psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 \
             --username=postgres --dbname=postgres <<'SQL'
 \set password `cat "$POSTGRES_PASSWORD_FILE"`
