@@ -189,7 +189,8 @@ func (r *Reconciler) delayed(ctx context.Context, whose string, j *batchv1.Job, 
 
 // replaceLostPods does for pods on lost nodes what Kubernetes does by itself once an administrator has marked the node with
 // the taint node.kubernetes.io/out-of-service: it marks them as failed by a disruption and deletes them at once. The Job
-// then creates other ones, which do not count as retries. A container that still runs on such a node does no harm: each
+// then creates other ones, which do not count as retries. To delete them would not do: with podReplacementPolicy Failed the
+// Job controller holds a pod by its finalizer until that has failed. A container that still runs on such a node does no harm: each
 // file is loaded in one transaction under a lock of the file, and dbt under a lock of the database.
 func (r *Reconciler) replaceLostPods(ctx context.Context, j *batchv1.Job, lost []types.UID) error {
 	pods := &corev1.PodList{}

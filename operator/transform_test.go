@@ -40,10 +40,11 @@ func TestTransformedBy(t *testing.T) {
 	running := metav1.Condition{Status: metav1.ConditionUnknown, Reason: reasonTransformRunning}
 	waiting := metav1.Condition{Status: metav1.ConditionUnknown, Reason: "ImagePullBackOff"}
 	failed := metav1.Condition{Status: metav1.ConditionFalse, Reason: reasonTransformFailed, Message: "dbt failed in the Job first: x"}
+	earlier := metav1.Condition{Status: metav1.ConditionFalse, Reason: reasonTransformFailed, Message: "of an earlier version"}
 	gone := metav1.Condition{Status: metav1.ConditionFalse, Reason: reasonTransformInterrupted}
 
 	for name, test := range map[string]struct {
-		shown metav1.Condition // about the Job first, unless it is pending
+		shown metav1.Condition // about the Job first, unless it is pending or of an earlier version
 		jobs  []batchv1.Job
 		want  string // status, reason, the Job whose outcome counts; or start
 	}{
@@ -67,6 +68,7 @@ func TestTransformedBy(t *testing.T) {
 		"it was deleted, another failed":      {gone, []batchv1.Job{job("second", time.Minute, batchv1.JobFailed)}, "False TransformFailed second"},
 		"it had failed, and is gone":          {failed, nil, "False TransformFailed"},
 		"it had failed, as told":              {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed)}, "False TransformFailed"},
+		"it had failed, told before":          {earlier, []batchv1.Job{job("first", time.Second, batchv1.JobFailed)}, "False TransformFailed"},
 		"it had failed, another runs":         {failed, []batchv1.Job{job("second", time.Minute, "")}, "False TransformFailed"},
 		"it had failed, its name did again":   {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed, renewed)}, "False TransformFailed first"},
 		"it had failed, another failed":       {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed), job("second", time.Minute, batchv1.JobFailed)}, "False TransformFailed second"},
@@ -75,7 +77,7 @@ func TestTransformedBy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var known *v1alpha1.JobReference
-			if test.shown.Reason != reasonTransformPending {
+			if test.shown.Reason != reasonTransformPending && test.shown != earlier {
 				known = &v1alpha1.JobReference{Name: "first", UID: "uid of first"}
 			}
 			now := transformedBy(test.shown, known, run, token, test.jobs)
