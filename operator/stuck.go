@@ -135,16 +135,16 @@ func (r *Reconciler) delayed(ctx context.Context, whose string, j *batchv1.Job, 
 	for _, w := range waits(j, pods) {
 		age := now.Sub(w.since)
 		if age < podGrace {
-			done.again = sooner(done.again, podGrace-age)
+			done.again = minNonZero(done.again, podGrace-age)
 			continue
 		}
 		switch {
 		case w.reason == reasonNodeLost && age < replaceLost:
-			done.again = sooner(done.again, replaceLost-age)
+			done.again = minNonZero(done.again, replaceLost-age)
 		case w.reason == reasonNodeLost:
 			lost = append(lost, w.object)
 		case w.message == "": // only an event tells, which nothing watches
-			done.again = sooner(done.again, podGrace)
+			done.again = minNonZero(done.again, podGrace)
 			if first != nil && first.reason == w.reason { // the others wait for the same
 				w.message = first.message
 				break
@@ -176,7 +176,7 @@ func (r *Reconciler) delayed(ctx context.Context, whose string, j *batchv1.Job, 
 	} else {
 		whose += " waits"
 		if !d.queued && age < tooLong {
-			done.again = sooner(done.again, tooLong-age)
+			done.again = minNonZero(done.again, tooLong-age)
 		}
 	}
 	unexplained := "its pods have not started, and no event warns; an image may still be on its way"
@@ -264,8 +264,8 @@ func eventTime(e corev1.Event) time.Time {
 	return e.EventTime.Time
 }
 
-// sooner is the shorter one of two times to wait, where 0 is none.
-func sooner(a, b time.Duration) time.Duration {
+// minNonZero is the shorter one of two times to wait, where 0 is none.
+func minNonZero(a, b time.Duration) time.Duration {
 	if a == 0 || b == 0 {
 		return a + b
 	}

@@ -1,8 +1,11 @@
 package operator
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -374,5 +377,45 @@ func TestStuckTransform(t *testing.T) {
 	}
 	if reasons["TransformStarted"] != 2 || reasons["ImagePullBackOff"] != 1 || reasons[reasonJobSuspended] != 1 {
 		t.Errorf("the events are %v, expected that two Jobs started, and one of what was wrong each time", reasons)
+	}
+}
+
+// A failingLister fails to list Jobs as often as it is told.
+type failingLister struct {
+	client.Reader
+	times atomic.Int32
+}
+
+func (f *failingLister) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	if _, is := list.(*batchv1.JobList); is && f.times.Add(-1) >= 0 {
+		return errors.New("the API server is away")
+	}
+	return f.Reader.List(ctx, list, options...)
+}
+
+// TestTransformAfterAFailure has the API server not answer when a run has ended and dbt is due: the run's end is written all
+// the same, and dbt follows.
+func TestTransformAfterAFailure(t *testing.T) {
+	lister := &failingLister{}
+	w := newWorld(t, func(w *world) {
+		w.wrap = func(r *Reconciler) { lister.Reader, r.Live = r.Live, lister }
+	})
+	w.apply("september", []string{"a.csv"})
+	w.loads(w.awaitRun("september", 1))
+	w.awaitTransformed("september", reasonTransformRunning)
+	w.transformEnds(&w.transformJobs(1)[0], report.Transform{})
+	w.awaitTransformed("september", reasonTransformSucceeded)
+
+	lister.times.Store(3)
+	w.trigger("september", "2")
+	w.loads(w.awaitRun("september", 2))
+	p := w.awaitEnd("september", 2, v1alpha1.Succeeded)
+	if got := condition(p, v1alpha1.ConditionTransformed); got.Status != metav1.ConditionUnknown {
+		t.Errorf("Transformed is %s %s before dbt has run", got.Status, got.Reason)
+	}
+	w.awaitTransformed("september", reasonTransformRunning)
+	w.transformJobs(2)
+	if n := lister.times.Load(); n > 0 {
+		t.Errorf("the Jobs were not listed %d times: the test proves nothing", n)
 	}
 }
