@@ -207,9 +207,9 @@ func (r *Reconciler) replaceLostPods(ctx context.Context, j *batchv1.Job, lost [
 		if a := attemptOf(pod); a.isDeleted() {
 			before := pod.DeepCopy()
 			pod.Status.Phase, pod.Status.Reason, pod.Status.Message = corev1.PodFailed, a.reason, a.message
-			podConditions := slices.DeleteFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.DisruptionTarget })
-			pod.Status.Conditions = append(podConditions, corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,
-				Reason: a.reason, Message: a.message, LastTransitionTime: r.now()})
+			pod.Status.Conditions = slices.DeleteFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.DisruptionTarget })
+			pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.DisruptionTarget,
+				Status: corev1.ConditionTrue, Reason: a.reason, Message: a.message, LastTransitionTime: r.now()})
 			if err := r.Status().Patch(ctx, pod, client.StrategicMergeFrom(before)); client.IgnoreNotFound(err) != nil {
 				failed = errors.Join(failed, fmt.Errorf("mark the pod %s as failed: %w", pod.Name, err))
 				continue
