@@ -82,8 +82,8 @@ func (a *attempt) isDeleted() bool {
 
 func (a *attempt) started() bool { return a.state == podRuns || a.state == podEnded }
 
-// dooms says that the entry is not tried again after this attempt, whatever the Job says yet; see podFailurePolicy.
-func (a *attempt) dooms() bool { return a.code == report.BadData || a.code == report.BadConfig }
+// isTerminal says that the entry is not tried again after this attempt, whatever the Job says yet; see podFailurePolicy.
+func (a *attempt) isTerminal() bool { return a.code == report.BadData || a.code == report.BadConfig }
 
 // text says how an attempt ended that left no report.
 func (a *attempt) text() string {

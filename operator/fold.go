@@ -129,7 +129,7 @@ func foldEntry(earlier v1alpha1.FileStatus, completed, failed, ended bool, pods 
 	// 1. Its outcome is known: from the pod that decided it, or from before that pod vanished.
 	case good != nil:
 		return outcome(earlier, good)
-	case failed && lastEnded != nil, lastEnded != nil && lastEnded == last && lastEnded.dooms():
+	case failed && lastEnded != nil, lastEnded != nil && lastEnded == last && lastEnded.isTerminal():
 		return outcome(earlier, lastEnded)
 	case isOutcome(earlier.State):
 		return earlier

@@ -55,7 +55,7 @@ func oldJobs(jobs []batchv1.Job, p *v1alpha1.ConsentPipeline, now time.Time) (ol
 		case left[succeeded] < 0, ttl != nil && now.Sub(endOf(&j).Time) >= ttl.Duration:
 			old = append(old, j)
 		case ttl != nil:
-			next = sooner(next, ttl.Duration-now.Sub(endOf(&j).Time))
+			next = minNonZero(next, ttl.Duration-now.Sub(endOf(&j).Time))
 		}
 	}
 	return old, next

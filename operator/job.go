@@ -84,7 +84,7 @@ func podFailurePolicy() *batchv1.PodFailurePolicy {
 		{Action: batchv1.PodFailurePolicyActionIgnore, OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{
 			{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue},
 		}},
-		exit(report.BadConfig, batchv1.PodFailurePolicyActionFailJob), // dooms the other files, too
+		exit(report.BadConfig, batchv1.PodFailurePolicyActionFailJob), // it would fail the other files, too
 		exit(report.BadData, batchv1.PodFailurePolicyActionFailIndex), // would be as bad the next time
 	}}
 }

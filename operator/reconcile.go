@@ -34,8 +34,8 @@ type Reconciler struct {
 	TransformCronJob string
 }
 
-// soon is how long to wait for what others are about to finish, and for a cache to catch up.
-const soon = time.Second
+// requeueDelay is how long to wait for what others are about to finish, and for a cache to catch up.
+const requeueDelay = time.Second
 
 // A step is what one reconcile did and found, besides the status.
 type step struct {
@@ -69,7 +69,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	before := p.DeepCopy()
 	done, err := r.step(ctx, p)
 	if errors.Is(err, errOutdated) {
-		return reconcile.Result{RequeueAfter: soon}, nil
+		return reconcile.Result{RequeueAfter: requeueDelay}, nil
 	}
 	if err != nil {
 		return reconcile.Result{}, err
@@ -78,17 +78,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		// With the lock, what was decided on an outdated resource is not written but decided anew.
 		lock := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 		if err := r.Status().Patch(ctx, p, lock); apierrors.IsConflict(err) {
-			return reconcile.Result{RequeueAfter: soon}, nil
+			return reconcile.Result{RequeueAfter: requeueDelay}, nil
 		} else if err != nil {
 			return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("write the status of %s: %w", p.Name, err))
 		}
 	}
-	r.tell(p, done)
+	r.emit(p, done)
 	expires, err := r.removeOldJobs(ctx, p)
 	if err := errors.Join(done.err, err); err != nil {
 		return reconcile.Result{}, err
 	}
-	return reconcile.Result{RequeueAfter: sooner(done.again, expires)}, nil
+	return reconcile.Result{RequeueAfter: minNonZero(done.again, expires)}, nil
 }
 
 // step changes the status, in memory, to what is true now, and starts what is due.
@@ -126,8 +126,8 @@ func (r *Reconciler) step(ctx context.Context, p *v1alpha1.ConsentPipeline) (don
 // now is the time as the API writes it, in whole seconds.
 func (r *Reconciler) now() metav1.Time { return metav1.NewTime(r.Clock()).Rfc3339Copy() }
 
-// tell records what happened, once the status says so, too.
-func (r *Reconciler) tell(p *v1alpha1.ConsentPipeline, done step) {
+// emit records events and metrics, once the status says the same.
+func (r *Reconciler) emit(p *v1alpha1.ConsentPipeline, done step) {
 	for _, e := range done.events {
 		r.Events.Eventf(p, nil, e.kind, e.reason, e.action, "%s", cut(e.message, maxMessage))
 		r.Log.Info(e.message, "pipeline", p.Name, "reason", e.reason)

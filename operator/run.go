@@ -85,7 +85,7 @@ const (
 // pipeline. Anything else, such as a webhook that does not answer, may pass and is retried with backoff.
 func notCreated(job string, err error, done *step) *obstacle {
 	if isRefusal(err) {
-		done.again = sooner(done.again, maxBackoff) // a quota may have room again, a policy may change
+		done.again = minNonZero(done.again, maxBackoff) // a quota may have room again, a policy may change
 		return &obstacle{reason: reasonJobRefused, stalled: true,
 			message: cut(fmt.Sprintf("The %s was refused: %v. The operator tries again every minute.", job, err), maxMessage)}
 	}
@@ -117,10 +117,10 @@ func (r *Reconciler) adopt(ctx context.Context, p *v1alpha1.ConsentPipeline, run
 	owner := metav1.GetControllerOf(found)
 	switch {
 	case found.DeletionTimestamp != nil, isOfPredecessor(owner, p):
-		done.again = sooner(done.again, waitForDeletion)
+		done.again = minNonZero(done.again, waitForDeletion)
 		return &obstacle{reason: "WaitingForDeletion", message: fmt.Sprintf("The Job %s of before is still being deleted.", run.JobName)}, nil
 	case owner == nil || owner.UID != p.UID:
-		done.again = sooner(done.again, maxBackoff) // nobody watches that Job
+		done.again = minNonZero(done.again, maxBackoff) // nobody watches that Job
 		return &obstacle{reason: "NameConflict", stalled: true, message: fmt.Sprintf("Run %d needs the name %s, which a Job of "+
 			"someone else has: delete that Job, or give this resource another name.", run.Number, run.JobName)}, nil
 	}

@@ -249,7 +249,7 @@ func TestRunRequest(t *testing.T) {
 	j := w.awaitRun("september", 3)
 	w.request("september", "2026-11-24T13:00:00Z")
 	w.loads(j)
-	p = w.awaitEnd("september", 3, v1alpha1.Succeeded)
+	w.awaitEnd("september", 3, v1alpha1.Succeeded)
 	j = w.awaitRun("september", 4)
 	w.request("september", "")
 	w.loads(j)

@@ -135,16 +135,16 @@ func (r *Reconciler) delayed(ctx context.Context, whose string, j *batchv1.Job, 
 	for _, w := range waits(j, pods) {
 		age := now.Sub(w.since)
 		if age < podGrace {
-			done.again = sooner(done.again, podGrace-age)
+			done.again = minNonZero(done.again, podGrace-age)
 			continue
 		}
 		switch {
 		case w.reason == reasonNodeLost && age < replaceLost:
-			done.again = sooner(done.again, replaceLost-age)
+			done.again = minNonZero(done.again, replaceLost-age)
 		case w.reason == reasonNodeLost:
 			lost = append(lost, w.object)
 		case w.message == "": // only an event tells, which nothing watches
-			done.again = sooner(done.again, podGrace)
+			done.again = minNonZero(done.again, podGrace)
 			if first != nil && first.reason == w.reason { // the others wait for the same
 				w.message = first.message
 				break
@@ -176,7 +176,7 @@ func (r *Reconciler) delayed(ctx context.Context, whose string, j *batchv1.Job, 
 	} else {
 		whose += " waits"
 		if !d.queued && age < tooLong {
-			done.again = sooner(done.again, tooLong-age)
+			done.again = minNonZero(done.again, tooLong-age)
 		}
 	}
 	unexplained := "its pods have not started, and no event warns; an image may still be on its way"
@@ -189,7 +189,8 @@ func (r *Reconciler) delayed(ctx context.Context, whose string, j *batchv1.Job, 
 
 // replaceLostPods does for pods on lost nodes what Kubernetes does by itself once an administrator has marked the node with
 // the taint node.kubernetes.io/out-of-service: it marks them as failed by a disruption and deletes them at once. The Job
-// then creates other ones, which do not count as retries. A container that still runs on such a node does no harm: each
+// then creates other ones, which do not count as retries. To delete them would not do: with podReplacementPolicy Failed the
+// Job controller holds a pod by its finalizer until that has failed. A container that still runs on such a node does no harm: each
 // file is loaded in one transaction under a lock of the file, and dbt under a lock of the database.
 func (r *Reconciler) replaceLostPods(ctx context.Context, j *batchv1.Job, lost []types.UID) error {
 	pods := &corev1.PodList{}
@@ -206,9 +207,9 @@ func (r *Reconciler) replaceLostPods(ctx context.Context, j *batchv1.Job, lost [
 		if a := attemptOf(pod); a.isDeleted() {
 			before := pod.DeepCopy()
 			pod.Status.Phase, pod.Status.Reason, pod.Status.Message = corev1.PodFailed, a.reason, a.message
-			podConditions := slices.DeleteFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.DisruptionTarget })
-			pod.Status.Conditions = append(podConditions, corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,
-				Reason: a.reason, Message: a.message, LastTransitionTime: r.now()})
+			pod.Status.Conditions = slices.DeleteFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.DisruptionTarget })
+			pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.DisruptionTarget,
+				Status: corev1.ConditionTrue, Reason: a.reason, Message: a.message, LastTransitionTime: r.now()})
 			if err := r.Status().Patch(ctx, pod, client.StrategicMergeFrom(before)); client.IgnoreNotFound(err) != nil {
 				failed = errors.Join(failed, fmt.Errorf("mark the pod %s as failed: %w", pod.Name, err))
 				continue
@@ -263,8 +264,8 @@ func eventTime(e corev1.Event) time.Time {
 	return e.EventTime.Time
 }
 
-// sooner is the shorter one of two times to wait, where 0 is none.
-func sooner(a, b time.Duration) time.Duration {
+// minNonZero is the shorter one of two times to wait, where 0 is none.
+func minNonZero(a, b time.Duration) time.Duration {
 	if a == 0 || b == 0 {
 		return a + b
 	}

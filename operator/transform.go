@@ -42,8 +42,11 @@ func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline,
 	case p.Status.LastRun == nil:
 		return nil
 	case shown == nil, ended && done.mayHaveLoaded, ended && shown.Status != metav1.ConditionTrue:
-		shown = &metav1.Condition{Status: metav1.ConditionUnknown, Reason: reasonTransformPending}
+		// Also if what follows fails: the next reconcile does not know that a run has ended.
 		p.Status.TransformJob = nil
+		r.setTransformed(p, transformed{status: metav1.ConditionUnknown, reason: reasonTransformPending,
+			message: fmt.Sprintf("dbt is to run after run %d.", p.Status.LastRun.Number)}, done)
+		shown = meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionTransformed)
 	case shown.Status == metav1.ConditionTrue:
 		return nil
 	}

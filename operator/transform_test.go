@@ -1,8 +1,11 @@
 package operator
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,10 +43,11 @@ func TestTransformedBy(t *testing.T) {
 	running := metav1.Condition{Status: metav1.ConditionUnknown, Reason: reasonTransformRunning}
 	waiting := metav1.Condition{Status: metav1.ConditionUnknown, Reason: "ImagePullBackOff"}
 	failed := metav1.Condition{Status: metav1.ConditionFalse, Reason: reasonTransformFailed, Message: "dbt failed in the Job first: x"}
+	earlier := metav1.Condition{Status: metav1.ConditionFalse, Reason: reasonTransformFailed, Message: "of an earlier version"}
 	gone := metav1.Condition{Status: metav1.ConditionFalse, Reason: reasonTransformInterrupted}
 
 	for name, test := range map[string]struct {
-		shown metav1.Condition // about the Job first, unless it is pending
+		shown metav1.Condition // about the Job first, unless it is pending or of an earlier version
 		jobs  []batchv1.Job
 		want  string // status, reason, the Job whose outcome counts; or start
 	}{
@@ -67,6 +71,7 @@ func TestTransformedBy(t *testing.T) {
 		"it was deleted, another failed":      {gone, []batchv1.Job{job("second", time.Minute, batchv1.JobFailed)}, "False TransformFailed second"},
 		"it had failed, and is gone":          {failed, nil, "False TransformFailed"},
 		"it had failed, as told":              {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed)}, "False TransformFailed"},
+		"it had failed, told before":          {earlier, []batchv1.Job{job("first", time.Second, batchv1.JobFailed)}, "False TransformFailed"},
 		"it had failed, another runs":         {failed, []batchv1.Job{job("second", time.Minute, "")}, "False TransformFailed"},
 		"it had failed, its name did again":   {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed, renewed)}, "False TransformFailed first"},
 		"it had failed, another failed":       {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed), job("second", time.Minute, batchv1.JobFailed)}, "False TransformFailed second"},
@@ -75,7 +80,7 @@ func TestTransformedBy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var known *v1alpha1.JobReference
-			if test.shown.Reason != reasonTransformPending {
+			if test.shown.Reason != reasonTransformPending && test.shown != earlier {
 				known = &v1alpha1.JobReference{Name: "first", UID: "uid of first"}
 			}
 			now := transformedBy(test.shown, known, run, token, test.jobs)
@@ -372,5 +377,45 @@ func TestStuckTransform(t *testing.T) {
 	}
 	if reasons["TransformStarted"] != 2 || reasons["ImagePullBackOff"] != 1 || reasons[reasonJobSuspended] != 1 {
 		t.Errorf("the events are %v, expected that two Jobs started, and one of what was wrong each time", reasons)
+	}
+}
+
+// A failingLister fails to list Jobs as often as it is told.
+type failingLister struct {
+	client.Reader
+	times atomic.Int32
+}
+
+func (f *failingLister) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	if _, is := list.(*batchv1.JobList); is && f.times.Add(-1) >= 0 {
+		return errors.New("the API server is away")
+	}
+	return f.Reader.List(ctx, list, options...)
+}
+
+// TestTransformAfterAFailure has the API server not answer when a run has ended and dbt is due: the run's end is written all
+// the same, and dbt follows.
+func TestTransformAfterAFailure(t *testing.T) {
+	lister := &failingLister{}
+	w := newWorld(t, func(w *world) {
+		w.wrap = func(r *Reconciler) { lister.Reader, r.Live = r.Live, lister }
+	})
+	w.apply("september", []string{"a.csv"})
+	w.loads(w.awaitRun("september", 1))
+	w.awaitTransformed("september", reasonTransformRunning)
+	w.transformEnds(&w.transformJobs(1)[0], report.Transform{})
+	w.awaitTransformed("september", reasonTransformSucceeded)
+
+	lister.times.Store(3)
+	w.trigger("september", "2")
+	w.loads(w.awaitRun("september", 2))
+	p := w.awaitEnd("september", 2, v1alpha1.Succeeded)
+	if got := condition(p, v1alpha1.ConditionTransformed); got.Status != metav1.ConditionUnknown {
+		t.Errorf("Transformed is %s %s before dbt has run", got.Status, got.Reason)
+	}
+	w.awaitTransformed("september", reasonTransformRunning)
+	w.transformJobs(2)
+	if n := lister.times.Load(); n > 0 {
+		t.Errorf("the Jobs were not listed %d times: the test proves nothing", n)
 	}
 }

@@ -250,7 +250,7 @@ type Run struct {
 	// A digest of trigger, as it was then.
 	// +optional
 	TriggerDigest string `json:"triggerDigest,omitempty"`
-	// Deprecated: specDigest, a dash, triggerDigest, as earlier versions wrote them. The operator moves it into those.
+	// Only in a status that an earlier version wrote: specDigest, a dash, triggerDigest. The operator moves it into those.
 	// +optional
 	Digest string `json:"digest,omitempty"`
 	// When its Job was made.
