@@ -132,6 +132,7 @@ var variants = map[string][]string{
 		"--set", "sources[0].podSecurityContext.supplementalGroups[0]=1000",
 		"--set", "sources[1].name=archive,sources[1].hostPath=/archive",
 	},
+	"pipelines of one's own": {"--set", "ingest.enabled=false"},
 	"external database": {
 		"--set", "postgresql.enabled=false,externalDatabase.host=db,externalDatabase.existingSecret=s",
 		"--set", "externalDatabase.caSecret=ca,externalDatabase.sslMode=verify-full,roles.existingSecret=users",
@@ -236,7 +237,8 @@ func at(object map[string]any, path ...string) any {
 	return value
 }
 
-// TestRenderingTwice renders the chart as a tool does that has no cluster to look up anything in.
+// TestRenderingTwice renders the chart as a tool does that has no cluster to look up anything in, and looks whether what it
+// renders is complete.
 func TestRenderingTwice(t *testing.T) {
 	t.Parallel()
 	for helm, arguments := range renderers(t) {
@@ -250,6 +252,11 @@ func TestRenderingTwice(t *testing.T) {
 			for object := range objects {
 				if strings.HasPrefix(object, "Secret/") {
 					t.Errorf("%s, %s: %s is rendered", helm, name, object)
+				}
+			}
+			for _, match := range regexp.MustCompile(`(?m)^ +serviceAccountName: (\S+)$`).FindAllStringSubmatch(first, -1) {
+				if objects["ServiceAccount/"+match[1]] == nil {
+					t.Errorf("%s, %s: there is no service account %s", helm, name, match[1])
 				}
 			}
 		}
@@ -272,7 +279,9 @@ func TestPartOfAnotherChart(t *testing.T) {
 		}
 	}
 	for helm, arguments := range renderers(t) {
-		render(t, helm, "dependency", "update", folder)
+		if output, err := exec.Command(helm, "dependency", "update", folder).CombinedOutput(); err != nil {
+			t.Fatalf("%s dependency update: %v\n%s", helm, err, output)
+		}
 		_, objects := render(t, helm, append(slices.Clone(arguments), folder)...)
 		if objects["Deployment/consent-operator"] == nil {
 			t.Errorf("%s does not render the part", helm)
