@@ -93,7 +93,11 @@ func digest(spec v1alpha1.ConsentPipelineSpec) string {
 		paths[i] = file.Path
 	}
 	slices.Sort(paths)
-	return sum(paths, spec.Source, spec.Load, spec.MaxRejectedRatio) + "-" + sum(spec.Trigger)
+	asked := []any{paths, spec.Source, spec.Load, spec.MaxRejectedRatio}
+	if len(spec.Nulls) > 0 { // without any the digest is that of earlier releases
+		asked = append(asked, spec.Nulls)
+	}
+	return sum(asked...) + "-" + sum(spec.Trigger)
 }
 
 func sum(parts ...any) string {

@@ -96,6 +96,15 @@ type ConsentPipelineSpec struct {
 	// +optional
 	MaxRejectedRatio string `json:"maxRejectedRatio,omitempty"`
 
+	// Texts that stand for null in every column, such as NULL or n/a, instead of those that the installation names (\N).
+	// An empty field always does. Case matters.
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.all(text, !text.matches('[,\"\\n\\r]'))",message="write texts without commas, double quotes and line ends"
+	// +optional
+	// +listType=set
+	Nulls []string `json:"nulls,omitempty"`
+
 	// How many seconds a run may take, waiting and retries included. A change affects the next run, and does not start one.
 	// +kubebuilder:default=3600
 	// +kubebuilder:validation:Minimum=1
@@ -200,7 +209,7 @@ type Run struct {
 	JobName string `json:"jobName"`
 	// Why it was started.
 	Reason RunReason `json:"reason"`
-	// What it was asked for: a digest of files, source, load and maxRejectedRatio, a dash, a digest of trigger.
+	// What it was asked for: a digest of files, source, load, maxRejectedRatio and nulls, a dash, a digest of trigger.
 	Digest string `json:"digest"`
 	// When its Job was made.
 	StartTime metav1.Time `json:"startTime"`
@@ -232,7 +241,7 @@ type RunReason string
 const (
 	// There was none before.
 	ReasonFirstRun RunReason = "FirstRun"
-	// Files, source, load or maxRejectedRatio changed.
+	// Files, source, load, maxRejectedRatio or nulls changed.
 	ReasonSpecChanged RunReason = "SpecChanged"
 	// Only the trigger changed.
 	ReasonTriggerChanged RunReason = "TriggerChanged"

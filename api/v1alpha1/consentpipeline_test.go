@@ -42,7 +42,7 @@ func TestValidation(t *testing.T) {
 		want string // part of the refusal; empty if there is to be none
 	}{
 		"the least":                         {spec: minimal},
-		"every field":                       {spec: minimal + "trigger: 2026-11-24\nload: Always\nsuspend: true\nparallelism: 1\nretriesPerFile: 0\nmaxRejectedRatio: 0.5%\nactiveDeadlineSeconds: 60\ntransform: Never"},
+		"every field":                       {spec: minimal + "trigger: 2026-11-24\nload: Always\nsuspend: true\nparallelism: 1\nretriesPerFile: 0\nmaxRejectedRatio: 0.5%\nnulls: [\\N, \"NULL\", n/a, \"\"]\nactiveDeadlineSeconds: 60\ntransform: Never"},
 		"a path with everything odd":        {spec: path(`"..a/b..c/$(PGPASSWORD); rm -rf \n/ü [a-z]?.csv"`)},
 		"a hidden file":                     {spec: path(".a/...b")},
 		"256 files":                         {spec: manyPaths(256, 100)},
@@ -77,6 +77,7 @@ func TestValidation(t *testing.T) {
 		"a transform policy that is a bool": {spec: minimal + "transform: false", want: "spec.transform"},
 		"no parallelism":                    {spec: minimal + "parallelism: 0", want: "spec.parallelism: Invalid value: 0: spec.parallelism in body should be greater than or equal to 1"},
 		"negative retries":                  {spec: minimal + "retriesPerFile: -1", want: "spec.retriesPerFile: Invalid value: -1: spec.retriesPerFile in body should be greater than or equal to 0"},
+		"a text for null with a comma":      {spec: minimal + "nulls: ['a,b']", want: "write texts without commas, double quotes and line ends"},
 		"a ratio without %":                 {spec: minimal + "maxRejectedRatio: '0.01'", want: `write a share from 0% to 100%, in quotes, such as "1%" or "0.5%"`},
 		"a ratio over 100%":                 {spec: minimal + "maxRejectedRatio: 100.5%", want: "write a share from 0% to 100%"},
 		"a ratio that is a number":          {spec: minimal + "maxRejectedRatio: 1", want: "spec.maxRejectedRatio in body must be of type string"},

@@ -140,6 +140,26 @@ func (c *CSVReader) readHeader() error {
 	if c.header[0] == "" {
 		c.lengths |= 1
 	}
+	return c.laterHeader()
+}
+
+// laterHeader is the error of a file that has a title or other lines before its header, or nil.
+func (c *CSVReader) laterHeader() error {
+	const most = 20 // lines that are looked at
+	_, err := contract.Identify(c.columns)
+	if isUUID := func(name string) bool { return contract.IsUUID([]byte(name)) }; err == nil || slices.ContainsFunc(c.columns, isUUID) {
+		return nil // or the first line is a row
+	}
+	n := 0
+	for line := range bytes.SplitSeq(c.buf[c.start:c.end], []byte{'\n'}) {
+		if n++; n > most {
+			break
+		}
+		if isHeader(line) {
+			return fmt.Errorf("header: the lines before the header (%s) are no columns: remove them",
+				contract.Excerpt(line, 60))
+		}
+	}
 	return nil
 }
 
@@ -243,7 +263,7 @@ func (c *CSVReader) headerAgain() (bool, error) {
 	}
 	switch {
 	case same:
-		c.notes.add("repeated_header", "the header stands again between the rows and is skipped", c.record.Number, c.record.Offset, 1)
+		c.notes.add("repeated_header", headerSkipped, c.record.Number, c.record.Offset, 1)
 		return true, nil
 	case named > 1 && 2*named >= max(len(c.fields), len(c.header)):
 		return false, fmt.Errorf("a second header begins here whose columns are not those of the first, or in another order (%s): "+
@@ -269,6 +289,9 @@ func (c *CSVReader) fitToHeader() {
 			c.width = n // the header alone ends with commas
 		}
 	}
+	if n == 2*wide-1 && c.splitGluedHeader() {
+		return
+	}
 	if n != c.width || n > wide && !endsEmpty {
 		c.record.Broken = &Broken{Code: "field_count",
 			Message: fmt.Sprintf("the row has %d fields, the header has %d", n, wide)}
@@ -291,7 +314,7 @@ func (c *CSVReader) fitToHeader() {
 		if field.Kind == contract.Null || leading && isWholeNumber(field.Text) {
 			continue
 		}
-		c.record.Broken = &Broken{Code: "unnamed_column", Message: fmt.Sprintf("column %d has no name but holds %q here: name it in the header, or remove it",
+		c.record.Broken = &Broken{Code: "unnamed_value", Message: fmt.Sprintf("column %d has no name but holds %q here: name it in the header, or remove it",
 			i+1, contract.Excerpt(field.Text, 60))}
 		return
 	}
@@ -299,6 +322,32 @@ func (c *CSVReader) fitToHeader() {
 	c.record.Fields = named
 	c.record.Raw = nil // what is kept of a rejected row must fit the columns
 }
+
+// splitGluedHeader takes the header off a row, where a file without a line feed at its end was put before another one.
+func (c *CSVReader) splitGluedHeader() bool {
+	wide := len(c.header)
+	for i, field := range c.fields[wide:] {
+		if name := string(bytes.TrimSpace(field.Text)); name == "" || name != c.header[i+1] {
+			return false
+		}
+	}
+	last := c.fields[wide-1]
+	value, found := bytes.CutSuffix(last.Text, []byte(c.header[0]))
+	if !found || wide == 1 || c.header[0] == "" || len(c.columns) < wide {
+		return false
+	}
+	last.Text = bytes.TrimSuffix(value, []byte(byteOrder))
+	if len(last.Text) == 0 {
+		last.Kind = contract.Null
+	}
+	c.fields[wide-1] = last
+	c.fields = c.fields[:wide]
+	c.record.Fields, c.record.Raw = c.fields, nil
+	c.notes.add("repeated_header", headerSkipped, c.record.Number, c.record.Offset, 1)
+	return true
+}
+
+const headerSkipped = "the header stands again between the rows and is skipped"
 
 func isWholeNumber(text []byte) bool {
 	text = bytes.TrimPrefix(text, []byte{'-'})

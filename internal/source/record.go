@@ -17,7 +17,7 @@ type Record struct {
 
 // Broken says why a row as a whole cannot be read: a wrong number of fields, or a stray quote.
 type Broken struct {
-	Code    string // of the finding: field_count, stray_quote, backslash_quote or unnamed_column
+	Code    string // of the finding: field_count, stray_quote, backslash_quote or unnamed_value
 	Message string
 }
 

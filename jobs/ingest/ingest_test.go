@@ -460,7 +460,7 @@ func TestAnEmptyFolder(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 	if got := fmt.Sprint(result.Ignored); got != "[{notes.txt not CSV or Parquet}]" {
-		t.Errorf("files that were left aside: %v", result.Ignored)
+		t.Errorf("ignored: %v", result.Ignored)
 	}
 }
 

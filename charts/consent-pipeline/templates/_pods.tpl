@@ -91,6 +91,9 @@ spec:
         {{- include "consent.databaseEnv" (list $ (printf "%singest" $.Values.roles.prefix)) | nindent 8 }}
         - name: CONSENT_DRIFT
           value: {{ $.Values.ingest.drift }}
+        # The comma in front keeps an empty list from being no setting; an empty text stands for null anyway.
+        - name: CONSENT_NULL
+          value: {{ printf ",%s" (join "," $.Values.ingest.nulls) | replace "$" "$$" | quote }}
         - name: CONSENT_TERMINATION_MESSAGE
           value: /dev/termination-log
         # All pods of a Job are one run of the ledger.
