@@ -33,6 +33,8 @@ const (
 	problemNUL       = "nul_byte"
 	problemUnknown   = "unknown"
 	problemWindow    = "not_event_hour"
+	problemUnwrapped = "unwrapped"
+	problemNoObject  = "not_object"
 )
 
 // Excerpt writes bytes of a file so that they can stand in a message, a log line or a text column: on one line,

@@ -46,6 +46,7 @@ type Judge struct {
 
 	parameters, action, created, updated, extraColumn int
 	eventTime, windowStart                            int
+	inFile                                            int // the place of PARAMETERS in the file; -1 if it has none
 }
 
 // A memo is a text and the value that it had without a finding. Most columns repeat the text of the row before, and
@@ -72,6 +73,7 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 		eventTime:   c.sqlIndex("event_time"),
 		windowStart: c.sqlIndex("window_start"),
 		extraColumn: -1,
+		inFile:      -1,
 	}
 	if drift == Evolve {
 		j.extraColumn = c.sqlIndex("extra")
@@ -84,6 +86,8 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 		column := c.index(name)
 		if column < 0 {
 			unknown = append(unknown, name)
+		} else if column == j.parameters {
+			j.inFile = len(j.columns)
 		}
 		j.columns = append(j.columns, column)
 	}
@@ -178,8 +182,8 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 		}
 		*value = Value{}
 	}
-	if j.parameters >= 0 {
-		j.derive()
+	if j.inFile >= 0 {
+		j.derive(&fields[j.inFile])
 	}
 	if j.windowStart >= 0 && ok {
 		j.checkWindow()
@@ -260,7 +264,10 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 			return problem, wrong
 		}
 		if wrong = j.json.scan(value.Text); wrong != "" {
-			return problemMalformed, "is not JSON that Postgres can store: " + wrong
+			return problemMalformed, "is not JSON that Postgres can store: " + wrong + pythonHint(value.Text)
+		}
+		if value.Text[0] != '{' {
+			return j.unwrap(spec, field, value)
 		}
 	}
 	return "", ""
@@ -323,32 +330,6 @@ func integer(field *Field, value *Value) (problem, wrong string) {
 		return problemMalformed, wanted
 	}
 	return "", ""
-}
-
-// derive takes the columns that dbt would otherwise have to parse out of every row's PARAMETERS. A timestamp that
-// is none stays null without a finding: PARAMETERS itself is as the file has it.
-func (j *Judge) derive() {
-	if !j.values[j.parameters].Valid {
-		return
-	}
-	p := &j.json.parameters
-	if p.action != nil {
-		if text := unquote(p.action); len(text) > 0 {
-			j.values[j.action] = Value{Valid: true, Text: text}
-		}
-	}
-	for _, token := range []struct {
-		quoted []byte
-		column int
-	}{{p.created, j.created}, {p.updated, j.updated}} {
-		if token.quoted == nil {
-			continue
-		}
-		micros, wrong := parseTimestamp(unquote(token.quoted))
-		if wrong == "" && micros >= minTimestamp && micros <= maxTimestamp {
-			j.values[token.column] = Value{Valid: true, Int: micros}
-		}
-	}
 }
 
 // checkWindow doubts a WINDOW_START that is not the hour of the row's EVENT_TIME.

@@ -1,0 +1,107 @@
+package contract
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// unwrap finds the object in a JSON value that does not begin as one: inside a string, as what was encoded twice has it,
+// or alone in a list. One level is taken off. Any other value is stored as it is, with a warning, for nothing can be
+// taken from it; null is no value.
+func (j *Judge) unwrap(spec *Column, field *Field, value *Value) (problem, wrong string) {
+	text := bytes.Trim(value.Text, " \t\n\r")
+	var inner []byte
+	found := "a number"
+	switch text[0] {
+	case '{':
+		return "", ""
+	case 'n':
+		return problemNull, "has no value"
+	case 't', 'f':
+		found = "true or false"
+	case '"':
+		found = "a JSON string that holds no object"
+		inner = bytes.Trim(unquote(text), " \t\n\r")
+		found += pythonHint(inner)
+	case '[':
+		// Without its brackets a list of one object is an object, and one of several is no JSON.
+		found = "a list that is not of one object"
+		inner = bytes.Trim(text[1:len(text)-1], " \t\n\r")
+	}
+	if len(inner) > 0 && inner[0] == '{' && j.json.scan(inner) == "" {
+		value.Text = inner
+		from := "a JSON string that holds an object, as if it was encoded twice"
+		if text[0] == '[' {
+			from = "a list that holds one object"
+		}
+		j.add(Warning, spec, problemUnwrapped, "is "+from+": the object is loaded", field)
+		return "", ""
+	}
+	j.json.parameters = parameters{} // of an object that is damaged
+	j.add(Warning, spec, problemNoObject, fmt.Sprintf("is %s; an object was expected, so action and the times of the token "+
+		"stay null", found), field)
+	return "", ""
+}
+
+// pythonHint names the usual reason of an object that is not JSON.
+func pythonHint(text []byte) string {
+	if !bytes.HasPrefix(text, []byte("{'")) {
+		return ""
+	}
+	return " (it is the text of a Python dict: write it with json.dumps)"
+}
+
+// derive takes the columns that dbt would otherwise have to parse out of every row's PARAMETERS. One that cannot be
+// taken stays null, with a warning; PARAMETERS itself is as the file has it.
+func (j *Judge) derive(field *Field) {
+	if !j.values[j.parameters].Valid {
+		return
+	}
+	p := &j.json.parameters
+	if text, ok := j.derived(p.action, j.action, field); ok {
+		j.values[j.action] = Value{Valid: true, Text: text}
+	}
+	j.deriveTime(p.created, j.created, field)
+	j.deriveTime(p.updated, j.updated, field)
+}
+
+// derived gives the text of one of the values that are kept; false if it has none.
+func (j *Judge) derived(quoted []byte, column int, field *Field) (text []byte, ok bool) {
+	switch {
+	case len(quoted) == 0 || quoted[0] == 'n':
+		return nil, false
+	case quoted[0] != '"':
+		j.addDerived(column, problemMalformed, "in PARAMETERS is not a string", field)
+		return nil, false
+	}
+	text = unquote(quoted)
+	return text, len(text) > 0
+}
+
+func (j *Judge) deriveTime(quoted []byte, column int, field *Field) {
+	text, ok := j.derived(quoted, column, field)
+	if !ok {
+		return
+	}
+	micros, wrong := parseTimestamp(text)
+	switch {
+	case wrong != "":
+		j.addDerived(column, problemMalformed, fmt.Sprintf("in PARAMETERS is %s: %s", Excerpt(text, 60), wrong), field)
+	case micros < minTimestamp || micros > maxTimestamp:
+		j.addDerived(column, problemRange, fmt.Sprintf("in PARAMETERS is %s: not between 2000 and 2100", Excerpt(text, 60)), field)
+	default:
+		j.values[column] = Value{Valid: true, Int: micros}
+	}
+}
+
+// addDerived adds the warning that a column could not be taken from PARAMETERS.
+func (j *Judge) addDerived(column int, problem, message string, field *Field) {
+	spec := j.contract.Columns[column]
+	name := spec.SQL
+	if column != j.action {
+		name = strings.TrimPrefix(name, "token_") // the key in PARAMETERS
+	}
+	spec.Name = j.contract.Columns[j.parameters].Name
+	j.add(Warning, &spec, problem, name+" "+message, field)
+}
