@@ -38,6 +38,7 @@ type Judge struct {
 	known    []map[string]bool // for each column of the contract its known values
 	values   []Value
 	last     []memo // of each column of the contract
+	expected []expectation
 	findings []Finding
 	rates    numberCache
 	json     jsonScanner
@@ -114,6 +115,30 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 	return j, nil
 }
 
+// An expectation is the value that the path of a file has of a column that the file has, too.
+type expectation struct {
+	place int // of the column in the file
+	field Field
+	value Value // of a column of the contract
+}
+
+// Expect has a column of the file compared with what the path of the file says. A row whose value differs has a warning,
+// and its own value is loaded.
+func (j *Judge) Expect(name string, field Field) {
+	for place := range j.names {
+		if !strings.EqualFold(j.names[place], name) {
+			continue
+		}
+		e := expectation{place: place, field: field}
+		if column := j.columns[place]; column >= 0 {
+			if problem, _ := j.convert(&j.contract.Columns[column], &field, &e.value); problem != "" {
+				e.value = Value{}
+			}
+		}
+		j.expected = append(j.expected, e)
+	}
+}
+
 // checkNames refuses a header whose columns cannot be told apart or kept.
 func checkNames(header []string) error {
 	if len(header) > maxColumns {
@@ -187,6 +212,9 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 	}
 	if j.windowStart >= 0 && ok {
 		j.checkWindow()
+	}
+	if len(j.expected) > 0 && ok {
+		j.checkPath(fields)
 	}
 	if len(j.extra) > 0 {
 		j.extra = append(j.extra, '}')
@@ -340,6 +368,30 @@ func (j *Judge) checkWindow() {
 	}
 	field := Field{Kind: Instant, Int: window.Int}
 	j.add(Warning, &j.contract.Columns[j.windowStart], problemWindow, "is not the hour of EVENT_TIME", &field)
+}
+
+// checkPath doubts values that are not those of the path.
+func (j *Judge) checkPath(fields []Field) {
+	for i := range j.expected {
+		e := &j.expected[i]
+		field := &fields[e.place]
+		spec := &Column{Name: j.names[e.place], SQL: "extra"}
+		same := false
+		if column := j.columns[e.place]; column >= 0 {
+			spec = &j.contract.Columns[column]
+			a, b := &j.values[column], &e.value
+			same = a.Valid == b.Valid && a.UUID == b.UUID && a.Int == b.Int && a.Float == b.Float && bytes.Equal(a.Text, b.Text)
+		} else {
+			same = j.extraColumn < 0 || bytes.Equal(appendField(nil, field), e.field.Text)
+		}
+		if !same {
+			path := "null"
+			if e.field.Kind == Text {
+				path = Excerpt(e.field.Text, 60)
+			}
+			j.add(Warning, spec, problemPath, "is not "+path+", as the path says; the row's own value is loaded", field)
+		}
+	}
 }
 
 // addExtra keeps the field of a column that the contract does not know.

@@ -73,7 +73,7 @@ func (o Options) check(ctx context.Context, path string) (r CheckResult) {
 		r.err = err
 		return r
 	}
-	c, judge, err := identify(records.Columns(), o.Drift)
+	records, c, judge, err := identify(file.Path, records, o.Drift)
 	if err != nil {
 		r.err = err
 		return r
