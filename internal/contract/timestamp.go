@@ -13,9 +13,9 @@ const microsPerHour = int64(time.Hour / time.Microsecond)
 // parseTimestamp reads a timestamp and gives microseconds since 1970, cut, not rounded, and what is wrong: an empty
 // string if nothing is. Without a zone it is UTC.
 //
-// The form of most exports is read here: YYYY-MM-DD, a blank or T, H:MM:SS or HH:MM:SS, up to nine digits of fraction,
-// and Z, UTC, ±HH, ±HHMM or ±HH:MM. It is written out because time.Parse needs the layout beforehand and ten times as
-// long. timestampReader reads all other forms.
+// The form of most exports is read here: YYYY-MM-DD, a blank or T, H:MM:SS or HH:MM:SS, a fraction, and Z, UTC, ±HH,
+// ±HHMM or ±HH:MM. It is written out because time.Parse needs the layout beforehand and ten times as long.
+// timestampReader reads all other forms.
 func parseTimestamp(b []byte) (micros int64, wrong string) {
 	if len(b) < len("2000-01-01 0:00:00") || b[4] != '-' || b[7] != '-' || (b[10] != ' ' && b[10] != 'T') {
 		return parseOtherTimestamp(b)
