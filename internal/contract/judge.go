@@ -292,7 +292,7 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 			return problem, wrong
 		}
 		if wrong = j.json.scan(value.Text); wrong != "" {
-			return problemMalformed, "is not JSON that Postgres can store: " + wrong + pythonHint(value.Text)
+			return problemMalformed, "is not JSON that Postgres can store: " + wrong + shapeHint(value.Text)
 		}
 		if value.Text[0] != '{' {
 			return j.unwrap(spec, field, value)
@@ -376,7 +376,7 @@ func (j *Judge) checkPath(fields []Field) {
 		e := &j.expected[i]
 		field := &fields[e.place]
 		spec := &Column{Name: j.names[e.place], SQL: "extra"}
-		same := false
+		var same bool
 		if column := j.columns[e.place]; column >= 0 {
 			spec = &j.contract.Columns[column]
 			a, b := &j.values[column], &e.value

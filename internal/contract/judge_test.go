@@ -364,12 +364,13 @@ func TestParameters(t *testing.T) {
 
 func TestMessagesOfParameters(t *testing.T) {
 	for in, want := range map[string]string{
-		`{'action': 'click'}`:   `is not JSON that Postgres can store: "'" at byte 1 where a key in quotes was expected (it is the text of a Python dict: write it with json.dumps)`,
-		`"{'action': 'click'}"`: "is a JSON string that holds no object (it is the text of a Python dict: write it with json.dumps); an object was expected",
-		`[1, 2]`:                "is a list that is not of one object; an object was expected, so action and the times of the token stay null",
-		`"{}"`:                  "is a JSON string that holds an object, as if it was encoded twice: the object is loaded",
-		`{"created": "soon"}`:   "created in PARAMETERS is soon: not a timestamp of the form",
-		`{"action": 1}`:         "action in PARAMETERS is not a string",
+		`{'action': 'click'}`:     `is not JSON that Postgres can store: "'" at byte 1 where a key in quotes was expected (it is the text of a Python dict: write it with json.dumps)`,
+		`"{'action': 'click'}"`:   "is a JSON string that holds no object (it is the text of a Python dict: write it with json.dumps); an object was expected",
+		`{\"action\": \"click\"}`: `is not JSON that Postgres can store: "\\" at byte 1 where a key in quotes was expected (its quotes have backslashes: write the object without them)`,
+		`[1, 2]`:                  "is a list that is not of one object; an object was expected, so action and the times of the token stay null",
+		`"{}"`:                    "is a JSON string that holds an object, as if it was encoded twice: the object is loaded",
+		`{"created": "soon"}`:     "created in PARAMETERS is soon: not a timestamp of the form",
+		`{"action": 1}`:           "action in PARAMETERS is not a string",
 	} {
 		header, fields := eventRow(map[string]Field{"PARAMETERS": text(in)})
 		judge, err := NewJudge(Event, header, Evolve)

@@ -23,7 +23,7 @@ func (j *Judge) unwrap(spec *Column, field *Field, value *Value) (problem, wrong
 	case '"':
 		found = "a JSON string that holds no object"
 		inner = bytes.Trim(unquote(text), " \t\n\r")
-		found += pythonHint(inner)
+		found += shapeHint(inner)
 	case '[':
 		// Without its brackets a list of one object is an object, and one of several is no JSON.
 		found = "a list that is not of one object"
@@ -44,12 +44,15 @@ func (j *Judge) unwrap(spec *Column, field *Field, value *Value) (problem, wrong
 	return "", ""
 }
 
-// pythonHint names the usual reason of an object that is not JSON.
-func pythonHint(text []byte) string {
-	if !bytes.HasPrefix(text, []byte("{'")) {
-		return ""
+// shapeHint names the usual reasons of an object that is not JSON.
+func shapeHint(text []byte) string {
+	switch {
+	case bytes.HasPrefix(text, []byte("{'")):
+		return " (it is the text of a Python dict: write it with json.dumps)"
+	case bytes.HasPrefix(text, []byte(`{\"`)):
+		return " (its quotes have backslashes: write the object without them)"
 	}
-	return " (it is the text of a Python dict: write it with json.dumps)"
+	return ""
 }
 
 // derive takes the columns that dbt would otherwise have to parse out of every row's PARAMETERS. One that cannot be

@@ -286,7 +286,7 @@ func (r *timestampReader) zoneOffset() (wrong string) {
 		sign = -1
 	}
 	r.rest = r.rest[1:]
-	hours, minutes, seconds := 0, 0, 0
+	var hours, minutes, seconds int
 	switch n := r.count(isDigit); n {
 	case 1, 2:
 		hours = r.take(n)
