@@ -62,39 +62,42 @@ func (j *Judge) derive(field *Field) {
 		return
 	}
 	p := &j.json.parameters
-	if text, ok := j.derived(p.action, j.action, field); ok {
-		j.values[j.action] = Value{Valid: true, Text: text}
+	if p.action != nil {
+		if p.action[0] != '"' {
+			j.addNoString(p.action, j.action, field)
+		} else if text := unquote(p.action); len(text) > 0 {
+			j.values[j.action] = Value{Valid: true, Text: text}
+		}
 	}
-	j.deriveTime(p.created, j.created, field)
-	j.deriveTime(p.updated, j.updated, field)
+	for _, token := range []struct {
+		quoted []byte
+		column int
+	}{{p.created, j.created}, {p.updated, j.updated}} {
+		if token.quoted == nil {
+			continue
+		}
+		if token.quoted[0] != '"' {
+			j.addNoString(token.quoted, token.column, field)
+			continue
+		}
+		text := unquote(token.quoted)
+		micros, wrong := parseTimestamp(text)
+		switch {
+		case len(text) == 0:
+		case wrong != "":
+			j.addDerived(token.column, problemMalformed, fmt.Sprintf("in PARAMETERS is %s: %s", Excerpt(text, 60), wrong), field)
+		case micros < minTimestamp || micros > maxTimestamp:
+			j.addDerived(token.column, problemRange, fmt.Sprintf("in PARAMETERS is %s: not between 2000 and 2100", Excerpt(text, 60)), field)
+		default:
+			j.values[token.column] = Value{Valid: true, Int: micros}
+		}
+	}
 }
 
-// derived gives the text of one of the values that are kept; false if it has none.
-func (j *Judge) derived(quoted []byte, column int, field *Field) (text []byte, ok bool) {
-	switch {
-	case len(quoted) == 0 || quoted[0] == 'n':
-		return nil, false
-	case quoted[0] != '"':
+// addNoString adds the warning that a column is not a string, unless it is null.
+func (j *Judge) addNoString(value []byte, column int, field *Field) {
+	if value[0] != 'n' {
 		j.addDerived(column, problemMalformed, "in PARAMETERS is not a string", field)
-		return nil, false
-	}
-	text = unquote(quoted)
-	return text, len(text) > 0
-}
-
-func (j *Judge) deriveTime(quoted []byte, column int, field *Field) {
-	text, ok := j.derived(quoted, column, field)
-	if !ok {
-		return
-	}
-	micros, wrong := parseTimestamp(text)
-	switch {
-	case wrong != "":
-		j.addDerived(column, problemMalformed, fmt.Sprintf("in PARAMETERS is %s: %s", Excerpt(text, 60), wrong), field)
-	case micros < minTimestamp || micros > maxTimestamp:
-		j.addDerived(column, problemRange, fmt.Sprintf("in PARAMETERS is %s: not between 2000 and 2100", Excerpt(text, 60)), field)
-	default:
-		j.values[column] = Value{Valid: true, Int: micros}
 	}
 }
 
