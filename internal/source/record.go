@@ -28,6 +28,8 @@ type Reader interface {
 	// Next gives the next record, or io.EOF after the last. Any other error means that the file
 	// cannot be read on; it names the place in the file but not the file.
 	Next() (*Record, error)
+	// Notes are what was skipped or ignored so far, each kind once.
+	Notes() []Note
 }
 
 // A Note is something about a file that was skipped or ignored without loss. It is given once, with how often it occurs.
