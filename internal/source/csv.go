@@ -39,10 +39,11 @@ type CSVReader struct {
 	record  Record
 	notes   *notes
 
-	multiline bool // a long field of the record has several lines, and its first may be the rest of a row
-	returns   bool // the record ends with more than one carriage return
-	stray     int  // the field with which the record breaks, if it does
-	width     int  // fields of each row, as the first has them; 0 before it
+	multiline bool  // a long field of the record has several lines, and its first may be the rest of a row
+	returns   bool  // the record ends with more than one carriage return
+	stray     int   // the field with which the record breaks, if it does
+	zerosEnd  int64 // where the last zero bytes that were skipped end
+	width     int   // fields of each row, as the first has them; 0 before it
 }
 
 // A span is a field's place, without its quotes: in the buffer, or in the scratch where it held doubled ones.
@@ -56,7 +57,7 @@ type span struct {
 func NewCSVReader(r io.Reader) (*CSVReader, error) { return newCSVReader(r, &notes{}) }
 
 func newCSVReader(r io.Reader, n *notes) (*CSVReader, error) {
-	c := &CSVReader{r: r, buf: make([]byte, csvBuffer), notes: n}
+	c := &CSVReader{r: r, buf: make([]byte, csvBuffer), notes: n, zerosEnd: -1}
 	if err := c.fill(); err != nil {
 		return nil, err
 	}
@@ -464,8 +465,11 @@ func (c *CSVReader) skip() bool {
 	if zeros < page && (zeros < len(rest) && rest[zeros] != '\n' && rest[zeros] != '\r' || zeros == len(rest) && !c.eof) {
 		return false
 	}
-	c.notes.add("zero_bytes", "zero bytes between or after the rows are skipped", c.record.Number, offset, int64(zeros))
+	if offset != c.zerosEnd { // else it is the run whose beginning was skipped before more was read
+		c.notes.add("zero_bytes", "zero bytes between or after the rows are skipped", c.record.Number, offset, 1)
+	}
 	c.start += zeros
+	c.zerosEnd = offset + int64(zeros)
 	return true
 }
 

@@ -260,7 +260,7 @@ func (g *gzipReader) nextMember() error {
 			zeros++
 			continue
 		case err == io.EOF && zeros > 0:
-			g.notes.add("gzip_padding", "zero bytes after the gzip data are ignored", 0, 0, zeros)
+			g.notes.add("gzip_padding", fmt.Sprintf("%d zero bytes after the gzip data are ignored", zeros), 0, 0, 1)
 			return io.EOF
 		case err != nil:
 			return err
