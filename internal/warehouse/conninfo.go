@@ -339,7 +339,7 @@ func parseURI(text string) (Conninfo, error) {
 	}
 	var hosts, ports []string
 	for _, one := range strings.Split(authority, ",") {
-		host, port := one, ""
+		var host, port string
 		if inside, after, isIPv6 := strings.Cut(strings.TrimPrefix(one, "["), "]"); strings.HasPrefix(one, "[") && isIPv6 {
 			host, port = inside, strings.TrimPrefix(after, ":")
 		} else {
