@@ -155,12 +155,13 @@ type HistoryLimits struct {
 // A File is one entry of the list: one file, or several by a glob.
 type File struct {
 	// A path or a glob, relative to the source, such as events/csv/*.csv. In a glob * and ? match within one name, [ab]
-	// one of the characters. A path that exists is that file, whatever characters it holds.
+	// one of the characters. A path that exists is that file, whatever characters it holds. ** alone is every CSV and
+	// Parquet file of the source, in all its folders.
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="self != ''",message="write a path or a glob, such as events/csv/*.csv"
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/')",message="write the path relative to the source, without the / at its start"
 	// +kubebuilder:validation:XValidation:rule="self == '' || self.startsWith('/') || !self.matches('(^|/)[.]{0,2}(/|$)')",message="write the path without the parts . and .., without // and without a / at its end"
-	// +kubebuilder:validation:XValidation:rule="!self.contains('**')",message="** does not search subfolders: write * for each folder, such as events/*/*.csv"
+	// +kubebuilder:validation:XValidation:rule="self == '**' || !self.contains('**')",message="** stands alone, for all files of the source; otherwise write * for each folder, such as events/*/*.csv"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('\\x00')",message="write the path without the character NUL"
 	// +required
 	Path string `json:"path"`

@@ -65,7 +65,7 @@ func TestValidation(t *testing.T) {
 		"a path with .":                     {spec: path("./a.csv"), want: "write the path without the parts . and .."},
 		"a path with //":                    {spec: path("a//b.csv"), want: "without //"},
 		"a folder":                          {spec: path("events/"), want: "without a / at its end"},
-		"a path with **":                    {spec: path(`"events/**/*.csv"`), want: "** does not search subfolders: write * for each folder"},
+		"a path with **":                    {spec: path(`"events/**/*.csv"`), want: "** stands alone, for all files of the source"},
 		"a path with NUL":                   {spec: path(`"a\0.csv"`), want: "write the path without the character NUL"},
 		"a path that is too long":           {spec: path(strings.Repeat("a", 1025)), want: "spec.files[0].path: Too long: may not be more than 1024"},
 		"a file that is only a string":      {spec: "files: [a.csv]\nsource: input", want: "spec.files[0]: Invalid value: \"string\": spec.files[0] in body must be of type object"},
