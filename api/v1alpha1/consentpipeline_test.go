@@ -176,7 +176,7 @@ func TestDefaults(t *testing.T) {
 	pipeline.Spec.History = nil
 	got := fmt.Sprintf("%+v", pipeline.Spec)
 	want := "{Files:[{Path:a.csv}] Source:input Trigger: Load:Changed Suspend:false Parallelism:10 RetriesPerFile:<nil> " +
-		"MaxRejectedRatio:1% ActiveDeadlineSeconds:3600 Transform:AfterIngest " +
+		"MaxRejectedRatio:1% Nulls:[] ActiveDeadlineSeconds:3600 Transform:AfterIngest " +
 		"History:<nil> TTLAfterFinished:nil}"
 	if got != want {
 		t.Errorf("the spec is\n  %s\nexpected\n  %s", got, want)
