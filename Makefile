@@ -135,8 +135,13 @@ test: venv ## Run the tests; the last lines say what did not run and how to get 
 	    CONSENT_TEST_REQUIRE="dbt$${CONSENT_TEST_REQUIRE:+,$$CONSENT_TEST_REQUIRE}" \
 	    go test -count=1 -timeout 30m $(ARGS) $(PKG); code=$$?; \
 	if [ -s "$$skips" ]; then \
-	    printf '\nDid not run:\n'; sort "$$skips" | sed 's/^/  /'; \
+	    printf '\nDid not run:\n'; sort -u "$$skips" | sed 's/^/  /'; \
 	fi; exit $$code
+
+.PHONY: test-postgres
+test-postgres: ## Run only the tests on other versions of Postgres, 15, 16 and 18, which test includes
+	@$(MAKE) --no-print-directory test ARGS="-run Versions $(ARGS)" \
+	    PKG='./cmd/consent ./internal/chaos ./internal/warehouse/... ./jobs/ingest'
 
 KILLS ?= 200
 .PHONY: chaos

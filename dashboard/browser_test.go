@@ -231,7 +231,7 @@ func drawsFindings(chromium context.Context, t *testing.T, sample string) {
 	copyMarts(t, sample, database)
 	execute(t, database, `
 		insert into analytics.data_quality (load_id, code, severity, source, path, state, is_latest, is_in_events, n_rows, n_rejected,
-		    n_warnings, n_findings, looks_truncated)
+		    n_warnings, n_findings, is_likely_truncated)
 		values (1, 'malformed_value', 'reject', '', 'csv/a.csv', 'published', true, true, 1200, 300, 0, 300, false),
 		       (1, 'rate_out_of_range', 'warning', '', 'csv/a.csv', 'published', true, true, 1200, 300, 0, 7, false),
 		       (2, 'malformed_value', 'reject', '', 'csv/b.csv', 'published', true, true, 10, 20, 0, 20, false),
@@ -360,7 +360,7 @@ func drawsTheMarts(chromium context.Context, t *testing.T, database, url string)
 		"#devices": percent(scalar[float64](t, database, `select max(share_inverse_rate) from analytics.event_breakdown
 			where dimension = 'device' and api_key::text like '`+key+`%'`)),
 		"#trend": percent(scalar[float64](t, database, `select estimate_inverse_rate from analytics.consent_daily
-			where metric = 'conversion' and api_key::text like '`+key+`%' order by day limit 1`)),
+			where metric = 'conversion' and scope = 'all' and api_key::text like '`+key+`%' order by event_date limit 1`)),
 		"#sensitivity": percent(scalar[float64](t, database, `select estimate from analytics.extrapolation_sensitivity
 			where scope = 'all' and metric = 'conversion' and extrapolation = 'count' and api_key::text like '`+key+`%'`)),
 	} {

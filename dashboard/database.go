@@ -13,7 +13,7 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// marts are the tables and the view that the page is made from.
+// marts are the tables that the page is made from.
 var marts = []string{
 	"company_performance", "company_consent_metrics", "consent_status_distribution", "time_to_consent", "consent_daily",
 	"event_breakdown", "extrapolation_sensitivity", "data_quality",
@@ -32,37 +32,7 @@ const connections = 4
 
 // open prepares connections without making one, so that the page is there before the database.
 func open(ctx context.Context, c warehouse.Config) (*pgxpool.Pool, error) {
-	config, err := poolConfig(c)
-	if err != nil {
-		return nil, err
-	}
-	return pgxpool.NewWithConfig(ctx, config)
-}
-
-func poolConfig(c warehouse.Config) (*pgxpool.Config, error) {
-	connConfig, err := c.ParseConfig()
-	if err != nil {
-		return nil, err
-	}
-	for name, value := range sessionSettings {
-		connConfig.RuntimeParams[name] = value
-	}
-	config, err := pgxpool.ParseConfig("")
-	if err != nil {
-		return nil, err
-	}
-	config.ConnConfig = connConfig
-	config.MaxConns = connections
-	config.BeforeConnect = func(_ context.Context, fresh *pgx.ConnConfig) error {
-		// Its password may have changed since.
-		current, err := c.ParseConfig()
-		if err != nil {
-			return err
-		}
-		fresh.Password = current.Password
-		return nil
-	}
-	return config, nil
+	return warehouse.NewPool(ctx, c, connections, sessionSettings)
 }
 
 // A condition is what stands between a reader and the numbers, or casts doubt on them.
@@ -116,19 +86,34 @@ const ledgerState = `
 // probe asks what state the warehouse is in. It reads the catalogue and a few rows.
 func probe(ctx context.Context, pool *pgxpool.Pool) status {
 	var s status
-	var hasLedger bool
-	var oids []uint32
-	err := pool.QueryRow(ctx, `
-		select to_regclass('raw.schema_version') is not null
-		           and to_regclass('raw.load') is not null and to_regclass('analytics.documentation') is not null,
-		       array(select coalesce(to_regclass('analytics.' || name), 0)::oid from unnest($1::text[]) as marts (name))`,
-		marts).Scan(&hasLedger, &oids)
+	err := warehouse.Within(ctx, pool, "isolation level read committed, read only", func(tx pgx.Tx) (err error) {
+		s, err = probeIn(ctx, tx)
+		return err
+	})
 	if err != nil {
 		return failed(err)
 	}
+	return s
+}
+
+func probeIn(ctx context.Context, tx pgx.Tx) (s status, err error) {
+	var hasLedger bool
+	var oids []uint32
+	var comments string
+	err = tx.QueryRow(ctx, `
+		select to_regclass('raw.schema_version') is not null
+		           and to_regclass('raw.load') is not null and to_regclass('analytics.documentation') is not null,
+		       array(select coalesce(to_regclass('analytics.' || name), 0)::oid from unnest($1::text[]) as marts (name)),
+		       coalesce((select string_agg(xmin::text, ' ' order by objoid) from pg_description
+		                 where classoid = 'pg_class'::regclass and objsubid = 0
+		                     and objoid in (select to_regclass('analytics.' || name) from unnest($1::text[]) as marts (name))), '')`,
+		marts).Scan(&hasLedger, &oids, &comments)
+	if err != nil {
+		return s, err
+	}
 	if !hasLedger {
 		s.condition = noSchema
-		return s
+		return s, nil
 	}
 	s.hasMarts = true
 	for _, oid := range oids {
@@ -137,13 +122,13 @@ func probe(ctx context.Context, pool *pgxpool.Pool) status {
 	var ledger string
 	var loads int64
 	var isBuilding, isWhole, isCurrent bool
-	err = pool.QueryRow(ctx, ledgerState, warehouse.LockTransform).
+	err = tx.QueryRow(ctx, ledgerState, warehouse.LockTransform).
 		Scan(&ledger, &loads, &s.hasDocs, &isWhole, &isCurrent, &isBuilding)
 	if err != nil {
-		return failed(err)
+		return s, err
 	}
-	// A table that dbt built again has another oid.
-	s.fingerprint = fmt.Sprint(oids, ledger)
+	// dbt writes a table's comment in the transaction that changes its rows, also where the ledger knows nothing of it.
+	s.fingerprint = fmt.Sprint(oids, comments, ledger)
 	switch {
 	case isBuilding:
 		s.condition = building
@@ -156,7 +141,7 @@ func probe(ctx context.Context, pool *pgxpool.Pool) status {
 	case !isCurrent:
 		s.condition = outdated
 	}
-	return s
+	return s, nil
 }
 
 // failed is the state that an error of the database shows.
@@ -173,10 +158,9 @@ func failed(err error) status {
 }
 
 // inSnapshot calls read with a transaction that sees the marts as they are at one moment. They are locked before the
-// snapshot is taken: a table that dbt puts in another's place after it would look empty.
+// snapshot is taken, because columns that dbt changes later would not be part of it.
 func inSnapshot(ctx context.Context, pool *pgxpool.Pool, read func(pgx.Tx) error) error {
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	return pgx.BeginTxFunc(ctx, pool, options, func(tx pgx.Tx) error {
+	return warehouse.Within(ctx, pool, "isolation level repeatable read, read only", func(tx pgx.Tx) error {
 		lock := "lock table analytics." + strings.Join(marts, ", analytics.") + " in access share mode"
 		if _, err := tx.Exec(ctx, lock); err != nil {
 			return err

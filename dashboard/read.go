@@ -17,7 +17,7 @@ const matches = `($1::text = '' or industry = $1) and ($2::text = '' or hq_count
 
 // block are the columns of an estimate, of a table with such a block whose columns have no prefix.
 const block = `n, n_sampled, estimate, sampling_lower, sampling_upper, process_lower, process_upper,
-	coalesce(null_because, ''), low_sample, census, conservative`
+	coalesce(null_because, ''), is_low_sample, is_census, is_conservative`
 
 // bounds are the columns of an interval as they are read.
 type bounds struct{ lower, upper *float64 }
@@ -50,9 +50,9 @@ func (d *Data) readCompanies(ctx context.Context, tx pgx.Tx) error {
 		select api_key, industry, hq_country, is_known, extrapolation, weighting, n_events, n_sampled,
 		       n_rate_unknown, coalesce(lowest_sampling_rate, 1)::float8, detectable_at_95,
 		       countries_observed, countries_certain, first_event_at, last_event_at, hours_observed, volume_per_hour,
-		       volume_per_hour_inverse_rate, looks_truncated,
+		       volume_per_hour_inverse_rate, is_likely_truncated,
 		       volume, volume_sampling_lower, volume_sampling_upper, volume_process_lower, volume_process_upper,
-		       coalesce(volume_null_because, ''), volume_low_sample, volume_census, volume_conservative,
+		       coalesce(volume_null_because, ''), volume_is_low_sample, volume_is_census, volume_is_conservative,
 		       volume_inverse_rate, volume_inverse_rate_sampling_lower, volume_inverse_rate_sampling_upper,
 		       volume_inverse_rate_process_lower, volume_inverse_rate_process_upper,
 		       coalesce(volume_inverse_rate_null_because, '')
@@ -132,7 +132,7 @@ func (d *Data) companyQueries(keys []uuid.UUID, byKey map[uuid.UUID]*Company) []
 	return []query{
 		{"company_consent_metrics", `
 			select api_key, coalesce(n_weighting_evidence, 0), share_count_inverse_of_rate, share_action_absent,
-			       notice_without_choices
+			       has_no_choices
 			from analytics.company_consent_metrics where api_key = any ($1)`, args,
 			func(rows pgx.Rows) error {
 				var evidence int64
@@ -200,20 +200,16 @@ func (d *Data) companyQueries(keys []uuid.UUID, byKey map[uuid.UUID]*Company) []
 			with recent as (
 			    select * from analytics.consent_daily
 			    where api_key = any ($1)
-			        and day > (select max(day) from analytics.consent_daily where api_key = any ($1)) - $2::int
+			        and event_date > (select max(event_date) from analytics.consent_daily where api_key = any ($1)) - $2::int
 			)
-			select recent.api_key, recent.day, volume.n,
-			       case when doubled then recent.estimate_inverse_rate else recent.estimate end,
-			       recent.n, recent.n_sampled, recent.low_sample,
-			       case when doubled then recent.inverse_rate_process_lower else recent.process_lower end,
-			       case when doubled then recent.inverse_rate_process_upper else recent.process_upper end,
-			       coalesce(case when doubled then recent.inverse_rate_null_because else recent.null_because end, '')
+			select recent.api_key, recent.event_date, volume.n, recent.recommended_estimate, recent.n, recent.n_sampled,
+			       recent.is_low_sample, recent.recommended_process_lower, recent.recommended_process_upper,
+			       coalesce(recent.recommended_null_because, '')
 			from recent
-			join recent as volume on volume.api_key = recent.api_key and volume.day = recent.day and volume.metric = 'volume'
-			join (select api_key, extrapolation = 'count_over_rate' and weighting = 'count_already_extrapolated' as doubled
-			      from analytics.company_performance) as companies on companies.api_key = recent.api_key
-			where recent.metric = 'conversion'
-			order by recent.api_key, recent.day`, []any{keys, maxDays},
+			join recent as volume
+			    on volume.api_key = recent.api_key and volume.event_date = recent.event_date and volume.metric = 'volume'
+			where recent.metric = 'conversion' and recent.scope = 'all'
+			order by recent.api_key, recent.event_date`, []any{keys, maxDays},
 			func(rows pgx.Rows) error {
 				var day Day
 				var process bounds
@@ -301,11 +297,9 @@ func (d *Data) sharedQueries(keys []uuid.UUID) []query {
 			}},
 		{"countries", `
 			select value, count(*), sum(n)::bigint,
-			       sum(case when extrapolation = 'count_over_rate' and weighting = 'count_already_extrapolated'
-			                then estimate_inverse_rate else estimate end),
+			       sum(recommended_estimate),
 			       count(*) over ()
 			from analytics.event_breakdown
-			join (select api_key, extrapolation, weighting from analytics.company_performance) as companies using (api_key)
 			where dimension = 'country' and value <> 'unknown' and n > 0 and api_key = any ($1)
 			group by value
 			order by 4 desc nulls last, value
@@ -349,7 +343,7 @@ func (d *Data) sharedQueries(keys []uuid.UUID) []query {
 			)
 			select latest.load_id, file.path, latest.state, coalesce(latest.error, ''), latest.rows, latest.rejected,
 			       latest.warnings, latest.finished, latest.state = 'published',
-			       coalesce((select bool_or(looks_truncated) from analytics.data_quality q where q.load_id = latest.load_id), false)
+			       coalesce((select bool_or(is_likely_truncated) from analytics.data_quality q where q.load_id = latest.load_id), false)
 			from latest join raw.file as file using (file_id)
 			order by latest.state = 'published', latest.rejected + latest.warnings desc, file.path
 			limit 40`, nil,

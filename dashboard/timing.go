@@ -13,7 +13,7 @@ import (
 
 var methods = []struct{ name, short, heading string }{
 	{"user_id", "by user", "By user: the notice and the choice of the same user"},
-	{"embedded", "by token", "By token: the times in the consent token"},
+	{"token_update", "by token", "By token: the times in the consent token"},
 	{"matched", "by match", "By match: a notice and the next choice of the same kind of visitor"},
 }
 

@@ -169,7 +169,7 @@ func TestTimeTitle(t *testing.T) {
 		for i, median := range medians {
 			c := company(string(rune('a'+i)), "Travel", "France")
 			if median > 0 {
-				c.Timings = []Timing{{Method: "embedded", IsHeadline: true, N: 100, Median: &median}}
+				c.Timings = []Timing{{Method: "token_update", IsHeadline: true, N: 100, Median: &median}}
 			}
 			d.Companies = append(d.Companies, c)
 		}

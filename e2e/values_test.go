@@ -71,9 +71,10 @@ func TestRefusedValues(t *testing.T) {
 			[]string{"postgresql.enabled=false,externalDatabase.host=db,externalDatabase.existingSecret=s,externalDatabase.sslMode=verify-full"},
 			[]string{"name in externalDatabase.caSecret a Secret that has it under the key ca.crt"},
 		},
-		"a time without a unit": {[]string{"databaseWait=5"}, []string{"databaseWait is 5: write a time with its unit, such as 90s or 5m."}},
-		"a share that is none":  {[]string{"ingest.maxRejectedRatio=few"}, []string{"write a share from 0% to 100%, such as 1% or 0.01."}},
-		"a share of too much":   {[]string{"ingest.maxRejectedRatio=150%"}, []string{"ingest.maxRejectedRatio is 150%: write a share"}},
+		"a time without a unit":        {[]string{"databaseWait=5"}, []string{"databaseWait is 5: write a time with its unit, such as 90s or 5m."}},
+		"a text for null with a comma": {[]string{`ingest.nulls={a\,b}`}, []string{"at '/ingest/nulls/0': 'a,b' does not match pattern"}},
+		"a share that is none":         {[]string{"ingest.maxRejectedRatio=few"}, []string{"write a share from 0% to 100%, such as 1% or 0.01."}},
+		"a share of too much":          {[]string{"ingest.maxRejectedRatio=150%"}, []string{"ingest.maxRejectedRatio is 150%: write a share"}},
 		"a path from the root": {
 			[]string{"ingest.files={events/*.csv,/input/events.csv}"},
 			[]string{`ingest.files[1] is "/input/events.csv": write a path or a glob relative to the source`},
@@ -136,6 +137,7 @@ var variants = map[string][]string{
 	"external database": {
 		"--set", "postgresql.enabled=false,externalDatabase.host=db,externalDatabase.existingSecret=s",
 		"--set", "externalDatabase.caSecret=ca,externalDatabase.sslMode=verify-full,roles.existingSecret=users",
+		"--set", "roles.prefix=team-a-,roles.readers={Bi Reader,Analysts}",
 	},
 }
 

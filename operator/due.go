@@ -109,7 +109,11 @@ func specDigest(spec v1alpha1.ConsentPipelineSpec) string {
 		paths[i] = file.Path
 	}
 	slices.Sort(paths)
-	return sum(paths, spec.Source, spec.Load, spec.MaxRejectedRatio)
+	asked := []any{paths, spec.Source, spec.Load, spec.MaxRejectedRatio}
+	if len(spec.Nulls) > 0 { // without any the digest is that of earlier releases
+		asked = append(asked, spec.Nulls)
+	}
+	return sum(asked...)
 }
 
 // splitDigests moves the digests that earlier versions wrote as one field into the two of now. Without it every resource

@@ -52,6 +52,7 @@ func TestDue(t *testing.T) {
 		"the files are in another order":     {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Files = filesOf("b.csv", "a.csv") }), ran(spec()), decision{"UpToDate", false}},
 		"the source changed":                 {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Source = "other" }), ran(spec()), decision{"SpecChanged", true}},
 		"everything is to be loaded":         {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Load = v1alpha1.LoadAlways }), ran(spec()), decision{"SpecChanged", true}},
+		"other texts stand for null":         {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Nulls = []string{"NULL"} }), ran(spec()), decision{"SpecChanged", true}},
 		"more rows may be rejected":          {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.MaxRejectedRatio = "5%" }), ran(spec()), decision{"SpecChanged", true}},
 		"only how to run changed": {spec(func(s *v1alpha1.ConsentPipelineSpec) {
 			s.Parallelism, s.RetriesPerFile, s.ActiveDeadlineSeconds, s.Transform = 1, new(int32(5)), 60, v1alpha1.TransformNever

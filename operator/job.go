@@ -111,6 +111,9 @@ func merge(all ...map[string]string) map[string]string {
 // ingestArgs are what the run adds to the template's arguments.
 func ingestArgs(spec v1alpha1.ConsentPipelineSpec) []string {
 	args := []string{"--max-rejected-ratio=" + escape(spec.MaxRejectedRatio)}
+	if len(spec.Nulls) > 0 {
+		args = append(args, "--null="+escape(strings.Join(spec.Nulls, ",")))
+	}
 	if spec.Load == v1alpha1.LoadAlways {
 		args = append(args, "--force")
 	}

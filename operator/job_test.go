@@ -87,6 +87,10 @@ func TestJobOptions(t *testing.T) {
 			func(j *batchv1.Job) bool {
 				return slices.Contains(j.Spec.Template.Spec.Containers[0].Args, "--force")
 			}},
+		"texts for null": {func(s *v1alpha1.ConsentPipelineSpec) { s.Nulls = []string{`\N`, "n/a", "$(X)"} },
+			func(j *batchv1.Job) bool {
+				return slices.Contains(j.Spec.Template.Spec.Containers[0].Args, `--null=\N,n/a,$$(X)`)
+			}},
 		"only changes": {func(*v1alpha1.ConsentPipelineSpec) {},
 			func(j *batchv1.Job) bool {
 				return !slices.Contains(j.Spec.Template.Spec.Containers[0].Args, "--force")

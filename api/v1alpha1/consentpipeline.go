@@ -100,6 +100,15 @@ type ConsentPipelineSpec struct {
 	// +optional
 	MaxRejectedRatio string `json:"maxRejectedRatio,omitempty"`
 
+	// Texts that stand for null in every column, such as NULL or n/a, instead of those that the installation names (\N).
+	// An empty field always does. Case matters.
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.all(text, !text.matches('[,\"\\n\\r]'))",message="write texts without commas, double quotes and line ends"
+	// +optional
+	// +listType=set
+	Nulls []string `json:"nulls,omitempty"`
+
 	// How many seconds a run may take, waiting and retries included. A change affects the next run, and does not start one.
 	// +kubebuilder:default=3600
 	// +kubebuilder:validation:Minimum=1
@@ -244,7 +253,7 @@ type Run struct {
 	JobName string `json:"jobName"`
 	// Why it was started.
 	Reason RunReason `json:"reason"`
-	// A digest of files, source, load and maxRejectedRatio, as they were when the run started.
+	// A digest of files, source, load, maxRejectedRatio and nulls, as they were when the run started.
 	// +optional
 	SpecDigest string `json:"specDigest,omitempty"`
 	// A digest of trigger, as it was then.
@@ -291,7 +300,7 @@ type RunReason string
 const (
 	// There was none before.
 	ReasonFirstRun RunReason = "FirstRun"
-	// Files, source, load or maxRejectedRatio changed.
+	// Files, source, load, maxRejectedRatio or nulls changed.
 	ReasonSpecChanged RunReason = "SpecChanged"
 	// Only the trigger changed.
 	ReasonTriggerChanged RunReason = "TriggerChanged"

@@ -42,7 +42,7 @@ func TestValidation(t *testing.T) {
 		want string // part of the refusal; empty if there is to be none
 	}{
 		"the least": {spec: minimal},
-		"every field": {spec: minimal + "trigger: 2026-11-24\nload: Always\nsuspend: true\nparallelism: 1\nretriesPerFile: 0\nmaxRejectedRatio: 0.5%\nactiveDeadlineSeconds: 60\ntransform: Never\n" +
+		"every field": {spec: minimal + "trigger: 2026-11-24\nload: Always\nsuspend: true\nparallelism: 1\nretriesPerFile: 0\nmaxRejectedRatio: 0.5%\nnulls: [\\N, \"NULL\", n/a, \"\"]\nactiveDeadlineSeconds: 60\ntransform: Never\n" +
 			"history: {succeeded: 0, failed: 100}\nttlAfterFinished: 1h30m0.5s"},
 		"a path with everything odd":        {spec: path(`"..a/b..c/$(PGPASSWORD); rm -rf \n/ü [a-z]?.csv"`)},
 		"a hidden file":                     {spec: path(".a/...b")},
@@ -78,6 +78,7 @@ func TestValidation(t *testing.T) {
 		"a transform policy that is a bool": {spec: minimal + "transform: false", want: "spec.transform"},
 		"no parallelism":                    {spec: minimal + "parallelism: 0", want: "spec.parallelism: Invalid value: 0: spec.parallelism in body should be greater than or equal to 1"},
 		"negative retries":                  {spec: minimal + "retriesPerFile: -1", want: "spec.retriesPerFile: Invalid value: -1: spec.retriesPerFile in body should be greater than or equal to 0"},
+		"a text for null with a comma":      {spec: minimal + "nulls: ['a,b']", want: "write texts without commas, double quotes and line ends"},
 		"a ratio without %":                 {spec: minimal + "maxRejectedRatio: '0.01'", want: `write a share from 0% to 100%, in quotes, such as "1%" or "0.5%"`},
 		"a ratio over 100%":                 {spec: minimal + "maxRejectedRatio: 100.5%", want: "write a share from 0% to 100%"},
 		"a ratio that is a number":          {spec: minimal + "maxRejectedRatio: 1", want: "spec.maxRejectedRatio in body must be of type string"},
@@ -175,7 +176,7 @@ func TestDefaults(t *testing.T) {
 	pipeline.Spec.History = nil
 	got := fmt.Sprintf("%+v", pipeline.Spec)
 	want := "{Files:[{Path:a.csv}] Source:input Trigger: Load:Changed Suspend:false Parallelism:10 RetriesPerFile:<nil> " +
-		"MaxRejectedRatio:1% ActiveDeadlineSeconds:3600 Transform:AfterIngest " +
+		"MaxRejectedRatio:1% Nulls:[] ActiveDeadlineSeconds:3600 Transform:AfterIngest " +
 		"History:<nil> TTLAfterFinished:nil}"
 	if got != want {
 		t.Errorf("the spec is\n  %s\nexpected\n  %s", got, want)

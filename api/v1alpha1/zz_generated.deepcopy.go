@@ -81,6 +81,11 @@ func (in *ConsentPipelineSpec) DeepCopyInto(out *ConsentPipelineSpec) {
 		*out = new(int32)
 		**out = **in
 	}
+	if in.Nulls != nil {
+		in, out := &in.Nulls, &out.Nulls
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.History != nil {
 		in, out := &in.History, &out.History
 		*out = new(HistoryLimits)

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"consentpipeline.io/internal/report"
@@ -93,18 +92,6 @@ func (d *database) safeURL() string {
 		return d.server.SafeURL()
 	}
 	return withoutPassword(d.URL)
-}
-
-// withoutPassword rewrites a URL or DSN so that it can be shown.
-func withoutPassword(url string) string {
-	if url == "" {
-		return ""
-	}
-	config, err := pgx.ParseConfig(url)
-	if err != nil {
-		return "(not valid)"
-	}
-	return fmt.Sprintf("postgres://%s@%s:%d/%s", config.User, config.Host, config.Port, config.Database)
 }
 
 // connect opens the database and waits for its schema.

@@ -25,6 +25,7 @@ type ingestFlags struct {
 	sourceID         string
 	runID, runName   string
 	drift            string
+	nulls            []string
 	maxRejectedRatio string
 	force            bool
 	concurrency      int
@@ -39,6 +40,8 @@ func (f *ingestFlags) flags(cmd *cobra.Command) {
 	flags.StringVar(&f.runName, "run-name", "", "`name` of the run, for display")
 	flags.StringVar(&f.drift, "drift", string(contract.Evolve),
 		"what becomes of columns that the contract does not know: evolve (kept in the column extra), freeze (the file fails), discard")
+	flags.StringSliceVar(&f.nulls, "null", contract.DefaultNulls,
+		"`TEXT,…` that stands for null in every column; an empty field always does")
 	flags.StringVar(&f.maxRejectedRatio, "max-rejected-ratio", "1%",
 		"a file with more rejected rows than this `share` fails")
 	flags.BoolVar(&f.force, "force", false, "load also files that are unchanged or were retracted")
@@ -52,6 +55,9 @@ func (f *ingestFlags) options(a *app) (ingest.Options, error) {
 	var err error
 	if o.Drift, err = contract.ParseDrift(f.drift); err != nil {
 		return o, badConfiguration("--drift: %w", err)
+	}
+	if o.Nulls, err = contract.ParseNulls(f.nulls); err != nil {
+		return o, badConfiguration("--null: %w", err)
 	}
 	if o.MaxRejectedRatio, err = parseRatio(f.maxRejectedRatio); err != nil {
 		return o, badConfiguration("--max-rejected-ratio: %w", err)
@@ -125,8 +131,8 @@ the files are only judged, without a database, and what is wrong with them is sh
 			}
 			defer folder.Close()
 			if check {
-				results, err := ingest.Check(ctx, o)
-				return errors.Join(a.writeCheck(results), err)
+				results, ignored, err := ingest.Check(ctx, o)
+				return errors.Join(a.writeCheck(results, ignored), err)
 			}
 			db, err := choice.open(ctx, a, "ingest")
 			if err != nil {
@@ -207,16 +213,32 @@ func writeFiles(w io.Writer, result ingest.Result) error {
 	if err := t.write(w); err != nil {
 		return err
 	}
-	if n := len(result.Ignored); n > 0 {
-		_, err := fmt.Fprintf(w, "Left aside, for they are neither CSV nor Parquet: %s\n",
-			strings.Join(result.Ignored[:min(n, 5)], ", ")+more(n-5))
-		return err
+	return writeIgnored(w, result.Ignored)
+}
+
+// writeIgnored names what was not loaded, by reason.
+func writeIgnored(w io.Writer, ignored []source.Ignored) error {
+	var reasons []string
+	paths := map[string][]string{}
+	for _, i := range ignored {
+		if paths[i.Reason] == nil {
+			reasons = append(reasons, i.Reason)
+		}
+		paths[i.Reason] = append(paths[i.Reason], contract.Excerpt([]byte(i.Path), maxSourceID))
+	}
+	for _, reason := range reasons {
+		const most = 5
+		names := paths[reason]
+		_, err := fmt.Fprintf(w, "Ignored (%s): %s%s\n", reason, strings.Join(names[:min(len(names), most)], ", "), more(len(names)-most))
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // writeCheck writes what is to be said about each file, then its findings.
-func (a *app) writeCheck(results []ingest.CheckResult) error {
+func (a *app) writeCheck(results []ingest.CheckResult, ignored []source.Ignored) error {
 	if a.output == "json" {
 		return writeJSON(a.stdout, results)
 	}
@@ -227,7 +249,7 @@ func (a *app) writeCheck(results []ingest.CheckResult) error {
 			t.add("", "", "", "", "", f.Code+" × "+count(f.N), "")
 		}
 	}
-	if err := t.write(a.stdout); err != nil {
+	if err := errors.Join(t.write(a.stdout), writeIgnored(a.stdout, ignored)); err != nil {
 		return err
 	}
 	for _, r := range results {

@@ -9,145 +9,178 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// A companyMetrics is what the marts say about one company. Estimates are of all events, those that were not sampled
-// included; a pointer is nil where there is nothing to estimate from.
+// companyMetrics are the recommended estimates of one company, or of all companies together, as the marts have them: within
+// the company's own notice, of all events, those that were not sampled included. A pointer is nil where there is nothing to
+// estimate from. The bounds are those of 95%, of what the company does (process, not sampling alone).
 type companyMetrics struct {
-	APIKey            string   `json:"api_key"`
-	Industry          *string  `json:"industry"`
-	HQCountry         *string  `json:"hq_country"`
-	Rows              int64    `json:"rows"`
-	Extrapolation     string   `json:"extrapolation"`
-	Weighting         string   `json:"weighting"` // how COUNT is to be read; count_already_extrapolated: COUNT / RATE counts twice
-	Asked             *float64 `json:"asked"`
-	Given             *float64 `json:"given"`
-	Conversion        *float64 `json:"conversion"`
-	ConversionNull    *string  `json:"conversion_null_because"` // why it, or its interval, is null
-	ConversionInverse *float64 `json:"conversion_inverse_rate"` // with 1 / RATE instead of COUNT / RATE
-	IntervalOf        *string  `json:"interval_of"`             // conversion, or conversion_inverse_rate where that has none
-	SamplingLower     *float64 `json:"sampling_lower"`          // of 95%, what all events would have shown
-	SamplingUpper     *float64 `json:"sampling_upper"`
-	ConsentRate       *float64 `json:"consent_rate"`
-	FullOptIn         *float64 `json:"share_full_opt_in"` // these four: shares of consent.given
-	PartialOptIn      *float64 `json:"share_partial_opt_in"`
-	OptOut            *float64 `json:"share_opt_out"`
-	Empty             *float64 `json:"share_empty"`
-	SecondsToConsent  *float64 `json:"mean_seconds_to_consent"`
-	TimedChoices      *int64   `json:"timed_choices"` // that the mean rests on
-	Volume            *float64 `json:"volume"`
-	VolumeInverse     *float64 `json:"volume_inverse_rate"`
-	Pageviews         *float64 `json:"pageviews"`
-	UIActions         *float64 `json:"ui_actions"`
-	Countries         *int64   `json:"countries"`
+	APIKey           *string  `json:"api_key"` // null of all companies together
+	Company          string   `json:"company"`
+	Industry         *string  `json:"industry"`
+	HQCountry        *string  `json:"hq_country"`
+	Rows             int64    `json:"rows"`
+	Scope            string   `json:"scope"`
+	Extrapolation    string   `json:"extrapolation"` // count_over_rate or inverse_rate; recommended of all companies together
+	Weighting        *string  `json:"weighting"`
+	Asked            *float64 `json:"asked"`
+	Given            *float64 `json:"given"`
+	Conversion       *float64 `json:"conversion"`
+	ConversionLower  *float64 `json:"conversion_lower"`
+	ConversionUpper  *float64 `json:"conversion_upper"`
+	ConversionNull   *string  `json:"conversion_null_because"` // why it, or a bound, is null
+	ChoiceRate       *float64 `json:"choice_rate"`
+	ConsentRate      *float64 `json:"consent_rate"`
+	ConsentRateLower *float64 `json:"consent_rate_lower"`
+	ConsentRateUpper *float64 `json:"consent_rate_upper"`
+	ConsentRateNull  *string  `json:"consent_rate_null_because"`
+	FullOptIn        *float64 `json:"full_opt_in_share"` // these four: shares of consent.given
+	PartialOptIn     *float64 `json:"partial_opt_in_share"`
+	OptOut           *float64 `json:"opt_out_share"`
+	Empty            *float64 `json:"empty_share"`
+	SecondsToConsent *float64 `json:"mean_seconds_to_consent"`
+	TimedChoices     *int64   `json:"timed_choices"` // that the mean rests on
+	Volume           *float64 `json:"volume"`
+	Pageviews        *float64 `json:"pageviews"`
+	UIActions        *float64 `json:"ui_actions"`
+	Countries        *int64   `json:"countries"`
+	BriefConversion  *float64 `json:"brief_conversion"` // by the brief's rule COUNT / RATE, over all events
+	BriefVolume      *float64 `json:"brief_volume"`
 }
 
 const metricsQuery = `
 	select
-	    c.api_key::text, c.industry, c.hq_country, p.n_events, c.extrapolation, c.weighting, c.asked, c.given,
-	    c.conversion, c.conversion_null_because, c.conversion_inverse_rate,
-	    case when c.conversion_sampling_lower is not null then 'conversion'
-	         when c.conversion_inverse_rate_sampling_lower is not null then 'conversion_inverse_rate' end,
-	    coalesce(c.conversion_sampling_lower, c.conversion_inverse_rate_sampling_lower),
-	    coalesce(c.conversion_sampling_upper, c.conversion_inverse_rate_sampling_upper),
-	    c.consent_rate, d.full_opt_in, d.partial_opt_in, d.opt_out, d.empty, t.mean_seconds, t.n,
-	    p.volume, p.volume_inverse_rate, b.pageviews, b.ui_actions, p.countries_observed
+	    c.api_key::text, c.company_name, c.industry, c.hq_country, p.n_events, c.recommended_scope, c.recommended_extrapolation, c.weighting,
+	    c.recommended_asked, c.recommended_given,
+	    c.recommended_conversion, c.recommended_conversion_process_lower, c.recommended_conversion_process_upper,
+	    c.recommended_conversion_null_because, c.recommended_choice_rate,
+	    c.recommended_consent_rate, c.recommended_consent_rate_process_lower, c.recommended_consent_rate_process_upper,
+	    c.recommended_consent_rate_null_because,
+	    c.recommended_full_opt_in_share, c.recommended_partial_opt_in_share, c.recommended_opt_out_share, c.recommended_empty_share,
+	    t.mean_seconds, t.n, p.recommended_volume, b.pageviews, b.ui_actions, p.countries_observed, s.conversion, s.volume
 	from analytics.company_consent_metrics c
 	join analytics.company_performance p using (api_key)
 	left join analytics.time_to_consent t on t.api_key = c.api_key and t.is_headline
 	cross join lateral (
 	    select
-	        max(share) filter (where consent_status = 'full opt-in') as full_opt_in,
-	        max(share) filter (where consent_status = 'partial opt-in') as partial_opt_in,
-	        max(share) filter (where consent_status = 'opt-out') as opt_out,
-	        max(share) filter (where consent_status = 'empty') as empty
-	    from analytics.consent_status_distribution
-	    where api_key = c.api_key and population = 'given'
-	) d
-	cross join lateral (
-	    select
-	        max(estimate) filter (where value = 'pageview') as pageviews,
-	        max(estimate) filter (where value = 'ui.action') as ui_actions
+	        max(recommended_estimate) filter (where value = 'pageview') as pageviews,
+	        max(recommended_estimate) filter (where value = 'ui.action') as ui_actions
 	    from analytics.event_breakdown
 	    where api_key = c.api_key and dimension = 'type'
 	) b
-	order by p.volume desc nulls last, c.api_key`
+	cross join lateral (
+	    select
+	        max(estimate) filter (where metric = 'conversion') as conversion,
+	        max(estimate) filter (where metric = 'volume') as volume
+	    from analytics.extrapolation_sensitivity
+	    where api_key = c.api_key and scope = 'all' and extrapolation = 'count_over_rate'
+	) s
+	order by p.recommended_volume desc nulls last, c.api_key`
 
-// readMetrics reads the metrics of all companies, the largest first.
-func readMetrics(ctx context.Context, pool *pgxpool.Pool) ([]companyMetrics, error) {
-	rows, err := pool.Query(ctx, metricsQuery)
-	if err != nil {
-		return nil, fmt.Errorf("read the metrics: %w", err)
+const overallQuery = `
+	select
+	    null::text, 'all companies', null::text, null::text, max(m.n) filter (where m.metric = 'volume'), 'notice', 'recommended', null::text,
+	    max(m.estimate) filter (where m.metric = 'asked' and m.scope = 'notice'),
+	    max(m.estimate) filter (where m.metric = 'given' and m.scope = 'notice'),
+	    max(m.estimate) filter (where m.metric = 'conversion' and m.scope = 'notice'),
+	    max(m.process_lower) filter (where m.metric = 'conversion' and m.scope = 'notice'),
+	    max(m.process_upper) filter (where m.metric = 'conversion' and m.scope = 'notice'),
+	    max(m.null_because) filter (where m.metric = 'conversion' and m.scope = 'notice'),
+	    max(m.estimate) filter (where m.metric = 'choice_rate' and m.scope = 'notice'),
+	    max(m.estimate) filter (where m.metric = 'consent_rate' and m.scope = 'notice'),
+	    max(m.process_lower) filter (where m.metric = 'consent_rate' and m.scope = 'notice'),
+	    max(m.process_upper) filter (where m.metric = 'consent_rate' and m.scope = 'notice'),
+	    max(m.null_because) filter (where m.metric = 'consent_rate' and m.scope = 'notice'),
+	    max(m.estimate) filter (where m.metric = 'full_opt_in_share' and m.scope = 'notice'),
+	    max(m.estimate) filter (where m.metric = 'partial_opt_in_share' and m.scope = 'notice'),
+	    max(m.estimate) filter (where m.metric = 'opt_out_share' and m.scope = 'notice'),
+	    max(m.estimate) filter (where m.metric = 'empty_share' and m.scope = 'notice'),
+	    (select mean_seconds from analytics.overall_time_to_consent where within_minutes = 30),
+	    (select n from analytics.overall_time_to_consent where within_minutes = 30),
+	    max(m.estimate) filter (where m.metric = 'volume'), b.pageviews, b.ui_actions, b.countries, null::float8, null::float8
+	from analytics.overall_consent_metrics m
+	cross join (
+	    select
+	        sum(recommended_estimate) filter (where dimension = 'type' and value = 'pageview') as pageviews,
+	        sum(recommended_estimate) filter (where dimension = 'type' and value = 'ui.action') as ui_actions,
+	        count(distinct value) filter (where dimension = 'country' and value <> 'unknown' and n > 0) as countries
+	    from analytics.event_breakdown
+	) b
+	group by b.pageviews, b.ui_actions, b.countries`
+
+// readMetrics reads the metrics of all companies, the largest first, and those of all together.
+func readMetrics(ctx context.Context, pool *pgxpool.Pool) (companies []companyMetrics, overall *companyMetrics, err error) {
+	read := func(query string) ([]companyMetrics, error) {
+		rows, err := pool.Query(ctx, query)
+		if err != nil {
+			return nil, fmt.Errorf("read the metrics: %w", err)
+		}
+		metrics, err := pgx.CollectRows(rows, pgx.RowToStructByPos[companyMetrics])
+		if err != nil {
+			return nil, fmt.Errorf("read the metrics: %w", err)
+		}
+		return metrics, nil
 	}
-	metrics, err := pgx.CollectRows(rows, pgx.RowToStructByPos[companyMetrics])
-	if err != nil {
-		return nil, fmt.Errorf("read the metrics: %w", err)
+	if companies, err = read(metricsQuery); err != nil {
+		return nil, nil, err
 	}
-	return metrics, nil
+	all, err := read(overallQuery)
+	if err != nil || len(all) == 0 {
+		return nil, nil, err
+	}
+	return companies, &all[0], nil
 }
 
-// writeMetrics writes the companies that have events: first what they consent to, then how much there is of it.
-func writeMetrics(w io.Writer, metrics []companyMetrics) error {
-	consent := newTable("COMPANY", "INDUSTRY", "HQ", "ASKED", "GIVEN", "CONVERSION", "BY 1/RATE", "95%", "OPT-IN",
-		"FULL", "PARTIAL", "OPT-OUT", "EMPTY", "TIME", "OF")
-	volume := newTable("COMPANY", "ROWS", "VOLUME", "BY 1/RATE", "PAGEVIEW", "ASKED", "GIVEN", "UI ACTION", "COUNTRIES")
+// writeMetrics writes the companies that have events: first what they consent to, then how much there is of it. The last
+// row of each table is all companies together.
+func writeMetrics(w io.Writer, metrics []companyMetrics, overall *companyMetrics) error {
+	consent := newTable("COMPANY", "INDUSTRY", "HQ", "ASKED", "GIVEN", "CONVERSION", "95%", "OPT-IN", "95%",
+		"FULL", "PARTIAL", "OPT-OUT", "EMPTY", "TIME", "OF", "COUNT/RATE")
+	volume := newTable("COMPANY", "ROWS", "VOLUME", "PAGEVIEW", "UI ACTION", "COUNTRIES", "COUNT/RATE")
 	without := 0
-	extrapolation := "count_over_rate"
+	add := func(m companyMetrics) {
+		consent.add(m.Company, text(m.Industry), text(m.HQCountry), estimate(m.Asked), estimate(m.Given),
+			percent(m.Conversion), interval(m.ConversionLower, m.ConversionUpper), percent(m.ConsentRate),
+			interval(m.ConsentRateLower, m.ConsentRateUpper), percent(m.FullOptIn), percent(m.PartialOptIn), percent(m.OptOut),
+			percent(m.Empty), seconds(m.SecondsToConsent), whole(m.TimedChoices), percent(m.BriefConversion))
+		volume.add(m.Company, count(m.Rows), estimate(m.Volume), estimate(m.Pageviews), estimate(m.UIActions),
+			whole(m.Countries), estimate(m.BriefVolume))
+	}
 	for _, m := range metrics {
-		extrapolation = m.Extrapolation
 		if m.Rows == 0 {
 			without++
 			continue
 		}
-		company := m.APIKey[:8]
-		consent.add(company, text(m.Industry), text(m.HQCountry), estimate(m.Asked), estimate(m.Given),
-			percent(m.Conversion), percent(m.ConversionInverse), interval(m), percent(m.ConsentRate),
-			percent(m.FullOptIn), percent(m.PartialOptIn), percent(m.OptOut), percent(m.Empty),
-			seconds(m.SecondsToConsent), whole(m.TimedChoices))
-		volume.add(company, count(m.Rows), estimate(m.Volume), estimate(m.VolumeInverse), estimate(m.Pageviews),
-			estimate(m.Asked), estimate(m.Given), estimate(m.UIActions), whole(m.Countries))
+		add(m)
 	}
 	if len(consent.rows) == 0 {
 		_, err := fmt.Fprintf(w, "No company has events; %d are known.\n", without)
 		return err
 	}
-	fmt.Fprintf(w, "Consent by company (estimates by %s)\n", extrapolationRule(extrapolation))
+	add(*overall)
+	fmt.Fprintln(w, "Consent by company (recommended estimates, in the company's own notice)")
 	if err := consent.write(w); err != nil {
 		return err
 	}
-	fmt.Fprint(w, `  CONVERSION is given / asked; BY 1/RATE is the same with COUNT left out. 95% is the interval in which the conversion of
-  all events, those that were not sampled included, is; with * it is that of BY 1/RATE, because CONVERSION has none:
-  mostly because COUNT is extrapolated already, so that COUNT / RATE counts twice. OPT-IN is opt-ins / choices. FULL to
-  EMPTY are shares of what was given. TIME is the mean from asked to the choice, within 30 minutes, OF so many choices.
+	fmt.Fprint(w, `  CONVERSION is given / asked, OPT-IN is opt-ins / choices, FULL to EMPTY are shares of what was given; each with
+  the 95% interval of what the company does. Consents from elsewhere (action external or webview) do not count. An
+  estimate follows COUNT / RATE, or 1 / RATE where COUNT is extrapolated already. TIME is the mean from asked to the
+  choice, within 30 minutes, OF so many choices. COUNT/RATE is conversion by the brief's rule, over all events.
 
-Volume by company
+Volume by company (recommended estimates)
 `)
 	if err := volume.write(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "  ROWS are in the files; the rest are estimates of all events. %d more companies have no events.\n",
-		without)
+	_, err := fmt.Fprintf(w, "  ROWS are in the files; the rest are estimates of all events. COUNT/RATE is the volume by the brief's rule.\n"+
+		"  %d more companies have no events.\n", without)
 	return err
 }
 
-func extrapolationRule(extrapolation string) string {
-	switch extrapolation {
-	case "count_over_rate":
-		return "COUNT / RATE"
-	case "inverse_rate":
-		return "1 / RATE"
-	}
-	return "COUNT"
-}
-
-// interval gives the sampling interval of a company's conversion; a star marks that of the one by 1 / RATE.
-func interval(m companyMetrics) string {
-	if m.IntervalOf == nil {
+// interval gives the bounds of a share or a ratio.
+func interval(lower, upper *float64) string {
+	if lower == nil || upper == nil {
 		return "–"
 	}
-	mark := ""
-	if *m.IntervalOf != "conversion" {
-		mark = "*"
-	}
-	return fmt.Sprintf("%.1f–%.1f%%%s", 100**m.SamplingLower, 100**m.SamplingUpper, mark)
+	return fmt.Sprintf("%.1f–%.1f%%", 100**lower, 100**upper)
 }
 
 func text(s *string) string {

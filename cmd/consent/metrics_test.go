@@ -101,13 +101,13 @@ func TestMetricsOfCompaniesWithLittle(t *testing.T) {
 			coalesce(volume_per_hour::numeric(9, 1)::text, 'null'), coalesce(countries_observed::text, 'null'))
 			from analytics.company_performance where api_key = $1`
 		inverse = `select concat_ws(' ', round(conversion_inverse_rate::numeric, 4), coalesce(conversion_inverse_rate_null_because, 'fine'),
-			notice_without_choices) from analytics.company_consent_metrics where api_key = $1`
+			has_no_choices) from analytics.company_consent_metrics where api_key = $1`
 		headline = `select string_agg(method || ' ' || withheld_because, ', ' order by method)
 			from analytics.time_to_consent where api_key = $1`
 		statuses = `select string_agg(distinct coalesce(share_null_because, 'fine'), ', ')
 			from analytics.consent_status_distribution where population = 'given' and api_key = $1`
 		daily = `select coalesce(string_agg(metric || ' ' || null_because, ', ' order by metric), 'fine')
-			from analytics.consent_daily where api_key = $1 and null_because is not null`
+			from analytics.consent_daily where api_key = $1 and scope = 'all' and null_because is not null`
 		industry = `select concat_ws(' ', industry, is_known) from analytics.company_performance where api_key = $1`
 	)
 	for _, c := range []struct {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +21,8 @@ type runResult struct {
 	Ingest    ingest.Result     `json:"ingest"`
 	Transform *transform.Result `json:"transform,omitempty"`
 	Companies []companyMetrics  `json:"companies,omitempty"`
-	Database  string            `json:"database"` // without the password
+	Overall   *companyMetrics   `json:"overall,omitempty"` // all companies together
+	Database  string            `json:"database"`          // without the password
 	DataDir   string            `json:"data_dir,omitempty"`
 	Report    string            `json:"report,omitempty"` // the file with the dashboard
 }
@@ -47,7 +47,8 @@ func newRunCommand(a *app) *cobra.Command {
 
 Without --database-url it works on an embedded Postgres, which runs as long as the command and keeps its data for
 the next time, one folder of data for each input folder (--data-dir names another). With --serve it stays up
-afterwards, so that the results can be queried.
+afterwards, so that the results can be queried. libpq's variables (PGSERVICE, PGSSLMODE, …) apply to --database-url
+only, not to the embedded Postgres.
 
 With --dashboard it then serves the dashboard until Ctrl-C, and with --report it writes the dashboard to a file, which
 opens from disk.`,
@@ -71,7 +72,7 @@ opens from disk.`,
 
 // again is the command line that brings the embedded Postgres up once more.
 func (f *runFlags) again() string {
-	command := fmt.Sprintf("%s run --input %s --serve", os.Args[0], quoted(f.input))
+	command := fmt.Sprintf("%s run --input %s --serve", quoted(os.Args[0]), quoted(f.input))
 	if f.database.dataDir != "" {
 		command += " --data-dir " + quoted(f.database.dataDir)
 	}
@@ -107,8 +108,8 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 		return err
 	}
 	defer folder.Close()
-	if files, _, err := folder.All(); err == nil && len(files) == 0 {
-		return ingest.NoFiles(folder)
+	if files, ignored, err := folder.All(); err == nil && len(files) == 0 {
+		return ingest.NoFiles(folder, ignored)
 	}
 	again := f.again()
 	if err := f.complete(); err != nil {
@@ -174,7 +175,7 @@ func (a *app) runAll(ctx context.Context, db *database, o ingest.Options, flags 
 		return result, errors.Join(ingestErr, err)
 	}
 	defer ledger.Close()
-	result.Companies, err = readMetrics(ctx, ledger.Pool())
+	result.Companies, result.Overall, err = readMetrics(ctx, ledger.Pool())
 	return result, errors.Join(ingestErr, err)
 }
 
@@ -194,7 +195,7 @@ func (a *app) writeRunResult(result runResult, db *database, again string, serve
 	}
 	if result.Companies != nil {
 		fmt.Fprintln(w)
-		if err := writeMetrics(w, result.Companies); err != nil {
+		if err := writeMetrics(w, result.Companies, result.Overall); err != nil {
 			return err
 		}
 	}
@@ -207,15 +208,15 @@ func writeWhere(w io.Writer, result runResult, db *database, again string, serve
 	var text string
 	switch {
 	case db.server == nil:
-		text = fmt.Sprintf("The data is in %s (schemas raw and analytics), for example:\n  psql '%[1]s' -c '%s'\n",
-			result.Database, example)
+		text = fmt.Sprintf("The data is in %s (schemas raw and analytics), for example:\n  %s\n",
+			result.Database, db.psqlCommand(example))
 	case serve:
-		text = fmt.Sprintf("The data is in %s. Postgres runs until Ctrl-C:\n  PGPASSFILE=%s psql '%s' -c '%s'\n",
-			result.DataDir, quoted(db.server.PassFile()), result.Database, example)
+		text = fmt.Sprintf("The data is in %s. Postgres runs until Ctrl-C:\n  %s\n",
+			result.DataDir, db.psqlCommand(example))
 	default:
 		text = fmt.Sprintf("The data is in %s. Query it with\n  %s\n"+
 			"which keeps Postgres up, and see the ledger with\n  %s status --data-dir %s\n",
-			result.DataDir, again, os.Args[0], quoted(result.DataDir))
+			result.DataDir, again, quoted(os.Args[0]), quoted(result.DataDir))
 	}
 	if result.Report != "" {
 		text = fmt.Sprintf("The dashboard is in %s: open it in a browser.\n\n%s", result.Report, text)
@@ -223,8 +224,6 @@ func writeWhere(w io.Writer, result runResult, db *database, again string, serve
 	_, err := fmt.Fprint(w, "\n"+text)
 	return err
 }
-
-func quoted(path string) string { return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'" }
 
 // serveUntilStopped keeps the embedded server up.
 func serveUntilStopped(ctx context.Context, db *database) error {

@@ -34,6 +34,20 @@ func sampleInput(t *testing.T) string {
 	return filepath.Join(testneeds.Root(t), "input")
 }
 
+// smallInput is a folder with the sample's companies and the events of one of them.
+func smallInput(t *testing.T) string {
+	t.Helper()
+	input := t.TempDir()
+	for _, name := range []string{"country_and_industry/industry and country.csv", "events/csv/events-company-1.csv"} {
+		content, err := os.ReadFile(filepath.Join(sampleInput(t), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(input, name), string(content))
+	}
+	return input
+}
+
 // check holds what is expected of a run: its files' outcomes and how many companies it gives metrics of.
 func checkRun(t *testing.T, r runResult, outcome warehouse.Outcome, rows int64, companies int) {
 	t.Helper()
@@ -315,15 +329,7 @@ func TestStatus(t *testing.T) {
 
 // TestEmbeddedRun holds the whole way on the embedded server: its data stays, and no process of it.
 func TestEmbeddedRun(t *testing.T) {
-	dir := reachableDir(t)
-	input := t.TempDir()
-	for _, name := range []string{"country_and_industry/industry and country.csv", "events/csv/events-company-1.csv"} {
-		content, err := os.ReadFile(filepath.Join(sampleInput(t), name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, filepath.Join(input, name), string(content))
-	}
+	dir, input := reachableDir(t), smallInput(t)
 	args := withDbt(t, "run", "--input", input, "--data-dir", filepath.Join(dir, "data"), "-o", "json")
 	first := decode[runResult](t, consent(t, args...))
 	checkRun(t, first, warehouse.Loaded, first.Ingest.Rows, 40)
@@ -342,6 +348,45 @@ func TestEmbeddedRun(t *testing.T) {
 		return err
 	}); err != nil {
 		t.Error(err)
+	}
+}
+
+// hostileVariables set a shell up for another server in every way that libpq, pgx and the server's programs know, so that
+// whoever heeds one of them fails.
+var hostileVariables = map[string]string{
+	"PGAPPNAME": "other", "PGCHANNELBINDING": "require", "PGCLIENTENCODING": "SQL_ASCII", "PGCONNECT_TIMEOUT": "soon",
+	"PGDATA": "/nonexistent", "PGDATABASE": "elsewhere", "PGDATESTYLE": "SQL, DMY", "PGGEQO": "off", "PGGSSDELEGATION": "1",
+	"PGGSSENCMODE": "require", "PGGSSLIB": "none", "PGHOST": "192.0.2.1,192.0.2.2", "PGHOSTADDR": "192.0.2.1",
+	"PGKRBSRVNAME": "other", "PGLOADBALANCEHOSTS": "always", "PGLOCALEDIR": "/nonexistent", "PGMAXPROTOCOLVERSION": "2.0",
+	"PGMINPROTOCOLVERSION": "3.2", "PGOAUTHDEBUG": "UNSAFE",
+	"PGOPTIONS":  "-c default_transaction_read_only=on -c search_path=nowhere -c no.such.thing",
+	"PGPASSFILE": "/nonexistent", "PGPASSWORD": "wrong", "PGPORT": "1,2,3", "PGREQUIREAUTH": "md5", "PGREQUIREPEER": "nobody",
+	"PGREQUIRESSL": "1", "PGSERVICE": "none", "PGSERVICEFILE": "/nonexistent", "PGSSLCERT": "/nonexistent",
+	"PGSSLCERTMODE": "require", "PGSSLCOMPRESSION": "1", "PGSSLCRL": "/nonexistent", "PGSSLCRLDIR": "/nonexistent",
+	"PGSSLKEY": "/nonexistent", "PGSSLMAXPROTOCOLVERSION": "TLSv1", "PGSSLMINPROTOCOLVERSION": "TLSv1.3", "PGSSLMODE": "verify-full",
+	"PGSSLNEGOTIATION": "direct", "PGSSLPASSWORD": "wrong", "PGSSLROOTCERT": "/nonexistent", "PGSSLSNI": "0",
+	"PGSYSCONFDIR": "/nonexistent", "PGTARGETSESSIONATTRS": "standby", "PGTZ": "Nowhere", "PGUSER": "nobody",
+	"LC_ALL": "xx_XX.none", "TZ": "Asia/Kolkata",
+}
+
+// TestEmbeddedServerIgnoresTheShell holds that a shell that is set up for another server does not disturb the embedded
+// one: neither its start, nor our connections, nor dbt's.
+func TestEmbeddedServerIgnoresTheShell(t *testing.T) {
+	for name, value := range hostileVariables {
+		t.Setenv(name, value)
+	}
+	dir, input := reachableDir(t), smallInput(t)
+	data := filepath.Join(dir, "data")
+	run := decode[runResult](t, consent(t, withDbt(t, "run", "--input", input, "--data-dir", data, "-o", "json")...))
+	checkRun(t, run, warehouse.Loaded, run.Ingest.Rows, 40)
+	if run.Ingest.Rows == 0 || run.Transform.Tests.Passed == 0 {
+		t.Errorf("nothing was done: %+v", run)
+	}
+	if o := consent(t, withDbt(t, "transform", "--debug", "--data-dir", data)...); o.code != 0 || !strings.Contains(o.stdout, "Connection test: [OK") {
+		t.Errorf("exit code %d: %s%s", o.code, o.stdout, o.stderr)
+	}
+	if o := consent(t, "status", "--data-dir", data); o.code != 0 || !strings.Contains(o.stdout, run.Ingest.RunID.String()) {
+		t.Errorf("exit code %d: %s%s", o.code, o.stdout, o.stderr)
 	}
 }
 

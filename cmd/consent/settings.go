@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
 )
 
 // readSettings gives each flag of a command that does not stand on the command line the value that the environment
@@ -55,8 +57,12 @@ func variable(setting string) string {
 }
 
 func setFlag(flags *pflag.FlagSet, flag *pflag.Flag, v *viper.Viper) error {
+	// A list of the file is one already; a variable has commas, as the flag.
 	if list, ok := flag.Value.(pflag.SliceValue); ok {
-		return list.Replace(v.GetStringSlice(flag.Name))
+		if _, isText := v.Get(flag.Name).(string); !isText {
+			flag.Changed = true
+			return list.Replace(v.GetStringSlice(flag.Name))
+		}
 	}
 	return flags.Set(flag.Name, v.GetString(flag.Name))
 }
@@ -69,10 +75,47 @@ func readSettingsFile(v *viper.Viper, file string, known []string) error {
 		}
 		return fmt.Errorf("the configuration file %s: %w", file, err)
 	}
+	if err := readYAMLNull(v, file); err != nil {
+		return fmt.Errorf("the configuration file %s: %w", file, err)
+	}
 	for _, key := range v.AllKeys() { // the file's: variables are looked up when they are asked for
 		if !slices.Contains(known, key) {
 			return fmt.Errorf("the configuration file %s: unknown key %s%s", file, key, suggest(key, known))
 		}
+	}
+	return nil
+}
+
+// readYAMLNull reads the key null and its texts, such as NULL, as they are written: without quotes YAML takes them for no value.
+func readYAMLNull(v *viper.Viper, file string) error {
+	if ext := filepath.Ext(file); ext != ".yaml" && ext != ".yml" {
+		return nil
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var document yaml.Node
+	if err := yaml.Unmarshal(content, &document); err != nil {
+		return err
+	}
+	if len(document.Content) == 0 {
+		return nil
+	}
+	settings := document.Content[0].Content
+	for i := 0; i+1 < len(settings); i += 2 {
+		if settings[i].Value != "null" {
+			continue
+		}
+		var value any = settings[i+1].Value
+		if settings[i+1].Kind == yaml.SequenceNode {
+			texts := []string{}
+			for _, text := range settings[i+1].Content {
+				texts = append(texts, text.Value)
+			}
+			value = texts
+		}
+		return v.MergeConfigMap(map[string]any{"null": value})
 	}
 	return nil
 }

@@ -21,6 +21,40 @@ func value(t *testing.T, o outcome, command, name string) string {
 	return ""
 }
 
+// TestTextsForNullInSettings holds that the texts that stand for null are read as they are written, from each place.
+func TestTextsForNullInSettings(t *testing.T) {
+	for name, c := range map[string]struct{ file, env, want string }{
+		"default":           {"", "", `[\N] from default`},
+		"list":              {`null: [\N, NULL, null, ~]`, "", `[\N,NULL,null,~] from file`},
+		"list, key quoted":  {`"null": ["\\N", "n/a"]`, "", `[\N,n/a] from file`},
+		"text":              {`null: NULL,not set`, "", `[NULL,not set] from file`},
+		"one text":          {`null: NULL`, "", `[NULL] from file`},
+		"none":              {`null: ""`, "", `[] from file`},
+		"environment":       {`null: NULL`, `\N,not set`, `[\N,not set] from environment`},
+		"other keys remain": {"null: x\ndrift: freeze\n", "", `[x] from file`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := program(t.Context(), t, "config", "--config", write(t, filepath.Join(t.TempDir(), "consent.yaml"), c.file), "-o", "json")
+			if c.env != "" {
+				cmd.Env = append(cmd.Env, "CONSENT_NULL="+c.env)
+			}
+			o := finish(t, cmd)
+			for _, command := range []string{"ingest", "run"} {
+				if got := value(t, o, command, "null"); got != c.want {
+					t.Errorf("%s has %s, want %s", command, got, c.want)
+				}
+			}
+			if strings.Contains(c.file, "freeze") && value(t, o, "run", "drift") != "freeze from file" {
+				t.Error("another key is lost")
+			}
+		})
+	}
+	o := finish(t, program(t.Context(), t, "ingest", "--source", t.TempDir(), "--null", "caf\xe9"))
+	if !strings.Contains(o.stderr, `--null: the text "caf\\xe9" is not valid UTF-8`) {
+		t.Errorf("a text of Latin-1 gives %s", o.stderr)
+	}
+}
+
 func TestSettingsAndTheirOrder(t *testing.T) {
 	file := write(t, filepath.Join(t.TempDir(), "consent.yaml"),
 		"concurrency: 3\ndrift: freeze\ndatabase-url: postgres://u:secret@db/x\ndata-dir: /from/file\n")
@@ -37,6 +71,18 @@ func TestSettingsAndTheirOrder(t *testing.T) {
 	}
 	if strings.Contains(o.stdout, "secret") {
 		t.Error("the password is shown")
+	}
+
+	// A list has commas in a variable, where its parts may be quoted, and is one in the file.
+	list := write(t, filepath.Join(t.TempDir(), "list.yaml"), "reader-role: [Bi Reader, \"a,b\"]\n")
+	cmd = program(t.Context(), t, "config", "--config", list, "-o", "json")
+	if got, want := value(t, finish(t, cmd), "transform", "reader-role"), `[Bi Reader,"a,b"] from file`; got != want {
+		t.Errorf("reader-role is %q, want %q", got, want)
+	}
+	cmd = program(t.Context(), t, "config", "--config", list, "-o", "json")
+	cmd.Env = append(cmd.Env, `CONSENT_READER_ROLE=Bi Reader,team-a-dashboard,"a,b"`)
+	if got, want := value(t, finish(t, cmd), "transform", "reader-role"), `[Bi Reader,team-a-dashboard,"a,b"] from environment`; got != want {
+		t.Errorf("reader-role is %q, want %q", got, want)
 	}
 
 	// The command line goes before both.

@@ -22,9 +22,10 @@ type transformFlags struct {
 	project string
 	dbt     string
 	state   string
-	reader  string
+	readers []string
 
 	keepDocs bool
+	recreate bool
 }
 
 func (f *transformFlags) flags(cmd *cobra.Command) {
@@ -35,14 +36,17 @@ func (f *transformFlags) flags(cmd *cobra.Command) {
 	flags.StringVar(&f.state, "dbt-state", "", "`folder` for dbt's target and logs, which speeds the next start up "+
 		"(default: a temporary one)")
 	flags.BoolVar(&f.keepDocs, "keep-docs", false, "also keep dbt's documentation of all tables in the database, for the dashboard")
-	flags.StringVar(&f.reader, "reader-role", "dashboard", "`role` that may read the models, if the server has it")
+	flags.StringSliceVar(&f.readers, "reader-role", []string{transform.DefaultReader}, "`role` that may read the marts, if the server has it; "+
+		"several with commas, or the flag several times")
+	flags.BoolVar(&f.recreate, "recreate-dependents", false, "where a table's columns change, drop the views that depend on them "+
+		"and make them again by their definitions, instead of failing")
 }
 
 func (f *transformFlags) options(a *app, db *database, args []string) (transform.Options, error) {
 	project, err := findProject(f.project)
 	return transform.Options{
-		Database: db.Config, ProjectDir: project, Dbt: f.dbt, StateDir: f.state, ReaderRole: f.reader, Args: args,
-		KeepDocs: f.keepDocs, Log: a.log,
+		Database: db.Config, ProjectDir: project, Dbt: f.dbt, StateDir: f.state, Readers: f.readers, Recreate: f.recreate,
+		Args: args, KeepDocs: f.keepDocs, Log: a.log,
 	}, err
 }
 

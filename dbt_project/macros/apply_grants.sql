@@ -1,12 +1,13 @@
-{# Grants only to roles that the server has: a database that one user works in alone has none to read the marts. #}
-{% macro postgres__apply_grants(relation, grant_config, should_revoke=true) %}
-    {% if not grant_config %}
-        {{ return(none) }}
-    {% endif %}
-    {% set roles = run_query("select rolname from pg_roles").columns[0].values() %}
-    {% set grants = {} %}
-    {% for privilege, grantees in grant_config.items() %}
-        {% do grants.update({privilege: grantees | select("in", roles) | list}) %}
+{#
+    Grants are only added: what others have granted stays. Names are quoted, so that a role may have any name.
+#}
+{% macro postgres__apply_grants(relation, grant_config, should_revoke=false) %}
+    {% for privilege, grantees in (grant_config or {}).items() %}
+        {% set roles = [grantees] if grantees is string else grantees %}
+        {% if roles %}
+            {% set quoted = [] %}
+            {% for role in roles %}{% do quoted.append('"' ~ role | replace('"', '""') ~ '"') %}{% endfor %}
+            {% do run_query("grant " ~ privilege ~ " on " ~ relation ~ " to " ~ quoted | join(", ")) %}
+        {% endif %}
     {% endfor %}
-    {{ return(default__apply_grants(relation, grants, should_revoke)) }}
 {% endmacro %}

@@ -76,13 +76,14 @@
 {%- endmacro %}
 
 {#
-    What is published of a relation with the columns extrapolation, weighting, n, n_least, n_sampled, n_rate_unknown,
+    What is published of a relation with the columns extrapolation, weighting (both are kept), n, n_least, n_sampled, n_rate_unknown,
     estimate, missing, the four bounds and conservative; `also` are further columns to keep.
 #}
 {% macro published(relation, keys, also=[]) -%}
     select
         {{ (keys + also) | join(", ") }},
         extrapolation,
+        weighting,
         n,
         n_sampled,
         estimate,
@@ -91,9 +92,9 @@
         case when null_because is null then process_lower end as process_lower,
         case when null_because is null then process_upper end as process_upper,
         null_because,
-        n_sampled between 1 and 29 as low_sample,
-        n > 0 and n_sampled = 0 as census,
-        conservative
+        n_sampled between 1 and 29 as is_low_sample,
+        n > 0 and n_sampled = 0 as is_census,
+        conservative as is_conservative
     from (
         select
             *,
@@ -102,8 +103,11 @@
     ) as judged
 {%- endmacro %}
 
-{# The published estimates under the chosen extrapolation, and beside them those under inverse_rate. #}
-{% macro beside_inverse_rate(published, keys) -%}
+{#
+    The published estimates under the chosen extrapolation, and beside them those under inverse_rate and the recommended
+    ones. The relation has the column weighting.
+#}
+{% macro side_by_side(published, keys) -%}
     select
         chosen.*,
         inverse_rate.estimate as estimate_inverse_rate,
@@ -111,10 +115,21 @@
         inverse_rate.sampling_upper as inverse_rate_sampling_upper,
         inverse_rate.process_lower as inverse_rate_process_lower,
         inverse_rate.process_upper as inverse_rate_process_upper,
-        inverse_rate.null_because as inverse_rate_null_because
+        inverse_rate.null_because as inverse_rate_null_because,
+        recommended.extrapolation as recommended_extrapolation,
+        recommended.estimate as recommended_estimate,
+        recommended.sampling_lower as recommended_sampling_lower,
+        recommended.sampling_upper as recommended_sampling_upper,
+        recommended.process_lower as recommended_process_lower,
+        recommended.process_upper as recommended_process_upper,
+        recommended.null_because as recommended_null_because
     from {{ published }} as chosen
     inner join {{ published }} as inverse_rate using ({{ keys | join(", ") }})
-    where chosen.extrapolation = '{{ chosen_extrapolation() }}' and inverse_rate.extrapolation = 'inverse_rate'
+    inner join {{ published }} as recommended using ({{ keys | join(", ") }})
+    where
+        chosen.extrapolation = '{{ chosen_extrapolation() }}'
+        and inverse_rate.extrapolation = 'inverse_rate'
+        and recommended.extrapolation = {{ recommended_extrapolation("recommended.weighting") }}
 {%- endmacro %}
 
 {# The columns of a relation that published() made, in the order that marts give them. #}
@@ -126,32 +141,47 @@
     {{ relation }}.process_lower,
     {{ relation }}.process_upper,
     {{ relation }}.null_because,
-    {{ relation }}.low_sample,
-    {{ relation }}.census,
-    {{ relation }}.conservative
+    {{ relation }}.is_low_sample,
+    {{ relation }}.is_census,
+    {{ relation }}.is_conservative
 {%- endmacro %}
 
-{# The columns that beside_inverse_rate() adds. #}
-{% macro inverse_rate_columns(relation) -%}
+{# The columns that side_by_side() adds. #}
+{% macro other_estimate_columns(relation) -%}
     {{ relation }}.estimate_inverse_rate,
     {{ relation }}.inverse_rate_sampling_lower,
     {{ relation }}.inverse_rate_sampling_upper,
     {{ relation }}.inverse_rate_process_lower,
     {{ relation }}.inverse_rate_process_upper,
-    {{ relation }}.inverse_rate_null_because
+    {{ relation }}.inverse_rate_null_because,
+    {{ relation }}.recommended_extrapolation,
+    {{ relation }}.recommended_estimate,
+    {{ relation }}.recommended_sampling_lower,
+    {{ relation }}.recommended_sampling_upper,
+    {{ relation }}.recommended_process_lower,
+    {{ relation }}.recommended_process_upper,
+    {{ relation }}.recommended_null_because
 {%- endmacro %}
 
 {# Both for a mart of one row per company, where the metric is part of the columns' names. #}
 {% macro metric_columns(relation, metric) -%}
     {{ relation }}.estimate as {{ metric }},
     {%- for column in [
-        "sampling_lower", "sampling_upper", "process_lower", "process_upper", "null_because", "low_sample", "census", "conservative"
+        "sampling_lower", "sampling_upper", "process_lower", "process_upper", "null_because", "is_low_sample", "is_census", "is_conservative"
     ] %}
     {{ relation }}.{{ column }} as {{ metric }}_{{ column }},
     {%- endfor %}
     {{ relation }}.estimate_inverse_rate as {{ metric }}_inverse_rate,
     {%- for column in ["sampling_lower", "sampling_upper", "process_lower", "process_upper", "null_because"] %}
     {{ relation }}.inverse_rate_{{ column }} as {{ metric }}_inverse_rate_{{ column }}{{ "," if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{# The recommended estimate of one metric, of a mart of one row per company. #}
+{% macro recommended_columns(relation, metric) -%}
+    {{ relation }}.recommended_estimate as recommended_{{ metric }},
+    {%- for column in ["sampling_lower", "sampling_upper", "process_lower", "process_upper", "null_because"] %}
+    {{ relation }}.recommended_{{ column }} as recommended_{{ metric }}_{{ column }}{{ "," if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 

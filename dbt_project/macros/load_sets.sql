@@ -26,7 +26,7 @@
 
 {# The models that aggregate int_events by company day. #}
 {% macro consumers_of_events() %}
-    {{ return(["int_daily__events", "int_daily__countries", "int_consent_durations"]) }}
+    {{ return(["int_daily__events", "int_daily__countries", "int_daily__domains", "int_consent_durations"]) }}
 {% endmacro %}
 
 {# Notes the company days of a relation with columns api_key and day as touched. #}

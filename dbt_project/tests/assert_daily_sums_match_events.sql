@@ -39,6 +39,16 @@ from_daily as (
     from {{ ref('int_daily__countries') }}
     where {{ is_of_days("select api_key, day from tested_days") }}
     group by 1, 2, 3
+    union all
+    select
+        'int_daily__domains' as model,
+        api_key,
+        day,
+        sum(n) as n,
+        null as weight
+    from {{ ref('int_daily__domains') }}
+    where {{ is_of_days("select api_key, day from tested_days") }}
+    group by 1, 2, 3
 
 ),
 
@@ -52,7 +62,7 @@ expected as (
         from_events.n,
         from_events.weight
     from from_events
-    cross join unnest(array['int_daily__events', 'int_daily__countries']) as models (model)
+    cross join unnest(array['int_daily__events', 'int_daily__countries', 'int_daily__domains']) as models (model)
 
 )
 

@@ -44,7 +44,7 @@ with estimates as (
     select
         'consent_daily' as mart,
         api_key,
-        concat_ws(' ', day, metric) as part,
+        concat_ws(' ', event_date, scope, metric) as part,
         n,
         estimate,
         sampling_lower,
@@ -53,6 +53,19 @@ with estimates as (
         process_upper,
         null_because
     from {{ ref('consent_daily') }}
+    union all
+    select
+        'overall_consent_metrics' as mart,
+        null as api_key,
+        concat_ws(' ', scope, metric) as part,
+        n,
+        estimate,
+        sampling_lower,
+        sampling_upper,
+        process_lower,
+        process_upper,
+        null_because
+    from {{ ref('overall_consent_metrics') }}
     union all
     select
         'time_to_consent' as mart,

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"testing"
+
+	"consentpipeline.io/internal/warehouse/warehousetest"
 )
 
 // TestEveryRowIsThereExactlyOnce is the short form of the command: every moment once, every event once.
@@ -14,6 +16,27 @@ func TestEveryRowIsThereExactlyOnce(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// TestKillsOnOtherVersions kills ingestion and Postgres a few times. The seed draws one of each first.
+func TestKillsOnOtherVersions(t *testing.T) {
+	dir, err := newFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	consent, err := build(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	warehousetest.OnOtherVersions(t, func(t *testing.T, major string) {
+		err := run(t.Context(), options{
+			seed: 209, kills: 3, from: len(events) + 1, events: 1000, consent: consent, major: major, out: t.Output(),
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestChecksNotice spoils what was loaded well, in each way that the checks are there for.

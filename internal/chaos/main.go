@@ -34,6 +34,7 @@ type options struct {
 	events  int64  // rows of most files
 	consent string // path of the program; empty to build it
 	moments bool   // whether the exact moments come first
+	major   string // the major version of Postgres; empty for the program's own
 	out     io.Writer
 }
 
@@ -46,6 +47,7 @@ func main() {
 	flag.Int64Var(&o.events, "events", 8_000, "rows of most files, in the rounds")
 	flag.StringVar(&o.consent, "consent", "", "`path` of the program; without it, it is built")
 	flag.BoolVar(&o.moments, "moments", true, "meet exact moments first")
+	flag.StringVar(&o.major, "postgres", "", "major `version` of Postgres: 15 to 18; without it, that of the program")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -24,8 +24,8 @@ type server struct {
 	running *embedded.Server
 }
 
-func startServer(ctx context.Context, dir string) (*server, error) {
-	s := &server{options: embedded.Options{DataDir: dir, Settings: map[string]string{
+func startServer(ctx context.Context, dir, major string) (*server, error) {
+	s := &server{options: embedded.Options{DataDir: dir, Major: major, Settings: map[string]string{
 		// The end of processes loses nothing that the system's cache of pages holds. It may come between two of a
 		// block's pages, though, so full_page_writes stays on; and synchronous_commit, since the server's own buffers
 		// end with it.

@@ -29,7 +29,7 @@ func with(ctx context.Context, o options, t *tally, dir string, companies int, e
 	if c.export, err = newExport(ctx, c.program.source, o.seed, companies, events); err != nil {
 		return err
 	}
-	if c.server, err = startServer(ctx, filepath.Join(dir, "postgres")); err != nil {
+	if c.server, err = startServer(ctx, filepath.Join(dir, "postgres"), o.major); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.server.stop()) }()

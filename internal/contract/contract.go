@@ -4,12 +4,13 @@ package contract
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // Version of the contracts. A file that was loaded under another version is loaded again, so raise it with
 // every change to what is accepted or how a value is read.
-const Version = 1
+const Version = 2
 
 // Limits of what is accepted, so that memory stays bounded whatever a file holds.
 const (
@@ -104,6 +105,9 @@ func (c *Contract) names() []string {
 	return names
 }
 
+// Has tells whether files of the contract may have a column of that name, in any case.
+func (c *Contract) Has(name string) bool { return c.index(name) >= 0 }
+
 // index finds a column by its name in files, whatever its case; -1 if the contract does not know it.
 func (c *Contract) index(name string) int {
 	for i, column := range c.Columns {
@@ -141,21 +145,18 @@ func Identify(header []string) (*Contract, error) {
 	case companies > events:
 		return Company, nil
 	}
-	return nil, fmt.Errorf("the file has the columns (%s), which are neither those of events (%s) nor those of companies (%s)%s",
-		list(header), list(Event.names()), list(Company.names()), separatorHint(header))
+	if events == 0 && slices.ContainsFunc(header, isData) {
+		return nil, fmt.Errorf("the file has no header, its first row is data (%s): add a first line with the names of its columns, "+
+			"or export it again with a header", list(header))
+	}
+	return nil, fmt.Errorf("the file has the columns (%s), which are neither those of events (%s) nor those of companies (%s)",
+		list(header), list(Event.names()), list(Company.names()))
 }
 
-// separatorHint explains a header that is one column because its fields are separated by something else.
-func separatorHint(header []string) string {
-	if len(header) != 1 {
-		return ""
-	}
-	for _, s := range []struct{ separator, name string }{{";", "semicolons"}, {"\t", "tabs"}, {"|", "bars"}} {
-		if strings.Contains(header[0], s.separator) {
-			return "; its fields are separated by " + s.name + ", but commas are expected: export it again with commas"
-		}
-	}
-	return ""
+// isData tells a value from the name of a column.
+func isData(cell string) bool {
+	_, wrong := parseTimestamp([]byte(cell))
+	return wrong == "" || IsUUID([]byte(cell))
 }
 
 // list writes names as an enumeration, cut so that a file of thousands of columns gives a readable message.

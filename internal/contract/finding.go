@@ -22,6 +22,7 @@ type Finding struct {
 	Column   string // as the contract has it; empty if the row as a whole is wrong
 	Message  string // what is wrong and what was expected, without the place
 	Value    []byte // the field as the file gives it; valid until the next row is judged
+	Once     bool   // it holds for many rows: a file has it once for each column, with the number of rows
 }
 
 // The problems that a value can have; the second half of a finding's code.
@@ -33,6 +34,10 @@ const (
 	problemNUL       = "nul_byte"
 	problemUnknown   = "unknown"
 	problemWindow    = "not_event_hour"
+	problemMarker    = "null_marker"
+	problemUnwrapped = "unwrapped"
+	problemNoObject  = "not_object"
+	problemPath      = "differs_from_path"
 )
 
 // Excerpt writes bytes of a file so that they can stand in a message, a log line or a text column: on one line,

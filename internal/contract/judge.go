@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"slices"
@@ -38,14 +39,19 @@ type Judge struct {
 	known    []map[string]bool // for each column of the contract its known values
 	values   []Value
 	last     []memo // of each column of the contract
+	expected []expectation
 	findings []Finding
 	rates    numberCache
 	json     jsonScanner
 	extra    []byte
 	scratch  []byte
 
+	nulls       map[string]bool // texts that stand for null beside the empty one
+	longestNull int
+
 	parameters, action, created, updated, extraColumn int
 	eventTime, windowStart                            int
+	inFile                                            int // the place of PARAMETERS in the file; -1 if it has none
 }
 
 // A memo is a text and the value that it had without a finding. Most columns repeat the text of the row before, and
@@ -72,6 +78,7 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 		eventTime:   c.sqlIndex("event_time"),
 		windowStart: c.sqlIndex("window_start"),
 		extraColumn: -1,
+		inFile:      -1,
 	}
 	if drift == Evolve {
 		j.extraColumn = c.sqlIndex("extra")
@@ -84,6 +91,8 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 		column := c.index(name)
 		if column < 0 {
 			unknown = append(unknown, name)
+		} else if column == j.parameters {
+			j.inFile = len(j.columns)
 		}
 		j.columns = append(j.columns, column)
 	}
@@ -108,6 +117,30 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 			"remove it, or choose evolve or discard", list(unknown), c.Name)
 	}
 	return j, nil
+}
+
+// An expectation is the value that the path of a file has of a column that the file has, too.
+type expectation struct {
+	place int // of the column in the file
+	field Field
+	value Value // of a column of the contract
+}
+
+// Expect has a column of the file compared with what the path of the file says. A row whose value differs has a warning,
+// and its own value is loaded.
+func (j *Judge) Expect(name string, field Field) {
+	for place := range j.names {
+		if !strings.EqualFold(j.names[place], name) {
+			continue
+		}
+		e := expectation{place: place, field: field}
+		if column := j.columns[place]; column >= 0 {
+			if problem, _ := j.convert(&j.contract.Columns[column], &field, &e.value); problem != "" {
+				e.value = Value{}
+			}
+		}
+		j.expected = append(j.expected, e)
+	}
 }
 
 // checkNames refuses a header whose columns cannot be told apart or kept.
@@ -153,18 +186,22 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 			continue
 		}
 		field, value, last := &fields[i], &j.values[column], &j.last[column]
-		if field.Kind == Text && last.value.Valid && bytes.Equal(field.Text, last.text) {
+		if field.hasText() && last.value.Valid && bytes.Equal(field.Text, last.text) {
 			*value = last.value
 			continue
 		}
 		spec := &j.contract.Columns[column]
 		problem, wrong := j.convert(spec, field, value)
+		marker := problem == "" && spec.Type == TypeText && isMarker(spec.Name, value.Text)
+		if marker {
+			j.warnOfMarker(spec, field)
+		}
 		if problem == "" && j.known[column] != nil && !j.known[column][string(value.Text)] {
 			j.add(Warning, spec, problemUnknown, "is not one of "+strings.Join(spec.Known, ", "), field)
 			continue
 		}
 		if problem == "" {
-			if field.Kind == Text && !spec.distinct {
+			if field.hasText() && !spec.distinct && !marker {
 				last.remember(field.Text, value)
 			}
 			continue
@@ -173,16 +210,22 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 		if (problem == problemNull && spec.NotNull) || (problem != problemNull && (spec.Strict || spec.NotNull)) {
 			severity, ok = Reject, false
 		}
+		if problem == problemMalformed && isMarker(spec.Name, field.Text) {
+			wrong += "; if it stands for null, add it to --null"
+		}
 		if problem != problemNull || spec.NotNull {
 			j.add(severity, spec, problem, wrong, field)
 		}
 		*value = Value{}
 	}
-	if j.parameters >= 0 {
-		j.derive()
+	if j.inFile >= 0 {
+		j.derive(&fields[j.inFile])
 	}
 	if j.windowStart >= 0 && ok {
 		j.checkWindow()
+	}
+	if len(j.expected) > 0 && ok {
+		j.checkPath(fields)
 	}
 	if len(j.extra) > 0 {
 		j.extra = append(j.extra, '}')
@@ -207,15 +250,37 @@ func (j *Judge) Findings() []Finding { return j.findings }
 
 // convert reads a field as its column's type. It gives the problem and what is wrong in words, or two empty strings.
 func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wrong string) {
-	if field.Kind == Null || (field.Kind == Text && len(field.Text) == 0) {
+	switch field.Kind {
+	case Null:
 		return problemNull, "has no value"
+	case Text:
+		if j.isNull(field.Text) {
+			return problemNull, "has no value"
+		}
+	case JSON:
+		if len(field.Text) == 0 {
+			return problemNull, "has no value"
+		}
+	case Bytes:
+		if id, ok := uuidOfBytes(field.Text); ok && spec.Type == TypeUUID {
+			value.Valid, value.UUID = true, id
+			return "", ""
+		}
+		// Columns of fixed width fill up shorter texts with zeros.
+		if field.Text = bytes.TrimRight(field.Text, "\x00"); len(field.Text) == 0 {
+			return problemNull, "has no value"
+		}
+	case Number:
+		if math.IsNaN(field.Float) && spec.Type != TypeNumber {
+			return problemNull, "has no value"
+		}
 	}
 	value.Valid = true
 	switch spec.Type {
 	case TypeText:
 		return j.text(spec, field, value)
 	case TypeUUID:
-		if field.Kind == Text {
+		if field.hasText() {
 			if id, ok := parseUUID(trim(field.Text)); ok {
 				value.UUID = id
 				return "", ""
@@ -224,9 +289,9 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 		return problemMalformed, "is not a UUID of the form 123e4567-e89b-42d3-a456-426614174000"
 	case TypeTimestamp:
 		switch field.Kind {
-		case Instant:
+		case Instant, Date:
 			value.Int = field.Int
-		case Text:
+		case Text, Bytes, JSON:
 			if value.Int, wrong = parseTimestamp(trim(field.Text)); wrong != "" {
 				return problemMalformed, wrong
 			}
@@ -234,7 +299,7 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 			return problemMalformed, "is a number, but a timestamp was expected"
 		}
 		if value.Int < minTimestamp || value.Int > maxTimestamp {
-			return problemRange, "is not between 2000 and 2100"
+			return problemRange, "is not between 2000 and 2100" + mistakenUnit(field)
 		}
 	case TypeInteger:
 		return integer(field, value)
@@ -244,7 +309,7 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 			value.Float = field.Float
 		case Integer:
 			value.Float = float64(field.Int)
-		case Text:
+		case Text, Bytes, JSON:
 			var ok bool
 			if value.Float, ok = j.rates.parse(trim(field.Text)); !ok {
 				return problemMalformed, "is not a finite number"
@@ -260,16 +325,40 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 			return problem, wrong
 		}
 		if wrong = j.json.scan(value.Text); wrong != "" {
-			return problemMalformed, "is not JSON that Postgres can store: " + wrong
+			return problemMalformed, "is not JSON that Postgres can store: " + wrong + shapeHint(value.Text)
+		}
+		if value.Text[0] != '{' {
+			return j.unwrap(spec, field, value)
 		}
 	}
 	return "", ""
 }
 
+// mistakenUnit tells which instant was meant where a writer counted in one unit and named another, as fastparquet does of
+// microseconds in INT96. It gives an empty string if none is between 2000 and 2100.
+func mistakenUnit(field *Field) string {
+	for _, unit := range []struct {
+		factor int64
+		words  string
+	}{{1000, "times 1,000"}, {1_000_000, "times 1,000,000"}, {-1000, "divided by 1,000"}} {
+		micros := field.Int * unit.factor
+		if unit.factor < 0 {
+			micros = field.Int / -unit.factor
+		} else if field.Int < 0 || field.Int > maxTimestamp/unit.factor {
+			continue
+		}
+		if field.Kind == Instant && micros >= minTimestamp && micros <= maxTimestamp {
+			return fmt.Sprintf("; %s it is %s: the writer mistook the unit, export it with the right one", unit.words,
+				appendField(nil, &Field{Kind: Instant, Int: micros}))
+		}
+	}
+	return ""
+}
+
 // text takes a field as text that Postgres can store.
 func (j *Judge) text(spec *Column, field *Field, value *Value) (problem, wrong string) {
 	text := field.Text
-	if field.Kind != Text {
+	if !field.hasText() {
 		start := len(j.scratch)
 		j.scratch = appendField(j.scratch, field)
 		text = j.scratch[start:]
@@ -278,7 +367,7 @@ func (j *Judge) text(spec *Column, field *Field, value *Value) (problem, wrong s
 		return problem, wrong
 	}
 	if n := len(text); spec.Quoted && n >= 2 && text[0] == '"' && text[n-1] == '"' {
-		if text = text[1 : n-1]; len(text) == 0 {
+		if text = text[1 : n-1]; j.isNull(text) {
 			return problemNull, "has no value"
 		}
 	}
@@ -316,39 +405,13 @@ func integer(field *Field, value *Value) (problem, wrong string) {
 		value.Int, ok = field.Int, true
 	case Number:
 		value.Int, ok = wholeNumber(field.Float)
-	case Text:
+	case Text, Bytes, JSON:
 		value.Int, ok = parseInteger(trim(field.Text))
 	}
 	if !ok {
 		return problemMalformed, wanted
 	}
 	return "", ""
-}
-
-// derive takes the columns that dbt would otherwise have to parse out of every row's PARAMETERS. A timestamp that
-// is none stays null without a finding: PARAMETERS itself is as the file has it.
-func (j *Judge) derive() {
-	if !j.values[j.parameters].Valid {
-		return
-	}
-	p := &j.json.parameters
-	if p.action != nil {
-		if text := unquote(p.action); len(text) > 0 {
-			j.values[j.action] = Value{Valid: true, Text: text}
-		}
-	}
-	for _, token := range []struct {
-		quoted []byte
-		column int
-	}{{p.created, j.created}, {p.updated, j.updated}} {
-		if token.quoted == nil {
-			continue
-		}
-		micros, wrong := parseTimestamp(unquote(token.quoted))
-		if wrong == "" && micros >= minTimestamp && micros <= maxTimestamp {
-			j.values[token.column] = Value{Valid: true, Int: micros}
-		}
-	}
 }
 
 // checkWindow doubts a WINDOW_START that is not the hour of the row's EVENT_TIME.
@@ -361,17 +424,55 @@ func (j *Judge) checkWindow() {
 	j.add(Warning, &j.contract.Columns[j.windowStart], problemWindow, "is not the hour of EVENT_TIME", &field)
 }
 
+// checkPath doubts values that are not those of the path.
+func (j *Judge) checkPath(fields []Field) {
+	for i := range j.expected {
+		e := &j.expected[i]
+		field := &fields[e.place]
+		spec := &Column{Name: j.names[e.place], SQL: "extra"}
+		var same bool
+		if column := j.columns[e.place]; column >= 0 {
+			spec = &j.contract.Columns[column]
+			a, b := &j.values[column], &e.value
+			same = a.Valid == b.Valid && a.UUID == b.UUID && a.Int == b.Int && a.Float == b.Float && bytes.Equal(a.Text, b.Text)
+		} else {
+			same = j.extraColumn < 0 || bytes.Equal(appendField(nil, field), e.field.Text)
+		}
+		if !same {
+			path := "null"
+			if e.field.Kind == Text {
+				path = Excerpt(e.field.Text, 60)
+			}
+			j.add(Warning, spec, problemPath, "is not "+path+", as the path says; the row's own value is loaded", field)
+		}
+	}
+}
+
 // addExtra keeps the field of a column that the contract does not know.
 func (j *Judge) addExtra(name string, field *Field) {
-	if field.Kind == Null || (field.Kind == Text && len(field.Text) == 0) {
+	switch {
+	case field.Kind == Null, field.Kind == Number && math.IsNaN(field.Float):
+		return
+	case field.Kind == Text && j.isNull(field.Text), field.hasText() && len(field.Text) == 0:
 		return
 	}
-	start := len(j.scratch)
-	j.scratch = appendField(j.scratch, field)
-	text := j.scratch[start:]
-	if problem, wrong := unstorable(text); problem != "" {
-		j.add(Warning, &Column{Name: name, SQL: "extra"}, problem, wrong, field)
-		return
+	column := Column{Name: name, SQL: "extra"}
+	if field.Kind == Text && isMarker(name, field.Text) {
+		j.warnOfMarker(&column, field)
+	}
+	if field.Kind == Text || field.Kind == JSON {
+		if problem, wrong := unstorable(field.Text); problem != "" {
+			j.add(Warning, &column, problem, wrong, field)
+			return
+		}
+	}
+	kept := *field
+	if field.Kind == JSON {
+		var scanner jsonScanner // j.json has the row's PARAMETERS
+		if wrong := scanner.scan(field.Text); wrong != "" {
+			j.add(Warning, &column, problemMalformed, "is kept as text, for it is not JSON that Postgres can store: "+wrong, field)
+			kept.Kind = Text
+		}
 	}
 	if len(j.extra) == 0 {
 		j.extra = append(j.extra, '{')
@@ -380,11 +481,7 @@ func (j *Judge) addExtra(name string, field *Field) {
 	}
 	j.extra = AppendJSON(j.extra, []byte(name))
 	j.extra = append(j.extra, ':')
-	if finite := !math.IsNaN(field.Float) && !math.IsInf(field.Float, 0); field.Kind == Integer || (field.Kind == Number && finite) {
-		j.extra = append(j.extra, text...)
-	} else {
-		j.extra = AppendJSON(j.extra, text)
-	}
+	j.extra = AppendFieldJSON(j.extra, &kept)
 }
 
 func (j *Judge) add(severity Severity, spec *Column, problem, message string, field *Field) {
@@ -404,16 +501,72 @@ func (j *Judge) add(severity Severity, spec *Column, problem, message string, fi
 // appendField appends a field as text, in the form in which it would stand in a CSV file.
 func appendField(dst []byte, field *Field) []byte {
 	switch field.Kind {
-	case Text:
+	case Text, JSON:
 		return append(dst, field.Text...)
+	case Bytes:
+		return appendBytes(dst, field.Text)
 	case Integer:
 		return strconv.AppendInt(dst, field.Int, 10)
 	case Number:
+		switch { // in the words of Postgres
+		case math.IsInf(field.Float, 1):
+			return append(dst, "Infinity"...)
+		case math.IsInf(field.Float, -1):
+			return append(dst, "-Infinity"...)
+		}
 		return strconv.AppendFloat(dst, field.Float, 'g', -1, 64)
 	case Instant:
 		return time.UnixMicro(field.Int).UTC().AppendFormat(dst, "2006-01-02 15:04:05.999999")
+	case Date:
+		return time.UnixMicro(field.Int).UTC().AppendFormat(dst, time.DateOnly)
 	}
 	return dst
+}
+
+// appendBytes appends bytes that may be text: as they are if they are; as a UUID if there are 16; else as Postgres
+// writes them, \x and two digits for each.
+func appendBytes(dst, b []byte) []byte {
+	switch {
+	case isText(b):
+		return append(dst, b...)
+	case len(b) == 16:
+		return AppendUUID(dst, b)
+	}
+	return hex.AppendEncode(append(dst, `\x`...), b)
+}
+
+// isText tells text from other bytes by its encoding and its control characters.
+func isText(b []byte) bool {
+	return utf8.Valid(b) && !slices.ContainsFunc(b, func(c byte) bool { return c < ' ' && !space[c] })
+}
+
+// AppendFieldJSON appends a field as JSON: numbers, and what is JSON already, as they are; all else as a string, with
+// instants and dates as in ISO 8601. JSON has no NaN, which becomes null, and no infinity, which becomes a string.
+func AppendFieldJSON(dst []byte, field *Field) []byte {
+	switch field.Kind {
+	case Null:
+		return append(dst, "null"...)
+	case Integer:
+		return appendField(dst, field)
+	case Number:
+		switch {
+		case math.IsNaN(field.Float):
+			return append(dst, "null"...)
+		case !math.IsInf(field.Float, 0):
+			return appendField(dst, field)
+		}
+	case Text:
+		return AppendJSON(dst, field.Text)
+	case Bytes:
+		if isText(field.Text) {
+			return AppendJSON(dst, field.Text)
+		}
+	case JSON:
+		return append(dst, field.Text...)
+	case Instant:
+		return time.UnixMicro(field.Int).UTC().AppendFormat(dst, `"2006-01-02T15:04:05.999999Z"`)
+	}
+	return AppendJSON(dst, appendField(nil, field))
 }
 
 // AppendCSV appends a row's fields as a CSV record without its record end.

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -267,7 +268,8 @@ func TestHeader(t *testing.T) {
 		"companies in any order":  {[]string{"hq_country", "public_api_key", "more"}, Company, ""},
 		"neither":                 {[]string{"a", "b"}, nil, "neither those of events"},
 		"as many of each":         {[]string{"EVENT_ID", "HQ_COUNTRY"}, nil, "neither those of events"},
-		"separated by semicolons": {[]string{"EVENT_ID;TYPE"}, nil, "separated by semicolons"},
+		"the first row":           {[]string{"91e36d4b-21b5-43a5-90c8-229b61ed22f2", "pageview"}, nil, "has no header, its first row is data (91e36d4b"},
+		"the first row, by time":  {[]string{"pageview", "2025-09-05 01:14:29"}, nil, "has no header, its first row is data (pageview, 2025"},
 		"nothing":                 {nil, nil, "(none)"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -307,28 +309,80 @@ func TestHeader(t *testing.T) {
 }
 
 func TestParameters(t *testing.T) {
-	for name, c := range map[string]struct{ json, action, created, updated string }{
+	const object = `{"action": "click", "created": "2025-09-05T05:40:41.173Z"}`
+	const twice = `"{\"action\": \"click\", \"created\": \"2025-09-05T05:40:41.173Z\"}"`
+	for name, c := range map[string]struct{ json, action, created, updated, findings, stored string }{
 		"all three": {`{"created": "2025-09-05T05:40:41.173Z", "action": "click", "updated": "2025-09-05T05:40:44.6Z"}`,
-			"click", "2025-09-05T05:40:41.173", "2025-09-05T05:40:44.6"},
-		"deeper ones do not count": {`{"a": {"action": "x"}, "b": [{"created": "2025-09-05T05:40:41Z"}]}`, "", "", ""},
-		"of another type":          {`{"action": {"a": 1}, "created": 5, "updated": null}`, "", "", ""},
-		"not a timestamp":          {`{"action": "click", "created": "soon", "updated": "1970-01-01T00:00:00Z"}`, "click", "", ""},
-		"the last one counts":      {`{"action": "a", "action": "b"}`, "b", "", ""},
-		"with escapes":             {`{"action": "a\"\u00e9"}`, `a"é`, "", ""},
-		"an array":                 {`["action", "created"]`, "", "", ""},
-		"a zone":                   {`{"created": "2025-09-05T05:40:41+02:00"}`, "", "2025-09-05T03:40:41", ""},
+			"click", "2025-09-05T05:40:41.173", "2025-09-05T05:40:44.6", "", ""},
+		"deeper ones do not count":   {`{"a": {"action": "x"}, "b": [{"created": "2025-09-05T05:40:41Z"}]}`, "", "", "", "", ""},
+		"of another type":            {`{"action": {"a": 1}, "created": 5, "updated": null}`, "", "", "", "action_malformed token_created_malformed", ""},
+		"of no characters":           {`{"action": "", "created": "", "updated": ""}`, "", "", "", "", ""},
+		"not a timestamp":            {`{"action": "click", "created": "soon", "updated": "1970-01-01T00:00:00Z"}`, "click", "", "", "token_created_malformed token_updated_out_of_range", ""},
+		"the last one counts":        {`{"action": "a", "action": "b"}`, "b", "", "", "", ""},
+		"the last one is none":       {`{"action": "a", "action": null}`, "", "", "", "", ""},
+		"with escapes":               {`{"action": "a\"\u00e9"}`, `a"é`, "", "", "", ""},
+		"a zone":                     {`{"created": "2025-09-05T05:40:41+02:00"}`, "", "2025-09-05T03:40:41", "", "", ""},
+		"blanks around":              {" " + object + "\n", "click", "2025-09-05T05:40:41.173", "", "", ""},
+		"an object in a string":      {twice, "click", "2025-09-05T05:40:41.173", "", "parameters_unwrapped", object},
+		"with blanks there":          {`" {\"action\": \"click\"}\n"`, "click", "", "", "parameters_unwrapped", `{"action": "click"}`},
+		"an empty object there":      {`"{}"`, "", "", "", "parameters_unwrapped", "{}"},
+		"with escapes there":         {`"{\"action\": \"\\u00e9\\\\\"}"`, `é\`, "", "", "parameters_unwrapped", `{"action": "\u00e9\\"}`},
+		"a list of one object":       {` [ ` + object + ` ] `, "click", "2025-09-05T05:40:41.173", "", "parameters_unwrapped", object},
+		"of one with a list":         {`[{"action": "x", "a": [1, {"action": "y"}]}]`, "x", "", "", "parameters_unwrapped", `{"action": "x", "a": [1, {"action": "y"}]}`},
+		"a list of two objects":      {`[{"action": "x"}, {"action": "y"}]`, "", "", "", "parameters_not_object", ""},
+		"a list of pairs":            {`[["action", "click"]]`, "", "", "", "parameters_not_object", ""},
+		"an empty list":              {`[]`, "", "", "", "parameters_not_object", ""},
+		"a list in a list":           {`[[` + object + `]]`, "", "", "", "parameters_not_object", ""},
+		"a string in a list":         {`[` + twice + `]`, "", "", "", "parameters_not_object", ""},
+		"a list in a string":         {`"[{\"action\": \"click\"}]"`, "", "", "", "parameters_not_object", ""},
+		"a Python dict in a string":  {`"{'action': 'click'}"`, "", "", "", "parameters_not_object", ""},
+		"a broken object in one":     {`"{\"action\": \"click\","`, "", "", "", "parameters_not_object", ""},
+		"what jsonb refuses in one":  {`"{\"action\": \"click\", \"a\": \"\\u0000\"}"`, "", "", "", "parameters_not_object", ""},
+		"an empty string":            {`""`, "", "", "", "parameters_not_object", ""},
+		"a number":                   {`17`, "", "", "", "parameters_not_object", ""},
+		"false":                      {`false`, "", "", "", "parameters_not_object", ""},
+		"a null of JSON":             {` null `, "", "", "", "", "∅"},
+		"a Python dict":              {`{'action': 'click'}`, "", "", "", "parameters_malformed", "∅"},
+		"not in quotes, but escaped": {`{\"action\": \"click\"}`, "", "", "", "parameters_malformed", "∅"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			header, fields := eventRow(map[string]Field{"PARAMETERS": text(c.json)})
 			values, findings, ok := judged(t, Evolve, header, fields)
-			if !ok || len(findings) > 0 {
-				t.Fatalf("findings are %v", findings)
+			if got := strings.ReplaceAll(strings.Join(findings, " "), "warning ", ""); !ok || got != c.findings {
+				t.Errorf("findings are %q, want %q", got, c.findings)
 			}
 			got := [3]string{values["action"], values["token_created"], values["token_updated"]}
 			if want := [3]string{c.action, c.created, c.updated}; got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}
+			stored := values["parameters"]
+			if want := strings.TrimPrefix(cmp.Or(c.stored, c.json), "∅"); stored != want {
+				t.Errorf("stored is %s, want %s", stored, want)
+			}
 		})
+	}
+}
+
+func TestMessagesOfParameters(t *testing.T) {
+	for in, want := range map[string]string{
+		`{'action': 'click'}`:     `is not JSON that Postgres can store: "'" at byte 1 where a key in quotes was expected (it is the text of a Python dict: write it with json.dumps)`,
+		`"{'action': 'click'}"`:   "is a JSON string that holds no object (it is the text of a Python dict: write it with json.dumps); an object was expected",
+		`{\"action\": \"click\"}`: `is not JSON that Postgres can store: "\\" at byte 1 where a key in quotes was expected (its quotes have backslashes: write the object without them)`,
+		`[1, 2]`:                  "is a list that is not of one object; an object was expected, so action and the times of the token stay null",
+		`"{}"`:                    "is a JSON string that holds an object, as if it was encoded twice: the object is loaded",
+		`{"created": "soon"}`:     "created in PARAMETERS is soon: not a timestamp of the form",
+		`{"action": 1}`:           "action in PARAMETERS is not a string",
+	} {
+		header, fields := eventRow(map[string]Field{"PARAMETERS": text(in)})
+		judge, err := NewJudge(Event, header, Evolve)
+		if err != nil {
+			t.Fatal(err)
+		}
+		judge.Row(fields)
+		f := judge.Findings()
+		if len(f) != 1 || f[0].Column != "PARAMETERS" || !strings.HasPrefix(f[0].Message, want) || string(f[0].Value) != in {
+			t.Errorf("%s gives %+v, want %q", in, f, want)
+		}
 	}
 }
 
@@ -347,8 +401,11 @@ func TestMessagesNameWhatWasExpected(t *testing.T) {
 
 func TestAppendCSV(t *testing.T) {
 	got := string(AppendCSV(nil, []Field{text(`say "a", b`), {}, {Kind: Integer, Int: -5}, {Kind: Number, Float: 0.1},
-		{Kind: Instant, Int: 1757034869602000}, text("two\nlines"), text("plain")}))
-	if want := "\"say \"\"a\"\", b\",,-5,0.1,2025-09-05 01:14:29.602,\"two\nlines\",plain"; got != want {
+		{Kind: Instant, Int: 1757034869602000}, text("two\nlines"), text("plain"), {Kind: Date, Int: 1757030400000000},
+		{Kind: JSON, Text: []byte(`{"a":1}`)}, {Kind: Bytes, Text: []byte("b")}, {Kind: Bytes, Text: []byte("\x01\xff")},
+		{Kind: Bytes, Text: []byte(strings.Repeat("\x01\xff", 8))}}))
+	if want := "\"say \"\"a\"\", b\",,-5,0.1,2025-09-05 01:14:29.602,\"two\nlines\",plain,2025-09-05,\"{\"\"a\"\":1}\",b,\\x01ff," +
+		"01ff01ff-01ff-01ff-01ff-01ff01ff01ff"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -391,5 +448,127 @@ func TestRepeatedValues(t *testing.T) {
 		if fmt.Sprint(got, ok, judge.Findings()) != fmt.Sprint(want, wantOK, fresh.Findings()) {
 			t.Fatalf("row %d is judged as %v %v, alone as %v %v", i, got, ok, want, wantOK)
 		}
+	}
+}
+
+// TestKindsOfFields holds what a column makes of the kinds that only a Parquet file has.
+func TestKindsOfFields(t *testing.T) {
+	bytesOf := func(s string) Field { return Field{Kind: Bytes, Text: []byte(s)} }
+	id := "\x91\xe3\x6d\x4b\x21\xb5\x43\xa5\x90\xc8\x22\x9b\x61\xed\x22\xf2"
+	nan := Field{Kind: Number, Float: math.NaN()}
+	for name, c := range map[string]struct {
+		column  string
+		field   Field
+		finding string
+		value   string
+	}{
+		"16 bytes are a UUID":                  {"EVENT_ID", bytesOf(id), "", strings.ReplaceAll(anID, "-", "")},
+		"16 bytes of zero are a UUID":          {"APIKEY", bytesOf(strings.Repeat("\x00", 16)), "", strings.Repeat("0", 32)},
+		"16 characters as bytes are no UUID":   {"EVENT_ID", bytesOf("abcdefghijklmnop"), "reject event_id_malformed", ""},
+		"16 characters of text are no UUID":    {"EVENT_ID", text(id), "reject event_id_malformed", ""},
+		"15 bytes are no UUID":                 {"APIKEY", bytesOf(id[1:]), "reject api_key_malformed", ""},
+		"bytes may be the text of a UUID":      {"EVENT_ID", bytesOf(anID), "", strings.ReplaceAll(anID, "-", "")},
+		"zeros fill up a text of fixed width":  {"COUNTRY", bytesOf("\"ES\"\x00\x00"), "", "ES"},
+		"zeros alone are a null":               {"DOMAIN", bytesOf("\x00\x00"), "", ""},
+		"zeros in the middle are none":         {"DOMAIN", bytesOf("a\x00b\x00"), "warning domain_nul_byte", ""},
+		"zeros at the end of text stay wrong":  {"DOMAIN", text("a\x00"), "warning domain_nul_byte", ""},
+		"bytes as a number":                    {"RATE", bytesOf("0.5"), "", "0.5"},
+		"bytes as a count":                     {"COUNT", bytesOf("12"), "", "12"},
+		"bytes as a time":                      {"EVENT_TIME", bytesOf(aTime), "", "2025-09-05T01:14:29.602"},
+		"a decimal as a count":                 {"COUNT", Field{Kind: JSON, Text: []byte("10.00")}, "", "10"},
+		"a decimal as a number":                {"RATE", Field{Kind: JSON, Text: []byte("0.25")}, "", "0.25"},
+		"a boolean as text":                    {"EXPERIMENT", Field{Kind: JSON, Text: []byte("true")}, "", "true"},
+		"a structure as JSON":                  {"PARAMETERS", Field{Kind: JSON, Text: []byte(`{"a":1}`)}, "", `{"a":1}`},
+		"a date as a time":                     {"WINDOW_START", Field{Kind: Date, Int: 1757030400000000}, "warning window_start_not_event_hour", "2025-09-05T00:00:00"},
+		"a date as text":                       {"EXPERIMENT", Field{Kind: Date, Int: 1757030400000000}, "", "2025-09-05"},
+		"NaN is a null count":                  {"COUNT", nan, "", ""},
+		"NaN is a null text":                   {"EXPERIMENT", nan, "", ""},
+		"NaN is a null time":                   {"EVENT_TIME", nan, "reject event_time_null", ""},
+		"NaN is no rate":                       {"RATE", nan, "warning rate_malformed", ""},
+		"an infinite text has Postgres's name": {"EXPERIMENT", Field{Kind: Number, Float: math.Inf(-1)}, "", "-Infinity"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			header, fields := eventRow(map[string]Field{c.column: c.field})
+			values, findings, _ := judged(t, Evolve, header, fields)
+			if got := strings.Join(findings, ", "); got != c.finding {
+				t.Errorf("findings are %q, want %q", got, c.finding)
+			}
+			if got := values[Event.Columns[Event.index(c.column)].SQL]; !strings.HasPrefix(c.finding, "reject") && got != c.value {
+				t.Errorf("value is %q, want %q", got, c.value)
+			}
+		})
+	}
+}
+
+// TestMistakenUnits holds that a time whose unit is wrong is refused with the time that was meant.
+func TestMistakenUnits(t *testing.T) {
+	const meant = 1757034869602000
+	for name, c := range map[string]struct {
+		micros int64
+		want   string
+	}{
+		"microseconds as nanoseconds":  {meant / 1000, "; times 1,000 it is 2025-09-05 01:14:29.602:"},
+		"seconds as milliseconds":      {meant / 1000, "; times 1,000 it is 2025-09-05 01:14:29.602:"},
+		"milliseconds as nanoseconds":  {meant / 1_000_000, "; times 1,000,000 it is 2025-09-05 01:14:29:"},
+		"microseconds as milliseconds": {meant * 1000, "; divided by 1,000 it is 2025-09-05 01:14:29.602:"},
+		"a time of 1999":               {946684799999999, ""},
+		"the first time":               {math.MinInt64, ""},
+		"the last time":                {math.MaxInt64, ""},
+	} {
+		header, fields := eventRow(map[string]Field{"EVENT_TIME": {Kind: Instant, Int: c.micros}})
+		judge, err := NewJudge(Event, header, Evolve)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := judge.Row(fields); ok || len(judge.Findings()) != 1 {
+			t.Fatalf("%s: loaded %v, findings %v", name, ok, judge.Findings())
+		}
+		if got := judge.Findings()[0].Message; !strings.HasPrefix(got, "is not between 2000 and 2100"+c.want) ||
+			strings.HasSuffix(got, "2100") != (c.want == "") {
+			t.Errorf("%s: the message is %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestExtraKeepsTypes holds what the column extra has of each kind of field.
+func TestExtraKeepsTypes(t *testing.T) {
+	for name, c := range map[string]struct {
+		field   Field
+		want    string // "" if the field is left out
+		finding string
+	}{
+		"text":                    {text(`true "x"`), `"true \"x\""`, ""},
+		"text that is JSON":       {text(`{"a":1}`), `"{\"a\":1}"`, ""},
+		"a structure":             {Field{Kind: JSON, Text: []byte(`{"a":[1,null]}`)}, `{"a":[1,null]}`, ""},
+		"a boolean":               {Field{Kind: JSON, Text: []byte("false")}, "false", ""},
+		"a decimal":               {Field{Kind: JSON, Text: []byte("12.50")}, "12.50", ""},
+		"JSON that is broken":     {Field{Kind: JSON, Text: []byte(`{"a":`)}, `"{\"a\":"`, "warning extra_malformed"},
+		"JSON that jsonb refuses": {Field{Kind: JSON, Text: []byte(`["\u0000"]`)}, `"[\"\\u0000\"]"`, "warning extra_malformed"},
+		"JSON that is not UTF-8":  {Field{Kind: JSON, Text: []byte("\"\xff\"")}, "", "warning extra_invalid_utf8"},
+		"an integer":              {Field{Kind: Integer, Int: -3}, "-3", ""},
+		"a number":                {Field{Kind: Number, Float: 1e300}, "1e+300", ""},
+		"NaN":                     {Field{Kind: Number, Float: math.NaN()}, "", ""},
+		"infinity":                {Field{Kind: Number, Float: math.Inf(1)}, `"Infinity"`, ""},
+		"an instant":              {Field{Kind: Instant, Int: 1757034869602000}, `"2025-09-05T01:14:29.602Z"`, ""},
+		"a date":                  {Field{Kind: Date, Int: 1757030400000000}, `"2025-09-05"`, ""},
+		"bytes of text":           {Field{Kind: Bytes, Text: []byte("ünï")}, `"ünï"`, ""},
+		"bytes":                   {Field{Kind: Bytes, Text: []byte("\x00\xff")}, `"\\x00ff"`, ""},
+		"16 bytes":                {Field{Kind: Bytes, Text: []byte(strings.Repeat("\x01\xff", 8))}, `"01ff01ff-01ff-01ff-01ff-01ff01ff01ff"`, ""},
+		"a null":                  {Field{}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			header, fields := eventRow(map[string]Field{"SCORE": c.field})
+			values, findings, ok := judged(t, Evolve, header, fields)
+			want := ""
+			if c.want != "" {
+				want = `{"SCORE":` + c.want + `}`
+			}
+			if got := strings.Join(findings, ", "); !ok || got != c.finding || values["extra"] != want {
+				t.Errorf("extra is %s with findings %q, want %s with %q", values["extra"], got, want, c.finding)
+			}
+			if values["action"] != "click" {
+				t.Errorf("the action of PARAMETERS is %q", values["action"])
+			}
+		})
 	}
 }

@@ -1,5 +1,7 @@
 package contract
 
+import "slices"
+
 const noHex = 0xFF
 
 // hexDigit gives the value of a hexadecimal digit.
@@ -38,4 +40,32 @@ func parseUUID(b []byte) (id [16]byte, ok bool) {
 		pos += 2
 	}
 	return id, bad < 16
+}
+
+// uuidOfBytes takes 16 bytes for a UUID, in the order of its digits. Characters of ASCII alone are a text of 16
+// characters: a UUID of RFC 9562 always has a byte of another kind.
+func uuidOfBytes(b []byte) (id [16]byte, ok bool) {
+	if len(b) != len(id) {
+		return id, false
+	}
+	copy(id[:], b)
+	return id, slices.ContainsFunc(b, func(c byte) bool { return c < ' ' || c > '~' })
+}
+
+// AppendUUID appends a UUID's 16 bytes as text.
+func AppendUUID(dst, id []byte) []byte {
+	const digits = "0123456789abcdef"
+	for i, b := range id {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			dst = append(dst, '-')
+		}
+		dst = append(dst, digits[b>>4], digits[b&15])
+	}
+	return dst
+}
+
+// IsUUID tells whether a text is a UUID as the contracts accept it.
+func IsUUID(text []byte) bool {
+	_, ok := parseUUID(text)
+	return ok
 }

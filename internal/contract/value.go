@@ -7,18 +7,24 @@ type Kind uint8
 const (
 	Null Kind = iota
 	Text
-	Integer
-	Number
+	Bytes   // Text that the file does not call text; 16 bytes may be a UUID
+	JSON    // Text that the file says is JSON, or that was made so: true, 12.50, {"a":1}
+	Integer // 64 bits
+	Number  // a float; NaN is null in every column but those of numbers, because pandas has no other null
 	Instant
+	Date // an Instant at 00:00 UTC
 )
 
 // A Field is one value as a file gives it, before it is judged. Text is valid until the next record is read.
 type Field struct {
 	Kind  Kind
-	Text  []byte  // of Text
-	Int   int64   // of Integer; of Instant, microseconds since 1970-01-01 00:00 UTC
+	Text  []byte  // of Text, Bytes and JSON
+	Int   int64   // of Integer; of Instant and Date, microseconds since 1970-01-01 00:00 UTC
 	Float float64 // of Number
 }
+
+// hasText tells whether the field's value is in its Text.
+func (f *Field) hasText() bool { return f.Kind-Text <= JSON-Text }
 
 // A Value is one value that the contract has accepted, in the form of its column's type.
 type Value struct {

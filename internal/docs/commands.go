@@ -246,7 +246,7 @@ func (p *project) isFlag(name string) bool {
 var variable = regexp.MustCompile(`\bCONSENT_[A-Z0-9_]*[A-Z0-9]\b`)
 
 var otherVariables = []string{
-	"CONSENT_CACHE_DIR", "CONSENT_E2E_KEEP", "CONSENT_REFERENCE_DATA", "CONSENT_TEST_REQUIRE", "CONSENT_TEST_SKIPS",
+	"CONSENT_CACHE_DIR", "CONSENT_E2E_KEEP", "CONSENT_REFERENCE_DATA", "CONSENT_TEST_POSTGRES", "CONSENT_TEST_REQUIRE", "CONSENT_TEST_SKIPS",
 }
 
 func (p *project) isVariable(name string) bool {

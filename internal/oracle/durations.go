@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"sort"
@@ -22,26 +23,36 @@ func newPair(given, asked row, at time.Time) pair {
 	return pair{seconds: given.At.Sub(at).Seconds(), p: p, weight: 1 / p, rateUnknown: asked.rateUnknown || given.rateUnknown}
 }
 
-// timeToConsent makes the rows of the three methods.
-func (c *company) timeToConsent() []Record {
+// timeToConsent makes the rows of the three methods, and gives the one to quote.
+func (c *company) timeToConsent() (records []Record, headline *method) {
 	choices := where(c.rows, func(r row) bool { return r.isChoice() && r.inNotice() })
 	asked := where(c.rows, row.isAsked)
-	records := []Record{
-		newMethod("user_id", byUser(asked, choices)).judge(len(choices)),
-		newMethod("embedded", embedded(choices)).judge(len(choices)),
-		matched(asked, choices).judge(len(choices)),
-	}
-	for _, record := range records {
-		if record["withheld_because"] == nil {
-			record["is_headline"] = true
-			break
+	methods := []method{newMethod("user_id", byUser(asked, choices)), newMethod("token_update", byToken(choices)),
+		matched(asked, choices)}
+	for i, m := range methods {
+		record := m.judge(len(choices))
+		coverage, _ := record["coverage"].(float64)
+		reason := ""
+		switch {
+		case m.withheld() != "":
+			reason = "withheld"
+		case len(m.kept) < 20:
+			reason = "few_durations"
+		case coverage < 0.2:
+			reason = "low_coverage"
+		case headline != nil:
+			reason = "better_method"
+		default:
+			headline = &methods[i]
 		}
+		record["is_headline"], record["not_headline_because"] = reason == "", nullable(reason)
+		records = append(records, record)
 	}
-	return records
+	return records, headline
 }
 
-// embedded gives the time from a consent token's creation to its update.
-func embedded(choices []row) []pair {
+// byToken gives the time from a consent token's creation to its update.
+func byToken(choices []row) []pair {
 	var pairs []pair
 	for _, r := range choices {
 		if r.Created == nil || r.Updated == nil {
@@ -139,6 +150,7 @@ type method struct {
 	name                   string
 	n                      int64
 	kept                   []pair  // from 0 to 30 minutes
+	long                   []pair  // over 30 minutes, up to 2 hours
 	placebo                []pair  // with their weights below 0
 	weight, over           float64 // of all, and of those over 30 minutes
 	nOver, nReversed, near int64
@@ -157,6 +169,9 @@ func newMethod(name string, pairs []pair) method {
 		case p.seconds > 1800:
 			m.nOver++
 			m.over += p.weight
+			if p.seconds <= 7200 {
+				m.long = append(m.long, p)
+			}
 		default:
 			m.kept = append(m.kept, p)
 		}
@@ -190,7 +205,7 @@ func (m method) withheld() string {
 		return "no_durations"
 	case m.name == "user_id" && float64(m.nReversed) > 0.2*float64(m.n):
 		return "reversed_pairs"
-	case m.name == "embedded" && float64(m.near) < 0.9*float64(m.n):
+	case m.name == "token_update" && float64(m.near) < 0.9*float64(m.n):
 		return "token_far_from_event"
 	case m.name == "matched" && n-m.byChance() < 20:
 		return "small_excess"
@@ -203,7 +218,7 @@ func (m method) withheld() string {
 // judge makes the method's row; choices is how many rows of choices in the notice there are.
 func (m method) judge(choices int) Record {
 	n := float64(len(m.kept))
-	record := Record{"method": m.name, "is_headline": false, "withheld_because": nullable(m.withheld()),
+	record := Record{"method": m.name, "withheld_because": nullable(m.withheld()),
 		"n": int64(len(m.kept)), "n_over_30min": m.nOver, "n_reversed": m.nReversed,
 		"n_placebo": nil, "excess": nil, "coverage": optional(ratio(n, float64(choices))),
 		"share_over_30min": nil, "share_near_event": nil, "share_reversed": nil,
@@ -212,12 +227,20 @@ func (m method) judge(choices int) Record {
 	case "user_id":
 		record["share_reversed"] = optional(ratio(float64(m.nReversed), float64(m.n)))
 		record["share_over_30min"] = optional(ratio(m.over, m.weight))
-	case "embedded":
+	case "token_update":
 		record["share_near_event"] = optional(ratio(float64(m.near), float64(m.n)))
 		record["share_over_30min"] = optional(ratio(m.over, m.weight))
 	case "matched":
 		record["n_placebo"], record["excess"] = m.byChance(), n-m.byChance()
 		record["coverage"] = optional(ratio(n-m.byChance(), float64(choices)))
+	}
+	for _, minutes := range []int{5, 120} {
+		within := m.within(minutes)
+		column := fmt.Sprintf("within_%dmin", minutes)
+		record["n_"+column], record["mean_"+column+"_seconds"] = int64(len(within.kept)), nil
+		if mean := within.mean(); m.withheld() == "" && !math.IsNaN(mean) {
+			record["mean_"+column+"_seconds"] = mean
+		}
 	}
 	median := estimate{n: int64(n), nLeast: int64(n), missing: "withheld", interval: m.medianInterval}
 	for _, p := range m.kept {
@@ -241,10 +264,15 @@ func (m method) judge(choices int) Record {
 	r := reading{extrapolation: "inverse_rate"}
 	median.bounds(r, record, "median_", "null_because")
 	median.flags(record, "")
-	delete(record, "conservative")
-	mean.bounds(r, record, "mean_", "mean_null_because")
-	// The mean of so skewed a quantity needs many rows before its interval holds.
-	if n < 1000 {
+	delete(record, "is_conservative")
+	mean.meanBounds(record)
+	return record
+}
+
+// meanBounds adds the bounds of a mean duration: so skewed a quantity needs many rows before its interval holds.
+func (e estimate) meanBounds(record Record) {
+	e.bounds(reading{extrapolation: "inverse_rate"}, record, "mean_", "mean_null_because")
+	if e.n < 1000 {
 		if record["mean_null_because"] == nil {
 			record["mean_null_because"] = "few_durations"
 		}
@@ -252,7 +280,49 @@ func (m method) judge(choices int) Record {
 			record["mean_"+bound] = nil
 		}
 	}
-	return record
+}
+
+// within is the method with the durations up to a limit.
+func (m method) within(minutes int) method {
+	limited := method{name: m.name, placebo: m.placebo}
+	for _, p := range slices.Concat(m.kept, m.long) {
+		if p.seconds <= float64(60*minutes) {
+			limited.kept = append(limited.kept, p)
+		}
+	}
+	return limited
+}
+
+// overallTimes pools the durations of each company's headline method, within each limit.
+func overallTimes(headlines []*method) []Record {
+	var records []Record
+	for _, minutes := range []int{5, 30, 120} {
+		var pooled method
+		for _, m := range headlines {
+			limited := m.within(minutes)
+			pooled.kept = append(pooled.kept, limited.kept...)
+			pooled.placebo = append(pooled.placebo, limited.placebo...)
+		}
+		e := estimate{n: int64(len(pooled.kept)), nLeast: int64(len(pooled.kept)), missing: "no_durations", interval: pooled.meanInterval}
+		for _, p := range pooled.kept {
+			if p.p < 1 {
+				e.nSampled++
+			}
+			if p.rateUnknown {
+				e.nRateUnknown++
+			}
+		}
+		if mean := pooled.mean(); !math.IsNaN(mean) {
+			e.value = &mean
+		}
+		record := Record{"within_minutes": int64(minutes), "n_companies": int64(len(headlines)), "n": e.n, "n_sampled": e.nSampled,
+			"mean_seconds": optional(e.value)}
+		e.meanBounds(record)
+		e.flags(record, "")
+		delete(record, "is_conservative")
+		records = append(records, record)
+	}
+	return records
 }
 
 // signed are the durations with those that chance makes subtracted.

@@ -123,9 +123,9 @@ func (e estimate) bounds(r reading, record Record, prefix, because string) {
 
 // flags adds how the estimate's interval is to be taken.
 func (e estimate) flags(record Record, prefix string) {
-	record[prefix+"low_sample"] = e.nSampled > 0 && e.nSampled < 30
-	record[prefix+"census"] = e.n > 0 && e.nSampled == 0
-	record[prefix+"conservative"] = e.conservative
+	record[prefix+"is_low_sample"] = e.nSampled > 0 && e.nSampled < 30
+	record[prefix+"is_census"] = e.n > 0 && e.nSampled == 0
+	record[prefix+"is_conservative"] = e.conservative
 }
 
 // block adds the columns that every estimate of a long mart has.
@@ -139,6 +139,17 @@ func (e estimate) block(r reading, record Record) {
 func (e estimate) inverseBlock(r reading, record Record) {
 	record["estimate_inverse_rate"] = optional(e.value)
 	e.bounds(r, record, "inverse_rate_", "inverse_rate_null_because")
+}
+
+// recommendedBlock adds those of the recommended estimate, with the metric's name in a mart that has a row per company.
+func (e estimate) recommendedBlock(r reading, record Record, name string) {
+	record["recommended_extrapolation"] = r.extrapolation
+	value, prefix := "recommended_"+name, "recommended_"+name+"_"
+	if name == "" {
+		value, prefix = "recommended_estimate", "recommended_"
+	}
+	record[value] = optional(e.value)
+	e.bounds(r, record, prefix, prefix+"null_because")
 }
 
 // metric adds those of a metric of a mart that has a row per company.

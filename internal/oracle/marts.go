@@ -18,11 +18,14 @@ var Keys = map[string][]string{
 	"company_consent_rates":       {"api_key", "scope", "rate"},
 	"consent_status_distribution": {"api_key", "population", "consent_status"},
 	"time_to_consent":             {"api_key", "method"},
-	"consent_daily":               {"api_key", "day", "metric"},
+	"consent_daily":               {"api_key", "event_date", "scope", "metric"},
 	"company_performance":         {"api_key"},
 	"event_breakdown":             {"api_key", "dimension", "value"},
 	"extrapolation_sensitivity":   {"api_key", "scope", "metric", "extrapolation"},
 	"data_quality":                {"load_id", "code"},
+	"overall_consent_metrics":     {"scope", "metric"},
+	"overall_time_to_consent":     {"within_minutes"},
+	"consent_coding":              {"api_key", "sdk_type"},
 }
 
 // A company holds what the marts say of one company.
@@ -39,21 +42,30 @@ type company struct {
 	shareInverse *float64
 	chosen       reading
 	inverse      reading
+	recommended  reading
 }
 
 // Compute makes the marts of an export under one extrapolation.
 func Compute(e *Export, extrapolation string) Marts {
-	marts := Marts{"data_quality": dataQuality(e)}
-	for _, c := range companies(e, extrapolation) {
+	all := companies(e, extrapolation)
+	marts := Marts{"data_quality": dataQuality(e), "overall_consent_metrics": overall(all)}
+	var headlines []*method
+	for _, c := range all {
+		marts.add("consent_coding", c, c.coding()...)
 		marts.add("company_consent_metrics", c, c.consentMetrics())
 		marts.add("company_consent_rates", c, c.consentRates()...)
 		marts.add("consent_status_distribution", c, c.statuses()...)
-		marts.add("time_to_consent", c, c.timeToConsent()...)
+		times, headline := c.timeToConsent()
+		marts.add("time_to_consent", c, times...)
+		if headline != nil {
+			headlines = append(headlines, headline)
+		}
 		marts.add("consent_daily", c, c.daily()...)
 		marts.add("company_performance", c, c.performance())
 		marts.add("event_breakdown", c, c.breakdown()...)
 		marts.add("extrapolation_sensitivity", c, c.sensitivity()...)
 	}
+	marts["overall_time_to_consent"] = overallTimes(headlines)
 	return marts
 }
 
@@ -89,6 +101,13 @@ func companies(e *Export, extrapolation string) []*company {
 		c.weighting, c.evidence, c.shareInverse = weighting(c.rows)
 		c.chosen = reading{extrapolation, c.weighting}
 		c.inverse = reading{"inverse_rate", c.weighting}
+		c.recommended = reading{"count_over_rate", c.weighting}
+		if c.weighting == "count_already_extrapolated" {
+			c.recommended.extrapolation = "inverse_rate"
+		}
+		for i := range c.rows {
+			c.rows[i].recommended = c.recommended.extrapolation
+		}
 		for _, event := range e.Events {
 			if event.Company == key && truncated[event.Load] {
 				c.truncated = true
@@ -96,7 +115,36 @@ func companies(e *Export, extrapolation string) []*company {
 		}
 		all = append(all, c)
 	}
+	nameCompanies(all)
 	return all
+}
+
+// nameCompanies gives each company the domain of at least half of its rows as its name, else the start of its key. Those
+// that share a domain have both.
+func nameCompanies(all []*company) {
+	domains, sharing := map[*company]string{}, map[string]int{}
+	for _, c := range all {
+		rows := map[string]int{}
+		for _, r := range c.rows {
+			rows[r.Domain]++
+		}
+		for _, domain := range slices.Sorted(maps.Keys(rows)) {
+			if domain != "" && domain != unknown && 2*rows[domain] >= len(c.rows) && domains[c] == "" {
+				domains[c] = domain
+				sharing[domain]++
+			}
+		}
+	}
+	for _, c := range all {
+		name, domain := c.key[:8], domains[c]
+		switch {
+		case sharing[domain] > 1:
+			name = domain + " (" + name + ")"
+		case domain != "":
+			name = domain
+		}
+		c.attributes["company_name"] = name
+	}
 }
 
 // A stream holds the rows behind the counts of one scope.
@@ -114,6 +162,13 @@ func (c *company) stream(scope string) stream {
 // rateNames are the rates in the order of the pages that define them.
 var rateNames = []string{"conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate"}
 
+// statusShares are the shares of consent.given, each with the status that it is of.
+var statusShares = map[string]string{"full_opt_in_share": "full opt-in", "partial_opt_in_share": "partial opt-in",
+	"opt_out_share": "opt-out", "empty_share": "empty"}
+
+// rateAndShareNames are all that is a rate or a share.
+var rateAndShareNames = slices.Concat(rateNames, slices.Sorted(maps.Keys(statusShares)))
+
 // parts gives a rate's numerator and denominator; of no_choice_rate the choices that are subtracted.
 func (s stream) parts(rate string) (numerator, denominator []row) {
 	switch rate {
@@ -125,9 +180,13 @@ func (s stream) parts(rate string) (numerator, denominator []row) {
 		return s.optIns, s.choices
 	case "opt_out_rate":
 		return s.optOuts, s.choices
+	case "opt_in_rate":
+		return s.optIns, s.asked
 	}
-	return s.optIns, s.asked
+	return where(s.given, hasStatus(statusShares[rate])), s.given
 }
+
+func hasStatus(status string) func(row) bool { return func(r row) bool { return r.Status == status } }
 
 // rate estimates a rate: as a ratio of two streams, or as a share of the choices.
 func (s stream) rate(r reading, rate string) estimate {
@@ -140,6 +199,9 @@ func (s stream) rate(r reading, rate string) estimate {
 	case "no_choice_rate":
 		return r.ratio(numerator, denominator).complement()
 	}
+	if status, ok := statusShares[rate]; ok {
+		return r.share(denominator, hasStatus(status))
+	}
 	return r.ratio(numerator, denominator)
 }
 
@@ -150,8 +212,8 @@ func (c *company) consentMetrics() Record {
 		"n_weighting_evidence": c.evidence, "share_count_inverse_of_rate": optional(c.shareInverse),
 		"n_asked": count(s.asked), "n_given": count(s.given),
 		"asked": c.sum(s.asked), "given": c.sum(s.given), "choices": c.sum(s.choices), "opt_ins": c.sum(s.optIns),
-		"opt_outs":               c.sum(s.optOuts),
-		"notice_without_choices": len(s.given) > 0 && len(s.choices) == 0,
+		"opt_outs":       c.sum(s.optOuts),
+		"has_no_choices": len(s.given) > 0 && len(s.choices) == 0,
 		"share_action_absent": optional(c.chosen.share(s.given, func(r row) bool {
 			return r.class == "absent"
 		}).value),
@@ -159,11 +221,26 @@ func (c *company) consentMetrics() Record {
 	conversion, inverse := s.rate(c.chosen, "conversion"), s.rate(c.inverse, "conversion")
 	conversion.metric(c.chosen, record, "conversion")
 	inverse.inverseMetric(c.inverse, record, "conversion")
-	record["above_one"], record["above_one_inverse_rate"] = conversion.aboveOne(), inverse.aboveOne()
+	record["is_above_one"], record["is_above_one_inverse_rate"] = conversion.aboveOne(), inverse.aboveOne()
 	for _, rate := range rateNames[1:] {
 		record[rate] = optional(s.rate(c.chosen, rate).value)
 	}
+	record["recommended_scope"] = "notice"
+	notice := c.stream("notice")
+	for name, rows := range notice.totals() {
+		record["recommended_"+name] = optional(c.recommended.total(rows).value)
+	}
+	for _, rate := range rateNames {
+		notice.rate(c.recommended, rate).recommendedBlock(c.recommended, record, rate)
+	}
+	for share := range statusShares {
+		record["recommended_"+share] = optional(notice.rate(c.recommended, share).value)
+	}
 	return record
+}
+
+func (s stream) totals() map[string][]row {
+	return map[string][]row{"asked": s.asked, "given": s.given, "choices": s.choices, "opt_ins": s.optIns, "opt_outs": s.optOuts}
 }
 
 func count(rows []row) int64 { return int64(len(rows)) }
@@ -176,7 +253,7 @@ func (c *company) consentRates() []Record {
 	var records []Record
 	for _, scope := range []string{"all", "notice"} {
 		s := c.stream(scope)
-		for _, rate := range rateNames {
+		for _, rate := range rateAndShareNames {
 			numerator, denominator := s.parts(rate)
 			record := Record{"scope": scope, "rate": rate,
 				"n_numerator": count(numerator), "n_denominator": count(denominator),
@@ -185,8 +262,9 @@ func (c *company) consentRates() []Record {
 			chosen, inverse := s.rate(c.chosen, rate), s.rate(c.inverse, rate)
 			chosen.block(c.chosen, record)
 			inverse.inverseBlock(c.inverse, record)
+			s.rate(c.recommended, rate).recommendedBlock(c.recommended, record, "")
 			delete(record, "n")
-			record["above_one"], record["above_one_inverse_rate"] = chosen.aboveOne(), inverse.aboveOne()
+			record["is_above_one"], record["is_above_one_inverse_rate"] = chosen.aboveOne(), inverse.aboveOne()
 			records = append(records, record)
 		}
 	}
@@ -195,17 +273,16 @@ func (c *company) consentRates() []Record {
 
 func (c *company) statuses() []Record {
 	var records []Record
-	for _, population := range []string{"all_events", "given"} {
-		rows := c.rows
-		if population == "given" {
-			rows = where(rows, row.isGiven)
-		}
+	for population, rows := range map[string][]row{
+		"all_events": c.rows, "pageview": where(c.rows, func(r row) bool { return r.Type == "pageview" }),
+		"given": c.stream("all").given, "given_in_notice": c.stream("notice").given,
+	} {
 		statuses := map[string]bool{"full opt-in": true, "partial opt-in": true, "opt-out": true, "empty": true}
 		for _, r := range rows {
 			statuses[r.Status] = true
 		}
 		for status := range statuses {
-			has := func(r row) bool { return r.Status == status }
+			has := hasStatus(status)
 			with := where(rows, has)
 			record := Record{"population": population, "consent_status": status,
 				"n": count(with), "n_population": count(rows), "n_population_sampled": countSampled(rows), "estimate": c.sum(with)}
@@ -214,6 +291,7 @@ func (c *company) statuses() []Record {
 			chosen.bounds(c.chosen, record, "share_", "share_null_because")
 			chosen.flags(record, "share_")
 			inverse.bounds(c.inverse, record, "share_inverse_rate_", "share_inverse_rate_null_because")
+			c.recommended.share(rows, has).recommendedBlock(c.recommended, record, "share")
 			records = append(records, record)
 		}
 	}
@@ -227,23 +305,26 @@ func (c *company) daily() []Record {
 	}
 	var records []Record
 	for day, rows := range days {
-		s := (&company{rows: rows}).stream("all")
-		estimates := map[string]func(reading) estimate{
-			"volume":       func(r reading) estimate { return r.total(rows) },
-			"asked":        func(r reading) estimate { return r.total(s.asked) },
-			"given":        func(r reading) estimate { return r.total(s.given) },
-			"choices":      func(r reading) estimate { return r.total(s.choices) },
-			"opt_ins":      func(r reading) estimate { return r.total(s.optIns) },
-			"conversion":   func(r reading) estimate { return s.rate(r, "conversion") },
-			"consent_rate": func(r reading) estimate { return s.rate(r, "consent_rate") },
-		}
-		for metric, of := range estimates {
-			record := Record{"day": day, "metric": metric}
+		add := func(scope, metric string, of func(reading) estimate) {
+			record := Record{"event_date": day, "scope": scope, "metric": metric}
 			chosen := of(c.chosen)
 			chosen.block(c.chosen, record)
 			of(c.inverse).inverseBlock(c.inverse, record)
-			record["above_one"] = isRate(metric) && chosen.aboveOne()
+			of(c.recommended).recommendedBlock(c.recommended, record, "")
+			record["is_above_one"] = isRate(metric) && chosen.aboveOne()
 			records = append(records, record)
+		}
+		add("all", "volume", func(r reading) estimate { return r.total(rows) })
+		for _, scope := range []string{"all", "notice"} {
+			s := (&company{rows: rows}).stream(scope)
+			for metric, rows := range s.totals() {
+				if metric != "opt_outs" {
+					add(scope, metric, func(r reading) estimate { return r.total(rows) })
+				}
+			}
+			for _, rate := range []string{"conversion", "consent_rate"} {
+				add(scope, rate, func(r reading) estimate { return s.rate(r, rate) })
+			}
 		}
 	}
 	return records
@@ -256,12 +337,14 @@ func (c *company) performance() Record {
 		"n_events": count(c.rows), "n_sampled": countSampled(c.rows),
 		"n_rate_unknown":  count(where(c.rows, func(r row) bool { return r.rateUnknown })),
 		"n_count_unknown": count(where(c.rows, func(r row) bool { return r.countUnknown })),
-		"n_duplicates":    c.duplicates, "looks_truncated": c.truncated}
+		"n_duplicates":    c.duplicates, "is_likely_truncated": c.truncated}
 	volume, inverse := c.chosen.total(c.rows), c.inverse.total(c.rows)
 	volume.metric(c.chosen, record, "volume")
 	inverse.inverseMetric(c.inverse, record, "volume")
+	recommended := c.recommended.total(c.rows)
+	recommended.recommendedBlock(c.recommended, record, "volume")
 	for _, column := range []string{"countries_observed", "countries_certain", "lowest_sampling_rate", "detectable_at_95",
-		"first_event_at", "last_event_at", "hours_observed", "volume_per_hour", "volume_per_hour_inverse_rate"} {
+		"first_event_at", "last_event_at", "hours_observed", "volume_per_hour", "volume_per_hour_inverse_rate", "recommended_volume_per_hour"} {
 		record[column] = nil
 	}
 	if len(c.rows) == 0 {
@@ -298,6 +381,7 @@ func (c *company) performance() Record {
 	record["hours_observed"] = hours
 	record["volume_per_hour"] = optional(ratio(*volume.value, hours))
 	record["volume_per_hour_inverse_rate"] = optional(ratio(*inverse.value, hours))
+	record["recommended_volume_per_hour"] = optional(ratio(*recommended.value, hours))
 	return record
 }
 
@@ -308,7 +392,7 @@ func (c *company) breakdown() []Record {
 		"sdk":     func(r row) string { return r.SDK },
 		"country": func(r row) string { return r.Country },
 	}
-	volume, inverse := c.chosen.total(c.rows), c.inverse.total(c.rows)
+	volume, inverse, recommended := c.chosen.total(c.rows), c.inverse.total(c.rows), c.recommended.total(c.rows)
 	var records []Record
 	for dimension, value := range dimensions {
 		values := map[string][]row{}
@@ -321,13 +405,15 @@ func (c *company) breakdown() []Record {
 			values[value(r)] = append(values[value(r)], r)
 		}
 		for value, rows := range values {
-			record := Record{"dimension": dimension, "value": value, "share": nil, "share_inverse_rate": nil}
-			chosen, other := c.chosen.total(rows), c.inverse.total(rows)
+			record := Record{"dimension": dimension, "value": value, "share": nil, "share_inverse_rate": nil, "recommended_share": nil}
+			chosen, other, best := c.chosen.total(rows), c.inverse.total(rows), c.recommended.total(rows)
 			chosen.block(c.chosen, record)
 			other.inverseBlock(c.inverse, record)
+			best.recommendedBlock(c.recommended, record, "")
 			if len(c.rows) > 0 {
 				record["share"] = sumOf(chosen) / *volume.value
 				record["share_inverse_rate"] = sumOf(other) / *inverse.value
+				record["recommended_share"] = sumOf(best) / *recommended.value
 			}
 			records = append(records, record)
 		}
@@ -349,21 +435,82 @@ func (c *company) sensitivity() []Record {
 		r := reading{extrapolation, c.weighting}
 		add := func(scope, metric string, e estimate) {
 			record := Record{"scope": scope, "metric": metric, "extrapolation": extrapolation, "weighting": c.weighting,
-				"is_chosen": extrapolation == c.chosen.extrapolation, "above_one": isRate(metric) && e.aboveOne()}
+				"is_chosen":      extrapolation == c.chosen.extrapolation,
+				"is_recommended": extrapolation == c.recommended.extrapolation, "is_above_one": isRate(metric) && e.aboveOne()}
 			e.block(r, record)
 			records = append(records, record)
 		}
 		add("all", "volume", r.total(c.rows))
 		for _, scope := range []string{"all", "notice"} {
 			s := c.stream(scope)
-			for metric, rows := range map[string][]row{"asked": s.asked, "given": s.given, "choices": s.choices,
-				"opt_ins": s.optIns, "opt_outs": s.optOuts} {
+			for metric, rows := range s.totals() {
 				add(scope, metric, r.total(rows))
 			}
-			for _, rate := range rateNames {
+			for _, rate := range rateAndShareNames {
 				add(scope, rate, s.rate(r, rate))
 			}
 		}
+	}
+	return records
+}
+
+// overall are the metrics of all companies together, each row weighted as is recommended for its company.
+func overall(all []*company) []Record {
+	together, r := &company{}, reading{extrapolation: "recommended"}
+	for _, c := range all {
+		together.rows = append(together.rows, c.rows...)
+	}
+	var records []Record
+	add := func(scope, metric string, numerator, denominator []row, e estimate) {
+		record := Record{"scope": scope, "metric": metric, "n_numerator": count(numerator), "n_denominator": count(denominator),
+			"numerator": optional(r.total(numerator).value), "denominator": optional(r.total(denominator).value),
+			"is_above_one": isRate(metric) && e.aboveOne()}
+		e.block(r, record)
+		records = append(records, record)
+	}
+	add("all", "volume", together.rows, nil, r.total(together.rows))
+	for _, scope := range []string{"all", "notice"} {
+		s := together.stream(scope)
+		for metric, rows := range s.totals() {
+			add(scope, metric, rows, nil, r.total(rows))
+		}
+		for _, rate := range rateAndShareNames {
+			numerator, denominator := s.parts(rate)
+			add(scope, rate, numerator, denominator, s.rate(r, rate))
+		}
+	}
+	return records
+}
+
+// coding compares how page views and consents of an SDK write an opt-in.
+func (c *company) coding() []Record {
+	type counts struct{ pageview, pageviewFull, given, givenFull int64 }
+	bySDK := map[string]*counts{}
+	for _, r := range c.rows {
+		optIn := r.Status == "full opt-in" || r.Status == "partial opt-in"
+		if !optIn || r.Type != "pageview" && r.Type != "consent.given" {
+			continue
+		}
+		if bySDK[r.SDK] == nil {
+			bySDK[r.SDK] = &counts{}
+		}
+		n, full := &bySDK[r.SDK].given, &bySDK[r.SDK].givenFull
+		if r.Type == "pageview" {
+			n, full = &bySDK[r.SDK].pageview, &bySDK[r.SDK].pageviewFull
+		}
+		*n++
+		if r.Status == "full opt-in" {
+			*full++
+		}
+	}
+	var records []Record
+	for sdk, n := range bySDK {
+		pageview := ratio(float64(n.pageviewFull), float64(n.pageview))
+		given := ratio(float64(n.givenFull), float64(n.given))
+		records = append(records, Record{"sdk_type": sdk, "n_pageview_opt_ins": n.pageview, "n_pageview_full_opt_ins": n.pageviewFull,
+			"n_given_opt_ins": n.given, "n_given_full_opt_ins": n.givenFull,
+			"pageview_full_share": optional(pageview), "given_full_share": optional(given),
+			"has_coding_gap": n.pageview >= 10 && n.given >= 10 && math.Abs(*pageview-*given) >= 0.5})
 	}
 	return records
 }
@@ -398,7 +545,7 @@ func dataQuality(e *Export) []Record {
 		file := Record{"load_id": f.Load, "source": f.Source, "path": f.Path, "contract": f.Contract, "format": f.Format,
 			"state": "published", "is_latest": true, "is_in_events": f.Contract == "event", "n_rows": f.Rows,
 			"n_rejected": int64(0), "n_warnings": warnings, "error": nil, "sha256": f.SHA256, "n_bytes": f.Bytes,
-			"looks_truncated": truncated[f.Load]}
+			"is_likely_truncated": truncated[f.Load]}
 		add := func(code string, severity, column any, n int64) {
 			record := maps.Clone(file)
 			record["code"], record["severity"], record["column_name"], record["n_findings"] = code, severity, column, n

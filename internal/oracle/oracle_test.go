@@ -69,7 +69,7 @@ func (p *pipeline) load(t *testing.T, name, path string) {
 	}
 	defer folder.Close()
 	result, err := ingest.Run(t.Context(), ingest.Options{DB: db, Folder: folder, SourceID: name,
-		RunID: uuid.New(), RunName: name, Drift: contract.Evolve, MaxRejectedRatio: 0.01, Concurrency: 2, Log: p.config.Log})
+		RunID: uuid.New(), RunName: name, Drift: contract.Evolve, Nulls: contract.DefaultNulls, MaxRejectedRatio: 0.01, Concurrency: 2, Log: p.config.Log})
 	if err != nil {
 		t.Fatal(err)
 	}

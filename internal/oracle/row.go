@@ -18,6 +18,7 @@ type row struct {
 	rateUnknown  bool
 	countUnknown bool
 	class        string // of the action: notice, external, webview or absent
+	recommended  string // extrapolation of its company
 	day          time.Time
 }
 
@@ -55,6 +56,9 @@ func orUnknown(text string) string {
 
 // weight is how many events the row stands for.
 func (r row) weight(extrapolation string) float64 {
+	if extrapolation == "recommended" {
+		extrapolation = r.recommended
+	}
 	switch extrapolation {
 	case "count_over_rate":
 		return r.count / r.p

@@ -18,7 +18,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// A Format is how a file decodes; it follows from the suffix of its name.
+// A Format is how a file decodes. The suffix of its name tells CSV from Parquet, the content whether it is compressed.
 type Format string
 
 // The formats.
@@ -44,7 +44,7 @@ func formatOf(name string) (Format, error) {
 // A File is one open file of a source.
 type File struct {
 	Path   string // in its source
-	Format Format
+	Format Format // by its name; of a CSV file by its content, once Records has looked
 
 	folder *Folder
 	file   *os.File
@@ -57,7 +57,7 @@ type File struct {
 
 // Open opens a file by its path in the folder.
 func (f *Folder) Open(name string) (*File, error) {
-	switch info, err := f.root.Stat(name); {
+	switch info, err := f.stat(name); {
 	case err == nil && info.IsDir():
 		return nil, Wrap(closed("the folder"))
 	case err == nil && !info.Mode().IsRegular():
@@ -69,6 +69,9 @@ func (f *Folder) Open(name string) (*File, error) {
 		return nil, Wrap(err)
 	}
 	file, err := f.root.Open(filepath.FromSlash(name))
+	if err != nil {
+		file, err = f.root.Open(f.inside(name))
+	}
 	if err != nil {
 		return nil, Wrap(f.explain(name, err))
 	}
@@ -134,7 +137,16 @@ func (f *File) sumRest(rest io.Reader) ([]byte, error) {
 // of the file's bytes. A CSV file is hashed as it is read; a Parquet file, which is not read from front to back, in
 // a pass of its own beforehand, unless Sum has made it.
 func (f *File) Records(ctx context.Context) (Reader, func() ([]byte, error), error) {
+	head := make([]byte, 512)
+	n, err := f.file.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return nil, nil, Wrap(fmt.Errorf("read the file: %w", err))
+	}
+	head = head[:n]
 	if f.Format == Parquet {
+		if err := notParquet(head); err != nil {
+			return nil, nil, Wrap(err)
+		}
 		if _, err := f.Sum(ctx); err != nil {
 			return nil, nil, err
 		}
@@ -145,33 +157,126 @@ func (f *File) Records(ctx context.Context) (Reader, func() ([]byte, error), err
 	if err := f.rewind(); err != nil {
 		return nil, nil, Wrap(err)
 	}
+	notes := &notes{}
+	if err := f.formatByContent(head, notes); err != nil {
+		return nil, nil, Wrap(err)
+	}
 	raw := contextReader{ctx, f.tee()}
-	plain, err := f.decompress(raw)
+	plain, err := f.decompress(raw, notes)
 	if err != nil {
 		return nil, nil, Wrap(err)
 	}
-	records, err := NewCSVReader(plain)
+	records, err := newCSVReader(plain, notes)
 	// What a decompressor leaves unread belongs to the file as well.
 	return records, func() ([]byte, error) { return f.sumRest(raw) }, Wrap(err)
 }
 
-func (f *File) decompress(raw io.Reader) (io.Reader, error) {
+// formatByContent corrects the format of a CSV file whose name says another compression than its content has, as after
+// a download that decompressed it or a copy to another name.
+func (f *File) formatByContent(head []byte, notes *notes) error {
+	actual := contentFormat(head)
+	magic := map[Format]string{CSVGzip: magicGzip, CSVZstd: magicZstd}[f.Format]
+	switch {
+	case actual == Parquet:
+		return errors.New("the file is Parquet, not CSV: name it .parquet")
+	case actual == f.Format, len(head) > 0 && strings.HasPrefix(magic, string(head)):
+		return nil // or cut off within its first bytes, as the decompressor says
+	}
+	content := map[Format]string{CSV: "not compressed", CSVGzip: "compressed with gzip", CSVZstd: "compressed with zstd"}[actual]
+	notes.add("file_suffix", fmt.Sprintf("the content is %s, though the name ends with .%s; the content counts", content, f.Format), 0, 0)
+	f.Format = actual
+	return nil
+}
+
+func (f *File) decompress(raw io.Reader, notes *notes) (io.Reader, error) {
 	switch f.Format {
 	case CSVGzip:
-		reader, err := gzip.NewReader(bufio.NewReaderSize(raw, 64<<10))
-		if err != nil {
-			return nil, fmt.Errorf("the file is not gzip: %w", err)
-		}
-		return reader, nil
+		return newGzipReader(raw, notes)
 	case CSVZstd:
-		reader, err := zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(32<<20))
+		reader, err := zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
 		if err != nil {
 			return nil, fmt.Errorf("the file is not zstd: %w", err)
 		}
 		f.close = reader.Close
-		return reader, nil
+		return zstdReader{reader}, nil
 	}
 	return raw, nil
+}
+
+// zstdWindow is how many bytes a zstd file may refer back, which must be in memory.
+const zstdWindow = 32 << 20
+
+// zstdReader explains a window that is too large.
+type zstdReader struct{ *zstd.Decoder }
+
+func (z zstdReader) Read(p []byte) (int, error) {
+	n, err := z.Decoder.Read(p)
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		err = fmt.Errorf("its zstd window is larger than %d MiB: compress it again without --long or --ultra: %w", zstdWindow>>20, err)
+	}
+	return n, err
+}
+
+// A gzipReader reads gzip files of any number of members, as gzip itself does: zero bytes between and after them, which
+// tapes and block devices leave, are no error.
+type gzipReader struct {
+	raw   *bufio.Reader
+	gzip  *gzip.Reader
+	notes *notes
+}
+
+func newGzipReader(raw io.Reader, notes *notes) (*gzipReader, error) {
+	buffered := bufio.NewReaderSize(raw, 64<<10)
+	reader, err := gzip.NewReader(buffered)
+	if err != nil {
+		return nil, fmt.Errorf("the gzip file is damaged or cut off: %w", err)
+	}
+	reader.Multistream(false)
+	return &gzipReader{raw: buffered, gzip: reader, notes: notes}, nil
+}
+
+func (g *gzipReader) Read(p []byte) (int, error) {
+	for {
+		n, err := g.gzip.Read(p)
+		if n > 0 && err == io.EOF {
+			return n, nil
+		}
+		if err != io.EOF {
+			return n, err
+		}
+		if err := g.nextMember(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// nextMember goes on to the next member. It gives io.EOF after the last one.
+func (g *gzipReader) nextMember() error {
+	zeros := int64(0)
+	for {
+		next, err := g.raw.ReadByte()
+		switch {
+		case err == nil && next == 0:
+			zeros++
+			continue
+		case err == io.EOF && zeros > 0:
+			g.notes.add("gzip_padding", fmt.Sprintf("%d zero bytes after the gzip data are ignored", zeros), 0, 0)
+			return io.EOF
+		case err != nil:
+			return err
+		}
+		if err := g.raw.UnreadByte(); err != nil {
+			return err
+		}
+		if head, _ := g.raw.Peek(2); string(head) != magicGzip[:len(head)] {
+			return fmt.Errorf("what follows the gzip data is not gzip (%q): cut it off, or compress the file again", head)
+		}
+		if err := g.gzip.Reset(g.raw); err != nil {
+			return err
+		}
+		g.gzip.Multistream(false)
+		return nil
+	}
 }
 
 // Unchanged tells whether the path still leads to the file that was opened, and nobody wrote to it since: size,
@@ -181,7 +286,7 @@ func (f *File) Unchanged() error {
 	if err != nil {
 		return Wrap(fmt.Errorf("look at the file again: %w", err))
 	}
-	now, err := f.folder.root.Stat(f.Path)
+	now, err := f.folder.stat(f.Path)
 	if err != nil || !os.SameFile(open, now) || open.Size() != f.info.Size() || !open.ModTime().Equal(f.info.ModTime()) {
 		return Wrap(ErrChanged)
 	}

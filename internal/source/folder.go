@@ -54,44 +54,94 @@ func (f *Folder) ID() (string, error) {
 func (f *Folder) Close() error { return f.root.Close() }
 
 // List finds the files that a path or a glob pattern names, in the order of their names. A path that exists is that
-// file, whatever characters it holds. A pattern finds hidden files and folders only where it has the dot itself: a
-// mounted ConfigMap has its files a second time in one. Folders that would have to be looked into but cannot be read
-// follow, as in All.
+// file, whatever characters it holds. A pattern finds what is hidden only where it has the dot or underscore itself; what
+// it leaves out for that is ignored. Folders that would have to be looked into but cannot be read follow, as in All.
 // It gives ErrNoMatch if there is none.
-func (f *Folder) List(pattern string) ([]string, error) {
+func (f *Folder) List(pattern string) (files []string, ignored []Ignored, err error) {
 	if !filepath.IsLocal(pattern) {
-		return nil, fmt.Errorf("the path %q leads out of the source: give it relative to the folder, without ..", pattern)
+		return nil, nil, fmt.Errorf("the path %q leads out of the source: give it relative to the folder, without ..", pattern)
 	}
 	name := path.Clean(filepath.ToSlash(pattern))
-	switch info, err := f.root.Stat(name); {
+	switch info, err := f.stat(name); {
 	case err == nil && !info.IsDir():
-		return []string{name}, nil
+		return []string{name}, nil, nil
 	case err == nil:
-		return nil, fmt.Errorf("the path %q is a folder: name its files, for example %s/*.csv", pattern, name)
+		return nil, nil, fmt.Errorf("the path %q is a folder: name its files, for example %s/*.csv", pattern, name)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, closed(fmt.Sprintf("the path %q", pattern))
+		return nil, nil, closed(fmt.Sprintf("the path %q", pattern))
 	}
 	matches, err := fs.Glob(f.root.FS(), name)
 	if err != nil {
-		return nil, fmt.Errorf("the pattern %q: %w: [ needs its ]", pattern, err)
+		return nil, nil, fmt.Errorf("the pattern %q: %w: [ needs its ]", pattern, err)
 	}
-	matches = slices.DeleteFunc(matches, func(match string) bool { return f.isFolder(match) || isHidden(match, name) })
-	matches = append(matches, f.closedParents(name)...)
-	if len(matches) == 0 {
-		return nil, fmt.Errorf("%w matches %q in %s", ErrNoMatch, pattern, f.dir)
-	}
-	return matches, nil
-}
-
-// isHidden tells whether a path has a part that begins with a dot where the pattern that it matches has none.
-func isHidden(match, pattern string) bool {
-	wanted := strings.Split(pattern, "/")
-	for i, part := range strings.Split(match, "/") {
-		if strings.HasPrefix(part, ".") && !strings.HasPrefix(wanted[i], ".") {
-			return true
+	for _, match := range matches {
+		switch part := hiddenPart(match, name); {
+		case f.isFolder(match):
+		case part == "":
+			files = append(files, match)
+		default:
+			ignored = addIgnored(ignored, part, part != match)
 		}
 	}
-	return false
+	files = append(files, f.closedParents(name)...)
+	if len(files) > 0 {
+		return files, ignored, nil
+	}
+	err = fmt.Errorf("%w matches %q in %s", ErrNoMatch, pattern, f.dir)
+	if len(ignored) > 0 {
+		err = fmt.Errorf("%w, but for %s (%s): write the first character of the name in the pattern to find it",
+			err, ignored[0].Path, ignored[0].Reason)
+	}
+	return nil, ignored, err
+}
+
+// An Ignored is a file or folder in a source that is not loaded, and why.
+type Ignored struct {
+	Path   string `json:"path"` // of a hidden folder with a slash at its end
+	Reason string `json:"reason"`
+}
+
+// The reasons for which something is ignored.
+const (
+	otherFormat  = "not CSV or Parquet"
+	hiddenName   = "name begins with _ or ."
+	linkToFolder = "link to a folder"
+)
+
+// addIgnored names what is hidden, once. Of files only those that would be loaded by another name: markers and checksums, such
+// as _SUCCESS and .part-0.csv.crc, are part of how a tool writes. Of folders not those whose names begin with two dots,
+// in which Kubernetes keeps the files of a volume.
+func addIgnored(ignored []Ignored, name string, isFolder bool) []Ignored {
+	base := path.Base(name)
+	if isFolder {
+		name += "/"
+	} else if _, err := formatOf(name); err != nil {
+		return ignored
+	}
+	added := Ignored{name, hiddenName}
+	if strings.HasPrefix(base, "..") || slices.Contains(ignored, added) {
+		return ignored
+	}
+	return append(ignored, added)
+}
+
+// isHidden tells of the name of a file or folder that is not for readers, by the convention of Hadoop, Spark and Arrow. A
+// partition is never hidden, also if its column's name begins so: _date=2025-09-05.
+func isHidden(name string) bool {
+	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") && !strings.Contains(name, "=")
+}
+
+// hiddenPart is a path up to its first part that is hidden where the pattern that it matches does not begin with the
+// same character; empty if there is none.
+func hiddenPart(match, pattern string) string {
+	wanted := strings.Split(pattern, "/")
+	parts := strings.Split(match, "/")
+	for i, part := range parts {
+		if isHidden(part) && !strings.HasPrefix(wanted[i], part[:1]) {
+			return path.Join(parts[:i+1]...)
+		}
+	}
+	return ""
 }
 
 // closedParents finds the folders that a pattern looks into but that cannot be read: Glob takes them for empty ones.
@@ -99,7 +149,7 @@ func (f *Folder) closedParents(pattern string) (dirs []string) {
 	for parent := path.Dir(pattern); parent != "."; parent = path.Dir(parent) {
 		matches, _ := fs.Glob(f.root.FS(), parent) // List tells of a bad pattern
 		for _, dir := range matches {
-			if !f.isFolder(dir) || path.Base(dir) == lostAndFound || isHidden(dir, parent) {
+			if !f.isFolder(dir) || path.Base(dir) == lostAndFound || hiddenPart(dir, parent) != "" {
 				continue
 			}
 			if opened, err := f.root.Open(dir); err == nil {
@@ -115,12 +165,18 @@ func (f *Folder) closedParents(pattern string) (dirs []string) {
 // lostAndFound is the folder that a file system keeps at its top for itself; only root may read it.
 const lostAndFound = "lost+found"
 
-// All finds every file below the folder that has the name of a format, in the order of their paths, and what is left
-// aside: files of other names. Hidden files and folders are in neither. A folder that cannot be read is among the files,
-// for nobody knows how many are in it; opening it says why.
-func (f *Folder) All() (files, others []string, err error) {
+// All finds every file below the folder that has the name of a format, in the order of their paths, and what is ignored:
+// files of other names, links to folders, and what is hidden. A folder that cannot be read is among the files, for nobody
+// knows how many are in it; opening it says why.
+func (f *Folder) All() (files []string, ignored []Ignored, err error) {
 	err = fs.WalkDir(f.root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
+		case name != "." && isHidden(path.Base(name)):
+			isFolder := entry.IsDir() || entry.Type()&fs.ModeSymlink != 0 && f.isFolder(name)
+			ignored = addIgnored(ignored, name, isFolder)
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
 		case errors.Is(err, fs.ErrPermission) && name == ".":
 			return closed("the folder " + f.dir)
 		case errors.Is(err, fs.ErrPermission):
@@ -130,23 +186,52 @@ func (f *Folder) All() (files, others []string, err error) {
 			return fs.SkipDir
 		case err != nil:
 			return fmt.Errorf("list the folder %s: %w", filepath.Join(f.dir, name), err)
-		case name != "." && strings.HasPrefix(entry.Name(), "."):
-			if entry.IsDir() {
-				return fs.SkipDir
-			}
 		case entry.IsDir():
 		case entry.Type()&fs.ModeSymlink != 0 && f.isFolder(name):
-			others = append(others, name+" (a link to a folder)")
+			ignored = append(ignored, Ignored{name, linkToFolder})
 		default:
 			if _, err := formatOf(name); err == nil {
 				files = append(files, name)
 			} else {
-				others = append(others, name)
+				ignored = append(ignored, Ignored{name, otherFormat})
 			}
 		}
 		return nil
 	})
-	return files, others, err
+	return files, ignored, err
+}
+
+// stat looks at a file or folder, also where an absolute link leads to it.
+func (f *Folder) stat(name string) (fs.FileInfo, error) {
+	info, err := f.root.Stat(name)
+	if err == nil {
+		return info, nil
+	}
+	if info, linkErr := f.root.Stat(f.inside(name)); linkErr == nil {
+		return info, nil
+	}
+	return nil, err
+}
+
+// inside is the place in the folder to which the links in a path lead: os.Root follows relative links only. It is the path
+// itself if they lead nowhere or out of the folder.
+func (f *Folder) inside(name string) string {
+	name = filepath.FromSlash(name)
+	dir, err := filepath.Abs(f.dir)
+	if err != nil {
+		return name
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return name
+	}
+	target, err := filepath.EvalSymlinks(filepath.Join(dir, name))
+	if err != nil {
+		return name
+	}
+	if relative, err := filepath.Rel(dir, target); err == nil && filepath.IsLocal(relative) {
+		return relative
+	}
+	return name
 }
 
 // Dir is the directory as it was given.
@@ -154,7 +239,7 @@ func (f *Folder) Dir() string { return f.dir }
 
 // Size is a file's length in bytes; 0 if it cannot be looked at.
 func (f *Folder) Size(name string) int64 {
-	info, err := f.root.Stat(name)
+	info, err := f.stat(name)
 	if err != nil {
 		return 0
 	}
@@ -162,6 +247,6 @@ func (f *Folder) Size(name string) int64 {
 }
 
 func (f *Folder) isFolder(name string) bool {
-	info, err := f.root.Stat(name)
+	info, err := f.stat(name)
 	return err == nil && info.IsDir()
 }

@@ -47,52 +47,84 @@ func TestFolderThatIsNone(t *testing.T) {
 }
 
 func TestAllFiles(t *testing.T) {
-	f, _ := folder(t, map[string]string{"b/c d.CSV": "", "a.parquet": "", "b/e.csv.gz": "", "b/e.csv.zst": "", "notes.md": "", ".git/x.csv": "", "b/.y.csv": ""})
-	files, others, err := f.All()
+	f, _ := folder(t, map[string]string{"b/c d.CSV": "", "a.parquet": "", "b/e.csv.gz": "", "b/e.csv.zst": "", "notes.md": "", ".git/x.csv": "", "b/.y.csv": "",
+		"_SUCCESS": "", ".a.parquet.crc": "", "b/_z.csv.gz": "", "_temporary/0/x.csv": "", "_temporary/0/y.csv": "", "_delta_log/1.checkpoint.parquet": "",
+		"..2025_09_05/a.csv": "", "_day=1/f.csv": ""})
+	files, ignored, err := f.All()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(files, ", "); got != "a.parquet, b/c d.CSV, b/e.csv.gz, b/e.csv.zst" {
+	if got := strings.Join(files, ", "); got != "_day=1/f.csv, a.parquet, b/c d.CSV, b/e.csv.gz, b/e.csv.zst" {
 		t.Errorf("files are %s", got)
 	}
-	if got := strings.Join(others, ", "); got != "notes.md" {
-		t.Errorf("left aside: %s", got)
+	if got, want := fmt.Sprint(ignored), "[{.git/ name begins with _ or .} {_delta_log/ name begins with _ or .} {_temporary/ name begins with _ or .} "+
+		"{b/.y.csv name begins with _ or .} {b/_z.csv.gz name begins with _ or .} {notes.md not CSV or Parquet}]"; got != want {
+		t.Errorf("ignored: %s, want %s", got, want)
 	}
 }
 
+// TestPatternsFindWhatIsHiddenOnlyByItsDot holds that a pattern finds a hidden file or folder only by the first character of its name, and
+// names what it leaves out.
 func TestPatternsFindWhatIsHiddenOnlyByItsDot(t *testing.T) {
-	f, _ := folder(t, map[string]string{"x/a.csv": "", "x/.b.csv": "", ".y/a.csv": ""})
+	f, _ := folder(t, map[string]string{"x/a.csv": "", "x/.b.csv": "", ".y/a.csv": "", "_z/a.csv": "", "_z/b.csv": "", "x/_c.csv": "", "_d=1/a.csv": ""})
 	for pattern, want := range map[string]string{
-		"*/*.csv": "x/a.csv", "x/.*.csv": "x/.b.csv", ".*/*.csv": ".y/a.csv", "x/.b.csv": "x/.b.csv",
+		"*/*.csv":  "_d=1/a.csv, x/a.csv, without .y/, _z/, x/.b.csv, x/_c.csv",
+		"x/.*.csv": "x/.b.csv", ".*/*.csv": ".y/a.csv", "x/.b.csv": "x/.b.csv",
+		"_*/*.csv": "_d=1/a.csv, _z/a.csv, _z/b.csv", "_z/a.csv": "_z/a.csv", "x/_*": "x/_c.csv",
 	} {
-		if got, err := f.List(pattern); err != nil || strings.Join(got, ", ") != want {
-			t.Errorf("%s finds %q, %v, want %q", pattern, got, err, want)
+		got, ignored, err := f.List(pattern)
+		found := strings.Join(got, ", ")
+		for i, left := range ignored {
+			if i == 0 {
+				found += ", without"
+			} else {
+				found += ","
+			}
+			found += " " + left.Path
+		}
+		if err != nil || found != want {
+			t.Errorf("%s finds %q, %v, want %q", pattern, found, err, want)
 		}
 	}
-	if got, err := f.List("?b.csv"); !errors.Is(err, ErrNoMatch) {
-		t.Errorf("nothing but a hidden file gives %q, %v", got, err)
+	_, _, err := f.List("x/?c.csv")
+	if !errors.Is(err, ErrNoMatch) || !strings.Contains(err.Error(), "but for x/_c.csv (name begins with _ or .)") {
+		t.Errorf("nothing but a hidden file gives %v", err)
 	}
 }
 
 func TestLinksDoNotLeadOut(t *testing.T) {
-	f, dir := folder(t, map[string]string{"a.csv": "a\n"})
+	f, dir := folder(t, map[string]string{"a.csv": "a\n", "b/c.csv": "a\n"})
 	outside := filepath.Join(t.TempDir(), "secret.csv")
 	if err := os.WriteFile(outside, []byte("a\n1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for name, target := range map[string]string{"out.csv": outside, "in.csv": "a.csv"} {
+	for name, target := range map[string]string{
+		"out.csv": outside, "in.csv": "a.csv", "absolute.csv": filepath.Join(dir, "a.csv"), "folder": filepath.Join(dir, "b"),
+		"up.csv": "../../" + filepath.Base(filepath.Dir(outside)) + "/secret.csv", "chain.csv": filepath.Join(dir, "out.csv"),
+	} {
 		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if file, err := f.Open("in.csv"); err != nil {
-		t.Errorf("a link inside the folder gives %v", err)
-	} else {
+	for _, name := range []string{"in.csv", "absolute.csv", "folder/c.csv"} {
+		file, err := f.Open(name)
+		if err != nil {
+			t.Errorf("a link inside the folder, %s, gives %v", name, err)
+			continue
+		}
+		if err := file.Unchanged(); err != nil || file.Size() != 2 || f.Size(name) != 2 {
+			t.Errorf("%s has %d bytes, %v", name, file.Size(), err)
+		}
+		if files, _, err := f.List(name); err != nil || len(files) != 1 || files[0] != name {
+			t.Errorf("%s is listed as %q, %v", name, files, err)
+		}
 		file.Close()
 	}
-	if file, err := f.Open("out.csv"); err == nil {
-		file.Close()
-		t.Error("a link out of the folder is followed")
+	for _, name := range []string{"out.csv", "up.csv", "chain.csv"} {
+		if file, err := f.Open(name); err == nil {
+			file.Close()
+			t.Errorf("a link out of the folder, %s, is followed", name)
+		}
 	}
 }
 
@@ -152,8 +184,8 @@ func TestRecordsAndSum(t *testing.T) {
 }
 
 func TestDamagedCompression(t *testing.T) {
-	f, _ := folder(t, map[string]string{"a.csv.gz": "a,b\n", "a.csv.zst": "a,b\n"})
-	for name, want := range map[string]string{"a.csv.gz": "the file is not gzip", "a.csv.zst": "magic number"} {
+	f, _ := folder(t, map[string]string{"a.csv.gz": magicGzip + "a,b\n", "a.csv.zst": magicZstd + "a,b\n"})
+	for name, want := range map[string]string{"a.csv.gz": "the gzip file is damaged", "a.csv.zst": "cannot be read on, or is cut off"} {
 		file, err := f.Open(name)
 		if err != nil {
 			t.Fatal(err)

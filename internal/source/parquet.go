@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/klauspost/compress/zstd"
+
 	"consentpipeline.io/internal/contract"
 )
 
@@ -85,6 +87,9 @@ func OpenParquet(r io.ReaderAt, size int64) (reader *ParquetReader, err error) {
 
 // Columns are the names of the schema's top-level fields, in its order and as they are written there.
 func (p *ParquetReader) Columns() []string { return p.names }
+
+// Notes are none: a Parquet file has nothing around its rows.
+func (p *ParquetReader) Notes() []Note { return nil }
 
 // Next gives the next row, or io.EOF after the last.
 func (p *ParquetReader) Next() (record *Record, err error) {
@@ -208,6 +213,10 @@ func damagedBy(doing string, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		return unsupported("export it again with smaller pages or a lower level of zstd",
+			"a page of more than %d MiB is compressed with a window of more than %d MiB", maxWholePage>>20, maxZstdWindow>>20)
+	}
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return damaged("%s: its bytes end too early", doing)
 	}
@@ -264,7 +273,7 @@ func (p *ParquetReader) readTree(tree *node, f *contract.Field) error {
 	}
 	*f = contract.Field{}
 	if !null {
-		*f = contract.Field{Kind: contract.Text, Text: slices.Clip(p.text[start:])}
+		*f = contract.Field{Kind: contract.JSON, Text: slices.Clip(p.text[start:])}
 	}
 	return nil
 }

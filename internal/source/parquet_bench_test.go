@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"runtime"
@@ -11,8 +12,11 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // exportRow has the columns of an export of events.
@@ -204,5 +208,51 @@ func TestParquetOfManyColumns(t *testing.T) {
 	_, _, err := readRows(wideFile(t, maxLeaves+1, 1, 1, &parquet.Snappy), 0)
 	if err == nil || !strings.Contains(err.Error(), "it has 1001 columns, more than the 1000 that are read") {
 		t.Errorf("too many columns give %v", err)
+	}
+}
+
+// zstdPages compresses the pages of an uncompressed file with such a window, without saying their size in it.
+func zstdPages(t *testing.T, file []byte, window int) []byte {
+	t.Helper()
+	w, err := zstd.NewWriter(nil, zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return editPages(t, file, func(chunk *format.ColumnMetaData, header *format.PageHeader, body []byte) []byte {
+		levels, values := splitPage(header, body)
+		var compressed bytes.Buffer
+		compressed.Write(levels)
+		w.Reset(&compressed)
+		if _, err := w.Write(values); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		header.DataPageHeaderV2.V.IsCompressed = thrift.New(true)
+		chunk.Codec = format.Zstd
+		header.CompressedPageSize, header.CRC = int32(compressed.Len()), int32(crc32.ChecksumIEEE(compressed.Bytes()))
+		return compressed.Bytes()
+	})
+}
+
+// A window larger than its page takes no memory. Spark gives zstd one of 2 MiB for pages of 1 MiB, and the highest levels
+// give it hundreds.
+func TestParquetWindowsLargerThanPages(t *testing.T) {
+	_, rows, err := readRows(zstdPages(t, wideFile(t, 45, 22_000, 22_000, &parquet.Uncompressed), 2<<20), 0)
+	if err != nil || len(rows) != 22_000 {
+		t.Errorf("45 columns with windows of 2 MiB give %d rows, %v", len(rows), err)
+	}
+	small := writeParquet(t, mixedRows(3000, 300), parquet.Compression(&parquet.Uncompressed))
+	if _, rows, err := readRows(zstdPages(t, small, 2*maxZstdWindow), 0); err != nil || len(rows) != 3000 {
+		t.Errorf("small pages with a window of 32 MiB give %d rows, %v", len(rows), err)
+	}
+	large := writeParquet(t, mixedRows(3000, 20_000), parquet.Compression(&parquet.Uncompressed), parquet.PageBufferSize(16<<20))
+	if _, rows, err := readRows(zstdPages(t, large, maxZstdWindow), 0); err != nil || len(rows) != 3000 {
+		t.Errorf("a large page with a window of 16 MiB gives %d rows, %v", len(rows), err)
+	}
+	_, _, err = readRows(zstdPages(t, large, 2*maxZstdWindow), 0)
+	if err == nil || !strings.Contains(err.Error(), "a window of more than 16 MiB; export it again with smaller pages or a lower level of zstd") {
+		t.Errorf("a large page with a window of 32 MiB gives %v", err)
 	}
 }

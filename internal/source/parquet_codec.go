@@ -16,17 +16,20 @@ import (
 )
 
 const (
-	maxZstdWindow = 16 << 20
-	lz4History    = 64 << 10 // how far back a block can refer
-	maxHistory    = 16 << 20 // how far back a snappy page may refer that is not decompressed whole
+	maxZstdWindow  = 16 << 20
+	maxNamedWindow = 2 << 30  // the largest that zstd makes
+	lz4History     = 64 << 10 // how far back a block can refer
+	maxHistory     = 16 << 20 // how far back a snappy page may refer that is not decompressed whole
 )
 
 // A decompressor keeps decompressors for use with the next page.
 type decompressor struct {
 	gzip  *gzip.Reader
 	zstd  *zstd.Decoder
+	whole *zstd.Decoder // of pages that are decompressed at once, for which a window of any size takes no memory
 	br    *brotli.Reader
 	block *blockReader
+	lz4   *hadoopReader
 }
 
 // decompress decompresses all of src, which must give as many bytes as dst has, and never makes room for more.
@@ -49,16 +52,16 @@ func (d *decompressor) decompress(codec format.CompressionCodec, dst, src []byte
 		}
 		return err
 	case format.Zstd:
-		if err := d.openZstd(); err != nil {
+		if err := openZstd(&d.whole, maxNamedWindow); err != nil {
 			return err
 		}
-		out, err := d.zstd.DecodeAll(src, dst[:0:len(dst)])
+		out, err := d.whole.DecodeAll(src, dst[:0:len(dst)])
 		if err == nil && len(out) != len(dst) {
 			return wrongSize(len(out), len(dst))
 		}
 		return err
 	}
-	r, err := d.stream(codec, bufio.NewReaderSize(bytes.NewReader(src), 16), 0)
+	r, err := d.stream(codec, bufio.NewReaderSize(bytes.NewReader(src), 16), lz4History)
 	if err != nil {
 		return err
 	}
@@ -75,13 +78,12 @@ func wrongSize(got, want int) error {
 	return damaged("a page decompresses to %d bytes, its header says %d", got, want)
 }
 
-func (d *decompressor) openZstd() error {
-	if d.zstd != nil {
+func openZstd(d **zstd.Decoder, maxWindow uint64) (err error) {
+	if *d != nil {
 		return nil
 	}
-	var err error
-	d.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecoderMaxMemory(maxZstdWindow),
+	*d, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(maxWindow),
 		zstd.WithDecodeAllCapLimit(true))
 	return err
 }
@@ -99,7 +101,7 @@ func (d *decompressor) stream(codec format.CompressionCodec, src *bufio.Reader, 
 		}
 		return d.gzip, d.gzip.Reset(src)
 	case format.Zstd:
-		if err := d.openZstd(); err != nil {
+		if err := openZstd(&d.zstd, maxZstdWindow); err != nil {
 			return nil, err
 		}
 		return d.zstd, d.zstd.Reset(src)
@@ -114,6 +116,17 @@ func (d *decompressor) stream(codec format.CompressionCodec, src *bufio.Reader, 
 			d.block = new(blockReader)
 		}
 		return d.block, d.block.reset(src, codec, history)
+	case format.Lz4:
+		// Some writers mean LZ4_RAW by it. A raw block never begins with four bits of zero, for its first text refers to
+		// nothing before it; the sizes with which Hadoop begins do, up to 256 MiB.
+		if head, err := src.Peek(1); err == nil && head[0] >= 0x10 {
+			return d.stream(format.Lz4Raw, src, history)
+		}
+		if d.lz4 == nil {
+			d.lz4 = &hadoopReader{in: bufio.NewReaderSize(nil, 4<<10)}
+		}
+		d.lz4.src, d.lz4.left, d.lz4.open = src, 0, false
+		return d.lz4, nil
 	}
 	return nil, unsupported("export it again with snappy, zstd, gzip, brotli, lz4_raw or no compression",
 		"it is compressed with %s, which cannot be read", codec)
@@ -123,7 +136,7 @@ func (d *decompressor) stream(codec format.CompressionCodec, src *bufio.Reader, 
 // brotli and zstd they are megabytes for each column, if its compressor was told so.
 func windowSize(codec format.CompressionCodec, src *bufio.Reader, size, history int) int {
 	switch codec {
-	case format.Snappy, format.Lz4Raw:
+	case format.Snappy, format.Lz4Raw, format.Lz4:
 		return history
 	case format.Zstd:
 		head, _ := src.Peek(zstd.HeaderMaxSize) // what is wrong with it the decompressor says
@@ -320,6 +333,57 @@ func (r *blockReader) copyMatch(n int) error {
 		n -= k
 	}
 	return nil
+}
+
+// A hadoopReader decompresses LZ4 as Hadoop frames it: the size of a part, decompressed, then blocks of it after their
+// sizes, compressed, all sizes with their first byte first.
+type hadoopReader struct {
+	src   *bufio.Reader
+	in    *bufio.Reader // the block that is open
+	block blockReader
+	open  bool
+	left  int64 // bytes of the part
+}
+
+func (r *hadoopReader) Read(p []byte) (int, error) {
+	for {
+		if r.open {
+			n, err := r.block.Read(p)
+			if r.left -= int64(n); r.left < 0 {
+				return 0, damaged("a compressed page is longer than it says")
+			}
+			if n > 0 || err != nil && err != io.EOF {
+				return n, err
+			}
+			r.open = false
+		}
+		if r.left == 0 {
+			if _, err := r.src.Peek(1); err != nil {
+				return 0, err
+			}
+			size, err := r.size()
+			if err != nil {
+				return 0, err
+			}
+			r.left = size
+			continue
+		}
+		size, err := r.size()
+		if err != nil {
+			return 0, err
+		}
+		r.in.Reset(io.LimitReader(r.src, size))
+		if err := r.block.reset(r.in, format.Lz4Raw, lz4History); err != nil {
+			return 0, err
+		}
+		r.open = true
+	}
+}
+
+func (r *hadoopReader) size() (int64, error) {
+	var b [4]byte
+	_, err := io.ReadFull(r.src, b[:])
+	return int64(binary.BigEndian.Uint32(b[:])), noEOF(err)
 }
 
 // next reads the next element, or io.EOF after the last.

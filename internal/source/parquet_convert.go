@@ -13,19 +13,9 @@ import (
 	"consentpipeline.io/internal/contract"
 )
 
-// A converter makes a field of a value in Parquet's plain encoding (of a byte array: without its length). Text
-// that it makes goes to the end of *made, which is the leaf's and lives as long as the batch.
+// A converter makes a field of a value in Parquet's plain encoding (of a byte array: without its length), which lives as
+// long as the batch. So does text that it makes, which goes to the end of *made, the leaf's.
 type converter func(raw []byte, f *contract.Field, made *[]byte) error
-
-// A style says how a leaf's field is written in JSON, where it is nested.
-type style uint8
-
-const (
-	quoted  style = iota // text in quotes; numbers and instants as usual
-	literal              // text that is JSON already: true, 12.50
-	embed                // text of the type JSON
-	dated                // an instant of which only the date counts
-)
 
 const (
 	microsPerDay   = 24 * 60 * 60 * 1_000_000
@@ -35,59 +25,65 @@ const (
 	maxPrecision   = 1000 // digits of a decimal number
 )
 
-// converterOf gives what converts a leaf's values; nil if they are text as they are.
-func converterOf(e *format.SchemaElement, l *leaf) (converter, style, error) {
+// converterOf gives what converts a leaf's values; nil if they are text as they are, which is the quickest.
+func converterOf(e *format.SchemaElement, l *leaf) (converter, error) {
 	switch logical := logicalType(e).(type) {
 	case *format.DecimalType:
 		return decimalConverter(logical, l)
 	case *format.DateType:
 		if l.physical == format.Int32 {
-			return date, dated, nil
+			return date, nil
 		}
 	case *format.TimestampType:
 		if l.physical == format.Int64 {
-			return timestampConverter(logical.Unit), quoted, nil
+			return timestampConverter(logical.Unit), nil
 		}
 	case *format.TimeType:
 		if l.physical == format.Int32 || l.physical == format.Int64 {
-			return timeConverter(logical.Unit, l.width), quoted, nil
+			return timeConverter(logical.Unit, l.width), nil
 		}
 	case *format.IntType:
 		if !logical.IsSigned && l.physical == format.Int32 {
-			return uint32Value, quoted, nil
+			return uint32Value, nil
 		}
 		if !logical.IsSigned && l.physical == format.Int64 {
-			return uint64Value, literal, nil
+			return uint64Value, nil
 		}
 	case *format.UUIDType:
 		if l.width == 16 {
-			return uuid, quoted, nil
+			return uuid, nil
 		}
 	case *format.Float16Type:
 		if l.width == 2 {
-			return float16, quoted, nil
+			return float16, nil
+		}
+	case *format.StringType, *format.EnumType:
+		if l.physical == format.ByteArray || l.physical == format.FixedLenByteArray {
+			return nil, nil
 		}
 	case *format.JsonType:
-		return nil, embed, nil
+		if l.physical == format.ByteArray || l.physical == format.FixedLenByteArray {
+			return jsonValue, nil
+		}
 	}
 	if c := e.ConvertedType; c.Valid && c.V == deprecated.Interval && l.width == 12 {
-		return interval, quoted, nil
+		return interval, nil
 	}
 	switch l.physical {
 	case format.Boolean:
-		return boolean, literal, nil
+		return boolean, nil
 	case format.Int32:
-		return int32Value, quoted, nil
+		return int32Value, nil
 	case format.Int64:
-		return int64Value, quoted, nil
+		return int64Value, nil
 	case format.Int96:
-		return int96, quoted, nil
+		return int96, nil
 	case format.Float:
-		return float32Value, quoted, nil
+		return float32Value, nil
 	case format.Double:
-		return float64Value, quoted, nil
+		return float64Value, nil
 	}
-	return nil, quoted, nil
+	return bytesValue, nil
 }
 
 // logicalType gives an element's logical type, also where an old writer gave only the converted type.
@@ -114,20 +110,36 @@ func logicalType(e *format.SchemaElement) format.LogicalTypeValue {
 		return &format.IntType{}
 	case deprecated.Json:
 		return &format.JsonType{}
+	case deprecated.UTF8:
+		return &format.StringType{}
+	case deprecated.Enum:
+		return &format.EnumType{}
 	}
 	return nil
 }
 
-// made gives a text field of what was appended to *made since it had start bytes.
-func madeText(made *[]byte, start int) contract.Field {
+// madeOf gives a field of what was appended to *made since it had start bytes.
+func madeOf(kind contract.Kind, made *[]byte, start int) contract.Field {
 	text := *made
-	return contract.Field{Kind: contract.Text, Text: text[start:len(text):len(text)]}
+	return contract.Field{Kind: kind, Text: text[start:len(text):len(text)]}
+}
+
+func madeText(made *[]byte, start int) contract.Field { return madeOf(contract.Text, made, start) }
+
+func jsonValue(raw []byte, f *contract.Field, _ *[]byte) error {
+	*f = contract.Field{Kind: contract.JSON, Text: raw}
+	return nil
+}
+
+func bytesValue(raw []byte, f *contract.Field, _ *[]byte) error {
+	*f = contract.Field{Kind: contract.Bytes, Text: raw}
+	return nil
 }
 
 var trueText, falseText = []byte("true"), []byte("false")
 
 func boolean(raw []byte, f *contract.Field, _ *[]byte) error {
-	*f = contract.Field{Kind: contract.Text, Text: falseText}
+	*f = contract.Field{Kind: contract.JSON, Text: falseText}
 	if raw[0] != 0 {
 		f.Text = trueText
 	}
@@ -149,7 +161,7 @@ func uint32Value(raw []byte, f *contract.Field, _ *[]byte) error {
 	return nil
 }
 
-// uint64Value gives what an int64 cannot hold as text.
+// uint64Value gives what an int64 cannot hold as JSON.
 func uint64Value(raw []byte, f *contract.Field, made *[]byte) error {
 	v := binary.LittleEndian.Uint64(raw)
 	if v <= math.MaxInt64 {
@@ -158,7 +170,7 @@ func uint64Value(raw []byte, f *contract.Field, made *[]byte) error {
 	}
 	start := len(*made)
 	*made = strconv.AppendUint(*made, v, 10)
-	*f = madeText(made, start)
+	*f = madeOf(contract.JSON, made, start)
 	return nil
 }
 
@@ -198,6 +210,9 @@ func float64Value(raw []byte, f *contract.Field, _ *[]byte) error {
 
 func date(raw []byte, f *contract.Field, made *[]byte) error {
 	setInstant(f, made, int64(int32(binary.LittleEndian.Uint32(raw))), microsPerDay, "days")
+	if f.Kind == contract.Instant {
+		f.Kind = contract.Date
+	}
 	return nil
 }
 
@@ -260,14 +275,8 @@ func int96(raw []byte, f *contract.Field, made *[]byte) error {
 }
 
 func uuid(raw []byte, f *contract.Field, made *[]byte) error {
-	const digits = "0123456789abcdef"
 	start := len(*made)
-	for i, b := range raw {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			*made = append(*made, '-')
-		}
-		*made = append(*made, digits[b>>4], digits[b&15])
-	}
+	*made = contract.AppendUUID(*made, raw)
 	*f = madeText(made, start)
 	return nil
 }
@@ -311,10 +320,10 @@ func interval(raw []byte, f *contract.Field, made *[]byte) error {
 }
 
 // decimalConverter makes exact decimal text with as many fraction digits as the scale.
-func decimalConverter(t *format.DecimalType, l *leaf) (converter, style, error) {
+func decimalConverter(t *format.DecimalType, l *leaf) (converter, error) {
 	scale := int(t.Scale)
 	if scale < 0 || t.Precision < 1 || t.Precision > maxPrecision || t.Scale > t.Precision {
-		return nil, 0, damaged("column %q: it cannot be %s", l.name, t)
+		return nil, damaged("column %q: it cannot be %s", l.name, t)
 	}
 	var number big.Int
 	switch l.physical {
@@ -322,12 +331,12 @@ func decimalConverter(t *format.DecimalType, l *leaf) (converter, style, error) 
 		return func(raw []byte, f *contract.Field, made *[]byte) error {
 			setDecimal(f, made, int64(int32(binary.LittleEndian.Uint32(raw))), scale)
 			return nil
-		}, literal, nil
+		}, nil
 	case format.Int64:
 		return func(raw []byte, f *contract.Field, made *[]byte) error {
 			setDecimal(f, made, int64(binary.LittleEndian.Uint64(raw)), scale)
 			return nil
-		}, literal, nil
+		}, nil
 	case format.ByteArray, format.FixedLenByteArray:
 		return func(raw []byte, f *contract.Field, made *[]byte) error {
 			switch {
@@ -343,11 +352,11 @@ func decimalConverter(t *format.DecimalType, l *leaf) (converter, style, error) 
 			}
 			start := len(*made)
 			*made = insertPoint(number.Append(*made, 10), start, scale)
-			*f = madeText(made, start)
+			*f = madeOf(contract.JSON, made, start)
 			return nil
-		}, literal, nil
+		}, nil
 	}
-	return nil, 0, damaged("column %q: %s cannot be of type %s", l.name, t, l.physical)
+	return nil, damaged("column %q: %s cannot be of type %s", l.name, t, l.physical)
 }
 
 func bigEndian(raw []byte) int64 {
@@ -365,7 +374,7 @@ func bigEndian(raw []byte) int64 {
 func setDecimal(f *contract.Field, made *[]byte, v int64, scale int) {
 	start := len(*made)
 	*made = insertPoint(strconv.AppendInt(*made, v, 10), start, scale)
-	*f = madeText(made, start)
+	*f = madeOf(contract.JSON, made, start)
 }
 
 // insertPoint puts a decimal point before the last scale digits of the integer in b[start:].

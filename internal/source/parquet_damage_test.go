@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -19,7 +20,7 @@ import (
 func damageFiles(t testing.TB) (plain, checked map[string][]byte) {
 	plain, checked = map[string][]byte{}, map[string][]byte{}
 	for _, name := range []string{"scalars-v1", "scalars-v2-plain", "encodings", "nested", "duckdb-v1", "duckdb-v2",
-		"dictionary-fallback"} {
+		"dictionary-fallback", "interop/fastparquet-2026.9.0-gzip-int96", "interop/spark-4.3.0-v1-lz4hadoop-legacy"} {
 		plain[name] = readFixture(t, name+".parquet")
 	}
 	for _, name := range []string{"none-v1", "snappy-v2", "zstd-v1", "gzip-v2", "lz4-v1", "brotli-v2", "pages-and-row-groups"} {
@@ -176,9 +177,17 @@ func FuzzParquet(f *testing.F) {
 	if err != nil || len(names) == 0 {
 		f.Fatalf("no fixtures to begin with (%v)", err)
 	}
-	for _, name := range names {
-		f.Add(readFixture(f, filepath.Base(name)), false)
-		f.Add(readFixture(f, filepath.Base(name)), true)
+	interop, err := filepath.Glob(filepath.Join("testdata", "parquet", "interop", "*.parquet"))
+	if err != nil || len(interop) == 0 {
+		f.Fatalf("no files of other writers to begin with (%v)", err)
+	}
+	for _, path := range append(names, interop...) {
+		file, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(file, false)
+		f.Add(file, true)
 	}
 	f.Fuzz(func(t *testing.T, file []byte, stream bool) {
 		p, err := OpenParquet(bytes.NewReader(file), int64(len(file)))

@@ -405,11 +405,9 @@ func (v *valueDecoder) prefixed(l *leaf, dst []contract.Field) (int, error) {
 		if l.width > 0 && len(v.last) != l.width {
 			return 0, damaged("a value has %d bytes instead of %d", len(v.last), l.width)
 		}
-		if l.convert == nil {
-			start := len(l.made)
-			l.made = append(l.made, v.last...)
-			dst[i] = madeText(&l.made, start)
-		} else if err := l.convert(v.last, &dst[i], &l.made); err != nil {
+		begin := len(l.made)
+		l.made = append(l.made, v.last...)
+		if err := l.set(&dst[i], l.made[begin:len(l.made):len(l.made)]); err != nil {
 			return 0, err
 		}
 	}

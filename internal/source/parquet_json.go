@@ -2,9 +2,6 @@ package source
 
 import (
 	"encoding/json"
-	"math"
-	"strconv"
-	"time"
 
 	"consentpipeline.io/internal/contract"
 )
@@ -191,26 +188,9 @@ func (w *jsonWriter) pair(pair *node) error {
 
 // scalar writes the leaf's value.
 func (w *jsonWriter) scalar(l *leaf) {
-	switch f := &l.batch[l.at]; f.Kind {
-	case contract.Integer:
-		w.dst = strconv.AppendInt(w.dst, f.Int, 10)
-	case contract.Number:
-		if math.IsNaN(f.Float) || math.IsInf(f.Float, 0) { // JSON has no such numbers
-			w.dst = append(strconv.AppendFloat(append(w.dst, '"'), f.Float, 'g', -1, 64), '"')
-			return
-		}
-		w.dst = strconv.AppendFloat(w.dst, f.Float, 'g', -1, 64)
-	case contract.Instant:
-		layout := "2006-01-02T15:04:05.999999Z"
-		if l.style == dated {
-			layout = time.DateOnly
-		}
-		w.dst = append(time.UnixMicro(f.Int).UTC().AppendFormat(append(w.dst, '"'), layout), '"')
-	case contract.Text:
-		if l.style == literal || l.style == embed && json.Valid(f.Text) {
-			w.dst = append(w.dst, f.Text...)
-			return
-		}
-		w.dst = contract.AppendJSON(w.dst, f.Text)
+	f := l.batch[l.at]
+	if f.Kind == contract.JSON && !json.Valid(f.Text) { // the file only says that it is
+		f.Kind = contract.Text
 	}
+	w.dst = contract.AppendFieldJSON(w.dst, &f)
 }

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"io"
@@ -19,7 +20,6 @@ type leaf struct {
 	width          int // bytes of a value; -1 if each says its own, 0 if it is a bit
 	maxRep, maxDef int
 	convert        converter
-	style          style
 
 	in      *sourceReader
 	buffers *pageBuffers
@@ -354,7 +354,11 @@ func (l *leaf) finishPage() error {
 		return damaged("a page has %d rows, its header says %d", p.rowsSeen, p.rows)
 	}
 	if left := p.data.remaining(); left > 0 && l.values.exact() {
-		return damaged("a page has %d bytes after its last value", left)
+		if zero, err := p.data.restIsZero(); err != nil {
+			return damagedBy("reading what follows a page's last value", err)
+		} else if !zero {
+			return damaged("a page has %d bytes after its last value that are not zero", left)
+		}
 	}
 	return damagedBy("reading a page", p.data.finish())
 }
@@ -388,6 +392,11 @@ func (w *window) open(l *leaf, b pageBody) error {
 	if b.compressed > l.whole || b.size > l.whole {
 		return w.openStream(l, b)
 	}
+	return w.openWhole(l, b)
+}
+
+// openWhole decompresses a page at once.
+func (w *window) openWhole(l *leaf, b pageBody) error {
 	if b.codec == format.Uncompressed && b.compressed != b.size {
 		return damaged("%d bytes that are not compressed claim to be %d", b.compressed, b.size)
 	}
@@ -420,13 +429,8 @@ func (w *window) openStream(l *leaf, b pageBody) error {
 		w.source = new(pageSource)
 	}
 	w.source.reset(l.in, b)
-	if err := w.grow(streamWindow); err != nil {
-		return err
-	}
-	w.buf = w.store[:0]
-	w.ahead = b.size
-	if b.size == 0 {
-		w.stream = w.source.buffered
+	if b.size == 0 { // what is compressed is nothing; its checksum may still be wrong
+		w.buf, w.stream = w.store[:0], bytes.NewReader(nil)
 		return nil
 	}
 	history := lz4History
@@ -437,7 +441,16 @@ func (w *window) openStream(l *leaf, b pageBody) error {
 		}
 		w.source.reset(l.in, b)
 	}
-	if cost := streamCost + windowSize(b.codec, w.source.buffered, b.size, history); cost > w.taken {
+	cost := streamCost + windowSize(b.codec, w.source.buffered, b.size, history)
+	if cost >= b.size && max(b.compressed, b.size) <= maxWholePage && l.whole >= minWholePage {
+		return w.openWhole(l, b) // zstd and brotli may have larger windows than pages
+	}
+	if err := w.grow(streamWindow); err != nil {
+		return err
+	}
+	w.buf = w.store[:0]
+	w.ahead = b.size
+	if cost > w.taken {
 		if err := w.buffers.take(cost - w.taken); err != nil {
 			return err
 		}
@@ -498,6 +511,25 @@ func (w *window) read(dst []byte) error {
 	return err
 }
 
+// restIsZero takes the rest of the page, leaving alone what was decoded. It tells whether all of it is zero, with which
+// fastparquet fills up its pages: what is left of a damaged page rarely is.
+func (w *window) restIsZero() (bool, error) {
+	zero := isZero(w.buf[w.pos:])
+	w.pos = len(w.buf)
+	var b [512]byte
+	for zero && w.ahead > 0 {
+		n, err := io.ReadFull(w.stream, b[:min(len(b), w.ahead)])
+		if err != nil {
+			return false, err
+		}
+		w.ahead -= n
+		zero = isZero(b[:n])
+	}
+	return zero, nil
+}
+
+func isZero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
+
 // finish makes sure that a page that was a stream had the size and the checksum that its header says.
 func (w *window) finish() error {
 	if w.stream == nil {
@@ -534,7 +566,7 @@ func (l *leaf) readDictionary(h *format.PageHeader, body pageBody) error {
 		return unsupported("export it again without dictionaries", "its dictionary has the encoding %s", e)
 	}
 	count := int(header.NumValues)
-	if count < 0 || l.width < 0 && count > body.size/4 || l.width > 0 && int64(count)*int64(l.width) != int64(body.size) {
+	if count < 0 || l.width < 0 && count > body.size/4 || l.width > 0 && int64(count)*int64(l.width) > int64(body.size) {
 		return damaged("%d bytes cannot hold its %d values", body.size, count)
 	}
 	var err error
@@ -553,10 +585,10 @@ func (l *leaf) readDictionary(h *format.PageHeader, body pageBody) error {
 		return err
 	}
 	d.count = count
-	if l.width > 0 {
-		return nil
+	if l.width < 0 {
+		return d.findTexts(l.buffers)
 	}
-	return d.findTexts(l.buffers)
+	return d.checkRest(count * l.width)
 }
 
 // findTexts finds where the values begin that each say their own length.
@@ -584,10 +616,15 @@ func (d *dictionary) findTexts(buffers *pageBuffers) error {
 		d.starts = append(d.starts, uint32(at))
 		at += int(size)
 	}
-	if at != len(d.bytes) {
-		return damaged("it has %d bytes after its last value", len(d.bytes)-at)
-	}
 	d.starts = append(d.starts, uint32(at+4))
+	return d.checkRest(at)
+}
+
+// checkRest makes sure that nothing but zeros follows the last value, which ends at end.
+func (d *dictionary) checkRest(end int) error {
+	if rest := d.bytes[end:]; !isZero(rest) {
+		return damaged("it has %d bytes after its last value that are not zero", len(rest))
+	}
 	return nil
 }
 

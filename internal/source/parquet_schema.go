@@ -191,7 +191,7 @@ func newLeaf(e *format.SchemaElement, path []string, n *node) (*leaf, error) {
 	default:
 		return nil, damaged("column %q: it has the unknown type %d", l.name, l.physical)
 	}
-	convert, style, err := converterOf(e, l)
-	l.convert, l.style = convert, style
+	var err error
+	l.convert, err = converterOf(e, l)
 	return l, err
 }

@@ -30,6 +30,12 @@ func fieldText(f *contract.Field) any {
 	switch f.Kind {
 	case contract.Text:
 		return "T:" + string(f.Text)
+	case contract.Bytes:
+		return "B:" + string(f.Text)
+	case contract.JSON:
+		return "J:" + string(f.Text)
+	case contract.Date:
+		return "D:" + strconv.FormatInt(f.Int, 10)
 	case contract.Integer:
 		return "I:" + strconv.FormatInt(f.Int, 10)
 	case contract.Number:
@@ -83,7 +89,7 @@ func sameValue(got, want any) bool {
 		return err1 == nil && err2 == nil && strings.HasPrefix(g, "N:") && math.Float64bits(x) == math.Float64bits(y)
 	}
 	if document, ok := strings.CutPrefix(w, "J:"); ok {
-		return strings.HasPrefix(g, "T:") && reflect.DeepEqual(decodeJSON(g[2:]), decodeJSON(document))
+		return strings.HasPrefix(g, "J:") && reflect.DeepEqual(decodeJSON(g[2:]), decodeJSON(document))
 	}
 	return g == w
 }
@@ -205,7 +211,7 @@ func checkMixed(rows []mixedRow, got [][]any) error {
 		if r.Repeated == nil {
 			repeated = []byte("[]")
 		}
-		want := []any{"T:" + r.Text, nil, "T:" + r.Word, "I:" + strconv.FormatInt(r.Number, 10), nil, "T:" + string(repeated)}
+		want := []any{"T:" + r.Text, nil, "T:" + r.Word, "I:" + strconv.FormatInt(r.Number, 10), nil, "J:" + string(repeated)}
 		if r.Maybe != nil {
 			want[1] = "T:" + *r.Maybe
 		}

@@ -1,6 +1,10 @@
 package source
 
-import "consentpipeline.io/internal/contract"
+import (
+	"slices"
+
+	"consentpipeline.io/internal/contract"
+)
 
 // A Record is one row of a file. It and its fields are valid until the next call of Next.
 type Record struct {
@@ -13,7 +17,7 @@ type Record struct {
 
 // Broken says why a row as a whole cannot be read: a wrong number of fields, or a stray quote.
 type Broken struct {
-	Code    string // of the finding: field_count or stray_quote
+	Code    string // of the finding: field_count, stray_quote, backslash_quote or unnamed_value
 	Message string
 }
 
@@ -24,4 +28,33 @@ type Reader interface {
 	// Next gives the next record, or io.EOF after the last. Any other error means that the file
 	// cannot be read on; it names the place in the file but not the file.
 	Next() (*Record, error)
+	// Notes are what was skipped or ignored so far, each kind once.
+	Notes() []Note
+}
+
+// A Note is something about a file that was skipped or ignored without loss. It is given once, with how often it occurs.
+type Note struct {
+	Code    string // of the finding
+	Message string
+	Row     int64 // of the first; 0 if it stands before the rows
+	Offset  int64 // of the first, in the decompressed file
+	N       int64
+}
+
+// notes are the notes of one file.
+type notes struct{ list []Note }
+
+// add counts one more of a kind.
+func (n *notes) add(code, message string, row, offset int64) {
+	for i := range n.list {
+		if n.list[i].Code == code && n.list[i].Message == message {
+			n.list[i].N++
+			return
+		}
+	}
+	n.list = append(n.list, Note{Code: code, Message: message, Row: row, Offset: offset, N: 1})
+}
+
+func (n *notes) has(code string) bool {
+	return slices.ContainsFunc(n.list, func(note Note) bool { return note.Code == code })
 }

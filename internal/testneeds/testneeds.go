@@ -13,7 +13,7 @@ import (
 )
 
 // known are the names that CONSENT_TEST_REQUIRE may list. A name outside the list would silently require nothing.
-var known = []string{"browser", "dbt", "envtest", "mount", "psql", "reference"}
+var known = []string{"browser", "dbt", "envtest", "mount", "pgbouncer", "postgres", "psql", "reference"}
 
 // Need skips the test if what it needs is not there; how says in a line how to get it. `make test` lists at its end
 // what was skipped so: it names a file in CONSENT_TEST_SKIPS, to which each skip adds a line.
@@ -82,6 +82,17 @@ func Psql(t testing.TB) string {
 	t.Helper()
 	path, err := exec.LookPath("psql")
 	Need(t, "psql", err == nil, "install the PostgreSQL client (Debian: postgresql-client; Homebrew: libpq)")
+	return path
+}
+
+// PgBouncer gives the path of pgbouncer. Debian keeps it where only root's PATH has it.
+func PgBouncer(t testing.TB) string {
+	t.Helper()
+	path, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		path, err = exec.LookPath("/usr/sbin/pgbouncer")
+	}
+	Need(t, "pgbouncer", err == nil, "install PgBouncer (Debian and Homebrew: pgbouncer)")
 	return path
 }
 

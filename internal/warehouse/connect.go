@@ -41,30 +41,26 @@ type DB struct {
 	outage *outage
 }
 
-// settings are what every session of ours has, whatever the role or the database says. The keepalives and the check of
-// the connection end a lock whose client's machine is gone; the time-outs end a wait that nobody is behind, and those
-// that are off would end work that goes on.
-var settings = map[string]string{
-	"timezone":                            "UTC",
-	"lock_timeout":                        "10min",
-	"client_connection_check_interval":    "10s",
-	"tcp_keepalives_idle":                 "30",
-	"tcp_keepalives_interval":             "10",
-	"tcp_keepalives_count":                "3",
-	"idle_in_transaction_session_timeout": "5min",
-	"idle_session_timeout":                "0",
-	"statement_timeout":                   "0",
-	"default_transaction_isolation":       "read committed",
-}
-
 // ParseConfig reads the configuration of connections, with the settings of our sessions. Its errors show no password.
 func (c Config) ParseConfig() (*pgx.ConnConfig, error) {
-	config, err := pgx.ParseConfig(c.URL)
+	info, err := ParseConninfo(c.URL)
+	var config *pgx.ConnConfig
+	if err == nil {
+		if config, err = pgx.ParseConfig(info.dsn()); err != nil {
+			// pgx repeats the string, and hides the password only where it can tell which part that is.
+			reason := err.Error()
+			err = errors.New(strings.TrimPrefix(reason[strings.LastIndex(reason, "`")+1:], ": "))
+		}
+	}
 	if err != nil {
-		// The parser repeats the URL, and hides the password only where it can tell which part that is.
-		reason := err.Error()
-		reason = reason[strings.LastIndex(reason, "`")+1:]
-		return nil, fmt.Errorf("the database URL is not valid (it is not shown, for it may hold a password)%s", reason)
+		return nil, fmt.Errorf("the database URL is not valid (it is not shown, for it may hold a password): %w", err)
+	}
+	config.LookupFunc = info.lookup(config.LookupFunc)
+	if config.Password == "" {
+		config.Password = info.passfilePassword(config)
+	}
+	for name, value := range kept {
+		config.RuntimeParams[name] = value
 	}
 	for name, value := range settings {
 		config.RuntimeParams[name] = value
@@ -93,25 +89,14 @@ func (c Config) readPassword(config *pgx.ConnConfig) error {
 // Open connects, with at most connections at a time, and waits until the server answers and has the schema of this
 // program's version.
 func Open(ctx context.Context, c Config, connections int) (*DB, error) {
-	connConfig, err := c.ParseConfig()
-	if err != nil {
-		return nil, err
-	}
-	config, err := pgxpool.ParseConfig("")
-	if err != nil {
-		return nil, err
-	}
-	config.ConnConfig = connConfig
-	config.MaxConns = int32(connections)
-	config.BeforeConnect = func(_ context.Context, fresh *pgx.ConnConfig) error { return c.readPassword(fresh) }
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	pool, err := NewPool(ctx, c, connections, nil)
 	if err != nil {
 		return nil, err
 	}
 	db := &DB{pool: pool, outage: newOutage(c)}
 	if err := db.Retry(ctx, "the database", func() error { return checkSchema(ctx, db.pool) }); err != nil {
 		pool.Close()
-		return nil, explain(connConfig, err)
+		return nil, explain(pool.Config().ConnConfig, err)
 	}
 	return db, nil
 }
@@ -290,12 +275,32 @@ func ServerContext(err error) string {
 	return strings.TrimSpace(server.Message + " " + server.Detail + " (" + server.Where + ")")
 }
 
+// pgBouncerErrors are the errors that PgBouncer reports as a violation of the protocol, by a piece of their message, and
+// what they are.
+var pgBouncerErrors = map[string]string{
+	"authentication failed":         "28P01",
+	"auth failed":                   "28P01",
+	"no such user":                  "28P01",
+	"login rejected":                "28000",
+	"SSL required":                  "28000",
+	"no such database":              "3D000",
+	"does not exist":                "3D000",
+	"unsupported startup parameter": "0A000",
+}
+
 func sqlState(err error) string {
 	var server *pgconn.PgError
-	if errors.As(err, &server) {
-		return server.Code
+	if !errors.As(err, &server) {
+		return ""
 	}
-	return ""
+	if server.Code == "08P01" {
+		for message, code := range pgBouncerErrors {
+			if strings.Contains(server.Message, message) {
+				return code
+			}
+		}
+	}
+	return server.Code
 }
 
 // denied adds to the lack of a right who has it.
@@ -303,10 +308,31 @@ func denied(err error) error {
 	return fmt.Errorf("%w: connect as the role that ran `consent migrate`, or let it grant this one the right", err)
 }
 
+// readOnly adds to the refusal of a write what to do.
+func readOnly(err error) error {
+	return fmt.Errorf("%w: the server is a standby, or default_transaction_read_only is on for the server, the database or "+
+		"the role (providers turn it on when a disk is full): connect to the primary (with several hosts: "+
+		"target_session_attrs=read-write), or end what made it read-only", err)
+}
+
+// Advise adds to an error what to do, where a right is missing or nothing may be written; nil stays nil.
+func Advise(err error) error {
+	switch sqlState(err) {
+	case "42501":
+		return denied(err)
+	case "25006":
+		return readOnly(err)
+	}
+	return err
+}
+
 // explain adds to an error of a connection where it led and what to do.
 func explain(config *pgx.ConnConfig, err error) error {
 	where := fmt.Sprintf("%s:%d, database %s, user %s", config.Host, config.Port, config.Database, config.User)
 	switch code := sqlState(err); {
+	case isStartupRefused(err):
+		return fmt.Errorf("the pooler at %s does not take what the connection asks for (options and PGOPTIONS cannot be used "+
+			"through PgBouncer): %w", where, err)
 	case code == "28P01" || code == "28000":
 		return fmt.Errorf("the database at %s refuses the login: check user and password "+
 			"(--database-url or --database-password-file): %w", where, err)

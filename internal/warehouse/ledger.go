@@ -152,7 +152,7 @@ func (db *DB) Lock(ctx context.Context, fileID int64) (*FileLock, error) {
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}
 	// In a snapshot of its own the transaction would not see the ledger row that control inserts after it began.
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	tx, err := Begin(ctx, conn.Conn(), readCommitted)
 	if err != nil {
 		conn.Release()
 		return nil, fmt.Errorf("begin the load: %w", err)
@@ -261,12 +261,15 @@ type Finding struct {
 // AddFindings keeps findings, also if the load fails later.
 func (l *Loading) AddFindings(ctx context.Context, findings []Finding) error {
 	columns := []string{"load_id", "row_number", "byte_offset", "severity", "code", "column_name", "message", "value", "record"}
-	_, err := l.lock.db.pool.CopyFrom(ctx, pgx.Identifier{"raw", "finding"}, columns,
-		pgx.CopyFromSlice(len(findings), func(i int) ([]any, error) {
-			f := &findings[i]
-			return []any{l.ID, f.Row, nullIf(f.Offset, -1), string(f.Severity), f.Code, nullIf(f.Column, ""), f.Message,
-				nullIf(f.Value, ""), f.Record}, nil
-		}))
+	rows := pgx.CopyFromSlice(len(findings), func(i int) ([]any, error) {
+		f := &findings[i]
+		return []any{l.ID, f.Row, nullIf(f.Offset, -1), string(f.Severity), f.Code, nullIf(f.Column, ""), f.Message,
+			nullIf(f.Value, ""), f.Record}, nil
+	})
+	err := Within(ctx, l.lock.db.pool, readCommitted, func(tx pgx.Tx) error {
+		_, err := tx.CopyFrom(ctx, pgx.Identifier{"raw", "finding"}, columns, rows)
+		return err
+	})
 	return wrap("keep findings", err)
 }
 
@@ -303,24 +306,19 @@ func deleteRows(ctx context.Context, q querier, loadID int64) error {
 // Fail drops the load's rows and records why. Its findings stay, of its rejects the first 10,000.
 func (l *Loading) Fail(ctx context.Context, s Summary, reason string) error {
 	l.lock.Release(ctx)
-	tx, err := l.lock.db.pool.Begin(ctx)
-	if err != nil {
-		return fmt.Errorf("record that the load failed: %w", err)
-	}
-	defer rollback(ctx, tx) // nothing is left to roll back after the commit
-	if s.Rejected > maxFailedRejects {
-		_, err := tx.Exec(ctx, `
-			delete from raw.finding where load_id = $1 and severity = 'reject' and row_number > (
-			    select row_number from raw.finding where load_id = $1 and record is not null
-			    order by row_number offset $2 limit 1)`, l.ID, maxFailedRejects-1)
-		if err != nil {
-			return fmt.Errorf("cut the findings: %w", err)
+	err := Within(ctx, l.lock.db.pool, readCommitted, func(tx pgx.Tx) error {
+		if s.Rejected > maxFailedRejects {
+			_, err := tx.Exec(ctx, `
+				delete from raw.finding where load_id = $1 and severity = 'reject' and row_number > (
+				    select row_number from raw.finding where load_id = $1 and record is not null
+				    order by row_number offset $2 limit 1)`, l.ID, maxFailedRejects-1)
+			if err != nil {
+				return fmt.Errorf("cut the findings: %w", err)
+			}
 		}
-	}
-	if err := l.finish(ctx, tx, "failed", s, reason); err != nil {
-		return err
-	}
-	return wrap("record that the load failed", tx.Commit(ctx))
+		return l.finish(ctx, tx, "failed", s, reason)
+	})
+	return wrap("record that the load failed", err)
 }
 
 func (l *Loading) finish(ctx context.Context, q querier, state string, s Summary, reason string) error {
@@ -442,13 +440,10 @@ func nullIf[T comparable](value, null T) *T {
 	return &value
 }
 
-// wrap adds to an error what was attempted; nil stays nil.
+// wrap adds to an error what was attempted and what to do; nil stays nil.
 func wrap(attempted string, err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case sqlState(err) == "42501":
-		err = denied(err)
 	}
-	return fmt.Errorf("%s: %w", attempted, err)
+	return fmt.Errorf("%s: %w", attempted, Advise(err))
 }

@@ -38,19 +38,20 @@ func MigrateWithRoles(ctx context.Context, c Config, roles Roles) (applied []int
 }
 
 func migrateRetrying(ctx context.Context, c Config, roles *Roles) (applied []int64, err error) {
-	var config *pgx.ConnConfig
-	away := newOutage(c)
-	err = away.retry(ctx, "the database", func() error {
-		// Each time, because the password file may have changed.
-		if config, err = c.ParseConfig(); err != nil {
-			return err
-		}
-		applied, err = migrate(ctx, config, roles)
-		return err
-	})
-	if config == nil {
+	config, err := c.ParseConfig()
+	if err != nil {
 		return nil, err
 	}
+	s := &session{config: c}
+	err = newOutage(c).retry(ctx, "the database", func() error {
+		// Each time, because the password file may have changed.
+		fresh := config.Copy()
+		if err := s.prepare(ctx, fresh); err != nil {
+			return err
+		}
+		applied, err = migrate(ctx, fresh, roles)
+		return err
+	})
 	if err != nil {
 		return nil, explain(config, err)
 	}
@@ -58,29 +59,36 @@ func migrateRetrying(ctx context.Context, c Config, roles *Roles) (applied []int
 }
 
 func migrate(ctx context.Context, config *pgx.ConnConfig, roles *Roles) (applied []int64, err error) {
-	// The lock belongs to one session, so that it goes with it; goose works over others.
-	lock, err := pgx.ConnectConfig(ctx, config)
+	// The lock belongs to a transaction on one connection; what it protects is committed over others.
+	locked, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Close(context.WithoutCancel(ctx))
-	if err := checkServer(ctx, lock); err != nil {
+	defer locked.Close(context.WithoutCancel(ctx))
+	if err := checkServer(ctx, locked); err != nil {
 		return nil, err
 	}
-	if _, err := lock.Exec(ctx, "select pg_advisory_lock($1)", lockMigrate); err != nil {
+	lock, err := LockFor(ctx, locked, lockMigrate, nil)
+	if err != nil {
 		return nil, fmt.Errorf("wait for another migration: %w", err)
 	}
+	defer rollback(ctx, lock)
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
 	if roles != nil {
-		if err := roles.manage(ctx, lock); err != nil {
+		if err := roles.manage(ctx, conn); err != nil {
 			return nil, err
 		}
 	}
 	for _, schema := range []string{"raw", "analytics"} {
-		if err := createSchema(ctx, lock, schema); err != nil {
+		if err := createSchema(ctx, conn, schema); err != nil {
 			return nil, err
 		}
 	}
-	if err := setTimeZone(ctx, lock); err != nil {
+	if err := setTimeZone(ctx, conn); err != nil {
 		return nil, err
 	}
 	db := stdlib.OpenDB(*config)
@@ -91,13 +99,13 @@ func migrate(ctx context.Context, config *pgx.ConnConfig, roles *Roles) (applied
 	}
 	results, err := provider.Up(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("migrate the database: %w", err)
+		return nil, wrap("migrate the database", err)
 	}
 	for _, result := range results {
 		applied = append(applied, result.Source.Version)
 	}
 	if roles != nil {
-		return applied, roles.grant(ctx, lock)
+		return applied, roles.grant(ctx, conn)
 	}
 	return applied, nil
 }
@@ -145,9 +153,12 @@ func createSchema(ctx context.Context, conn *pgx.Conn, schema string) error {
 		return err
 	}
 	if _, err := conn.Exec(ctx, "create schema "+pgx.Identifier{schema}.Sanitize()); err != nil {
+		attempted := "create the schema " + schema
+		if sqlState(err) != "42501" {
+			return wrap(attempted, err)
+		}
 		config := conn.Config()
-		return fmt.Errorf("create the schema %s; if the right is missing, an administrator gives it with: "+
-			"grant create on database %s to %s: %w", schema,
+		return fmt.Errorf("%s: an administrator gives the right with: grant create on database %s to %s: %w", attempted,
 			pgx.Identifier{config.Database}.Sanitize(), pgx.Identifier{config.User}.Sanitize(), err)
 	}
 	return nil

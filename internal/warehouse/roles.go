@@ -111,6 +111,9 @@ func (r Roles) grant(ctx context.Context, conn *pgx.Conn) error {
 			return fmt.Errorf("make %s the owner of the schema %s: %w", owner, schema, err)
 		}
 	}
+	if err := grantTemporary(ctx, conn, transform); err != nil {
+		return fmt.Errorf("let %s make temporary tables, which dbt needs: %w", transform, err)
+	}
 	names := strings.NewReplacer(
 		"TRANSFORM", pgx.Identifier{transform}.Sanitize(),
 		"DASHBOARD", pgx.Identifier{dashboard}.Sanitize(),
@@ -126,7 +129,29 @@ func (r Roles) grant(ctx context.Context, conn *pgx.Conn) error {
 			return fmt.Errorf("%s: %w", names.Replace(statement), err)
 		}
 	}
+	// Earlier versions let it read every model, also those with the events themselves.
+	err := execAll(ctx, conn, `
+		select format('revoke select on %s from %I', oid::regclass, $1::text)
+		from pg_class
+		where relnamespace = 'analytics'::regnamespace and relkind in ('r', 'v') and relname ~ '^(stg|int)_'
+		    and has_table_privilege($1, oid, 'select') and not pg_has_role($1, relowner, 'usage')`, dashboard)
+	if err != nil {
+		return fmt.Errorf("keep events from %s: %w", dashboard, err)
+	}
 	return nil
+}
+
+// grantTemporary gives a role the right to temporary tables where it was taken from all.
+func grantTemporary(ctx context.Context, conn *pgx.Conn, role string) error {
+	var database string
+	var has bool
+	err := conn.QueryRow(ctx, "select current_database(), has_database_privilege($1, current_database(), 'TEMPORARY')", role).
+		Scan(&database, &has)
+	if err != nil || has {
+		return err
+	}
+	_, err = conn.Exec(ctx, "grant temporary on database "+pgx.Identifier{database}.Sanitize()+" to "+pgx.Identifier{role}.Sanitize())
+	return err
 }
 
 // scramVerifier is what Postgres keeps of a password (RFC 5803). Made here, no log of statements shows the password.
@@ -163,7 +188,7 @@ func isCollision(err error) bool {
 
 // own makes a role the owner of a schema and of its tables and views that are not its own yet.
 func own(ctx context.Context, conn *pgx.Conn, schema, owner string) error {
-	rows, err := conn.Query(ctx, `
+	return execAll(ctx, conn, `
 		select statement
 		from (select 1 as step, format('alter schema %I owner to %I', nspname, $2::text) as statement
 		      from pg_namespace where nspname = $1 and pg_get_userbyid(nspowner) <> $2
@@ -175,6 +200,11 @@ func own(ctx context.Context, conn *pgx.Conn, schema, owner string) error {
 		      where relnamespace = to_regnamespace($1) and relkind in ('r', 'p', 'v', 'm') and pg_get_userbyid(relowner) <> $2
 		     ) as statements
 		order by step`, schema, owner)
+}
+
+// execAll executes the statements that a query gives.
+func execAll(ctx context.Context, conn *pgx.Conn, query string, args ...any) error {
+	rows, err := conn.Query(ctx, query, args...)
 	if err != nil {
 		return err
 	}

@@ -70,6 +70,18 @@ func TestRolesMayDoTheirWorkAndNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	roles := rolesFor(t, database)
+	admin := connect(t, database)
+	for _, statement := range []string{
+		"revoke temporary on database " + admin.Config().Database + " from public",
+		// An earlier version granted the dashboard models with events in them.
+		"create role " + pgx.Identifier{roles.Prefix + "dashboard"}.Sanitize(),
+		"create view analytics.stg_events as select 1 as n; create table analytics.mart_of_events as select 1 as n",
+		"grant select on analytics.stg_events, analytics.mart_of_events to " + pgx.Identifier{roles.Prefix + "dashboard"}.Sanitize(),
+	} {
+		if _, err := admin.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for range 2 { // a second time changes nothing
 		if _, err := warehouse.MigrateWithRoles(t.Context(), config(database), roles); err != nil {
 			t.Fatal(err)
@@ -85,9 +97,12 @@ func TestRolesMayDoTheirWorkAndNoMore(t *testing.T) {
 		{"transform", "select count(*) from raw.event, raw.company, raw.load, raw.finding, raw.finding_count", ""},
 		{"transform", "create table analytics.mart as select 1 as n", ""},
 		{"transform", "insert into analytics.build (load_set, project_digest, variables) values ('', '', '')", ""},
+		{"transform", "create temporary table t (n int)", ""},
 		{"transform", "delete from raw.event", denied},
 		{"dashboard", "select count(*) from raw.run, raw.run_file, raw.file, raw.load, raw.finding_count", ""},
 		{"dashboard", "select count(*) from analytics.build", ""},
+		{"dashboard", "select count(*) from analytics.mart_of_events", ""},
+		{"dashboard", "select count(*) from analytics.stg_events", denied},
 		{"dashboard", "select count(*) from raw.event", denied},
 		{"dashboard", "select count(*) from raw.finding", denied},
 		{"dashboard", "delete from raw.run", "25006"}, // the session is read-only

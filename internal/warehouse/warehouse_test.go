@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/internal/warehouse/warehousetest"
@@ -214,6 +215,115 @@ func TestAUserWithoutRightsIsToldWhoHasThem(t *testing.T) {
 	defer db.Close()
 	if err := db.StartRun(t.Context(), uuid.New(), "test", "test"); !remedy(err) || !strings.Contains(err.Error(), "permission denied for table run") {
 		t.Errorf("without a right to the ledger: %v", err)
+	}
+}
+
+// TestAReadOnlyDatabaseIsCalledThat holds that nobody is advised to grant a right where none is missing.
+func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
+	database := warehousetest.Database(t)
+	warehousetest.Set(t, database, map[string]string{"default_transaction_read_only": "on"})
+	c := config(database)
+	said := func(err error) bool {
+		return err != nil && strings.Contains(err.Error(), "the server is a standby, or default_transaction_read_only is on") &&
+			!strings.Contains(err.Error(), "grant")
+	}
+	if _, err := warehouse.Migrate(t.Context(), c); !said(err) {
+		t.Errorf("the migration: %v", err)
+	}
+	warehousetest.Set(t, database, map[string]string{"default_transaction_read_only": "off"})
+	if _, err := warehouse.Migrate(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	warehousetest.Set(t, database, map[string]string{"default_transaction_read_only": "on"})
+	db, err := warehouse.Open(t.Context(), c, 1) // reading is possible
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.StartRun(t.Context(), uuid.New(), "test", "test"); !said(err) {
+		t.Errorf("a run: %v", err)
+	}
+}
+
+// TestTransactionsHaveTheirSettings holds that a transaction behind a pooler has the settings of our sessions, and
+// leaves none of them to the next client of its server connection.
+func TestTransactionsHaveTheirSettings(t *testing.T) {
+	database := warehousetest.Database(t)
+	warehousetest.Set(t, database, map[string]string{"statement_timeout": "'7s'", "lock_timeout": "'7s'", "transaction_timeout": "'7s'"})
+	for way, url := range map[string]string{
+		"direct":              database,
+		"session pooling":     warehousetest.PgBouncer(t, database, "session", ""),
+		"transaction pooling": warehousetest.PgBouncer(t, database, "transaction", ""),
+	} {
+		t.Run(way, func(t *testing.T) {
+			pool, err := warehouse.NewPool(t.Context(), config(url), 1, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			const query = `select array_agg(setting order by name) from pg_settings
+				where name in ('client_connection_check_interval', 'lock_timeout', 'statement_timeout', 'transaction_timeout', 'TimeZone')`
+			var inside, outside []string
+			err = warehouse.Within(t.Context(), pool, "", func(tx pgx.Tx) error { return tx.QueryRow(t.Context(), query).Scan(&inside) })
+			if err == nil {
+				err = pool.QueryRow(t.Context(), query).Scan(&outside)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := "[UTC 10000 600000 0 0]"; !strings.HasPrefix(want, strings.TrimSuffix(fmt.Sprint(inside), "]")) {
+				t.Errorf("the transaction has %v, want %s", inside, want)
+			}
+			want := "[UTC 0 7000 7000 7000]"
+			if way == "direct" {
+				want = "[UTC 10000 600000 0 0]"
+			}
+			if !strings.HasPrefix(want, strings.TrimSuffix(fmt.Sprint(outside), "]")) {
+				t.Errorf("after it the session has %v, want %s", outside, want)
+			}
+		})
+	}
+}
+
+// TestAnAdvisoryLockKeepsOthersOut holds that the lock belongs to its transaction: others wait for it, also where they
+// share server connections, and it ends when its client is gone.
+func TestAnAdvisoryLockKeepsOthersOut(t *testing.T) {
+	database := warehousetest.Database(t)
+	for way, url := range map[string]string{"direct": database, "transaction pooling": warehousetest.PgBouncer(t, database, "transaction", "")} {
+		t.Run(way, func(t *testing.T) {
+			pool, err := warehouse.NewPool(t.Context(), config(url), 2, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			first, err := pool.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := warehouse.LockFor(t.Context(), first.Conn(), warehouse.LockTransform, nil); err != nil {
+				t.Fatal(err)
+			}
+			waiting, locked := make(chan struct{}), make(chan error)
+			go func() {
+				locked <- pool.AcquireFunc(t.Context(), func(second *pgxpool.Conn) error {
+					_, err := warehouse.LockFor(t.Context(), second.Conn(), warehouse.LockTransform, func() { close(waiting) })
+					return err
+				})
+			}()
+			select {
+			case <-waiting:
+			case err := <-locked:
+				t.Fatalf("the second did not wait: %v", err)
+			}
+			// The first client is gone without a word.
+			if err := first.Conn().PgConn().Conn().Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-locked; err != nil {
+				t.Error(err)
+			}
+			first.Release()
+		})
 	}
 }
 

@@ -37,11 +37,12 @@ type CheckFinding struct {
 	Examples []warehouse.Finding `json:"examples"`
 }
 
-// Check judges files as Run would, without a database. Of the options it needs folder, patterns, drift and ratio.
-func Check(ctx context.Context, o Options) ([]CheckResult, error) {
-	paths, unmatched, err := resolve(o, &Result{})
+// Check judges files as Run would, without a database, and gives also what Run would ignore. Of the options it needs folder, patterns, drift, nulls and ratio.
+func Check(ctx context.Context, o Options) ([]CheckResult, []source.Ignored, error) {
+	var found Result
+	paths, unmatched, err := resolve(o, &found)
 	if err != nil {
-		return nil, report.New(report.BadData, err)
+		return nil, found.Ignored, report.New(report.BadData, err)
 	}
 	results := []CheckResult{}
 	var failed []error
@@ -57,7 +58,7 @@ func Check(ctx context.Context, o Options) ([]CheckResult, error) {
 		results = append(results, CheckResult{Path: r.Path, Message: r.Message})
 		failed = append(failed, r.err)
 	}
-	return results, gravest(failed, len(results))
+	return results, found.Ignored, gravest(failed, len(results))
 }
 
 func (o Options) check(ctx context.Context, path string) (r CheckResult) {
@@ -73,7 +74,7 @@ func (o Options) check(ctx context.Context, path string) (r CheckResult) {
 		r.err = err
 		return r
 	}
-	c, judge, err := identify(records.Columns(), o.Drift)
+	records, c, judge, err := identify(file.Path, records, o)
 	if err != nil {
 		r.err = err
 		return r
@@ -86,6 +87,7 @@ func (o Options) check(ctx context.Context, path string) (r CheckResult) {
 		}
 	})
 	r.err = t.all(records)
+	t.end(records)
 	r.Rows, r.Rejected, r.Warnings = t.rows, t.rejected, t.warnings
 	for code, found := range examples {
 		r.Findings = append(r.Findings, CheckFinding{Code: code, N: t.counts[code], Severity: found[0].Severity, Examples: found})
@@ -106,10 +108,9 @@ func (t *tally) all(records source.Reader) error {
 		if err != nil {
 			return source.Wrap(err)
 		}
-		if _, ok := t.record(record); !ok {
-			if err := t.hopeless(); err != nil {
-				return err
-			}
+		t.record(record)
+		if err := t.tooManyEarly(); err != nil {
+			return err
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -139,6 +141,13 @@ func TestContractTable(t *testing.T) {
 		{goodEvent, "RATE", "0.1000000015", "", "0.1000000015"},
 		{goodEvent, "PARAMETERS", "", "", ""},
 		{goodEvent, "PARAMETERS", `{"a": }`, "warning parameters_malformed", ""},
+		{goodEvent, "PARAMETERS", `{'a': 1}`, "warning parameters_malformed", ""},
+		{goodEvent, "PARAMETERS", `null`, "", ""},
+		{goodEvent, "PARAMETERS", `"{\"a\": \"\\u00e9\"}"`, "warning parameters_unwrapped", `{"a": "é"}`},
+		{goodEvent, "PARAMETERS", `[{"a": 1}]`, "warning parameters_unwrapped", `{"a": 1}`},
+		{goodEvent, "PARAMETERS", `[{"a": 1}, {"a": 2}]`, "warning parameters_not_object", `[{"a": 1}, {"a": 2}]`},
+		{goodEvent, "PARAMETERS", `"{'a': 1}"`, "warning parameters_not_object", `{'a': 1}`}, // as text, without the quotes
+		{goodEvent, "PARAMETERS", `{"updated": 1757034869}`, "warning token_updated_malformed", `{"updated": 1757034869}`},
 		{goodEvent, "PARAMETERS", `{"a": "\u0000"}`, "warning parameters_malformed", ""},
 		{goodEvent, "PARAMETERS", "{\"a\": \"\xff\"}", "warning parameters_invalid_utf8", ""},
 		{goodEvent, "EVENT_TIME", "", "reject event_time_null", ""},
@@ -310,7 +319,10 @@ func TestParquetTypes(t *testing.T) {
 		"uuid as bytes of text":      {"EVENT_ID", parquet.Leaf(parquet.ByteArrayType), []byte(anID), "", anID},
 		"uuid as fixed bytes":        {"EVENT_ID", parquet.Leaf(fixed(36)), []byte(anID), "", anID},
 		"uuid as an integer":         {"EVENT_ID", parquet.Int(64), int64(7), "reject event_id_malformed", ""},
-		"uuid without its type":      {"EVENT_ID", parquet.Leaf(fixed(16)), bytes.Repeat([]byte{1}, 16), "reject event_id_malformed", ""},
+		"uuid without its type":      {"EVENT_ID", parquet.Leaf(fixed(16)), bytes.Repeat([]byte{1}, 16), "", "01010101-0101-0101-0101-010101010101"},
+		"uuid as 16 bytes":           {"APIKEY", parquet.Leaf(parquet.ByteArrayType), id[:], "", anID},
+		"uuid as 16 characters":      {"EVENT_ID", parquet.Leaf(parquet.ByteArrayType), []byte("abcdefghijklmnop"), "reject event_id_malformed", ""},
+		"uuid as 16 letters of text": {"EVENT_ID", parquet.String(), []byte("abcdefghijklmnop"), "reject event_id_malformed", ""},
 		"type as an enum":            {"TYPE", parquet.Enum(), []byte("ui.action"), "", "ui.action"},
 		"type as bytes":              {"TYPE", parquet.Leaf(parquet.ByteArrayType), []byte("ui.action"), "", "ui.action"},
 		"type as JSON":               {"TYPE", parquet.JSON(), []byte("ui.action"), "", "ui.action"},
@@ -351,6 +363,7 @@ func TestParquetTypes(t *testing.T) {
 		"count over INT64":           {"COUNT", parquet.Uint(64), uint64(math.MaxInt64) + 1, "reject count_malformed", ""},
 		"count as a double":          {"COUNT", parquet.Leaf(parquet.DoubleType), float64(1<<53 - 1), "", "9007199254740991"},
 		"count as a large double":    {"COUNT", parquet.Leaf(parquet.DoubleType), float64(1 << 53), "reject count_malformed", ""},
+		"count as NaN":               {"COUNT", parquet.Leaf(parquet.DoubleType), math.NaN(), "", ""},
 		"count as a broken double":   {"COUNT", parquet.Leaf(parquet.DoubleType), 1.5, "reject count_malformed", ""},
 		"count as a double, null":    {"COUNT", parquet.Leaf(parquet.DoubleType), nil, "", ""},
 		"count as a float":           {"COUNT", parquet.Leaf(parquet.FloatType), float32(10), "", "10"},
@@ -360,11 +373,13 @@ func TestParquetTypes(t *testing.T) {
 		"count as a boolean":         {"COUNT", parquet.Leaf(parquet.BooleanType), true, "reject count_malformed", ""},
 		"count as a date":            {"COUNT", parquet.Date(), int32(1), "reject count_malformed", ""},
 		"parameters as JSON":         {"PARAMETERS", parquet.JSON(), []byte(`{"action": "click"}`), "", `{"action": "click"}`},
-		"parameters as bytes":        {"PARAMETERS", parquet.Leaf(parquet.ByteArrayType), []byte(`[]`), "", `[]`},
-		"parameters as an integer":   {"PARAMETERS", parquet.Int(64), int64(7), "", `7`},
+		"parameters as bytes":        {"PARAMETERS", parquet.Leaf(parquet.ByteArrayType), []byte(`[]`), "warning parameters_not_object", `[]`},
+		"parameters as an integer":   {"PARAMETERS", parquet.Int(64), int64(7), "warning parameters_not_object", `7`},
 		"parameters as a date":       {"PARAMETERS", parquet.Date(), int32(7), "warning parameters_malformed", ""},
 		"experiment as a double":     {"EXPERIMENT", parquet.Leaf(parquet.DoubleType), 1.5, "", "1.5"},
 		"experiment, all null":       {"EXPERIMENT", parquet.Leaf(parquet.DoubleType), nil, "", ""},
+		"experiment as NaN":          {"EXPERIMENT", parquet.Leaf(parquet.DoubleType), math.NaN(), "", ""},
+		"experiment as a date":       {"EXPERIMENT", parquet.Date(), int32(midnight.Unix() / 86400), "", "2025-09-05"},
 		"experiment as an integer":   {"EXPERIMENT", parquet.Int(32), int32(-7), "", "-7"},
 		"experiment as a boolean":    {"EXPERIMENT", parquet.Leaf(parquet.BooleanType), false, "", "false"},
 		"experiment as a timestamp":  {"EXPERIMENT", parquet.Timestamp(parquet.Millisecond), at.UnixMilli(), "", aTime},
@@ -406,21 +421,63 @@ func TestNestedParameters(t *testing.T) {
 	b := newBench(t)
 	b.write("structure.parquet", nested(t, given{"click", &two, []string{"a", `"b"`}}, given{"", nil, nil}))
 	b.write("list.parquet", nested(t, []string{"a", "b"}, []string{}))
+	b.write("list of one.parquet", nested(t, []given{{"click", &two, nil}}, []given{{"a", nil, nil}, {"b", nil, nil}}))
 	b.write("map.parquet", nested(t, map[string]int32{"a": 1}, map[string]int32{}))
-	b.expect("list.parquet Loaded 2, map.parquet Loaded 2, structure.parquet Loaded 2", nil)
-	for path, want := range map[string][]string{
-		"structure.parquet": {`{"tags": ["a", "\"b\""], "count": 2, "action": "click"}`, `{"tags": [], "count": null, "action": ""}`},
-		"list.parquet":      {`["a", "b"]`, `[]`},
-		"map.parquet":       {`{"a": 1}`, `{}`},
+	b.write("map of texts.parquet", nested(t, map[string]string{"action": "click", "created": "2025-09-05T05:40:41.173Z"}))
+	b.expect("list of one.parquet Loaded 2, list.parquet Loaded 2, map of texts.parquet Loaded 1, map.parquet Loaded 2, structure.parquet Loaded 2", nil)
+	type row struct{ stored, action, finding string }
+	for path, want := range map[string][]row{
+		"structure.parquet": {{`{"tags": ["a", "\"b\""], "count": 2, "action": "click"}`, "click", ""}, {`{"tags": [], "count": null, "action": ""}`, "", ""}},
+		"list.parquet":      {{`["a", "b"]`, "", "warning parameters_not_object"}, {`[]`, "", "warning parameters_not_object"}},
+		"list of one.parquet": {{`{"tags": [], "count": 2, "action": "click"}`, "click", "warning parameters_unwrapped"},
+			{`[{"tags": [], "count": null, "action": "a"}, {"tags": [], "count": null, "action": "b"}]`, "", "warning parameters_not_object"}},
+		"map.parquet":          {{`{"a": 1}`, "", ""}, {`{}`, "", ""}},
+		"map of texts.parquet": {{`{"action": "click", "created": "2025-09-05T05:40:41.173Z"}`, "click", ""}},
 	} {
 		for i, want := range want {
-			if got := b.stored(path, int64(i+1), "PARAMETERS"); got != want {
-				t.Errorf("%s, row %d: stored is %s, want %s", path, i+1, got, want)
+			n := int64(i + 1)
+			action := b.query(`select coalesce((select action from raw.event e join raw.load l using (load_id) join raw.file f using (file_id)
+				where f.path = $1 and e.row_number = $2), '')`, path, n)
+			if got := (row{b.stored(path, n, "PARAMETERS"), action, b.finding(path, n)}); got != want {
+				t.Errorf("%s, row %d is %q, want %q", path, n, got, want)
 			}
 		}
 	}
-	if got := b.query("select string_agg(action, ',') from raw.event"); got != "click" {
-		t.Errorf("the actions are %q", got)
+}
+
+// TestParquetOfOtherWriters loads the same events as each writer has them: the tables hold the same values of all.
+func TestParquetOfOtherWriters(t *testing.T) {
+	folder := filepath.Join("..", "..", "internal", "source", "testdata", "parquet", "interop")
+	files, err := filepath.Glob(filepath.Join(folder, "*.parquet"))
+	if err != nil || len(files) < 20 {
+		t.Fatalf("%d files in %s (%v)", len(files), folder, err)
+	}
+	b := newBench(t)
+	expected := []string{}
+	for _, path := range files {
+		file, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.write(filepath.Base(path), string(file))
+		expected = append(expected, filepath.Base(path)+" Loaded 16")
+	}
+	b.expect(strings.Join(expected, ", "), nil)
+	if got := b.query("select count(*) from raw.finding"); got != "0" {
+		t.Errorf("there are %s findings", got)
+	}
+	if got := b.query(`select count(*) || ' ' || min(files) || ' ' || max(files) from (
+		select count(*) files from raw.event
+		group by event_id, type, rate, event_time, window_start, api_key, consent, count, experiment, sdk_type, domain, deployment_id,
+			country, region, browser_family, device_type, user_id, action, token_created, token_updated) same`); got !=
+		fmt.Sprintf("16 %[1]d %[1]d", len(files)) {
+		t.Errorf("events, and the files that have the rarest and the most common: %s, want 16 in %d", got, len(files))
+	}
+	if got := b.query(`select string_agg(key || ' ' || types, ', ' order by key) from (
+		select key, string_agg(distinct jsonb_typeof(value), ' ') types from raw.event, jsonb_each(extra)
+		where jsonb_typeof(value) <> 'null' group by key) kinds`); got != "at string, counts object, day string, flag boolean, "+
+		"price number, props object, score number, tags array" {
+		t.Errorf("the types in extra are %s", got)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"io"
 	"log/slog"
+	"math"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -22,22 +23,13 @@ import (
 func FuzzAcceptedRows(f *testing.F) {
 	const id = "91e36d4b-21b5-43a5-90c8-229b61ed22f2"
 	for _, parameters := range []string{``, `{"action": "click", "created": "2025-09-05T05:40:41.173Z"}`, `[1e131071, -0.5e-16382, "\ud83d\ude00"]`,
-		`{"a": {"a": [null, true, "\u0001"]}}`, `"x"`, `1E+5`, `{"action": "\u00e9\n", "action": "b"}`} {
+		`{"a": {"a": [null, true, "\u0001"]}}`, `"x"`, `1E+5`, `{"action": "\u00e9\n", "action": "b"}`,
+		`"{\"a\": \"\\u00e9\", \"action\": 1}"`, ` [{"a": [1e5]}] `, `"{\"a\": \"\\u0000\"}"`, `null`, `{"created": "2025-09-05T24:00Z[UTC]"}`} {
 		f.Add("pageview", "0.1", parameters, "2025-09-05 01:14:29.602", "2025-09-05T1:00:00+02", "-9223372036854775808", `"ünï😀"`, "NEW", `a\"b`)
 	}
 	f.Add("x", "1e300", "{}", "2100-12-31 23:59:59.999999999", "2000-01-01 00:00:00Z", "10.00", "a\r\nb", "odd \"\\\n\x7f", "\u2028")
 
-	url := warehousetest.Database(f)
-	config := warehouse.Config{URL: url, Log: slog.New(slog.DiscardHandler)}
-	if _, err := warehouse.Migrate(f.Context(), config); err != nil {
-		f.Fatal(err)
-	}
-	conn, err := pgx.Connect(f.Context(), url)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { conn.Close(context.Background()) })
-	ctx := context.Background() // that of f ends before its fuzz function does
+	conn := fuzzConnection(f)
 
 	f.Fuzz(func(t *testing.T, kind, rate, parameters, at, window, count, text, name, value string) {
 		var file bytes.Buffer
@@ -54,19 +46,85 @@ func FuzzAcceptedRows(f *testing.F) {
 		if accepted == 0 {
 			return
 		}
-		tx, err := conn.Begin(ctx)
+		checkCopied(t, conn, stream, accepted)
+	})
+}
+
+// FuzzAcceptedKinds does the same with the fields of Parquet files, in extra and in columns of each type.
+func FuzzAcceptedKinds(f *testing.F) {
+	for _, text := range []string{"true", "12.50", `{"a": [null, "\u0000"]}`, "1e999999", "\x00\xff", "0123456789abcdef", "\x91\x00\x6d\x4b\x21\xb5\x43\xa5\x90\xc8\x22\x9b\x61\xed\x22\xf2"} {
+		for kind := contract.Null; kind <= contract.Date; kind++ {
+			f.Add(uint8(kind), []byte(text), int64(1757034869602000), 0.5)
+		}
+	}
+	f.Add(uint8(contract.Number), []byte{}, int64(0), math.NaN())
+	f.Add(uint8(contract.Number), []byte{}, int64(0), math.Inf(-1))
+	f.Add(uint8(contract.Number), []byte{}, int64(0), 5e-324)
+	f.Add(uint8(contract.Instant), []byte{}, int64(math.MinInt64), 0.0)
+	f.Add(uint8(contract.Date), []byte{}, int64(math.MaxInt64), 0.0)
+	conn := fuzzConnection(f)
+	columns := []string{"EVENT_ID", "TYPE", "RATE", "PARAMETERS", "EVENT_TIME", "APIKEY", "COUNT", "WINDOW_START", "CONSENT", "COUNTRY", "USER_ID", "NEW"}
+	f.Fuzz(func(t *testing.T, kind uint8, text []byte, n int64, x float64) {
+		field := contract.Field{Kind: contract.Kind(kind) % (contract.Date + 1), Text: text, Int: n, Float: x}
+		judge, err := contract.NewJudge(contract.Event, columns, contract.Evolve)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = tx.Rollback(ctx) }()
-		tag, err := conn.PgConn().CopyFrom(ctx, bytes.NewReader(stream), warehouse.CopyCommand(contract.Event))
-		if err != nil || tag.RowsAffected() != accepted {
-			t.Fatalf("%d of %d rows are copied: %v", tag.RowsAffected(), accepted, err)
+		encoder := warehouse.NewEncoder(contract.Event, 1)
+		stream, accepted := encoder.Header(nil), int64(0)
+		for i := -1; i < len(columns); i++ { // good values where the field rejects the row
+			row := make([]contract.Field, len(columns))
+			for j, column := range columns {
+				row[j] = field
+				if good := goodEvent[column]; i >= 0 && i != j && good != "" {
+					row[j] = contract.Field{Kind: contract.Text, Text: []byte(good)}
+				}
+				row[j].Text = bytes.Clone(row[j].Text)
+			}
+			if values, ok := judge.Row(row); ok {
+				accepted++
+				stream = encoder.Row(stream, accepted, values)
+			}
 		}
-		if _, err := tx.Exec(ctx, "select parameters::jsonb, extra from raw.event"); err != nil {
-			t.Fatal(err)
+		if accepted == 0 {
+			t.Fatal("a row whose other values are good is never accepted")
 		}
+		checkCopied(t, conn, encoder.Trailer(stream), accepted)
 	})
+}
+
+// fuzzConnection gives a connection to a database with the tables.
+func fuzzConnection(f *testing.F) *pgx.Conn {
+	f.Helper()
+	url := warehousetest.Database(f)
+	config := warehouse.Config{URL: url, Log: slog.New(slog.DiscardHandler)}
+	if _, err := warehouse.Migrate(f.Context(), config); err != nil {
+		f.Fatal(err)
+	}
+	conn, err := pgx.Connect(f.Context(), url)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// checkCopied makes sure that the server takes a COPY stream, and that its JSON casts to jsonb.
+func checkCopied(t *testing.T, conn *pgx.Conn, stream []byte, rows int64) {
+	t.Helper()
+	ctx := context.Background() // that of a fuzz target ends before its fuzz function does
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	tag, err := conn.PgConn().CopyFrom(ctx, bytes.NewReader(stream), warehouse.CopyCommand(contract.Event))
+	if err != nil || tag.RowsAffected() != rows {
+		t.Fatalf("%d of %d rows are copied: %v", tag.RowsAffected(), rows, err)
+	}
+	if _, err := tx.Exec(ctx, "select parameters::jsonb, extra from raw.event"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // encodeAccepted makes the COPY stream of what is accepted of a file of events.

@@ -82,7 +82,7 @@ func (b *bench) run(change func(*Options)) (Result, error) {
 	}
 	defer folder.Close()
 	o := Options{
-		DB: b.db, Folder: folder, SourceID: "test", RunID: uuid.New(), RunName: "test", Drift: contract.Evolve,
+		DB: b.db, Folder: folder, SourceID: "test", RunID: uuid.New(), RunName: "test", Drift: contract.Evolve, Nulls: contract.DefaultNulls,
 		MaxRejectedRatio: 0.01, Concurrency: 4, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
@@ -459,8 +459,8 @@ func TestAnEmptyFolder(t *testing.T) {
 	if report.ExitCode(err) != report.BadData || !strings.Contains(err.Error(), "no file with the suffix .csv") {
 		t.Errorf("error is %v", err)
 	}
-	if len(result.Ignored) != 1 || result.Ignored[0] != "notes.txt" {
-		t.Errorf("files that were left aside: %v", result.Ignored)
+	if got := fmt.Sprint(result.Ignored); got != "[{notes.txt not CSV or Parquet}]" {
+		t.Errorf("ignored: %v", result.Ignored)
 	}
 }
 
@@ -510,7 +510,7 @@ func TestCheckNeedsNoDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer folder.Close()
-	results, err := Check(t.Context(), Options{Folder: folder, Drift: contract.Evolve, MaxRejectedRatio: 0.01})
+	results, _, err := Check(t.Context(), Options{Folder: folder, Drift: contract.Evolve, MaxRejectedRatio: 0.01})
 	if report.ExitCode(err) != report.BadData {
 		t.Errorf("error is %v", err)
 	}
@@ -532,21 +532,17 @@ func TestCheckNeedsNoDatabase(t *testing.T) {
 // TestSettingsOfTheDatabaseDoNotMatter changes what a role or a database may have set for all its sessions.
 func TestSettingsOfTheDatabaseDoNotMatter(t *testing.T) {
 	b := newBench(t)
-	for name, value := range map[string]string{"default_transaction_isolation": "'repeatable read'", "statement_timeout": "1",
-		"idle_session_timeout": "1", "timezone": "'Asia/Tokyo'"} {
-		_, err := b.db.Pool().Exec(t.Context(), fmt.Sprintf("do $$ begin execute format('alter database %%I set %s = %s', current_database()); end $$",
-			name, strings.ReplaceAll(value, "'", "''")))
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	warehousetest.Set(t, b.url, warehousetest.HostileSettings(true))
 	b.db.Pool().Reset()
 	b.write("a.csv", events(0, 20_000))
 	b.expect("a.csv Loaded 20000", nil)
-	b.write("a.csv", events(0, 300))
+	b.write("a.csv", strings.Replace(events(0, 300), "0.1,", "0.12345678901234567,", 1))
 	b.expect("a.csv Loaded 300", nil)
 	if got := b.query("select min(event_time at time zone 'UTC') from raw.event"); got != "2025-09-05 01:14:29.602" {
 		t.Errorf("the first event is at %s", got)
+	}
+	if got := b.query("select max(rate) from raw.event"); got != "0.12345678901234566" {
+		t.Errorf("the highest rate is %s", got)
 	}
 }
 
@@ -605,5 +601,22 @@ func TestNamesThatPostgresCannotStore(t *testing.T) {
 	}
 	if got := b.query("select error from raw.load join raw.file using (file_id) where path = 'bad.csv'"); !strings.Contains(got, "not valid UTF-8") {
 		t.Errorf("the ledger has %s", got)
+	}
+}
+
+// TestAnotherVersionOfTheContract holds that a file that was loaded under another version is judged and loaded again, once.
+func TestAnotherVersionOfTheContract(t *testing.T) {
+	b := newBench(t)
+	b.write("a.csv", events(0, 3))
+	b.expect("a.csv Loaded 3", nil)
+	b.expect("a.csv Unchanged 3", nil)
+	if _, err := b.db.Pool().Exec(t.Context(), "update raw.load set contract_version = contract_version - 1"); err != nil {
+		t.Fatal(err)
+	}
+	b.expect("a.csv Loaded 3", nil)
+	b.expect("a.csv Unchanged 3", nil)
+	want := fmt.Sprintf("%d superseded, %d published", contract.Version-1, contract.Version)
+	if got := b.query("select string_agg(contract_version || ' ' || state, ', ' order by load_id) from raw.load"); got != want {
+		t.Errorf("the loads are %s, want %s", got, want)
 	}
 }

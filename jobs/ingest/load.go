@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/source"
@@ -69,7 +71,7 @@ func (o Options) decide(ctx context.Context, file *source.File, latest *warehous
 		// Not even a forced run brings back what it had loaded itself before it was retracted.
 		stays := !o.Force || latest.RunID == o.RunID
 		return FileResult{Outcome: warehouse.Unchanged, Message: "retracted earlier: its rows stay out until --force"}, stays, nil
-	case latest.Version != contract.Version, latest.Options != string(o.Drift), latest.Bytes != file.Size():
+	case latest.Version != contract.Version, latest.Options != o.digest(), latest.Bytes != file.Size():
 		return r, false, nil
 	}
 	sum, err := file.Sum(ctx)
@@ -93,27 +95,30 @@ func (o Options) attempt(ctx context.Context, file *source.File, lock *warehouse
 	var judge *contract.Judge
 	var columns []string
 	if openErr == nil {
-		if c, judge, openErr = identify(records.Columns(), o.Drift); openErr == nil {
+		if records, c, judge, openErr = identify(file.Path, records, o); openErr == nil {
 			columns = records.Columns()
 		}
 	}
-	loading, err := lock.Begin(ctx, o.RunID, c, string(file.Format), string(o.Drift), columns)
+	loading, err := lock.Begin(ctx, o.RunID, c, string(file.Format), o.digest(), columns)
 	if err != nil {
 		return FileResult{}, err
 	}
 	summary := warehouse.Summary{Bytes: file.Size()}
 	err = openErr
+	var notes []string
 	if err == nil {
 		s := newStream(ctx, o, loading, c, judge, records)
 		err = s.publish(ctx, file, finish, &summary)
+		notes = s.tally.notes
 	}
 	r := FileResult{LoadID: loading.ID, Rejected: summary.Rejected, Warnings: summary.Warnings}
 	switch {
 	case err == nil:
 		r.Outcome, r.Rows, r.SHA256 = warehouse.Loaded, summary.Rows, warehouse.Sum(summary.SHA256)
 		if r.Rejected > 0 {
-			r.Message = fmt.Sprintf("`consent findings %d` lists the rejected rows", r.LoadID)
+			notes = append(notes, fmt.Sprintf("`consent findings %d` lists the rejected rows", r.LoadID))
 		}
+		r.Message = strings.Join(notes, "; ")
 		return r, nil
 	case warehouse.IsAway(err) || ctx.Err() != nil:
 		// The next try, or the next run, marks the attempt as interrupted. After a lost acknowledgement it finds
@@ -146,15 +151,50 @@ func (s *stream) publish(ctx context.Context, file *source.File, finish func() (
 	return s.loading.Publish(ctx, *summary)
 }
 
-// identify finds the contract that a file follows, and makes the judge of its rows.
-func identify(columns []string, drift contract.Drift) (*contract.Contract, *contract.Judge, error) {
-	c, err := contract.Identify(columns)
+// identify finds the contract that a file follows, and makes the judge of its rows. The reader that it gives has also
+// the columns of the path that the file lacks: those of the contract, and the others if new columns are kept.
+func identify(path string, records source.Reader, o Options) (source.Reader, *contract.Contract, *contract.Judge, error) {
+	header := records.Columns()
+	inPath, err := source.PathColumns(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("header: %w", err)
+		return nil, nil, nil, err
 	}
-	judge, err := contract.NewJudge(c, columns, drift)
+	c, err := contract.Identify(header)
 	if err != nil {
-		return c, nil, fmt.Errorf("header: %w", err)
+		// Only the path may have the columns that tell.
+		all := source.WithPath(records, inPath).Columns()
+		if known, pathErr := contract.Identify(all); pathErr == nil {
+			c, err = known, nil
+		}
 	}
-	return c, judge, nil
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("header: %w", err)
+	}
+	var lacking, both []source.PathColumn
+	for _, column := range inPath {
+		switch {
+		case slices.ContainsFunc(header, func(name string) bool { return strings.EqualFold(name, column.Name) }):
+			both = append(both, column)
+		case c.Has(column.Name) || o.Drift == contract.Evolve:
+			lacking = append(lacking, column)
+		}
+	}
+	records = source.WithPath(records, lacking)
+	judge, err := contract.NewJudge(c, records.Columns(), o.Drift)
+	if err != nil {
+		return nil, c, nil, fmt.Errorf("header: %w", err)
+	}
+	for _, column := range both {
+		judge.Expect(column.Name, column.Field)
+	}
+	judge.ReadAsNull(o.Nulls)
+	return records, c, judge, nil
+}
+
+// digest is what the options say about how values are read: a load under another one is another load.
+func (o Options) digest() string {
+	if slices.Equal(o.Nulls, contract.DefaultNulls) {
+		return string(o.Drift)
+	}
+	return fmt.Sprintf("%s null=%q", o.Drift, o.Nulls)
 }

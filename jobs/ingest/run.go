@@ -34,9 +34,10 @@ type Options struct {
 	RunName string    // for display
 
 	Drift            contract.Drift
-	MaxRejectedRatio float64 // of a file's rows; more rejects fail the file
-	Force            bool    // load also what is unchanged or retracted, once per run
-	Concurrency      int     // files at a time
+	Nulls            []string // texts that stand for null beside the empty one, as contract.ParseNulls gives them
+	MaxRejectedRatio float64  // of a file's rows; more rejects fail the file
+	Force            bool     // load also what is unchanged or retracted, once per run
+	Concurrency      int      // files at a time
 
 	Progress *Progress
 	Log      *slog.Logger
@@ -58,14 +59,14 @@ type FileResult struct {
 
 // A Result is what became of a run.
 type Result struct {
-	RunID    uuid.UUID     `json:"run_id"`
-	Source   string        `json:"source"`
-	Files    []FileResult  `json:"files"`
-	Ignored  []string      `json:"ignored,omitempty"` // files without the name of a format
-	Loaded   int           `json:"loaded"`            // files
-	Rows     int64         `json:"rows"`              // that are published now, of all files
-	Rejected int64         `json:"rejected"`
-	Duration time.Duration `json:"duration_ns"`
+	RunID    uuid.UUID        `json:"run_id"`
+	Source   string           `json:"source"`
+	Files    []FileResult     `json:"files"`
+	Ignored  []source.Ignored `json:"ignored,omitempty"`
+	Loaded   int              `json:"loaded"` // files
+	Rows     int64            `json:"rows"`   // that are published now, of all files
+	Rejected int64            `json:"rejected"`
+	Duration time.Duration    `json:"duration_ns"`
 }
 
 // Progress is how far a run is. Its methods may be called while the run goes on.
@@ -199,7 +200,7 @@ func resolve(o Options, result *Result) (paths []string, refused []FileResult, e
 			return nil, nil, err
 		}
 		if len(paths) == 0 {
-			return nil, nil, NoFiles(o.Folder)
+			return nil, nil, NoFiles(o.Folder, result.Ignored)
 		}
 	}
 	refuse := func(path string, outcome warehouse.Outcome, err error) {
@@ -208,11 +209,16 @@ func resolve(o Options, result *Result) (paths []string, refused []FileResult, e
 			err: report.New(report.BadData, fmt.Errorf("%s: %w", name, err))})
 	}
 	for _, pattern := range o.Patterns {
-		matches, err := o.Folder.List(pattern)
+		matches, ignored, err := o.Folder.List(pattern)
 		if err != nil {
 			refuse(pattern, warehouse.NoMatch, err)
 		}
 		paths = append(paths, matches...)
+		for _, i := range ignored {
+			if !slices.Contains(result.Ignored, i) {
+				result.Ignored = append(result.Ignored, i)
+			}
+		}
 	}
 	seen := map[string]bool{}
 	storable := paths[:0]
@@ -234,9 +240,20 @@ func resolve(o Options, result *Result) (paths []string, refused []FileResult, e
 const allFiles = "**"
 
 // NoFiles is the error of a folder that holds no file to load.
-func NoFiles(folder *source.Folder) error {
-	return report.New(report.BadData, fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet is in the folder %s: "+
-		"give one that holds the export", source.ErrNoMatch, folder.Dir()))
+func NoFiles(folder *source.Folder, ignored []source.Ignored) error {
+	err := fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet is in the folder %s: "+
+		"give one that holds the export", source.ErrNoMatch, folder.Dir())
+	if len(ignored) > 0 {
+		err = fmt.Errorf("%w; ignored: %s (%s)%s", err, ignored[0].Path, ignored[0].Reason, andMore(len(ignored)-1))
+	}
+	return report.New(report.BadData, err)
+}
+
+func andMore(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and %d more", n)
 }
 
 // maxPath is how many bytes of path fit the ledger's index beside the source.

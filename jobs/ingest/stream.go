@@ -60,6 +60,7 @@ func (s *stream) copy(ctx context.Context) error {
 	defer s.stop()
 	go func() {
 		s.err = s.produce()
+		s.tally.end(s.records)
 		if s.ctx.Err() == nil {
 			// What was found before an error is kept as well.
 			s.err = errors.Join(s.err, s.flushFindings())
@@ -138,10 +139,10 @@ func (s *stream) produce() error {
 				return err
 			}
 		}
+		if err := s.tally.tooManyEarly(); err != nil {
+			return s.tooMany(err)
+		}
 		if !ok {
-			if err := s.tally.hopeless(); err != nil {
-				return s.tooMany(err)
-			}
 			continue
 		}
 		chunk = s.encoder.Row(chunk, record.Number, values)

@@ -1,7 +1,9 @@
 package ingest
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/source"
@@ -9,7 +11,7 @@ import (
 )
 
 const (
-	// A file that is mostly wrong is given up early, not after gigabytes of rejects.
+	// A file whose first rows are mostly wrong is given up after them, not after gigabytes of rejects.
 	earlyRows  = 10_000
 	earlyRatio = 0.5
 )
@@ -20,13 +22,22 @@ type tally struct {
 	maxRejectedRatio         float64
 	found                    func(warehouse.Finding) // called for each finding that is worth keeping
 	rows, rejected, warnings int64
-	counts                   map[string]int64 // of findings by code
-	rejects                  map[string]int64 // of those that rejected a row
+	counts                   map[string]int64  // of findings by code
+	rejects                  map[string]int64  // of those that rejected a row
+	first                    map[string]string // the first message of those, with its row
+	once                     []onceFinding     // not given to found yet
+	notes                    []string          // what was said once of the whole file
+}
+
+// A onceFinding holds for n rows and is kept once.
+type onceFinding struct {
+	warehouse.Finding
+	n int64
 }
 
 func newTally(judge *contract.Judge, maxRejectedRatio float64, found func(warehouse.Finding)) *tally {
 	return &tally{judge: judge, maxRejectedRatio: maxRejectedRatio, found: found,
-		counts: map[string]int64{}, rejects: map[string]int64{}}
+		counts: map[string]int64{}, rejects: map[string]int64{}, first: map[string]string{}}
 }
 
 // record judges one record. It gives its values, and false if it is rejected.
@@ -54,9 +65,17 @@ func (t *tally) record(r *source.Record) (values []contract.Value, ok bool) {
 // add counts a finding and hands it on: a reject always, of warnings the first of each code.
 func (t *tally) add(r *source.Record, f contract.Finding, whole bool) {
 	t.counts[f.Code]++
-	if f.Severity == contract.Reject {
+	switch {
+	case f.Once:
+		t.addOnce(warehouse.Finding{Row: r.Number, Offset: r.Offset, Severity: f.Severity, Code: f.Code, Column: f.Column,
+			Message: f.Message, Value: contract.Excerpt(f.Value, warehouse.MaxValue)}, 1)
+		return
+	case f.Severity == contract.Reject:
 		t.rejects[f.Code]++
-	} else {
+		if t.rejects[f.Code] == 1 {
+			t.first[f.Code] = firstReject(r, f)
+		}
+	default:
 		t.warnings++
 		if t.counts[f.Code] > warehouse.MaxWarnings {
 			return
@@ -74,10 +93,58 @@ func (t *tally) add(r *source.Record, f contract.Finding, whole bool) {
 	t.found(kept)
 }
 
-// hopeless tells of a file that is not worth reading on; nil if it is.
-func (t *tally) hopeless() error {
+// firstReject describes the first reject of a code.
+func firstReject(r *source.Record, f contract.Finding) string {
+	text := fmt.Sprintf("row %d: ", r.Number)
+	if f.Column != "" {
+		text += f.Column + " "
+	}
+	if len(f.Value) > 0 {
+		text += `"` + contract.Excerpt(f.Value, 60) + `" `
+	}
+	return text + f.Message
+}
+
+// addOnce counts n rows of what is kept once for each code and column. The number of such texts and columns is bounded by the file's.
+func (t *tally) addOnce(f warehouse.Finding, n int64) {
+	for i := range t.once {
+		if t.once[i].Code == f.Code && t.once[i].Column == f.Column {
+			t.once[i].n += n
+			return
+		}
+	}
+	t.warnings++
+	t.once = append(t.once, onceFinding{f, n})
+}
+
+// end hands on what is kept once, after the last record or an error: the reader's notes, too.
+func (t *tally) end(records source.Reader) {
+	for _, note := range records.Notes() {
+		t.counts[note.Code] += note.N
+		t.addOnce(warehouse.Finding{Row: note.Row, Offset: note.Offset, Severity: contract.Warning, Code: note.Code,
+			Message: note.Message}, note.N)
+	}
+	slices.SortStableFunc(t.once, func(a, b onceFinding) int { return cmp.Compare(a.Row, b.Row) })
+	for _, f := range t.once {
+		if f.n > 1 {
+			f.Message += fmt.Sprintf(" (%d times, first in row %d)", f.n, f.Row)
+		} else if f.Row > 0 {
+			f.Message += fmt.Sprintf(" (row %d)", f.Row)
+		}
+		text := f.Message
+		if f.Column != "" {
+			text = f.Column + ` "` + f.Value + `" ` + f.Message
+		}
+		t.notes = append(t.notes, text)
+		t.found(f.Finding)
+	}
+	t.once = nil
+}
+
+// tooManyEarly gives up a file after its first rows if most of them are rejected, and not as many are allowed; nil if not.
+func (t *tally) tooManyEarly() error {
 	total := t.rows + t.rejected
-	if total < earlyRows || float64(t.rejected) <= earlyRatio*float64(total) {
+	if total != earlyRows || t.maxRejectedRatio >= earlyRatio || float64(t.rejected) <= earlyRatio*float64(total) {
 		return nil
 	}
 	return t.tooMany(fmt.Sprintf("%d of the first %d rows are rejected: given up", t.rejected, total))
@@ -100,5 +167,5 @@ func (t *tally) tooMany(what string) error {
 			most, n = code, count
 		}
 	}
-	return fmt.Errorf("%s; most often %s (%d); nothing of the file is published", what, most, n)
+	return fmt.Errorf("%s; most often %s (%d), first in %s; nothing of the file is published", what, most, n, t.first[most])
 }

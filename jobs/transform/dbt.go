@@ -1,15 +1,15 @@
 package transform
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -18,11 +18,20 @@ import (
 	"time"
 
 	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/warehouse"
 )
 
 // wantedDbt is the line of dbt-core that the project is made for. 1.12 installs a component from outside PyPI, and 2
 // does not serve Postgres.
 const wantedDbt = "1.11"
+
+// The variables by which the project's macros know who may read the marts (a JSON list of names), whether views that are
+// in the way are made again, and what each transaction sets behind a pooler (a JSON list of names and values).
+const (
+	readersVariable  = "CONSENT_READERS"
+	recreateVariable = "CONSENT_RECREATE_DEPENDENTS"
+	settingsVariable = "CONSENT_TRANSACTION_SETTINGS"
+)
 
 // grace is how long dbt may take to end by itself after it was interrupted: it cancels its queries first.
 const grace = 10 * time.Second
@@ -59,15 +68,16 @@ func newCommand(o Options) (*command, error) {
 			return nil, fmt.Errorf("%s is no dbt project: %w", project, err)
 		}
 	}
-	env, err := environment(o, os.Environ())
-	if err != nil {
-		return nil, err
-	}
 	return &command{
 		dbt:   path,
 		flags: []string{"--project-dir", project, "--profiles-dir", project},
-		env:   env,
 	}, nil
+}
+
+// connect gives dbt the way to the server that this program itself has found.
+func (c *command) connect(o Options, e warehouse.Endpoint) (err error) {
+	c.env, err = environment(o, e, os.Environ())
+	return err
 }
 
 // FindDbt gives the path of dbt: the one given, else $CONSENT_DBT, else .venv/bin/dbt in the working folder, beside the
@@ -134,49 +144,129 @@ func (c *command) removeFolders() {
 	}
 }
 
-// environment gives dbt the database as the project's profile reads it. The password goes by the one name that dbt
-// never prints. What the shell sets for another dbt or another database is left out: it would win over ours.
-func environment(o Options, inherited []string) ([]string, error) {
+// passedOn are the keywords of a connection that dbt's libpq gets as they were given.
+var passedOn = map[string]string{
+	"passfile": "PGPASSFILE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY",
+	"sslcertmode": "PGSSLCERTMODE", "sslsni": "PGSSLSNI", "sslnegotiation": "PGSSLNEGOTIATION",
+	"channel_binding": "PGCHANNELBINDING", "require_auth": "PGREQUIREAUTH",
+	"ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION", "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
+}
+
+// environment gives dbt the server that this program is connected to, as the project's profile reads it: of several hosts
+// the one that answered, over TLS if this program is, and verified as it verifies. The password goes by the one name that
+// dbt never prints. What the shell sets for another dbt or another database is left out: it would win over ours.
+func environment(o Options, e warehouse.Endpoint, inherited []string) ([]string, error) {
 	config, err := o.Database.ParseConfig()
 	if err != nil {
 		return nil, err
 	}
-	ssl, err := sslSettings(o.Database.URL)
+	info, err := warehouse.ParseConninfo(o.Database.URL)
 	if err != nil {
 		return nil, err
+	}
+	if info["sslpassword"] != "" {
+		return nil, errors.New("dbt cannot be given sslpassword: name an sslkey that is not encrypted, with mode 0600")
 	}
 	var env []string
 	for _, entry := range inherited {
 		name, _, _ := strings.Cut(entry, "=")
-		ours := strings.HasPrefix(name, "PG") && !strings.HasPrefix(name, "PGSSL") ||
-			strings.HasPrefix(name, "DBT_") && !strings.HasPrefix(name, "DBT_ENV_") || name == "DBT_ENV_SECRET_PGPASSWORD" || name == "CONSENT_READER_ROLE"
+		ours := strings.HasPrefix(name, "PG") || name == readersVariable || name == recreateVariable || name == settingsVariable ||
+			strings.HasPrefix(name, "DBT_") && !strings.HasPrefix(name, "DBT_ENV_") || name == "DBT_ENV_SECRET_PGPASSWORD"
 		if !ours {
 			env = append(env, entry)
 		}
 	}
-	// libpq would try all hosts of a list as pgx does, but the profile's port is one number: dbt takes the first.
-	env = append(env,
-		"PGHOST="+config.Host,
-		"PGPORT="+strconv.Itoa(int(config.Port)),
-		"PGUSER="+config.User,
-		"PGDATABASE="+config.Database,
-		"PGTZ=UTC",
-		"PGOPTIONS="+options(config.RuntimeParams),
-		"DBT_ENV_SECRET_PGPASSWORD="+config.Password,
-		"CONSENT_READER_ROLE="+o.ReaderRole,
-		"DBT_SEND_ANONYMOUS_USAGE_STATS=false",
-	)
-	for _, name := range slices.Sorted(maps.Keys(ssl)) {
-		env = append(env, name+"="+ssl[name])
+	set := map[string]string{
+		"PGHOST":                         e.Host,
+		"PGPORT":                         strconv.Itoa(int(e.Port)),
+		"PGUSER":                         config.User,
+		"PGDATABASE":                     cmp.Or(config.Database, config.User),
+		"PGTZ":                           "UTC",
+		"PGDATESTYLE":                    "ISO, MDY",
+		"PGCLIENTENCODING":               "UTF8",
+		"PGGSSENCMODE":                   "disable", // pgx has none
+		"DBT_ENV_SECRET_PGPASSWORD":      e.Password,
+		recreateVariable:                 strconv.FormatBool(o.Recreate),
+		"DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
 	}
-	if !slices.ContainsFunc(env, func(entry string) bool { return strings.HasPrefix(entry, "PGSSLMODE=") }) {
-		env = append(env, "PGSSLMODE=prefer") // what both pgx and libpq take when nothing is said
+	if e.Address != "" {
+		set["PGHOSTADDR"] = e.Address
+	}
+	for keyword, variable := range passedOn {
+		if info[keyword] != "" {
+			set[variable] = info[keyword]
+		}
+	}
+	setTLS(set, info, e)
+	if err := setSettings(set, config.RuntimeParams, e); err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		env = append(env, name+"="+set[name])
 	}
 	return env, nil
 }
 
-// options writes the settings of our sessions as libpq's PGOPTIONS, so that dbt's sessions have them too: one whose
-// client was killed then ends within seconds.
+// setTLS makes libpq as strict as this program is with the server.
+func setTLS(set map[string]string, info warehouse.Conninfo, e warehouse.Endpoint) {
+	mode := info["sslmode"]
+	if info["sslrootcert"] == "system" {
+		mode = "verify-full"
+	}
+	switch {
+	case !e.TLS:
+		set["PGSSLMODE"] = "disable"
+		return
+	case mode == "require" || strings.HasPrefix(mode, "verify"):
+		set["PGSSLMODE"] = mode
+	default: // prefer or allow, which do not verify
+		set["PGSSLMODE"] = "require"
+		delete(set, "PGSSLROOTCERT")
+	}
+	// Without a file of authorities both take the user's, but libpq does not go on to the system's.
+	home, _ := os.UserHomeDir()
+	if _, err := os.Stat(filepath.Join(home, ".postgresql", "root.crt")); err == nil && info["sslrootcert"] == "" {
+		return
+	}
+	if strings.HasPrefix(mode, "verify") && (info["sslrootcert"] == "" || info["sslrootcert"] == "system") {
+		set["PGSSLROOTCERT"] = systemAuthorities()
+	}
+}
+
+// systemAuthorities is the file of the certificate authorities that the system trusts, where Go looks for it, too. The
+// OpenSSL inside dbt's driver does not know the place.
+func systemAuthorities() string {
+	for _, file := range []string{
+		os.Getenv("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+		"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+	} {
+		if _, err := os.Stat(file); file != "" && err == nil {
+			return file
+		}
+	}
+	return "system"
+}
+
+// setSettings gives dbt's sessions the settings of ours, so that one whose client was killed ends within seconds. Behind
+// a pooler, which refuses them at the start of a session, the project's models make them in their transactions.
+func setSettings(set, session map[string]string, e warehouse.Endpoint) error {
+	if !e.Pooled {
+		session = maps.Clone(session)
+		if e.Major >= warehouse.TransactionTimeoutSince {
+			session["transaction_timeout"] = "0"
+		}
+		set["PGOPTIONS"] = options(session)
+		return nil
+	}
+	if session["options"] != "" {
+		set["PGOPTIONS"] = session["options"]
+	}
+	local, err := json.Marshal(e.Local)
+	set[settingsVariable] = string(local)
+	return err
+}
+
+// options writes settings as libpq's PGOPTIONS.
 func options(settings map[string]string) string {
 	escape := strings.NewReplacer(`\`, `\\`, ` `, `\ `)
 	parts := []string{}
@@ -190,37 +280,6 @@ func options(settings map[string]string) string {
 		}
 	}
 	return strings.Join(parts, " ")
-}
-
-// dsnSetting matches one setting of a DSN: name=value or name='quoted value'.
-var dsnSetting = regexp.MustCompile(`(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s']*)`)
-
-// sslSettings gives the TLS settings of a database URL or DSN by libpq's names. pgx makes a tls.Config of them and
-// keeps no text.
-func sslSettings(database string) (map[string]string, error) {
-	values := map[string]string{}
-	if strings.HasPrefix(database, "postgres://") || strings.HasPrefix(database, "postgresql://") {
-		parsed, err := url.Parse(database)
-		if err != nil {
-			return nil, errors.New("the database URL cannot be read") // url.Parse would show the password
-		}
-		for name := range parsed.Query() {
-			values[name] = parsed.Query().Get(name)
-		}
-	} else {
-		unescape := regexp.MustCompile(`\\(.)`)
-		for _, match := range dsnSetting.FindAllStringSubmatch(database, -1) {
-			value := strings.TrimSuffix(strings.TrimPrefix(match[2], "'"), "'")
-			values[match[1]] = unescape.ReplaceAllString(value, "$1")
-		}
-	}
-	ssl := map[string]string{}
-	for _, name := range []string{"sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslsni"} {
-		if value := values[name]; value != "" {
-			ssl["PG"+strings.ToUpper(name)] = value
-		}
-	}
-	return ssl, nil
 }
 
 // installed names the dbt packages beside the executable, so that a new version builds everything anew. It is empty

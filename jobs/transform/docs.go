@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/warehouse"
 )
 
 // docs has dbt document the project and the tables that are there: one page, with its scripts and styles inside.
@@ -52,7 +53,7 @@ func (c *command) writeDocs(ctx context.Context, o Options) error {
 // are, not what is in them, so that new rows do not make it old.
 func (l *lock) keepDocs(ctx context.Context, o Options, cmd *command, project string) error {
 	var kept bool
-	err := l.conn.QueryRow(ctx, "select exists (select from analytics.documentation where project_digest = $1)", project).Scan(&kept)
+	err := l.tx.QueryRow(ctx, "select exists (select from analytics.documentation where project_digest = $1)", project).Scan(&kept)
 	if err != nil || kept {
 		return err
 	}
@@ -60,8 +61,9 @@ func (l *lock) keepDocs(ctx context.Context, o Options, cmd *command, project st
 	if err != nil {
 		return err
 	}
-	return pgx.BeginFunc(ctx, l.conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "delete from analytics.documentation"); err != nil {
+	return warehouse.Within(ctx, l.db.Pool(), "", func(tx pgx.Tx) error {
+		// Without a key a published table takes no delete.
+		if _, err := tx.Exec(ctx, "truncate analytics.documentation"); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, "insert into analytics.documentation (project_digest, page) values ($1, $2)", project, page)

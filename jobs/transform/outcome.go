@@ -82,11 +82,14 @@ func splitID(id string) (kind, name string) {
 	return parts[0], parts[2]
 }
 
-// cleanMessage leaves out dbt's line about the file with the compiled code, which may lie in a temporary folder.
+// cleanMessage leaves out dbt's lines about the file with the compiled code, which may lie in a temporary folder, and about
+// the macros that led to an error.
 func cleanMessage(message string) string {
 	var lines []string
 	for line := range strings.Lines(message) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "compiled code at ") {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "compiled code at ") && !strings.HasPrefix(line, "> in macro ") &&
+			!strings.HasPrefix(line, "> called by ") {
 			lines = append(lines, line)
 		}
 	}
@@ -107,6 +110,12 @@ var later = regexp.MustCompile(`(?i)` + strings.Join([]string{
 var refused = regexp.MustCompile(`(?i)(password authentication failed|no password supplied|no pg_hba\.conf entry|` +
 	`(role|database) ".*" (does not exist|is not permitted to log in)|permission denied|must be owner of)`)
 
+// What our macros say of views, and the server of everything else, that depends on columns which the project changes.
+var dependents = regexp.MustCompile(`--recreate-dependents|other objects depend on it|cannot be dropped and made again`)
+
+// What the server says where a row policy would hide rows from dbt.
+var rowSecurity = regexp.MustCompile(`query would be affected by row-level security policy`)
+
 // classifyDbt gives the error for how dbt ended, with its exit code; nil if it succeeded.
 func classifyDbt(o outcome, failures []Problem) error {
 	if o.exit == 0 {
@@ -125,6 +134,12 @@ func classifyDbt(o outcome, failures []Problem) error {
 		return report.New(report.TryAgain, fmt.Errorf("the database was away or busy while dbt ran: %s", describe(o, failures)))
 	case refused.MatchString(said):
 		return report.New(report.BadConfig, fmt.Errorf("the database denies dbt a right: %s", describe(o, failures)))
+	case dependents.MatchString(said):
+		return report.New(report.BadConfig, fmt.Errorf("tables keep their columns, because something else depends on them: %s",
+			describe(o, failures)))
+	case rowSecurity.MatchString(said):
+		return report.New(report.BadConfig, fmt.Errorf("a row policy hides rows from dbt; give its role BYPASSRLS, or "+
+			"take FORCE ROW LEVEL SECURITY from the table: %s", describe(o, failures)))
 	case len(failures) > 0:
 		return report.New(report.BadData, fmt.Errorf("dbt build failed: %s", describe(o, failures)))
 	}

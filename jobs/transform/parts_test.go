@@ -1,7 +1,6 @@
 package transform
 
 import (
-	"cmp"
 	"maps"
 	"os"
 	"path/filepath"
@@ -40,12 +39,10 @@ func TestProjectDigest(t *testing.T) {
 	tests := map[string]struct {
 		change func(t *testing.T, project string)
 		dbt    string
-		reader string
 		same   bool
 	}{
 		"nothing":        {change: func(*testing.T, string) {}, same: true},
 		"dbt's version":  {change: func(*testing.T, string) {}, dbt: "dbt_core-1.11.17.dist-info"},
-		"another reader": {change: func(*testing.T, string) {}, reader: "analysts"},
 		"a model's text": {change: func(t *testing.T, p string) { write(t, filepath.Join(p, "models", "downstream.sql"), "select 2") }},
 		"a new model":    {change: func(t *testing.T, p string) { write(t, filepath.Join(p, "models", "new.sql"), "") }},
 		"a model's name": {change: func(t *testing.T, p string) {
@@ -66,12 +63,12 @@ func TestProjectDigest(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			project := copyProject(t)
-			before, err := projectDigest(project, "", "dashboard")
+			before, err := projectDigest(project, "")
 			if err != nil {
 				t.Fatal(err)
 			}
 			test.change(t, project)
-			after, err := projectDigest(project, test.dbt, cmp.Or(test.reader, "dashboard"))
+			after, err := projectDigest(project, test.dbt)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,52 +79,65 @@ func TestProjectDigest(t *testing.T) {
 	}
 }
 
-// TestEnvironment shows what dbt gets for a database, whatever the shell says.
+// TestEnvironment shows what dbt gets for a database and the connection that this program has to it, whatever the shell says.
 func TestEnvironment(t *testing.T) {
 	shell := []string{
 		"HOME=/home/x", "PGHOST=elsewhere", "PGHOSTADDR=10.0.0.1", "PGSERVICE=other", "PGPASSWORD=old", "PGSSLROOTCERT=/ca",
-		"DBT_TARGET=other", "DBT_ENV_SECRET_PGPASSWORD=old", "DBT_ENV_CUSTOM_ENV_x=kept",
-		"CONSENT_READER_ROLE=other",
+		"PGSSLMODE=disable", "PGREQUIREAUTH=none", "DBT_TARGET=other", "DBT_ENV_SECRET_PGPASSWORD=old",
+		"DBT_ENV_CUSTOM_ENV_x=kept", "CONSENT_READERS=other", "CONSENT_RECREATE_DEPENDENTS=other", "CONSENT_TRANSACTION_SETTINGS=other",
 	}
 	tests := map[string]struct {
-		url  string
-		want map[string]string
+		url      string
+		endpoint warehouse.Endpoint
+		want     map[string]string
 	}{
 		"a URL": {
-			url: "postgres://u%40x:p%3Aw@h:6000/db?sslmode=disable",
+			url:      "postgres://u%40x:p%3Aw@h:6000/db?sslmode=disable",
+			endpoint: warehouse.Endpoint{Host: "h", Address: "192.0.2.1", Port: 6000, Password: "p:w", Major: 16},
 			want: map[string]string{
-				"PGHOST": "h", "PGPORT": "6000", "PGUSER": "u@x", "PGDATABASE": "db", "PGSSLMODE": "disable",
+				"PGHOST": "h", "PGHOSTADDR": "192.0.2.1", "PGPORT": "6000", "PGUSER": "u@x", "PGDATABASE": "db", "PGSSLMODE": "disable",
 				"DBT_ENV_SECRET_PGPASSWORD": "p:w",
 			},
 		},
-		"a DSN with quotes, and a socket": {
-			url: `host=/run/pg user=u password='p\'s sslmode=x' dbname=db sslmode='disable'`,
+		"keywords with quotes, and a socket": {
+			url:      `host=/run/pg user=u password='p\'s sslmode=x' dbname=db sslmode='disable'`,
+			endpoint: warehouse.Endpoint{Host: "/run/pg", Port: 5432, Password: "p's sslmode=x", Major: 16},
 			want: map[string]string{
 				"PGHOST": "/run/pg", "PGPORT": "5432", "PGUSER": "u", "PGDATABASE": "db", "PGSSLMODE": "disable",
 				"DBT_ENV_SECRET_PGPASSWORD": "p's sslmode=x",
 			},
 		},
-		"no TLS setting": {
-			url: "postgres://u:p@h/db",
+		"no TLS setting, and TLS": {
+			url:      "postgres://u:p@h/db",
+			endpoint: warehouse.Endpoint{Host: "h", Address: "::1", Port: 5432, Password: "p", TLS: true, Major: 17},
 			want: map[string]string{
-				"PGHOST": "h", "PGPORT": "5432", "PGUSER": "u", "PGDATABASE": "db", "PGSSLMODE": "prefer",
+				"PGHOST": "h", "PGHOSTADDR": "::1", "PGPORT": "5432", "PGUSER": "u", "PGDATABASE": "db", "PGSSLMODE": "require",
 				"DBT_ENV_SECRET_PGPASSWORD": "p",
+			},
+		},
+		"no TLS setting, and no TLS": {
+			url:      "postgres://u:p@h/db",
+			endpoint: warehouse.Endpoint{Host: "h", Address: "192.0.2.1", Port: 5432, Password: "p", Major: 15},
+			want: map[string]string{
+				"PGHOST": "h", "PGHOSTADDR": "192.0.2.1", "PGPORT": "5432", "PGUSER": "u", "PGDATABASE": "db", "PGSSLMODE": "disable",
+				"DBT_ENV_SECRET_PGPASSWORD": "p",
+			},
+		},
+		"the second of two hosts, and demands": {
+			url:      "postgres://u:p@h1:1,h2:2/db?channel_binding=require&require_auth=scram-sha-256&sslsni=0&target_session_attrs=read-write",
+			endpoint: warehouse.Endpoint{Host: "h2", Address: "192.0.2.2", Port: 2, Password: "p", TLS: true, Major: 16},
+			want: map[string]string{
+				"PGHOST": "h2", "PGHOSTADDR": "192.0.2.2", "PGPORT": "2", "PGUSER": "u", "PGDATABASE": "db", "PGSSLMODE": "require",
+				"DBT_ENV_SECRET_PGPASSWORD": "p", "PGCHANNELBINDING": "require", "PGREQUIREAUTH": "scram-sha-256", "PGSSLSNI": "0",
 			},
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			entries, err := environment(Options{Database: warehouse.Config{URL: test.url}, ReaderRole: "analysts"}, shell)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := map[string]string{}
-			for _, entry := range entries {
-				key, value, _ := strings.Cut(entry, "=")
-				if _, twice := got[key]; twice {
-					t.Errorf("%s is set twice", key)
-				}
-				got[key] = value
+			o := Options{Database: warehouse.Config{URL: test.url}, Recreate: true}
+			got := environmentOf(t, o, test.endpoint, shell)
+			if has := strings.Contains(got["PGOPTIONS"], "-c transaction_timeout=0"); has != (test.endpoint.Major >= 17) {
+				t.Errorf("Postgres %d gets PGOPTIONS=%q", test.endpoint.Major, got["PGOPTIONS"])
 			}
 			if !strings.Contains(got["PGOPTIONS"], "-c timezone=UTC") {
 				t.Errorf("PGOPTIONS=%q lacks the settings of our sessions", got["PGOPTIONS"])
@@ -135,13 +145,48 @@ func TestEnvironment(t *testing.T) {
 			delete(got, "PGOPTIONS")
 			want := maps.Clone(test.want)
 			maps.Copy(want, map[string]string{
-				"HOME": "/home/x", "PGTZ": "UTC", "PGSSLROOTCERT": "/ca", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-				"DBT_ENV_CUSTOM_ENV_x": "kept", "CONSENT_READER_ROLE": "analysts",
+				"HOME": "/home/x", "PGTZ": "UTC", "PGDATESTYLE": "ISO, MDY", "PGCLIENTENCODING": "UTF8", "PGGSSENCMODE": "disable",
+				"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DBT_ENV_CUSTOM_ENV_x": "kept", "CONSENT_RECREATE_DEPENDENTS": "true",
 			})
 			if !maps.Equal(got, want) {
 				t.Errorf("got %v\nwant %v", got, want)
 			}
 		})
+	}
+}
+
+// environmentOf gives the environment by names.
+func environmentOf(t *testing.T, o Options, e warehouse.Endpoint, shell []string) map[string]string {
+	t.Helper()
+	entries, err := environment(o, e, shell)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, entry := range entries {
+		key, value, _ := strings.Cut(entry, "=")
+		if _, twice := got[key]; twice {
+			t.Errorf("%s is set twice", key)
+		}
+		got[key] = value
+	}
+	return got
+}
+
+// TestEnvironmentBehindAPooler shows that dbt's sessions begin with nothing that PgBouncer refuses.
+func TestEnvironmentBehindAPooler(t *testing.T) {
+	e := warehouse.Endpoint{Host: "h", Port: 1, Major: 16, Pooled: true, Local: [][2]string{{"lock_timeout", "10min"}}}
+	got := environmentOf(t, Options{Database: warehouse.Config{URL: "postgres://u@h:1/db"}}, e, nil)
+	if options, has := got["PGOPTIONS"]; has || got["CONSENT_TRANSACTION_SETTINGS"] != `[["lock_timeout","10min"]]` {
+		t.Errorf("PGOPTIONS=%q, CONSENT_TRANSACTION_SETTINGS=%q", options, got["CONSENT_TRANSACTION_SETTINGS"])
+	}
+}
+
+// TestAnEncryptedKeyIsRefused as dbt could not be given its password.
+func TestAnEncryptedKeyIsRefused(t *testing.T) {
+	o := Options{Database: warehouse.Config{URL: "postgres://u@h/db?sslpassword=s3cret"}}
+	if _, err := environment(o, warehouse.Endpoint{}, nil); err == nil || !strings.Contains(err.Error(), "sslpassword") || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("error is %v", err)
 	}
 }
 
@@ -206,6 +251,9 @@ func TestClassifyDbt(t *testing.T) {
 		"a serialization failure": {outcome{exit: 1}, failed("could not serialize access due to concurrent update"), report.TryAgain},
 		"a missing right":         {outcome{exit: 1}, failed("permission denied for table event"), report.BadConfig},
 		"a missing role":          {outcome{exit: 2, fatal: `FATAL: role "x" does not exist`}, nil, report.BadConfig},
+		"a view in the way":       {outcome{exit: 1}, failed("view bi.report … `consent transform --recreate-dependents`"), report.BadConfig},
+		"a policy in the way":     {outcome{exit: 1}, failed("cannot drop column a of table m because other objects depend on it"), report.BadConfig},
+		"rows that are hidden":    {outcome{exit: 1}, failed(`query would be affected by row-level security policy for table "m"`), report.BadConfig},
 		"a wrong column":          {outcome{exit: 1}, failed(`column "x" does not exist`), report.BadData},
 		"a profile":               {outcome{exit: 2, fatal: "Env var required but not provided: 'PGUSER'"}, nil, report.BadConfig},
 		"one of two by an outage": {outcome{exit: 1}, slices.Concat(failed("division by zero"), failed("server closed the connection unexpectedly")), report.TryAgain},

@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,15 +21,18 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// A lock is the session that holds the advisory lock; the lock goes with it.
+// A lock is the transaction that holds the advisory lock, on a connection of its own; the lock goes with either. What
+// the job writes is committed over another connection.
 type lock struct {
 	db   *warehouse.DB
 	conn *pgxpool.Conn
+	tx   pgx.Tx
 }
 
 // takeLock waits for its turn.
 func takeLock(ctx context.Context, o Options) (*lock, error) {
-	db, err := warehouse.Open(ctx, o.Database, 1)
+	const connections = 2 // one for the lock, one beside it
+	db, err := warehouse.Open(ctx, o.Database, connections)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +46,11 @@ func takeLock(ctx context.Context, o Options) (*lock, error) {
 		return nil, err
 	}
 	l := &lock{db: db, conn: conn}
-	if err := l.wait(ctx, o); err != nil {
+	l.tx, err = warehouse.LockFor(ctx, conn.Conn(), warehouse.LockTransform, func() {
+		o.Log.Info("another run of the transformation is under way; waiting for its end", "holder", l.holder(ctx))
+		o.progress(Event{State: Waiting})
+	})
+	if err != nil {
 		l.release()
 		return nil, err
 	}
@@ -78,25 +87,10 @@ func awaitRun(ctx context.Context, db *warehouse.DB, o Options) error {
 	}
 }
 
-func (l *lock) wait(ctx context.Context, o Options) error {
-	var got bool
-	if err := l.conn.QueryRow(ctx, "select pg_try_advisory_lock($1)", warehouse.LockTransform).Scan(&got); err != nil || got {
-		return err
-	}
-	o.Log.Info("another run of the transformation is under way; waiting for its end", "holder", l.holder(ctx))
-	o.progress(Event{State: Waiting})
-	// The other run may well take longer than a lock of a single row ever should.
-	if _, err := l.conn.Exec(ctx, "set lock_timeout = 0"); err != nil {
-		return err
-	}
-	_, err := l.conn.Exec(ctx, "select pg_advisory_lock($1)", warehouse.LockTransform)
-	return err
-}
-
 // holder names the session that has the lock, for people; it may have gone since.
 func (l *lock) holder(ctx context.Context) string {
 	var holder string
-	err := l.conn.QueryRow(ctx, `
+	err := l.db.Pool().QueryRow(ctx, `
 		select format('%s at %s since %s', nullif(application_name, ''), coalesce(client_addr::text, 'the server'),
 		              to_char(backend_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'))
 		from pg_locks join pg_stat_activity using (pid)
@@ -109,8 +103,8 @@ func (l *lock) holder(ctx context.Context) string {
 	return holder
 }
 
-// watch gives a context that ends when the lock's session does: another run may begin then, so this one must stop.
-// The session serves for nothing else until stop has returned.
+// watch gives a context that ends when the lock's connection does: another run may begin then, so this one must stop.
+// The connection serves for nothing else until stop has returned.
 func (l *lock) watch(ctx context.Context) (held context.Context, stop func()) {
 	held, cancel := context.WithCancelCause(ctx)
 	watching, stopWatching := context.WithCancel(ctx)
@@ -118,7 +112,7 @@ func (l *lock) watch(ctx context.Context) (held context.Context, stop func()) {
 	go func() {
 		defer close(done)
 		for {
-			// Nobody notifies this session: the call returns when the connection breaks.
+			// Nobody sends a notification: the call returns when the connection breaks.
 			_, err := l.conn.Conn().WaitForNotification(watching)
 			if watching.Err() != nil {
 				return
@@ -135,8 +129,9 @@ func (l *lock) watch(ctx context.Context) (held context.Context, stop func()) {
 	}
 }
 
-// release ends the session and with it the lock.
+// release ends the transaction and with it the lock.
 func (l *lock) release() {
+	// A connection whose transaction has not ended goes with the pool, and the lock with it.
 	l.conn.Release()
 	l.db.Close()
 }
@@ -147,9 +142,10 @@ type loads struct {
 	history   string // digest of all loads that ever were, with their state: it never returns to an earlier value
 }
 
+// loads reads the ledger. It fails if the lock is lost.
 func (l *lock) loads(ctx context.Context) (loads, error) {
 	var s loads
-	err := l.conn.QueryRow(ctx, `
+	err := l.tx.QueryRow(ctx, `
 		select encode(sha256(convert_to(
 		           coalesce(string_agg(load_id::text, ',' order by load_id) filter (where state = 'published'), ''),
 		           'UTF8')), 'hex'),
@@ -159,16 +155,29 @@ func (l *lock) loads(ctx context.Context) (loads, error) {
 	return s, err
 }
 
+// checkRights refuses a role that may not make temporary tables, at which dbt would fail in its middle.
+func (l *lock) checkRights(ctx context.Context) error {
+	var database, role string
+	var may bool
+	err := l.tx.QueryRow(ctx, "select current_database(), current_user, has_database_privilege(current_database(), 'TEMPORARY')").
+		Scan(&database, &role, &may)
+	if err != nil || may {
+		return err
+	}
+	return fmt.Errorf("the role %s may not make temporary tables, which dbt's models need: an administrator gives the right with: "+
+		"grant temporary on database %s to %s", role, pgx.Identifier{database}.Sanitize(), pgx.Identifier{role}.Sanitize())
+}
+
 // A build says what the tables of a whole build were made from.
 type build struct {
 	loadSet   string
 	project   string
-	variables string
+	variables string // --vars, and the roles that may read the marts
 }
 
 func (l *lock) lastBuild(ctx context.Context) (build, error) {
 	var b build
-	err := l.conn.QueryRow(ctx, `
+	err := l.tx.QueryRow(ctx, `
 		select load_set, project_digest, variables from analytics.build order by build_id desc limit 1`).
 		Scan(&b.loadSet, &b.project, &b.variables)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -181,7 +190,7 @@ func (l *lock) lastBuild(ctx context.Context) (build, error) {
 // soon be those of both. The record stays: it tells when the last whole build was. An empty load set equals none, for
 // that of no loads is a digest too.
 func (l *lock) forgetBuild(ctx context.Context, project string) error {
-	_, err := l.conn.Exec(ctx, `
+	_, err := l.db.Pool().Exec(ctx, `
 		update analytics.build
 		set load_set = '', project_digest = case project_digest when $1 then project_digest else '' end
 		where load_set <> '' or project_digest not in ('', $1)`, project)
@@ -189,9 +198,54 @@ func (l *lock) forgetBuild(ctx context.Context, project string) error {
 }
 
 func (l *lock) recordBuild(ctx context.Context, b build) error {
-	_, err := l.conn.Exec(ctx, "insert into analytics.build (load_set, project_digest, variables) values ($1, $2, $3)",
+	_, err := l.db.Pool().Exec(ctx, "insert into analytics.build (load_set, project_digest, variables) values ($1, $2, $3)",
 		b.loadSet, b.project, b.variables)
 	return err
+}
+
+// DefaultReader is the role that may read the marts where no other is named.
+const DefaultReader = "dashboard"
+
+// readers gives those of o.Readers that the server has, as a JSON list, and lets them use the schema of the marts.
+func (l *lock) readers(ctx context.Context, o Options) (string, error) {
+	rows, err := l.conn.Query(ctx, `
+		select rolname, has_schema_privilege(pg_roles.oid, pg_namespace.oid, 'usage'), pg_has_role(nspowner, 'usage')
+		from pg_roles cross join pg_namespace
+		where nspname = 'analytics' and rolname = any ($1)
+		order by rolname`, o.Readers)
+	if err != nil {
+		return "", err
+	}
+	type reader struct {
+		Name            string
+		MayUse, WeGrant bool
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[reader])
+	if err != nil {
+		return "", err
+	}
+	names := []string{}
+	for _, r := range found {
+		names = append(names, r.Name)
+		if r.MayUse {
+			continue
+		}
+		grant := "grant usage on schema analytics to " + pgx.Identifier{r.Name}.Sanitize()
+		if !r.WeGrant {
+			o.Log.Warn("a reader may not use the schema analytics; its owner can grant it", "role", r.Name, "statement", grant)
+			continue
+		}
+		if _, err := l.conn.Exec(ctx, grant); err != nil {
+			return "", err
+		}
+	}
+	for _, name := range o.Readers {
+		if !slices.Contains(names, name) && name != DefaultReader {
+			o.Log.Warn("the server has no such role; it is not granted the marts", "role", name)
+		}
+	}
+	list, err := json.Marshal(names)
+	return string(list), err
 }
 
 // splitArgs finds the variables among the arguments for dbt, and whether there are others: those may leave out models
@@ -213,11 +267,11 @@ func splitArgs(args []string) (variables string, partial bool) {
 	return strings.Join(found, " "), partial
 }
 
-// projectDigest is a digest of the project's files and of what else the tables depend on: the dbt that builds them and
-// the role that may read them. Hidden files and what dbt itself writes do not count.
-func projectDigest(folder, dbt, reader string) (string, error) {
+// projectDigest is a digest of the project's files and of the dbt that builds it. Hidden files and what dbt itself writes
+// do not count.
+func projectDigest(folder, dbt string) (string, error) {
 	digest := sha256.New()
-	fmt.Fprintf(digest, "%s\n%s\n", dbt, reader)
+	fmt.Fprintf(digest, "%s\n", dbt)
 	root := os.DirFS(folder)
 	err := fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {

@@ -19,7 +19,8 @@ type Options struct {
 	Dbt        string        // path of dbt; empty to look for it (see FindDbt)
 	Args       []string      // for `dbt build`. Anything but --vars makes the run a partial one, which is not recorded
 	StateDir   string        // where dbt's target and logs stay, which makes the next start faster; empty for a temporary folder
-	ReaderRole string        // that may read the models, if the server has it
+	Readers    []string      // names of the roles that may read the marts; those that the server does not have are left out
+	Recreate   bool          // drop the views that keep a relation from changing its columns, and make them again
 	AfterRun   string        // id or name of an ingestion run that must end first; empty for none
 	Timeout    time.Duration // of the whole run, waiting for another one included; 0 for none
 	Docs       string        // a file for dbt's documentation, one page that needs no network; empty for none
@@ -48,9 +49,10 @@ type Problem struct {
 	Query   string `json:"query,omitempty"` // as dbt compiled it; of a test, it shows those rows
 }
 
-// Run builds the project's models and tests them, unless the last whole build already had the same loads, project and
-// variables. Its errors carry their exit code: report.BadData if a model or test failed, report.TryAgain if the
-// database was away or the run was stopped, report.BadConfig for the project, its profile, dbt or the login.
+// Run builds the project's models and tests them, unless the last whole build already had the same loads, project,
+// variables and readers. Its errors carry their exit code: report.BadData if a model or test failed, report.TryAgain if
+// the database was away or the run was stopped, report.BadConfig for the project, its profile, dbt, the login, or views
+// of others that keep a relation from changing its columns.
 // The result is valid also beside an error.
 func Run(ctx context.Context, o Options) (result Result, err error) {
 	start := time.Now()
@@ -70,7 +72,7 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 		return result, report.New(report.BadConfig, err)
 	}
 	defer cmd.removeFolders()
-	project, err := projectDigest(o.ProjectDir, cmd.installed(), o.ReaderRole)
+	project, err := projectDigest(o.ProjectDir, cmd.installed())
 	if err != nil {
 		return result, report.New(report.BadConfig, fmt.Errorf("read the dbt project: %w", err))
 	}
@@ -81,6 +83,9 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 		return result, classifyDatabase(ctx, err)
 	}
 	defer lock.release()
+	if err := cmd.connect(o, warehouse.EndpointOf(ctx, lock.conn.Conn())); err != nil {
+		return result, report.New(report.BadConfig, err)
+	}
 
 	// 3. The documentation shows the tables as the build has left them.
 	if err := lock.build(ctx, o, cmd, project, &result); err != nil {
@@ -97,8 +102,8 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 	return result, cmd.writeDocs(ctx, o)
 }
 
-// build runs dbt build, unless the last whole build had the same loads, project and variables. Where it had another
-// project everything is built anew.
+// build runs dbt build, unless the last whole build had the same loads, project, variables and readers. Where it had
+// another project everything is built anew.
 func (l *lock) build(ctx context.Context, o Options, cmd *command, project string, result *Result) error {
 	// 1. A build that would change nothing is not made.
 	variables, partial := splitArgs(o.Args)
@@ -106,7 +111,12 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 	if err != nil {
 		return classifyDatabase(ctx, err)
 	}
-	wanted := build{loadSet: before.published, project: project, variables: variables}
+	readers, err := l.readers(ctx, o)
+	if err != nil {
+		return classifyDatabase(ctx, err)
+	}
+	cmd.env = append(cmd.env, readersVariable+"="+readers)
+	wanted := build{loadSet: before.published, project: project, variables: variables + "\nreaders: " + readers}
 	args := append([]string{"build"}, o.Args...)
 	if !partial {
 		last, err := l.lastBuild(ctx)
@@ -124,6 +134,10 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 			// What another project has left in incremental models may be other rows, or other columns.
 			args = append(args, "--full-refresh")
 		}
+	}
+
+	if err := l.checkRights(ctx); err != nil {
+		return classifyDatabase(ctx, err)
 	}
 
 	// 2. Whatever dbt does now, the tables may no longer be what the last record says, even if this run fails.
@@ -177,7 +191,7 @@ func classifyDatabase(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return report.New(report.TryAgain, fmt.Errorf("stopped: %w", context.Cause(ctx)))
 	case warehouse.IsLater(err):
-		return report.New(report.TryAgain, err)
+		return report.New(report.TryAgain, warehouse.Advise(err))
 	}
-	return report.New(report.BadConfig, err)
+	return report.New(report.BadConfig, warehouse.Advise(err))
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -537,6 +538,34 @@ func TestDbtDiesWithItsParent(t *testing.T) {
 	f.waitFor(t, "the end of dbt's query", "select not ("+agesRuns+")")
 }
 
+// TestRightsAreCheckedBeforeDbtRuns holds that a lack of one is told with its remedy, and that of a right to write, too.
+func TestRightsAreCheckedBeforeDbtRuns(t *testing.T) {
+	f := newFixture(t)
+	name := "consent_test_" + strings.ToLower(rand.Text()[:16])
+	database := pgx.Identifier{f.conn.Config().Database}.Sanitize()
+	f.exec(t, "create role "+name+" login password 'secret' in role pg_read_all_data, pg_write_all_data")
+	t.Cleanup(func() { _, _ = f.conn.Exec(context.Background(), "drop owned by "+name+"; drop role "+name) })
+	f.exec(t, "grant create on schema analytics to "+name)
+	f.exec(t, "revoke temporary on database "+database+" from public")
+	as, err := url.Parse(f.Database.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as.User = url.UserPassword(name, "secret")
+	f.Database.URL = as.String()
+	_, err = f.build(t)
+	if want := "grant temporary on database " + database + " to \"" + name + "\""; report.ExitCode(err) != report.BadConfig || !strings.Contains(err.Error(), want) {
+		t.Errorf("without the right to temporary tables: %v, want %s", err, want)
+	}
+	f.exec(t, "grant temporary on database "+database+" to "+name)
+	f.exec(t, "alter role "+name+" set default_transaction_read_only = on")
+	f.exec(t, "insert into analytics.build (load_set, project_digest, variables) values ('x', 'y', 'z')")
+	_, err = f.build(t)
+	if report.ExitCode(err) != report.TryAgain || !strings.Contains(err.Error(), "default_transaction_read_only is on") {
+		t.Errorf("read-only: %v", err)
+	}
+}
+
 // TestRunFollowsAnIngestion shows that dbt waits for the run that it is to follow, found by id or by name.
 func TestRunFollowsAnIngestion(t *testing.T) {
 	t.Parallel()
@@ -583,7 +612,8 @@ func TestDebug(t *testing.T) {
 	o := f.Options
 	o.Database.URL = "postgres://nobody@127.0.0.1:1/none"
 	said.Reset()
-	if err := Debug(t.Context(), o, &said); report.ExitCode(err) != report.BadConfig || !strings.Contains(said.String(), "Connection refused") {
+	if err := Debug(t.Context(), o, &said); report.ExitCode(err) != report.BadConfig || !strings.Contains(err.Error(), "127.0.0.1:1") ||
+		!strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("without a server: %v, said:\n%s", err, &said)
 	}
 }

@@ -18,9 +18,22 @@ daily_events as (
 
 ),
 
-extrapolations as (
+-- Whose estimates: those of each company under each extrapolation, and those of all companies together, each company
+-- with the extrapolation that is recommended for it.
+subjects as (
 
-    select unnest(array['{{ all_extrapolations() | join("', '") }}']) as extrapolation
+    select
+        companies.api_key,
+        company_weighting.weighting,
+        extrapolations.extrapolation
+    from companies
+    inner join company_weighting on companies.api_key = company_weighting.api_key
+    cross join unnest(string_to_array('{{ all_extrapolations() | join(" ") }}', ' ')) as extrapolations (extrapolation)
+    union all
+    select
+        {{ all_companies() }} as api_key,
+        'by_company' as weighting,
+        'recommended' as extrapolation
 
 ),
 
@@ -52,7 +65,11 @@ metrics as (
         ('opt_in_rate', 'opt_ins', 'asked', 'ratio'),
         ('no_choice_rate', 'choices', 'asked', 'complement'),
         ('consent_rate', 'opt_ins', 'choices', 'share'),
-        ('opt_out_rate', 'opt_outs', 'choices', 'share')
+        ('opt_out_rate', 'opt_outs', 'choices', 'share'),
+        ('full_opt_in_share', 'full_opt_ins', 'given', 'share'),
+        ('partial_opt_in_share', 'partial_opt_ins', 'given', 'share'),
+        ('opt_out_share', 'opt_outs', 'given', 'share'),
+        ('empty_share', 'empty', 'given', 'share')
     ) as metrics (metric, numerator, denominator, form)
     where scopes.scope = 'all' or metrics.metric <> 'volume'
 
@@ -64,12 +81,34 @@ company_strata as (
 
 ),
 
+subject_strata as (
+
+    select * from company_strata
+    union all
+    select
+        {{ all_companies() }} as api_key,
+        company_strata.consent_status,
+        company_strata.action_class,
+        company_strata.event_type,
+        company_strata.sampling_rate,
+        company_strata.n,
+        company_strata.n_rate_unknown,
+        'recommended' as extrapolation,
+        company_strata.weight,
+        company_strata.squares,
+        company_strata.squares_rate
+    from company_strata
+    inner join company_weighting on company_strata.api_key = company_weighting.api_key
+    where company_strata.extrapolation = {{ recommended_extrapolation("company_weighting.weighting") }}
+
+),
+
 scoped as (
 
     select
         scopes.scope,
-        company_strata.*
-    from company_strata
+        subject_strata.*
+    from subject_strata
     cross join scopes
     where scopes.scope = 'all' or {{ is_notice() }}
 
@@ -89,7 +128,10 @@ totalled as (
         ('given', event_type = 'consent.given'),
         ('choices', event_type = 'consent.given' and {{ is_choice() }}),
         ('opt_ins', event_type = 'consent.given' and {{ is_opt_in() }}),
-        ('opt_outs', event_type = 'consent.given' and {{ is_opt_out() }})
+        ('opt_outs', event_type = 'consent.given' and {{ is_opt_out() }}),
+        ('full_opt_ins', event_type = 'consent.given' and consent_status = 'full opt-in'),
+        ('partial_opt_ins', event_type = 'consent.given' and consent_status = 'partial opt-in'),
+        ('empty', event_type = 'consent.given' and consent_status = 'empty')
     ) as totals (total, is_part) on totals.is_part
 
 ),
@@ -100,6 +142,7 @@ moments as (
 
 ),
 
+-- And for each share whose denominator it is in, as one that has what the share is of, or has it not.
 shared as (
 
     select
@@ -109,9 +152,13 @@ shared as (
     from scoped
     inner join lateral (
         values
-        ('consent_rate', {{ is_opt_in() }}),
-        ('opt_out_rate', {{ is_opt_out() }})
-    ) as shares (metric, is_yes) on event_type = 'consent.given' and {{ is_choice() }}
+        ('consent_rate', {{ is_choice() }}, {{ is_opt_in() }}),
+        ('opt_out_rate', {{ is_choice() }}, {{ is_opt_out() }}),
+        ('full_opt_in_share', true, consent_status = 'full opt-in'),
+        ('partial_opt_in_share', true, consent_status = 'partial opt-in'),
+        ('opt_out_share', true, consent_status = 'opt-out'),
+        ('empty_share', true, consent_status = 'empty')
+    ) as shares (metric, is_part, is_yes) on event_type = 'consent.given' and shares.is_part
 
 ),
 
@@ -239,12 +286,12 @@ bounded as (
 counted as (
 
     select
-        companies.api_key,
+        subjects.api_key,
         metrics.scope,
         metrics.metric,
         metrics.form,
-        extrapolations.extrapolation,
-        company_weighting.weighting,
+        subjects.extrapolation,
+        subjects.weighting,
         numerator.estimate as numerator,
         denominator.estimate as denominator,
         coalesce(numerator.n, 0) as n_numerator,
@@ -253,22 +300,20 @@ counted as (
         coalesce(denominator.n_sampled, 0) as n_denominator_sampled,
         coalesce(numerator.n_rate_unknown, 0) as n_numerator_rate_unknown,
         coalesce(denominator.n_rate_unknown, 0) as n_denominator_rate_unknown
-    from companies
-    inner join company_weighting on companies.api_key = company_weighting.api_key
+    from subjects
     cross join metrics
-    cross join extrapolations
     left join totals as numerator
         on
-            companies.api_key = numerator.api_key
+            subjects.api_key = numerator.api_key
             and metrics.scope = numerator.scope
             and metrics.numerator = numerator.metric
-            and extrapolations.extrapolation = numerator.extrapolation
+            and subjects.extrapolation = numerator.extrapolation
     left join totals as denominator
         on
-            companies.api_key = denominator.api_key
+            subjects.api_key = denominator.api_key
             and metrics.scope = denominator.scope
             and metrics.denominator = denominator.metric
-            and extrapolations.extrapolation = denominator.extrapolation
+            and subjects.extrapolation = denominator.extrapolation
 
 ),
 
@@ -324,7 +369,6 @@ published as (
         ["api_key", "scope", "metric"],
         [
             "form",
-            "weighting",
             "numerator",
             "denominator",
             "n_numerator",
@@ -338,5 +382,5 @@ published as (
 
 select
     *,
-    form = 'ratio' and coalesce(estimate > 1, false) as above_one
+    form = 'ratio' and coalesce(estimate > 1, false) as is_above_one
 from published

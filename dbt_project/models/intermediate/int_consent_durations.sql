@@ -5,7 +5,7 @@
         on_schema_change='fail',
         indexes=[{'columns': ['api_key', 'day']}, {'columns': ['api_key', 'method', 'size']}],
         pre_hook=[one_snapshot(), '{{ plan_for_sums() }}', '{{ take_out_touched_days(neighbours=1) }}'],
-        post_hook=['{{ strike_off_touched_days() }}', '{{ analyze_at_first() }}']
+        post_hook=['{{ identify_rows() }}', '{{ strike_off_touched_days() }}', '{{ analyze_at_first() }}']
     )
 }}
 
@@ -39,13 +39,13 @@ asked_and_choices as (
 ),
 
 -- The consent token says itself when it was created, as the notice appeared, and when the choice updated it.
-embedded as (
+by_token as (
 
     select
         api_key,
         day,
         event_id,
-        'embedded' as method,
+        'token_update' as method,
         0 as shift_seconds,
         event_at as given_at,
         consent_status,
@@ -238,7 +238,7 @@ matched as (
 
 durations as (
 
-    select * from embedded
+    select * from by_token
     union all
     select * from by_user
     union all

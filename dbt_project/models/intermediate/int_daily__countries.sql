@@ -5,7 +5,7 @@
         on_schema_change='fail',
         indexes=[{'columns': ['api_key', 'day']}],
         pre_hook=[one_snapshot(), '{{ take_out_touched_days() }}'],
-        post_hook='{{ strike_off_touched_days() }}'
+        post_hook=['{{ identify_rows() }}', '{{ strike_off_touched_days() }}']
     )
 }}
 

@@ -5,7 +5,9 @@
         on_schema_change='fail',
         indexes=[{'columns': ['load_id', 'api_key']}, {'columns': ['api_key', 'day']}, {'columns': ['event_id']}],
         pre_hook=[one_snapshot(), '{{ take_out_gone_loads() }}'],
-        post_hook=['{{ record_new_loads() }}', '{{ judge_duplicates() }}', '{{ analyze_at_first() }}']
+        post_hook=[
+            '{{ identify_rows() }}', '{{ record_new_loads() }}', '{{ judge_duplicates() }}', '{{ analyze_at_first() }}',
+        ]
     )
 }}
 

@@ -54,6 +54,6 @@ select
     loads.finished_at,
     loads.error,
     loads.load_id = max(loads.load_id) over (partition by loads.file_id) as is_latest,
-    truncated.load_id is not null as looks_truncated
+    truncated.load_id is not null as is_likely_truncated
 from loads
 left join truncated on loads.load_id = truncated.load_id

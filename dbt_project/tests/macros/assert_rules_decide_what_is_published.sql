@@ -55,5 +55,5 @@ where
     null_because is distinct from expected
     or has_sampling <> (sampling_lower is not null and sampling_upper is not null)
     or has_process <> (process_lower is not null and process_upper is not null)
-    or low_sample <> (n_sampled in (1, 4, 5, 29))
-    or census <> (n_sampled = 0 and n > 0)
+    or is_low_sample <> (n_sampled in (1, 4, 5, 29))
+    or is_census <> (n_sampled = 0 and n > 0)

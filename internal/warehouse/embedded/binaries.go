@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -19,8 +21,10 @@ import (
 const (
 	// cacheVariable names the environment variable for the folder that keeps PostgreSQL's binaries.
 	cacheVariable = "CONSENT_CACHE_DIR"
-	// fetchVariable makes this executable the child that fetches the binaries into the folder that it names.
-	fetchVariable = "CONSENT_EMBEDDED_FETCH_INTO"
+	// fetchVariable makes this executable the child that fetches the binaries into the folder that it names;
+	// releaseVariable says which.
+	fetchVariable   = "CONSENT_EMBEDDED_FETCH_INTO"
+	releaseVariable = "CONSENT_EMBEDDED_FETCH_RELEASE"
 )
 
 // Fetching needs the library, the library must not run as root, and a Go program cannot give up root for a while: so
@@ -30,7 +34,7 @@ func init() {
 	if folder == "" {
 		return
 	}
-	if err := fetch(folder); err != nil {
+	if err := fetch(folder, os.Getenv(releaseVariable)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -47,14 +51,14 @@ const (
 // fetch lets the library do the first steps of its Start, and no others: a data path that ends in a dot cannot be
 // removed, so that Start ends where it would make a data folder. It makes the runtime folder just before that and
 // after unpacking everything, so that the folder's existence tells a finished unpacking from a failure.
-func fetch(folder string) error {
+func fetch(folder, release string) error {
 	syscall.Umask(0o022) // the binaries may be read by any account
 	if err := os.Setenv("TMPDIR", folder); err != nil {
 		return err
 	}
 	runtimePath := filepath.Join(folder, runtimeName)
 	server := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
-		Version(version).
+		Version(embeddedpostgres.PostgresVersion(release)).
 		CachePath(filepath.Join(folder, downloadName)).
 		BinariesPath(filepath.Join(folder, unpackedName)).
 		RuntimePath(runtimePath).
@@ -74,13 +78,28 @@ func fetch(folder string) error {
 	return nil
 }
 
+// Fetch makes sure that the binaries of a major version of PostgreSQL are on this machine.
+func Fetch(ctx context.Context, major string) error {
+	as := ourselves()
+	if isRoot() {
+		as = ordinary()
+	}
+	_, err := fetchedBinaries(ctx, major, as, slog.New(slog.DiscardHandler))
+	return err
+}
+
 // fetchedBinaries returns the folder of initdb and postgres, fetching them on the machine's first use.
-func fetchedBinaries(ctx context.Context, as account, log *slog.Logger) (string, error) {
+func fetchedBinaries(ctx context.Context, major string, as account, log *slog.Logger) (string, error) {
+	release, known := releases[major]
+	if !known {
+		return "", fmt.Errorf("PostgreSQL %q is none of the major versions %s", major,
+			strings.Join(slices.Sorted(maps.Keys(releases)), ", "))
+	}
 	cache, err := cacheFolder()
 	if err != nil {
 		return "", err
 	}
-	folder := filepath.Join(cache, fmt.Sprintf("postgres-%s-%s-%s", version, runtime.GOOS, runtime.GOARCH))
+	folder := filepath.Join(cache, fmt.Sprintf("postgres-%s-%s-%s", release, runtime.GOOS, runtime.GOARCH))
 	binaries := filepath.Join(folder, "bin")
 	// The folder gets its name when it is complete, so seeing it needs no lock.
 	if _, err := os.Stat(binaries); err == nil {
@@ -105,12 +124,12 @@ func fetchedBinaries(ctx context.Context, as account, log *slog.Logger) (string,
 	if _, err := os.Stat(binaries); err == nil {
 		return binaries, nil
 	}
-	return binaries, fetchInto(ctx, cache, folder, as, log)
+	return binaries, fetchInto(ctx, release, cache, folder, as, log)
 }
 
 // fetchInto has a child fetch and unpack the binaries, and gives their folder its name once it is complete.
-func fetchInto(ctx context.Context, cache, folder string, as account, log *slog.Logger) error {
-	log.Info("fetching PostgreSQL, once for this machine", "version", version, "folder", cache)
+func fetchInto(ctx context.Context, release, cache, folder string, as account, log *slog.Logger) error {
+	log.Info("fetching PostgreSQL, once for this machine", "version", release, "folder", cache)
 	unfinished := folder + ".unfinished"
 	if err := os.RemoveAll(unfinished); err != nil { // of a process that was killed
 		return cacheError(cache, err)
@@ -124,7 +143,7 @@ func fetchInto(ctx context.Context, cache, folder string, as account, log *slog.
 		return err
 	}
 	cmd := command(as, unfinished, executable)
-	cmd.Env = append(os.Environ(), fetchVariable+"="+unfinished) // with the variables of proxies
+	cmd.Env = append(os.Environ(), fetchVariable+"="+unfinished, releaseVariable+"="+release) // with the variables of proxies
 	output, err := run(ctx, cmd)
 	switch {
 	case ctx.Err() != nil:
@@ -134,7 +153,7 @@ func fetchInto(ctx context.Context, cache, folder string, as account, log *slog.
 	case err != nil:
 		return fmt.Errorf("fetching PostgreSQL %s for %s/%s from the Maven repository into %s: %s: it is needed once "+
 			"per machine; check the network and the proxy (HTTPS_PROXY), or use an existing server with "+
-			"--database-url URL", version, runtime.GOOS, runtime.GOARCH, cache, lastLine(output, err))
+			"--database-url URL", release, runtime.GOOS, runtime.GOARCH, cache, lastLine(output, err))
 	}
 	if err := os.Rename(filepath.Join(unfinished, unpackedName), folder); err != nil {
 		return cacheError(cache, err)

@@ -31,16 +31,23 @@ func withoutNetwork(t *testing.T) {
 func TestFetchFailureTellsWhatToDo(t *testing.T) {
 	cache := emptyCache(t)
 	withoutNetwork(t)
-	startFails(t, Options{DataDir: dataDir(t)}, "fetching PostgreSQL "+version, cache, "unable to connect",
+	startFails(t, Options{DataDir: dataDir(t)}, "fetching PostgreSQL "+releases[defaultMajor], cache, "unable to connect",
 		"HTTPS_PROXY", "--database-url URL")
+	if err := Fetch(t.Context(), "18"); err == nil || !strings.Contains(err.Error(), "fetching PostgreSQL "+releases["18"]) {
+		t.Errorf("fetching another version: %v", err)
+	}
 	left, err := filepath.Glob(filepath.Join(cache, "*.unfinished"))
 	if err != nil || len(left) != 0 {
 		t.Errorf("%v are left (%v)", left, err)
 	}
 }
 
+func TestAMajorVersionThatIsNotKnown(t *testing.T) {
+	startFails(t, Options{Major: "9"}, `PostgreSQL "9" is none of the major versions 14, 15`)
+}
+
 func TestFetchWaitsForAnotherProcess(t *testing.T) {
-	binaries, err := fetchedBinaries(t.Context(), start(t, Options{}).folder.account, nil)
+	binaries, err := fetchedBinaries(t.Context(), defaultMajor, start(t, Options{}).folder.account, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

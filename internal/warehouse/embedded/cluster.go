@@ -36,10 +36,14 @@ func (f *folder) initialise(ctx context.Context, binaries, password string, sync
 		return unwritable(f.path, err)
 	}
 
-	// Text sorts by code point and has one meaning of upper and lower case, on every machine.
+	// Text sorts by code point on every machine.
 	initdb := command(f.account, unfinished, filepath.Join(binaries, "initdb"), "-D", cluster,
 		"--username="+userName, "--pwfile="+passwordFile, "--auth=scram-sha-256", "--encoding=UTF8",
-		"--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions")
+		"--locale=C", "--no-instructions")
+	if f.major >= "17" {
+		// And upper and lower case have one meaning. Before 17 they are those of the system's locale, here ASCII's.
+		initdb.Args = append(initdb.Args, "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+	}
 	if !sync {
 		initdb.Args = append(initdb.Args, "--no-sync")
 	}

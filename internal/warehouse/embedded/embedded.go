@@ -6,6 +6,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,13 +30,22 @@ import (
 )
 
 const (
-	// version is the PostgreSQL that is fetched; majorVersion is what its data folders say in PG_VERSION.
-	version      = "17.7.0"
-	majorVersion = "17"
-
 	userName     = "consent"
 	databaseName = "consent"
 )
+
+// defaultMajor is the major version of PostgreSQL that the program uses. Another one cannot open its data folders.
+const defaultMajor = "17"
+
+// releases are the releases that are fetched, by major version. The program uses one, the tests use all; 14 is there
+// to test that it is refused.
+var releases = map[string]string{
+	"14": "14.24.0",
+	"15": "15.19.0",
+	"16": "16.15.0",
+	"17": "17.7.0",
+	"18": "18.4.0",
+}
 
 // How long a server may take over what ends by itself.
 const (
@@ -54,6 +64,8 @@ type Options struct {
 	DataDir string
 	// Port on 127.0.0.1; 0: a free one.
 	Port int
+	// Major version of PostgreSQL; empty: the one that the program uses, 17. Tests use others.
+	Major string
 	// Settings of PostgreSQL that go before those of this package, such as fsync=off for tests.
 	Settings map[string]string
 	// Log tells of the start's longer steps; nil: nothing is told.
@@ -66,6 +78,7 @@ type Server struct {
 	temporary bool
 	password  string
 	port      int
+	cleared   []string
 	process   *process
 	died      func() error // what is to say if the process has ended by itself
 	stopping  atomic.Bool
@@ -75,14 +88,18 @@ type Server struct {
 // Start makes the data folder on first use and returns once the server answers. Cancelling ctx ends a start that is
 // under way and leaves no process behind; afterwards ctx is of no importance, only Stop and the end of this process
 // end the server. The errors say what to do; those about the data folder speak of --data-dir and --database-url.
+//
+// Start also removes libpq's variables (PGSERVICE, PGREQUIREAUTH, …) from the environment of this process, as they are
+// meant for another server: pgx and dbt would apply them to this one, and a URL cannot override all of them.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Major = cmp.Or(o.Major, defaultMajor)
 	if err := checkPort(o.Port); err != nil {
 		return nil, fmt.Errorf("embedded PostgreSQL: %w", err)
 	}
-	s := &Server{temporary: o.DataDir == ""}
+	s := &Server{temporary: o.DataDir == "", cleared: clearVariables()}
 	s.stop = sync.OnceValue(s.stopAndRelease)
 
 	path := o.DataDir
@@ -97,7 +114,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded PostgreSQL: %w", err)
 	}
-	if s.folder, err = openFolder(path); err != nil {
+	if s.folder, err = openFolder(path, o.Major); err != nil {
 		if s.temporary {
 			_ = os.RemoveAll(path)
 		}
@@ -111,7 +128,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 
 func (s *Server) start(ctx context.Context, o Options) error {
 	began := time.Now()
-	binaries, err := fetchedBinaries(ctx, s.folder.account, o.Log)
+	binaries, err := fetchedBinaries(ctx, o.Major, s.folder.account, o.Log)
 	if err != nil {
 		return err
 	}
@@ -134,7 +151,7 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if err := s.launch(ctx, binaries, o); err != nil {
 		return err
 	}
-	o.Log.Info("embedded PostgreSQL is ready", "version", version, "folder", s.folder.path, "port", s.port,
+	o.Log.Info("embedded PostgreSQL is ready", "version", releases[o.Major], "folder", s.folder.path, "port", s.port,
 		"pid", s.process.pid(), "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
@@ -272,10 +289,14 @@ func (s *Server) URL() string {
 	return u.String()
 }
 
-// SafeURL is URL without the password: together with PassFile (as PGPASSFILE, or `?passfile=`) it connects.
+// SafeURL is URL without the password: together with PassFile (as PGPASSFILE, or `&passfile=`) it connects.
 func (s *Server) SafeURL() string {
-	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s", userName, s.port, databaseName)
+	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", userName, s.port, databaseName)
 }
+
+// Cleared are the names of libpq's variables that Start has removed from the environment, sorted. A shell that has
+// them has to leave them out, too, where it connects to the server: `env -u NAME psql …`.
+func (s *Server) Cleared() []string { return s.cleared }
 
 // Port that the server listens to on 127.0.0.1.
 func (s *Server) Port() int { return s.port }
@@ -325,6 +346,18 @@ func (s *Server) release() error {
 		err = os.RemoveAll(s.folder.path)
 	}
 	return errors.Join(err, s.folder.lock.Close())
+}
+
+// clearVariables removes libpq's variables from the environment of this process, and returns their names.
+func clearVariables() (names []string) {
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "PG") {
+			names = append(names, name)
+			_ = os.Unsetenv(name) // fails for no name that the environment has
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // ping connects once.

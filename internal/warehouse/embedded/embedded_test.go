@@ -205,7 +205,7 @@ func TestPasswordIsNeededAndKeptPrivate(t *testing.T) {
 		url     string
 		refused bool
 	}{
-		"with the password file": {server.SafeURL() + "?passfile=" + server.PassFile(), false},
+		"with the password file": {server.SafeURL() + "&passfile=" + server.PassFile(), false},
 		"without a password":     {server.SafeURL(), true},
 		"with a wrong password":  {strings.Replace(server.URL(), password, "wrong", 1), true},
 		"to another database":    {strings.Replace(server.SafeURL(), "/consent", "/postgres", 1), true},
@@ -214,6 +214,19 @@ func TestPasswordIsNeededAndKeptPrivate(t *testing.T) {
 		if refused := err != nil; refused != c.refused {
 			t.Errorf("%s: refused %v (%v), want %v", name, refused, err, c.refused)
 		}
+	}
+}
+
+func TestVariablesForAnotherServerAreCleared(t *testing.T) {
+	for name, value := range map[string]string{"PGSERVICE": "none", "PGREQUIREAUTH": "md5", "PGTARGETSESSIONATTRS": "standby", "PGDATA": "/none"} {
+		t.Setenv(name, value)
+	}
+	server := start(t, Options{})
+	if got := strings.Join(server.Cleared(), " "); got != "PGDATA PGREQUIREAUTH PGSERVICE PGTARGETSESSIONATTRS" {
+		t.Errorf("cleared %q", got)
+	}
+	if got := query(t, server.URL(), "select current_database()::text"); got != "consent" {
+		t.Errorf("connected to database %q", got)
 	}
 }
 

@@ -34,6 +34,7 @@ const (
 // A folder is a data folder that this process has locked.
 type folder struct {
 	path    string
+	major   string // the version of PostgreSQL that works in it
 	lock    *os.File
 	owner   account // of the folder and of the files that we write there
 	account account // of the cluster and of the server
@@ -50,7 +51,7 @@ func (f *folder) hasCluster() bool {
 }
 
 // openFolder makes the folder if there is none, makes sure that it is ours, and locks it.
-func openFolder(path string) (*folder, error) {
+func openFolder(path, major string) (*folder, error) {
 	if err := makeFolders(path); err != nil {
 		return nil, unwritable(path, err)
 	}
@@ -61,7 +62,7 @@ func openFolder(path string) (*folder, error) {
 	if err := refuseForeign(path, entries); err != nil {
 		return nil, err
 	}
-	f := &folder{path: path}
+	f := &folder{path: path, major: major}
 	f.owner, _ = ownerOf(path)
 	if f.account, err = f.chooseAccount(); err != nil {
 		return nil, err
@@ -163,10 +164,10 @@ func (f *folder) checkCluster() error {
 	if err != nil {
 		return fmt.Errorf("data folder %s is damaged: give another --data-dir, and load the files again: %w", f.path, err)
 	}
-	if major := strings.TrimSpace(string(made)); major != majorVersion {
+	if major := strings.TrimSpace(string(made)); major != f.major {
 		return fmt.Errorf("data folder %s was made by PostgreSQL %s, the embedded server is PostgreSQL %s and cannot open "+
 			"it: give another --data-dir and load the files again, or run PostgreSQL %s on %s yourself and use it with "+
-			"--database-url URL", f.path, major, majorVersion, major, f.cluster())
+			"--database-url URL", f.path, major, f.major, major, f.cluster())
 	}
 	return nil
 }

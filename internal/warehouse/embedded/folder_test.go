@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"consentpipeline.io/internal/testneeds"
 )
 
 // preparedFolder returns a folder with the cluster of a server that was stopped.
@@ -71,7 +74,7 @@ func TestStalePidFile(t *testing.T) {
 
 func TestFolderOfALiveServerIsRefused(t *testing.T) {
 	f := preparedFolder(t)
-	binaries, err := fetchedBinaries(t.Context(), f.account, nil)
+	binaries, err := fetchedBinaries(t.Context(), defaultMajor, f.account, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,13 +119,6 @@ func TestFoldersThatAreRefused(t *testing.T) {
 			func(t *testing.T, folder string) { write(t, folder, "") },
 			[]string{"not a directory", "--data-dir"},
 		},
-		"was made by another PostgreSQL": {
-			func(t *testing.T, folder string) {
-				write(t, folder+"/server.lock", "")
-				write(t, folder+"/cluster/PG_VERSION", "15\n")
-			},
-			[]string{"made by PostgreSQL 15", "embedded server is PostgreSQL 17", "--data-dir"},
-		},
 		"has a damaged cluster": {
 			func(t *testing.T, folder string) {
 				write(t, folder+"/server.lock", "")
@@ -153,6 +149,30 @@ func TestFoldersThatAreRefused(t *testing.T) {
 				if entries, _ := os.ReadDir(folder); len(entries) != 1 {
 					t.Errorf("somebody's folder was changed: %v", entries)
 				}
+			}
+		})
+	}
+}
+
+// TestFoldersOfOtherVersionsAreRefused holds that one is refused in words before a server tries, and stays as it is.
+func TestFoldersOfOtherVersionsAreRefused(t *testing.T) {
+	for _, c := range []struct{ made, opened string }{{"16", "17"}, {"17", "18"}} {
+		t.Run(c.made+" opened by "+c.opened, func(t *testing.T) {
+			for _, major := range []string{c.made, c.opened} {
+				err := Fetch(t.Context(), major)
+				testneeds.Need(t, "postgres", err == nil, fmt.Sprint(err))
+			}
+			folder := dataDir(t)
+			made := start(t, Options{DataDir: folder, Major: c.made})
+			execute(t, made.URL(), "create table kept as select 'still here' as what")
+			if err := made.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			startFails(t, Options{DataDir: folder, Major: c.opened}, folder, "made by PostgreSQL "+c.made,
+				"embedded server is PostgreSQL "+c.opened, "--data-dir", "--database-url")
+			again := start(t, Options{DataDir: folder, Major: c.made})
+			if got := query(t, again.URL(), "select what from kept"); got != "still here" {
+				t.Errorf("got %q", got)
 			}
 		})
 	}

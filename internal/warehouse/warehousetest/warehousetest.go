@@ -1,5 +1,6 @@
 // Package warehousetest gives tests empty databases on a real PostgreSQL: on the server that CONSENT_DATABASE_URL names
-// (15 or newer, a user with CREATEDB), else on an embedded one that all tests of the process share.
+// (15 or newer, a user with CREATEDB), else on an embedded one that all tests of the process share, of the major version
+// that CONSENT_TEST_POSTGRES names, else of the program's.
 package warehousetest
 
 import (
@@ -124,7 +125,7 @@ func sharedServer(t testing.TB) *embedded.Server {
 	// Not the test's context: the server is there for the others, too.
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	server, err := embedded.Start(ctx, embedded.Options{Settings: map[string]string{
+	server, err := embedded.Start(ctx, embedded.Options{Major: os.Getenv(majorVariable), Settings: map[string]string{
 		// Nothing has to outlive the process.
 		"fsync":              "off",
 		"synchronous_commit": "off",

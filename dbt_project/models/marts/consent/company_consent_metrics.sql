@@ -1,3 +1,7 @@
+{% set totals = ["asked", "given", "choices", "opt_ins", "opt_outs"] %}
+{% set rates = ["conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate"] %}
+{% set shares = ["full_opt_in_share", "partial_opt_in_share", "opt_out_share", "empty_share"] %}
+
 with companies as (
 
     select * from {{ ref('int_companies') }}
@@ -16,24 +20,33 @@ daily_events as (
 
 ),
 
-published as (
+rates_and_totals as (
 
     select *
     from {{ ref('int_company_estimates') }}
-    where scope = 'all'
+    where metric <> 'volume'
 
 ),
 
 estimates as (
 
-    {{ beside_inverse_rate("published", ["api_key", "metric"]) | indent }}
+    {{ side_by_side("rates_and_totals", ["api_key", "scope", "metric"]) | indent }}
+
+),
+
+-- The brief's numbers: of all events, with the intervals of the conversion alone.
+all_events as (
+
+    select *
+    from estimates
+    where scope = 'all'
 
 ),
 
 conversions as (
 
     select *
-    from estimates
+    from all_events
     where metric = 'conversion'
 
 ),
@@ -55,7 +68,27 @@ company_estimates as (
         max(estimate) filter (where metric = 'opt_out_rate') as opt_out_rate,
         max(estimate) filter (where metric = 'opt_in_rate') as opt_in_rate,
         max(estimate) filter (where metric = 'no_choice_rate') as no_choice_rate
+    from all_events
+    group by api_key
+
+),
+
+-- What to quote: of what was asked and chosen in the company's own notice, each with its interval.
+recommended as (
+
+    select
+        api_key,
+        {%- for metric in totals + shares + rates %}
+            max(recommended_estimate) filter (where metric = '{{ metric }}') as {{ metric }},
+        {%- endfor %}
+        {%- for metric in rates %}
+            {%- for column in ["sampling_lower", "sampling_upper", "process_lower", "process_upper", "null_because"] %}
+                max(recommended_{{ column }}) filter (where metric = '{{ metric }}') as {{ metric }}_{{ column }},
+            {%- endfor %}
+        {%- endfor %}
+        max(recommended_extrapolation) as recommended_extrapolation
     from estimates
+    where scope = 'notice'
     group by api_key
 
 ),
@@ -75,6 +108,7 @@ actions as (
 
 select
     companies.api_key,
+    companies.company_name,
     companies.industry,
     companies.industry_group,
     companies.hq_country,
@@ -95,12 +129,27 @@ select
     company_estimates.opt_out_rate,
     company_estimates.opt_in_rate,
     company_estimates.no_choice_rate,
+    'notice' as recommended_scope,
+    recommended.recommended_extrapolation,
+    {%- for metric in totals %}
+        recommended.{{ metric }} as recommended_{{ metric }},
+    {%- endfor %}
+    {%- for metric in rates %}
+        recommended.{{ metric }} as recommended_{{ metric }},
+        {%- for column in ["sampling_lower", "sampling_upper", "process_lower", "process_upper", "null_because"] %}
+            recommended.{{ metric }}_{{ column }} as recommended_{{ metric }}_{{ column }},
+        {%- endfor %}
+    {%- endfor %}
+    {%- for metric in shares %}
+        recommended.{{ metric }} as recommended_{{ metric }},
+    {%- endfor %}
     actions.share_action_absent,
-    conversions.above_one,
-    coalesce(conversions.estimate_inverse_rate > 1, false) as above_one_inverse_rate,
-    company_estimates.given is not null and company_estimates.choices is null as notice_without_choices
+    conversions.is_above_one,
+    coalesce(conversions.estimate_inverse_rate > 1, false) as is_above_one_inverse_rate,
+    company_estimates.given is not null and company_estimates.choices is null as has_no_choices
 from companies
 inner join company_weighting on companies.api_key = company_weighting.api_key
 inner join conversions on companies.api_key = conversions.api_key
 inner join company_estimates on companies.api_key = company_estimates.api_key
+inner join recommended on companies.api_key = recommended.api_key
 left join actions on companies.api_key = actions.api_key

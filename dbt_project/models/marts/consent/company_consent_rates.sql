@@ -14,12 +14,13 @@ rates as (
 
 estimates as (
 
-    {{ beside_inverse_rate("rates", ["api_key", "scope", "metric"]) | indent }}
+    {{ side_by_side("rates", ["api_key", "scope", "metric"]) | indent }}
 
 )
 
 select
     companies.api_key,
+    companies.company_name,
     companies.industry,
     companies.industry_group,
     companies.hq_country,
@@ -32,8 +33,8 @@ select
     estimates.numerator,
     estimates.denominator,
     {{ estimate_columns("estimates") }},
-    {{ inverse_rate_columns("estimates") }},
-    estimates.above_one,
-    coalesce(estimates.form = 'ratio' and estimates.estimate_inverse_rate > 1, false) as above_one_inverse_rate
+    {{ other_estimate_columns("estimates") }},
+    estimates.is_above_one,
+    coalesce(estimates.form = 'ratio' and estimates.estimate_inverse_rate > 1, false) as is_above_one_inverse_rate
 from companies
 inner join estimates on companies.api_key = estimates.api_key

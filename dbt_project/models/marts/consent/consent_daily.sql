@@ -18,8 +18,12 @@ daily_events as (
 
 metrics as (
 
-    select *
-    from (
+    select
+        scopes.scope,
+        metrics.metric,
+        metrics.form
+    from unnest(array['all', 'notice']) as scopes (scope)
+    cross join (
         values
         ('volume', 'total'),
         ('asked', 'total'),
@@ -29,12 +33,24 @@ metrics as (
         ('conversion', 'ratio'),
         ('consent_rate', 'share')
     ) as metrics (metric, form)
+    where scopes.scope = 'all' or metrics.metric <> 'volume'
 
 ),
 
 daily_strata as (
 
-    {{ strata("daily_events", ["api_key", "day", "consent_status"], chosen_and_inverse_rate()) | indent }}
+    {{ strata("daily_events", ["api_key", "day", "consent_status", "action_class"], mart_extrapolations()) | indent }}
+
+),
+
+scoped as (
+
+    select
+        scopes.scope,
+        daily_strata.*
+    from daily_strata
+    cross join unnest(array['all', 'notice']) as scopes (scope)
+    where scopes.scope = 'all' or {{ is_notice() }}
 
 ),
 
@@ -43,11 +59,11 @@ totalled as (
 
     select
         totals.total as metric,
-        daily_strata.*
-    from daily_strata
+        scoped.*
+    from scoped
     inner join lateral (
         values
-        ('volume', true),
+        ('volume', scope = 'all'),
         ('asked', event_type = 'consent.asked'),
         ('given', event_type = 'consent.given'),
         ('choices', event_type = 'consent.given' and {{ is_choice() }}),
@@ -58,7 +74,7 @@ totalled as (
 
 moments as (
 
-    {{ total_moments("totalled", ["api_key", "day", "metric"]) | indent }}
+    {{ total_moments("totalled", ["api_key", "day", "scope", "metric"]) | indent }}
 
 ),
 
@@ -67,14 +83,14 @@ shared as (
     select
         *,
         {{ is_opt_in() }} as is_yes
-    from daily_strata
+    from scoped
     where event_type = 'consent.given' and {{ is_choice() }}
 
 ),
 
 share_sums as (
 
-    {{ share_moments("shared", ["api_key", "day"]) | indent }}
+    {{ share_moments("shared", ["api_key", "day", "scope"]) | indent }}
 
 ),
 
@@ -83,6 +99,7 @@ totals as (
     select
         api_key,
         day,
+        scope,
         metric,
         extrapolation,
         n,
@@ -113,6 +130,7 @@ day_totals as (
 
     select
         days.*,
+        metrics.scope,
         metrics.metric,
         metrics.form,
         'no_events' as missing,
@@ -133,6 +151,7 @@ day_totals as (
             days.api_key = totals.api_key
             and days.day = totals.day
             and days.extrapolation = totals.extrapolation
+            and metrics.scope = totals.scope
             and metrics.metric = totals.metric
 
 ),
@@ -141,6 +160,7 @@ day_shares as (
 
     select
         days.*,
+        metrics.scope,
         metrics.metric,
         metrics.form,
         'no_denominator' as missing,
@@ -158,6 +178,7 @@ day_shares as (
             days.api_key = share_sums.api_key
             and days.day = share_sums.day
             and days.extrapolation = share_sums.extrapolation
+            and metrics.scope = share_sums.scope
 
 ),
 
@@ -165,6 +186,7 @@ day_ratios as (
 
     select
         days.*,
+        metrics.scope,
         metrics.metric,
         metrics.form,
         'no_denominator' as missing,
@@ -182,12 +204,14 @@ day_ratios as (
             days.api_key = denominator.api_key
             and days.day = denominator.day
             and days.extrapolation = denominator.extrapolation
+            and metrics.scope = denominator.scope
             and denominator.metric = 'asked'
     left join totals as numerator
         on
             days.api_key = numerator.api_key
             and days.day = numerator.day
             and days.extrapolation = numerator.extrapolation
+            and metrics.scope = numerator.scope
             and numerator.metric = 'given'
 
 ),
@@ -204,26 +228,28 @@ judged as (
 
 published as (
 
-    {{ published("judged", ["api_key", "day", "metric"], ["form"]) | indent }}
+    {{ published("judged", ["api_key", "day", "scope", "metric"], ["form"]) | indent }}
 
 ),
 
 estimates as (
 
-    {{ beside_inverse_rate("published", ["api_key", "day", "metric"]) | indent }}
+    {{ side_by_side("published", ["api_key", "day", "scope", "metric"]) | indent }}
 
 )
 
 select
     companies.api_key,
+    companies.company_name,
     companies.industry,
     companies.industry_group,
     companies.hq_country,
-    estimates.day,
+    estimates.day as event_date,
+    estimates.scope,
     estimates.metric,
     estimates.n,
     {{ estimate_columns("estimates") }},
-    {{ inverse_rate_columns("estimates") }},
-    estimates.form = 'ratio' and coalesce(estimates.estimate > 1, false) as above_one
+    {{ other_estimate_columns("estimates") }},
+    estimates.form = 'ratio' and coalesce(estimates.estimate > 1, false) as is_above_one
 from estimates
 inner join companies on estimates.api_key = companies.api_key

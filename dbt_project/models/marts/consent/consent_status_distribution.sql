@@ -18,19 +18,19 @@ daily_events as (
 
 extrapolations as (
 
-    select unnest(array['{{ chosen_and_inverse_rate() | join("', '") }}']) as extrapolation
+    select unnest(string_to_array('{{ mart_extrapolations() | join(" ") }}', ' ')) as extrapolation
 
 ),
 
 populations as (
 
-    select unnest(array['all_events', 'given']) as population
+    select unnest(array['all_events', 'pageview', 'given', 'given_in_notice']) as population
 
 ),
 
 company_strata as (
 
-    {{ strata("daily_events", ["api_key", "consent_status"], chosen_and_inverse_rate()) | indent }}
+    {{ strata("daily_events", ["api_key", "consent_status", "action_class"], mart_extrapolations()) | indent }}
 
 ),
 
@@ -41,7 +41,13 @@ populated as (
         company_strata.*
     from company_strata
     cross join populations
-    where populations.population = 'all_events' or company_strata.event_type = 'consent.given'
+    where
+        case populations.population
+            when 'all_events' then true
+            when 'pageview' then event_type = 'pageview'
+            when 'given' then event_type = 'consent.given'
+            when 'given_in_notice' then event_type = 'consent.given' and {{ is_notice() }}
+        end
 
 ),
 
@@ -129,12 +135,13 @@ published as (
 
 estimates as (
 
-    {{ beside_inverse_rate("published", ["api_key", "population", "consent_status"]) | indent }}
+    {{ side_by_side("published", ["api_key", "population", "consent_status"]) | indent }}
 
 )
 
 select
     companies.api_key,
+    companies.company_name,
     companies.industry,
     companies.industry_group,
     companies.hq_country,
@@ -144,6 +151,8 @@ select
     estimates.n as n_population,
     estimates.n_sampled as n_population_sampled,
     estimates.total_yes as estimate,
-    {{ metric_columns("estimates", "share") }}
+    {{ metric_columns("estimates", "share") }},
+    estimates.recommended_extrapolation,
+    {{ recommended_columns("estimates", "share") }}
 from estimates
 inner join companies on estimates.api_key = companies.api_key

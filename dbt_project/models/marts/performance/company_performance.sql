@@ -46,7 +46,7 @@ company_loads as (
 
 volumes as (
 
-    {{ beside_inverse_rate("published", ["api_key"]) | indent }}
+    {{ side_by_side("published", ["api_key"]) | indent }}
 
 ),
 
@@ -94,7 +94,7 @@ truncations as (
     select company_loads.api_key
     from company_loads
     inner join loads on company_loads.load_id = loads.load_id
-    where loads.looks_truncated
+    where loads.is_likely_truncated
     group by 1
 
 ),
@@ -110,6 +110,7 @@ observed as (
 
 select
     companies.api_key,
+    companies.company_name,
     companies.industry,
     companies.industry_group,
     companies.hq_country,
@@ -122,6 +123,8 @@ select
     coalesce(observed.n_count_unknown, 0)::bigint as n_count_unknown,
     coalesce(observed.n_duplicates, 0)::bigint as n_duplicates,
     {{ metric_columns("volumes", "volume") }},
+    volumes.recommended_extrapolation,
+    {{ recommended_columns("volumes", "volume") }},
     case when volumes.n > 0 then coalesce(reach.countries_observed, 0) end as countries_observed,
     case when volumes.n > 0 then coalesce(reach.countries_certain, 0) end as countries_certain,
     observed.lowest_sampling_rate,
@@ -131,7 +134,8 @@ select
     observed.hours_observed,
     volumes.estimate / nullif(observed.hours_observed, 0) as volume_per_hour,
     volumes.estimate_inverse_rate / nullif(observed.hours_observed, 0) as volume_per_hour_inverse_rate,
-    truncations.api_key is not null as looks_truncated
+    volumes.recommended_estimate / nullif(observed.hours_observed, 0) as recommended_volume_per_hour,
+    truncations.api_key is not null as is_likely_truncated
 from companies
 inner join company_weighting on companies.api_key = company_weighting.api_key
 inner join volumes on companies.api_key = volumes.api_key

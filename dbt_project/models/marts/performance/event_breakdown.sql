@@ -24,19 +24,19 @@ daily_countries as (
 
 extrapolations as (
 
-    select unnest(array['{{ chosen_and_inverse_rate() | join("', '") }}']) as extrapolation
+    select unnest(string_to_array('{{ mart_extrapolations() | join(" ") }}', ' ')) as extrapolation
 
 ),
 
 event_strata as (
 
-    {{ strata("daily_events", ["api_key", "device_type", "sdk_type"], chosen_and_inverse_rate()) | indent }}
+    {{ strata("daily_events", ["api_key", "device_type", "sdk_type"], mart_extrapolations()) | indent }}
 
 ),
 
 country_strata as (
 
-    {{ strata("daily_countries", ["api_key", "country"], chosen_and_inverse_rate()) | indent }}
+    {{ strata("daily_countries", ["api_key", "country"], mart_extrapolations()) | indent }}
 
 ),
 
@@ -156,7 +156,7 @@ published as (
 
 estimates as (
 
-    {{ beside_inverse_rate("published", ["api_key", "dimension", "value"]) | indent }}
+    {{ side_by_side("published", ["api_key", "dimension", "value"]) | indent }}
 
 ),
 
@@ -166,7 +166,8 @@ volumes as (
     select
         api_key,
         sum(estimate::numeric)::double precision as volume,
-        sum(estimate_inverse_rate::numeric)::double precision as volume_inverse_rate
+        sum(estimate_inverse_rate::numeric)::double precision as volume_inverse_rate,
+        sum(recommended_estimate::numeric)::double precision as recommended_volume
     from estimates
     where dimension = 'type'
     group by api_key
@@ -175,6 +176,7 @@ volumes as (
 
 select
     companies.api_key,
+    companies.company_name,
     companies.industry,
     companies.industry_group,
     companies.hq_country,
@@ -182,9 +184,10 @@ select
     estimates.value,
     estimates.n,
     {{ estimate_columns("estimates") }},
-    {{ inverse_rate_columns("estimates") }},
+    {{ other_estimate_columns("estimates") }},
     coalesce(estimates.estimate, 0) / volumes.volume as share,
-    coalesce(estimates.estimate_inverse_rate, 0) / volumes.volume_inverse_rate as share_inverse_rate
+    coalesce(estimates.estimate_inverse_rate, 0) / volumes.volume_inverse_rate as share_inverse_rate,
+    coalesce(estimates.recommended_estimate, 0) / volumes.recommended_volume as recommended_share
 from estimates
 inner join companies on estimates.api_key = companies.api_key
 inner join volumes on estimates.api_key = volumes.api_key

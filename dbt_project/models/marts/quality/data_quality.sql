@@ -36,7 +36,7 @@ select
     loads.started_at,
     loads.finished_at,
     loads.error,
-    loads.looks_truncated,
+    loads.is_likely_truncated,
     findings.severity,
     findings.column_name,
     coalesce(findings.n_findings, 0) as n_findings,

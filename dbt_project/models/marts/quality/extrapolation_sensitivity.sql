@@ -1,5 +1,3 @@
-{{ config(materialized='view') }}
-
 with companies as (
 
     select * from {{ ref('int_companies') }}
@@ -14,6 +12,7 @@ estimates as (
 
 select
     companies.api_key,
+    companies.company_name,
     companies.industry,
     companies.industry_group,
     companies.hq_country,
@@ -21,9 +20,10 @@ select
     estimates.metric,
     estimates.extrapolation,
     estimates.extrapolation = '{{ chosen_extrapolation() }}' as is_chosen,
+    estimates.extrapolation = {{ recommended_extrapolation("estimates.weighting") }} as is_recommended,
     estimates.weighting,
     estimates.n,
     {{ estimate_columns("estimates") }},
-    estimates.above_one
+    estimates.is_above_one
 from estimates
 inner join companies on estimates.api_key = companies.api_key

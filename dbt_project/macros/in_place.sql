@@ -1,0 +1,428 @@
+{#
+    Tables and views keep their identity from build to build: grants, views of others, publications, row policies,
+    triggers and comments belong to the relation, which dbt would replace and drop with everything that depends on it.
+    Readers see the old rows or the new ones, because rows are deleted, updated and inserted in one transaction; those
+    that do not differ stay as they are.
+#}
+{% materialization table, adapter='postgres' %}
+    {% set existing = load_cached_relation(this) %}
+    {% set target = this.incorporate(type='table') %}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% call statement('begin') %}{{ see_all_rows() }}{% endcall %}
+
+    {% if existing is not none and existing.is_table %}
+        {% do refresh_table(target, sql) %}
+    {% else %}
+        {% do replace_relation(existing) %}
+        {% call statement('main') %}{{ get_create_table_as_sql(False, target, sql) }}{% endcall %}
+        {% do create_indexes(target) %}
+        {% do run_query(identify_rows()) %}
+    {% endif %}
+    {% do restore_dependents() %}
+
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {% do apply_grants(target, config.get('grants'), should_revoke=False) %}
+    {% do persist_docs(target, model) %}
+    {{ adapter.commit() }}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+
+{% materialization view, adapter='postgres' %}
+    {% set existing = load_cached_relation(this) %}
+    {% set target = this.incorporate(type='view') %}
+    {% set options = [] %}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% call statement('begin') %}{{ see_all_rows() }}{% endcall %}
+
+    {% if existing is not none and existing.is_view %}
+        {% set options = view_options(target) %}
+        {% if not can_replace_view(target, sql) %}{% do replace_relation(existing) %}{% endif %}
+    {% else %}
+        {% do replace_relation(existing) %}
+    {% endif %}
+    {% call statement('main') %}
+        create or replace view {{ target }}
+        {% if config.get('contract').enforced %}{{ get_assert_columns_equivalent(sql) }}{% endif %}
+        {% if options %}with ({{ options | join(', ') }}){% endif %}
+        as ({{ sql }})
+    {% endcall %}
+    {% do restore_dependents() %}
+
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {% do apply_grants(target, config.get('grants'), should_revoke=False) %}
+    {% do persist_docs(target, model) %}
+    {{ adapter.commit() }}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+
+{# Where a row policy would hide rows from the build too, the server refuses instead of leaving them where they are. #}
+{% macro see_all_rows() -%}
+    set local row_security = off
+{%- endmacro %}
+
+{#
+    dbt's other materializations build beside the old relation, rename that to a backup, rename the new one, and drop the
+    backup with what depends on it, after the commit.
+#}
+{% macro postgres__rename_relation(from_relation, to_relation) %}
+    {% if to_relation.identifier.endswith('__dbt_backup') %}{% do release_dependents(from_relation) %}{% endif %}
+    {{ default__rename_relation(from_relation, to_relation) }}
+    {% if from_relation.identifier.endswith('__dbt_tmp') %}{% do restore_dependents() %}{% endif %}
+{% endmacro %}
+
+{# Drops a relation that is no longer what the model makes, such as a view that becomes a table. #}
+{% macro replace_relation(existing) %}
+    {% if existing is not none %}
+        {% do release_dependents(existing) %}
+        {% do run_query("drop " ~ (existing.type | replace("_", " ")) ~ " " ~ existing) %}
+    {% endif %}
+{% endmacro %}
+
+{# A relation's name as a literal of type regclass. #}
+{% macro regclass(relation) -%}
+    '{{ relation.include(database=False) | replace("'", "''") }}'::regclass
+{%- endmacro %}
+
+{# Makes a table's rows those of a query, and its columns and keys those of the model. #}
+{% macro refresh_table(target, sql) %}
+    {% set fresh = make_temp_relation(target) %}
+    {% do run_query(identify_rows()) %}
+    {% do run_query(get_create_table_as_sql(True, fresh, sql)) %}
+
+    {% set changes = run_query(column_changes(target, fresh)) %}
+    {% if changes %}
+        {% set lost = changes.columns["lost"].values() | reject("none") | list %}
+        {% if lost %}{% do release_dependents(target, lost) %}{% endif %}
+        {% do run_query("delete from " ~ target) %}
+        {% for change in changes %}{% do run_query(change["statement"]) %}{% endfor %}
+        {% do run_query(identify_rows()) %}
+    {% endif %}
+    {% do create_missing_indexes(target) %}
+
+    {% set columns = adapter.get_columns_in_relation(target) | map(attribute="quoted") | list %}
+    {% set list = columns | join(", ") %}
+    {% set values = "fresh." ~ columns | join(", fresh.") %}
+    {% set fresh_rows = "(select " ~ list ~ " from " ~ fresh ~ ") as fresh" %}
+    {# Without a primary key the whole row is the key: = finds its equal by hash, *= says that the bytes are the same. #}
+    {% set key = primary_key(target) %}
+    {% set same_key = "present = fresh and present *= fresh" %}
+    {% if key %}
+        {% set same_key = "(present." ~ key | join(", present.") ~ ") = (fresh." ~ key | join(", fresh.") ~ ")" %}
+    {% endif %}
+    {% call statement('main') %}
+        do $refresh$
+        declare
+            is_done boolean := false;
+        begin
+            begin
+                delete from {{ target }} as present
+                where not exists (select from {{ fresh_rows }} where {{ same_key }});
+                {% if key %}
+                    -- A row that changes is updated: deleting it could delete what refers to it.
+                    merge into {{ target }} as present
+                    using {{ fresh_rows }} on {{ same_key }}
+                    when matched and not present *= fresh then update set ({{ list }}) = row({{ values }})
+                    when not matched then insert ({{ list }}) values ({{ values }});
+                {% else %}
+                    insert into {{ target }} ({{ list }})
+                    select {{ list }} from {{ fresh_rows }}
+                    where not exists (select from {{ target }} as present where {{ same_key }});
+                {% endif %}
+                -- Without a key, of equal rows there may be too many or too few now.
+                is_done := (select count(*) from {{ target }}) = (select count(*) from {{ fresh }});
+            exception when undefined_function or feature_not_supported then
+                null; -- a type without =, such as json; a rule on the table
+            end;
+            if not is_done then
+                delete from {{ target }};
+                insert into {{ target }} ({{ list }}) select {{ list }} from {{ fresh }};
+            end if;
+        end
+        $refresh$
+    {% endcall %}
+    {% do run_query("drop table " ~ fresh) %}
+{% endmacro %}
+
+{#
+    The statements that give a table the columns of another, and the NOT NULL constraints and primary key of the model's
+    contract, in order; `lost` names the column that a statement drops. New columns come last. A column of another type
+    is dropped and added, with the grants on it.
+#}
+{% macro column_changes(target, fresh) %}
+    {% set contract = config.get('contract').enforced %}
+    {% set shape = fresh %}
+    {% if contract %}
+        {% set shape = fresh.incorporate(path={"identifier": fresh.identifier ~ "_shape"}) %}
+        {% do run_query("create temporary table " ~ shape ~ get_table_columns_and_constraints() ~ " on commit drop") %}
+    {% endif %}
+    with model as (
+        select attname, attnum, attnotnull, format_type(atttypid, atttypmod) as type
+        from pg_attribute where attrelid = {{ regclass(shape) }} and attnum > 0 and not attisdropped
+    ),
+
+    present as (
+        select attname, attnum, attnotnull, attacl, format_type(atttypid, atttypmod) as type
+        from pg_attribute where attrelid = {{ regclass(target) }} and attnum > 0 and not attisdropped
+    ),
+
+    keys as (
+        select
+            conrelid,
+            conname,
+            array_agg(format('%I', attname) order by place) as columns,
+            array_agg(format_type(atttypid, atttypmod) order by place) as types
+        from pg_constraint
+        cross join unnest(conkey) with ordinality as key (attnum, place)
+        inner join pg_attribute on attrelid = conrelid and pg_attribute.attnum = key.attnum
+        where contype = 'p' and conrelid in ({{ regclass(shape) }}, {{ regclass(target) }})
+        group by conrelid, conname
+    ),
+
+    key_change as (
+        select
+            old.conname as old_name,
+            new.columns as new_columns
+        from (select * from keys where conrelid = {{ regclass(target) }}) as old
+        full join (select * from keys where conrelid = {{ regclass(shape) }}) as new on true
+        where {{ contract | lower }} and (old.columns, old.types) is distinct from (new.columns, new.types)
+    ),
+
+    changes as (
+        select 1 as step, 0 as place, null as lost, format('drop constraint %I', old_name) as change
+        from key_change where old_name is not null
+        union all
+        select 2, attnum, attname, format('drop column %I', attname)
+        from present where (attname, type) not in (select attname, type from model)
+        union all
+        select 3, attnum, null, format('add column %I %s%s', attname, type, case when attnotnull then ' not null' end)
+        from model where (attname, type) not in (select attname, type from present)
+        union all
+        select 4, model.attnum, null,
+            format('alter column %I %s not null', attname, case when model.attnotnull then 'set' else 'drop' end)
+        from model inner join present using (attname, type)
+        where {{ contract | lower }} and model.attnotnull <> present.attnotnull
+        union all
+        select 5, 0, null, format('add primary key (%s)', array_to_string(new_columns, ', '))
+        from key_change where new_columns is not null
+    )
+
+    select step, place, lost::text, format('alter table %s %s', {{ regclass(target) }}, change) as statement
+    from changes
+    union all
+    select 6, model.attnum, null, {{ grant_statement(regclass(target), "present.attname") }}
+    from model
+    inner join present on model.attname = present.attname and model.type <> present.type
+    cross join aclexplode(present.attacl) as acl
+    order by step, place
+{% endmacro %}
+
+{# The statement that repeats a right of aclexplode() on a relation, or on a column of it. #}
+{% macro grant_statement(relation, column="null") -%}
+    format(
+        'grant %s%s on %s to %s%s',
+        acl.privilege_type,
+        ' (' || quote_ident({{ column }}) || ')',
+        {{ relation }},
+        case acl.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(acl.grantee)) end,
+        case when acl.is_grantable then ' with grant option' end
+    )
+{%- endmacro %}
+
+{# The columns of a table's primary key, quoted; none without. #}
+{% macro primary_key(table) %}
+    {% set found = run_query(
+        "select quote_ident(attname) from pg_index
+        inner join pg_attribute on attrelid = indrelid and attnum = any(indkey)
+        where indisprimary and indrelid = " ~ regclass(table)
+    ) %}
+    {{ return(found.columns[0].values() | list) }}
+{% endmacro %}
+
+{# The configured indexes for whose columns there is none. dbt names each anew, so that names tell nothing. #}
+{% macro create_missing_indexes(target) %}
+    {% set wanted = config.get('indexes', default=[]) %}
+    {% if wanted %}
+        {% set present = [] %}
+        {% for columns in run_query(get_show_indexes_sql(target)).columns["column_names"].values() %}
+            {% do present.append(columns.split(",") | sort) %}
+        {% endfor %}
+        {% for index in wanted if index["columns"] | sort not in present %}
+            {% do run_query(get_create_index_sql(target, index)) %}
+        {% endfor %}
+    {% endif %}
+{% endmacro %}
+
+{# Whether a view has the columns of a query or the first of them, which is what Postgres can replace. #}
+{% macro can_replace_view(view, sql) %}
+    {% set fresh = make_temp_relation(view) %}
+    {% do run_query("create temporary view " ~ fresh ~ " as (" ~ sql ~ ")") %}
+    {% set result = run_query(
+        "select not exists (
+            select attnum, attname, atttypid, atttypmod, attcollation from pg_attribute where attrelid = " ~ regclass(view) ~ "
+            except
+            select attnum, attname, atttypid, atttypmod, attcollation from pg_attribute where attrelid = " ~ regclass(fresh) ~ "
+        )"
+    ) %}
+    {% do run_query("drop view " ~ fresh) %}
+    {{ return(result.rows[0][0]) }}
+{% endmacro %}
+
+{# What was set for a view, such as security_invoker: `create or replace` would set it back. #}
+{% macro view_options(view) %}
+    {% set found = run_query("select unnest(reloptions) from pg_class where oid = " ~ regclass(view)) %}
+    {{ return(found.columns[0].values() | list) }}
+{% endmacro %}
+
+{#
+    Before a relation goes, or columns of it: what depends on them. Without CONSENT_RECREATE_DEPENDENTS the model fails and
+    names them; with it they are dropped, and restore_dependents() makes them again. Only views can be made again: Postgres
+    refuses to drop what anything else depends on.
+#}
+{% macro release_dependents(relation, columns=none) %}
+    {% do run_query(dependents(relation, columns)) %}
+    {% set names = run_query("select distinct name from pg_temp.dependent order by name").columns[0].values() %}
+    {% if names and env_var('CONSENT_RECREATE_DEPENDENTS', 'false') != 'true' %}
+        {% do exceptions.raise_compiler_error(
+            "These depend on " ~ relation.schema ~ "." ~ relation.identifier
+            ~ ((" (" ~ columns | join(", ") ~ ")") if columns else "") ~ ", which the project changes: " ~ names | join(", ")
+            ~ ". Drop them, or have them dropped and made again by `consent transform --recreate-dependents`."
+            ~ " Nothing was changed."
+        ) %}
+    {% endif %}
+    {% do run_query(execute_dependents("step < 0")) %}
+{% endmacro %}
+
+{% macro restore_dependents() %}
+    {# A materialized view is filled with what its owner may see. #}
+    {% do run_query(
+        "set local row_security to default; " ~ execute_dependents("step > 0") ~ "; drop table if exists pg_temp.dependent"
+    ) %}
+{% endmacro %}
+
+{% macro execute_dependents(condition) -%}
+    do $execute$
+    declare
+        dependent record;
+    begin
+        if to_regclass('pg_temp.dependent') is null then
+            return;
+        end if;
+        for dependent in select name, statement from pg_temp.dependent where {{ condition }} order by step, part loop
+            execute dependent.statement;
+        end loop;
+    exception when others then
+        raise exception '% cannot be dropped and made again, though it depends on columns that the project changes: %',
+            dependent.name, sqlerrm
+            using hint = 'Nothing was changed. Drop the view or change it, then build again.', detail = dependent.statement;
+    end
+    $execute$
+{%- endmacro %}
+
+{#
+    Makes the temporary table `dependent`: the views that depend on a relation, or on columns of it, directly or through
+    other views, with the statements that drop them (step < 0) and make them again with all that belongs to them.
+#}
+{% macro dependents(relation, columns) %}
+    drop table if exists pg_temp.dependent;
+    create temporary table dependent on commit drop as
+    with recursive reached (oid, depth) as (
+        select ev_class, 1
+        from pg_depend
+        inner join pg_rewrite on pg_rewrite.oid = objid
+        where classid = 'pg_rewrite'::regclass and refclassid = 'pg_class'::regclass
+            and refobjid = {{ regclass(relation) }} and ev_class <> refobjid
+            {% if columns %}
+                and refobjsubid in (
+                    select attnum from pg_attribute
+                    where attrelid = refobjid
+                        and attname in ({% for column in columns %}'{{ column | replace("'", "''") }}'{{ ", " if not loop.last }}{% endfor %})
+                )
+            {% endif %}
+        union
+        select ev_class, depth + 1
+        from reached
+        inner join pg_depend on refobjid = reached.oid
+        inner join pg_rewrite on pg_rewrite.oid = objid
+        where classid = 'pg_rewrite'::regclass and refclassid = 'pg_class'::regclass and ev_class <> refobjid
+    ),
+
+    views as (
+        select
+            pg_class.oid as view,
+            pg_class.relkind,
+            pg_class.relowner,
+            pg_class.relacl,
+            pg_class.reloptions,
+            pg_class.relispopulated,
+            format('%I.%I', pg_namespace.nspname, pg_class.relname) as ref,
+            case pg_class.relkind when 'm' then 'materialized view' else 'view' end as kind,
+            reached.depth
+        from (select oid, max(depth) as depth from reached group by oid) as reached
+        inner join pg_class on pg_class.oid = reached.oid
+        inner join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+        where pg_class.relkind in ('v', 'm')
+    ),
+
+    statements as (
+        select view, -depth as step, 0 as part, format('drop %s %s', kind, ref) as statement from views
+        union all
+        select view, depth, 1, format(
+            'create %s %s%s as %s%s',
+            kind, ref, ' with (' || array_to_string(reloptions, ', ') || ')', rtrim(pg_get_viewdef(view), ';'),
+            case when relkind = 'm' and not relispopulated then ' with no data' end
+        )
+        from views
+        union all
+        select view, depth, 2, format('alter view %s alter column %I set default %s', ref, attname, pg_get_expr(adbin, adrelid))
+        from views
+        inner join pg_attrdef on adrelid = view
+        inner join pg_attribute on attrelid = adrelid and attnum = adnum
+        union all
+        select view, depth, 2, pg_get_indexdef(indexrelid) from views inner join pg_index on indrelid = view
+        union all
+        select view, depth, 2, pg_get_triggerdef(pg_trigger.oid)
+        from views inner join pg_trigger on tgrelid = view where not tgisinternal
+        union all
+        select view, depth, 2, pg_get_ruledef(pg_rewrite.oid)
+        from views inner join pg_rewrite on ev_class = view where rulename <> '_RETURN'
+        union all
+        select view, depth, 3, format(
+            'comment on %s is %L',
+            case objsubid when 0 then kind || ' ' || ref else 'column ' || ref || '.' || quote_ident(attname) end, description
+        )
+        from views
+        inner join pg_description on objoid = view and classoid = 'pg_class'::regclass
+        left join pg_attribute on attrelid = view and attnum = objsubid and objsubid > 0
+        union all
+        select view, depth, 4, {{ grant_statement("ref") }}
+        from views cross join aclexplode(relacl) as acl where acl.grantee <> relowner
+        union all
+        select view, depth, 4, {{ grant_statement("ref", "attname") }}
+        from views inner join pg_attribute on attrelid = view cross join aclexplode(attacl) as acl
+        union all
+        select view, depth, 5, format('alter %s %s owner to %I', kind, ref, pg_get_userbyid(relowner))
+        from views where relowner <> current_user::regrole
+    )
+
+    select step, part, kind || ' ' || ref as name, statement
+    from statements inner join views using (view)
+{% endmacro %}
+
+{# A table without a key can be part of a publication only if it says how its rows are told apart. #}
+{% macro identify_rows() %}
+    do $identify$
+    begin
+        if exists (
+            select from pg_class
+            where oid = {{ regclass(this) }} and relkind = 'r' and relreplident = 'd'
+                and not exists (select from pg_index where indrelid = pg_class.oid and indisprimary)
+        ) then
+            alter table {{ this }} replica identity full;
+        end if;
+    end
+    $identify$
+{% endmacro %}

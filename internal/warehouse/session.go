@@ -1,0 +1,313 @@
+package warehouse
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// kept are the settings of every session of ours that a pooler, too, takes at the start of a connection and keeps for
+// it. They make text look the same whatever the role or the database says.
+var kept = map[string]string{
+	"timezone":                    "UTC",
+	"client_encoding":             "UTF8",
+	"datestyle":                   "ISO, MDY",
+	"standard_conforming_strings": "on",
+}
+
+// settings are the others, whatever the role or the database says. The keepalives and the check of the connection end
+// a lock whose client's machine is gone; the time-outs end a wait that nobody is behind, and those that are off would
+// end work that goes on. Behind a pooler those of a transaction are set at its beginning.
+var settings = map[string]string{
+	"lock_timeout":                        "10min",
+	"client_connection_check_interval":    "10s",
+	"tcp_keepalives_idle":                 "30",
+	"tcp_keepalives_interval":             "10",
+	"tcp_keepalives_count":                "3",
+	"idle_in_transaction_session_timeout": "5min",
+	"idle_session_timeout":                "0",
+	"statement_timeout":                   "0",
+	"default_transaction_isolation":       "read committed",
+	"intervalstyle":                       "postgres",
+	"extra_float_digits":                  "1",
+	"bytea_output":                        "hex",
+}
+
+// ofTransactions names those that a transaction needs where the session does not have them.
+var ofTransactions = []string{
+	"lock_timeout", "client_connection_check_interval", "idle_in_transaction_session_timeout", "statement_timeout",
+	"extra_float_digits",
+}
+
+// TransactionTimeoutSince is the first server that has transaction_timeout, which at the start of a session an older one
+// would refuse.
+const TransactionTimeoutSince = 17
+
+// A session tells how the connections of one pool begin. Whether there is a pooler such as PgBouncer in between shows
+// when the first is made: it refuses, or does not pass on, the settings that are Postgres's own to keep. Then each
+// transaction sets them for itself, for in transaction pooling it is the only thing that stays on one server
+// connection, and no statement is prepared by name.
+type session struct {
+	config Config
+
+	mu     sync.Mutex
+	known  bool
+	pooled bool
+	major  int // version of the server
+}
+
+// customLocal is the key of the settings that a transaction has to make, in a pooled connection's custom data.
+const customLocal = "consent settings"
+
+// NewPool prepares connections, without making one. more are settings of its sessions besides those of all.
+func NewPool(ctx context.Context, c Config, connections int, more map[string]string) (*pgxpool.Pool, error) {
+	connConfig, err := c.ParseConfig()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(connConfig.RuntimeParams, more)
+	config, err := pgxpool.ParseConfig("")
+	if err != nil {
+		return nil, err
+	}
+	config.ConnConfig = connConfig
+	config.MaxConns = int32(connections)
+	config.BeforeConnect = (&session{config: c}).prepare
+	return pgxpool.NewWithConfig(ctx, config)
+}
+
+// prepare makes the configuration of a new connection: its password, which may have changed, and how its settings are made.
+func (s *session) prepare(ctx context.Context, fresh *pgx.ConnConfig) error {
+	if err := s.config.readPassword(fresh); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.known {
+		if err := s.probe(ctx, fresh); err != nil {
+			return err
+		}
+	}
+	if !s.pooled {
+		if s.major >= TransactionTimeoutSince {
+			fresh.RuntimeParams["transaction_timeout"] = "0"
+		}
+		return nil
+	}
+	local := map[string]string{}
+	for name, value := range fresh.RuntimeParams {
+		_, mayStay := kept[name]
+		if mayStay || name == "application_name" || name == "options" {
+			continue
+		}
+		delete(fresh.RuntimeParams, name)
+		if _, common := settings[name]; !common || slices.Contains(ofTransactions, name) {
+			local[name] = value
+		}
+	}
+	// A statement that is prepared in one round trip is not there in the next, on another server connection. In this mode
+	// each execution brings its statement along, and only the description of its types is kept.
+	fresh.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	fresh.AfterConnect = func(_ context.Context, conn *pgconn.PgConn) error {
+		conn.CustomData()[customLocal] = local
+		return nil
+	}
+	return nil
+}
+
+// probe connects once to see whether the session gets the settings that it asks for.
+func (s *session) probe(ctx context.Context, config *pgx.ConnConfig) error {
+	conn, err := pgconn.ConnectConfig(ctx, &config.Config)
+	if isStartupRefused(err) {
+		s.known, s.pooled = true, true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost
+	results, err := conn.Exec(ctx, "show lock_timeout; show client_connection_check_interval").ReadAll()
+	if err != nil {
+		return err
+	}
+	s.known, s.major = true, serverMajor(conn)
+	s.pooled = string(results[0].Rows[0][0]) != config.RuntimeParams["lock_timeout"] ||
+		string(results[1].Rows[0][0]) != config.RuntimeParams["client_connection_check_interval"]
+	return nil
+}
+
+// isStartupRefused tells whether a pooler refuses a setting at the start of a connection.
+func isStartupRefused(err error) bool {
+	return sqlState(err) == "0A000" && strings.Contains(err.Error(), "unsupported startup parameter")
+}
+
+// serverMajor is the server's major version, 0 if it does not say.
+func serverMajor(conn *pgconn.PgConn) int {
+	var major int
+	_, _ = fmt.Sscanf(conn.ParameterStatus("server_version"), "%d", &major)
+	return major
+}
+
+// localSettings are the settings that each transaction has to make for itself behind a pooler, in the order of their
+// names; the session has them where there is none.
+func localSettings(conn *pgx.Conn) [][2]string {
+	local, pooled := conn.PgConn().CustomData()[customLocal].(map[string]string)
+	if !pooled {
+		return nil
+	}
+	var list [][2]string
+	for _, name := range slices.Sorted(maps.Keys(local)) {
+		list = append(list, [2]string{name, local[name]})
+	}
+	if serverMajor(conn.PgConn()) >= TransactionTimeoutSince {
+		list = append(list, [2]string{"transaction_timeout", "0"})
+	}
+	return list
+}
+
+// readCommitted is the mode of a transaction that writes: in a snapshot of its own it would not see what the program
+// commits over another connection meanwhile.
+const readCommitted = "isolation level read committed"
+
+// Begin begins a transaction of a mode, such as "isolation level read committed, read write", with the settings of our
+// sessions. It costs one round trip, also behind a pooler.
+func Begin(ctx context.Context, conn *pgx.Conn, mode string) (pgx.Tx, error) {
+	begin := "begin " + mode
+	for _, setting := range localSettings(conn) {
+		begin += "; set local " + setting[0] + " = " + "'" + setting[1] + "'"
+	}
+	return conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
+}
+
+// Within calls do in a transaction that Begin has begun, and commits it unless do gives an error.
+func Within(ctx context.Context, pool *pgxpool.Pool, mode string, do func(pgx.Tx) error) error {
+	return pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		tx, err := Begin(ctx, conn.Conn(), mode)
+		if err != nil {
+			return err
+		}
+		defer rollback(ctx, tx) // nothing is left to roll back after the commit
+		if err := do(tx); err != nil {
+			return err
+		}
+		return tx.Commit(ctx)
+	})
+}
+
+// LockFor takes an advisory lock and holds it until the transaction that it gives ends, or the connection does. In
+// transaction pooling a lock of a session would be taken on one server connection and released on another. waiting is
+// called before it waits for another holder, for as long as that takes; where it is nil the wait ends with lock_timeout.
+func LockFor(ctx context.Context, conn *pgx.Conn, key int64, waiting func()) (pgx.Tx, error) {
+	tx, err := Begin(ctx, conn, readCommitted)
+	if err != nil {
+		return nil, err
+	}
+	var got bool
+	// Nothing happens in it while the work goes on elsewhere.
+	_, err = tx.Exec(ctx, "set local idle_in_transaction_session_timeout = 0")
+	if err == nil {
+		err = tx.QueryRow(ctx, "select pg_try_advisory_xact_lock($1)", key).Scan(&got)
+	}
+	if err == nil && !got {
+		if waiting != nil {
+			waiting()
+			_, err = tx.Exec(ctx, "set local lock_timeout = 0")
+		}
+		if err == nil {
+			_, err = tx.Exec(ctx, "select pg_advisory_xact_lock($1)", key)
+		}
+	}
+	if err != nil {
+		rollback(ctx, tx)
+		return nil, err
+	}
+	return tx, nil
+}
+
+// lookup resolves a host to its hostaddr, where it has one.
+func (c Conninfo) lookup(resolve pgconn.LookupFunc) pgconn.LookupFunc {
+	if c["hostaddr"] == "" {
+		return resolve
+	}
+	hosts, addresses := strings.Split(c["host"], ","), strings.Split(c["hostaddr"], ",")
+	return func(ctx context.Context, host string) ([]string, error) {
+		if i := slices.Index(hosts, host); i >= 0 && addresses[i] != "" {
+			return []string{addresses[i]}, nil
+		}
+		return resolve(ctx, host)
+	}
+}
+
+// An Endpoint is the server at the end of a live connection.
+type Endpoint struct {
+	Host     string // as it was given: a name, an IP address, or the folder of a socket
+	Address  string // its IP address; empty for a socket
+	Port     uint16
+	Password string
+	TLS      bool
+	Major    int         // version of the server
+	Pooled   bool        // whether a pooler is in between, so that each transaction has to make
+	Local    [][2]string // these settings, of names and values; the session has them otherwise
+}
+
+// Reach connects once, to see where a configuration leads.
+func Reach(ctx context.Context, c Config) (Endpoint, error) {
+	pool, err := NewPool(ctx, c, 1, nil)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	defer pool.Close()
+	var e Endpoint
+	err = pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		e = EndpointOf(ctx, conn.Conn())
+		return nil
+	})
+	return e, explain(pool.Config().ConnConfig, err)
+}
+
+// EndpointOf tells where a connection led to, of all the hosts and ways that its configuration allows.
+func EndpointOf(ctx context.Context, conn *pgx.Conn) Endpoint {
+	config, live := conn.Config(), conn.PgConn()
+	e := Endpoint{Host: config.Host, Port: config.Port, Password: config.Password, Major: serverMajor(live),
+		Local: localSettings(conn)}
+	e.Pooled = len(e.Local) > 0
+	transport := live.Conn()
+	_, e.TLS = transport.(*tls.Conn)
+	remote := transport.RemoteAddr()
+	ip, port, err := net.SplitHostPort(remote.String())
+	isTCP := err == nil && remote.Network() == "tcp"
+	if isTCP {
+		e.Address = ip
+	}
+	// Of a name whose addresses have changed since, the port tells.
+	byPort := false
+	for _, one := range append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port}}, config.Fallbacks...) {
+		network, address := pgconn.NetworkAddress(one.Host, one.Port)
+		switch {
+		case network == "unix" && !isTCP && remote.String() == address:
+			e.Host, e.Port = one.Host, one.Port
+			return e
+		case network == "unix" || !isTCP || port != strconv.Itoa(int(one.Port)):
+			continue
+		}
+		if !byPort {
+			e.Host, e.Port, byPort = one.Host, one.Port, true
+		}
+		addresses, _ := config.LookupFunc(ctx, one.Host) // none are found if it fails
+		if slices.ContainsFunc(addresses, func(a string) bool { return net.ParseIP(a).Equal(net.ParseIP(ip)) }) {
+			e.Host = one.Host
+			return e
+		}
+	}
+	return e
+}
