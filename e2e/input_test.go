@@ -21,7 +21,7 @@ func TestUnreadableFiles(t *testing.T) {
 		r.awaitMigrated()
 		p := r.awaitRun(r.first(), 1)
 		const reason = "the file has mode 0000 and cannot be read by user 65532: make it readable (chmod a+r)"
-		r.contains("the pipeline's message", p.Status.LastRun.Message, "11 of 11 files failed", reason)
+		r.contains("the pipeline's message", p.Status.LastRun.Message, "11 of 11 files failed", "the file has mode 0000")
 		r.contains("the log", r.logs("ingest"), "11 of 11 files failed", "events/csv/events-company-1.csv: "+reason)
 		var message struct {
 			Matched, Failed int
