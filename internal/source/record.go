@@ -44,15 +44,15 @@ type Note struct {
 // notes are the notes of one file.
 type notes struct{ list []Note }
 
-// add counts n more of a kind.
-func (n *notes) add(code, message string, row, offset, times int64) {
+// add counts one more of a kind.
+func (n *notes) add(code, message string, row, offset int64) {
 	for i := range n.list {
 		if n.list[i].Code == code && n.list[i].Message == message {
-			n.list[i].N += times
+			n.list[i].N++
 			return
 		}
 	}
-	n.list = append(n.list, Note{Code: code, Message: message, Row: row, Offset: offset, N: times})
+	n.list = append(n.list, Note{Code: code, Message: message, Row: row, Offset: offset, N: 1})
 }
 
 func (n *notes) has(code string) bool {
