@@ -124,6 +124,13 @@
     {% endif %}
 {%- endmacro %}
 
+{# Before the body of int_company_loads: takes out the rows of loads that are gone. #}
+{% macro take_out_gone_company_loads() -%}
+    {% if is_incremental() and not flags.EMPTY %}
+        delete from {{ this }} where load_id not in ({{ published_event_loads() }})
+    {% endif %}
+{%- endmacro %}
+
 {# After the body of int_events: records the loads that it added, and the company days that came or went. #}
 {% macro record_new_loads() -%}
     {{ require_one_snapshot() }};
