@@ -3,8 +3,8 @@
 #     docker build --target consent     -t consent .
 #     docker build --target consent-dbt -t consent-dbt .
 #
-# Both run as a user without rights (65532) on a read-only root; what they write goes to /tmp. Other base images, a Go
-# module proxy and a Python package index are build arguments (`make image` passes on those of its environment); none
+# Both run as a user without rights (65532, or any other) on a read-only root; what they write goes to /tmp. Other base
+# images, a Go module proxy and a Python package index are build arguments (`make image` passes on those of its environment); none
 # of them is left in an image.
 ARG GO_IMAGE=golang:1.26-trixie
 ARG STATIC_IMAGE=gcr.io/distroless/static-debian13:nonroot
@@ -59,9 +59,8 @@ LABEL org.opencontainers.image.title="consent-dbt" \
       org.opencontainers.image.description="Computes consent metrics in Postgres with dbt" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Libraries ask for the name of the user that they run as.
-RUN groupadd --gid 65532 nonroot && useradd --uid 65532 --gid 65532 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin nonroot
-ENV PATH=/opt/consent/bin:/opt/consent/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+# The platform may choose another user, whom /etc/passwd does not have; libraries ask for a name and a home folder.
+ENV PATH=/opt/consent/bin:/opt/consent/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=nonroot
 COPY --from=dbt /opt/consent/.venv /opt/consent/.venv
 COPY --from=program /out/consent /opt/consent/bin/consent
 COPY dbt_project /opt/consent/dbt_project

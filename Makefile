@@ -118,6 +118,10 @@ image: ## Build the two images, IMAGE:TAG and DBT_IMAGE:TAG
 e2e: ## Test the chart in a kind cluster of its own (KEEP=1 keeps it for the next time)
 	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e -count=1 -timeout 30m -parallel 4 -v $(ARGS) ./e2e
 
+.PHONY: e2e-slow
+e2e-slow: ## Test what takes long: rotation and rollback with both Helms, restricted platforms, Prometheus
+	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e,slow -run '^TestSlow' -count=1 -timeout 60m -parallel 4 -v $(ARGS) ./e2e
+
 ##@ Develop
 
 .PHONY: build
@@ -207,7 +211,7 @@ check-sql: venv-check ## Check the models' SQL
 .PHONY: check-shell
 check-shell: venv-check ## Check the shell scripts
 	@PATH="$(VENV):$$PATH"; \
-	if command -v shellcheck >/dev/null; then shellcheck .ci/run charts/consent-pipeline/files/postgresql/set-password.sh \
+	if command -v shellcheck >/dev/null; then shellcheck .ci/run charts/consent-pipeline/files/postgresql/keep-password.sh \
 	        tools/cluster-job tools/generate tools/govulncheck tools/kind-load tools/kind-up tools/lock tools/venv; \
 	else echo 'SKIPPED shellcheck: no wheel for this machine; install it (Debian: apt-get install shellcheck)'; fi
 

@@ -317,6 +317,8 @@ func TestRoleOfTheDashboardReadsMartsAndNothingElse(t *testing.T) {
 		"select count(*) from raw.company":       "42501",
 		"select count(*) from raw.finding":       "42501",
 		"select count(*) from raw.load":          "",
+		"select 1 from analytics.int_events":     "42501", // nor the events where the models keep them
+		"select 1 from analytics.data_quality":   "",
 		"delete from analytics.data_quality":     "42501", // not even in a transaction that may write,
 		"create temporary table written (y int)": "25006", // as its sessions may not
 	} {
@@ -546,6 +548,21 @@ func TestPageSaysWhatIsTheMatter(t *testing.T) {
 	execute(t, database, "alter table analytics.company_performance rename column size to hours_observed")
 	if response, _ := get(t, url+"/?hq=Belgium"); response.StatusCode != http.StatusOK {
 		t.Errorf("marts of this version again answer %s", response.Status)
+	}
+
+	// dbt alone, of which the ledger knows nothing, writes comments in the transaction that changes the rows.
+	pool, err := open(t.Context(), config(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	before := probe(t.Context(), pool)
+	execute(t, database, "comment on table analytics.company_performance is 'The companies.'")
+	commented := probe(t.Context(), pool)
+	execute(t, database, "comment on table analytics.company_performance is 'The companies.'")
+	again := probe(t.Context(), pool)
+	if before.err != nil || before.fingerprint == commented.fingerprint || commented.fingerprint == again.fingerprint {
+		t.Errorf("fingerprints %q, %q, %q of different rows (%v)", before.fingerprint, commented.fingerprint, again.fingerprint, before.err)
 	}
 }
 

@@ -90,73 +90,35 @@ func (r *release) selector(component string) string {
 	return "app.kubernetes.io/instance=" + r.name + ",app.kubernetes.io/component=" + component
 }
 
-// A job is what the tests look at in a Job.
-type job struct {
-	Metadata struct {
-		Name, UID         string
-		CreationTimestamp time.Time
-	}
-	Spec struct {
-		TTLSecondsAfterFinished *int
-	}
-	Status struct {
-		Conditions []struct{ Type, Status, Reason, Message string }
-	}
-}
-
-// ended gives Complete or Failed with the reason, or nothing while the Job runs.
-func (j job) ended() (state, reason string) {
-	for _, c := range j.Status.Conditions {
-		if c.Status == "True" && (c.Type == "Complete" || c.Type == "Failed") {
-			return c.Type, c.Reason + ": " + c.Message
-		}
-	}
-	return "", ""
-}
-
-// jobs gives the Jobs of a component, the oldest first.
-func (r *release) jobs(component string) []job {
+// awaitMigrated waits until the tables and the roles are up to date.
+func (r *release) awaitMigrated() {
 	r.Helper()
-	var list struct{ Items []job }
-	output := r.kubectl("get", "jobs", "--selector", r.selector(component), "--sort-by", ".metadata.creationTimestamp", "--output", "json")
-	if err := json.Unmarshal([]byte(output), &list); err != nil {
-		r.Fatal(err)
-	}
-	return list.Items
+	r.kubectl("rollout", "status", "deployment/"+r.name+"-migrate", "--timeout=4m")
 }
 
-// newestJob gives the name of the latest Job of a component.
-func (r *release) newestJob(component string) string {
-	r.Helper()
-	all := r.jobs(component)
-	if len(all) == 0 {
-		r.Fatalf("there is no Job of the component %s", component)
-	}
-	return all[len(all)-1].Metadata.Name
-}
+// first is the name of the release's own pipeline.
+func (r *release) first() string { return r.name + "-ingest" }
 
-// awaitJob waits for the end of the component's latest Job, which has to be as wanted: Complete or Failed.
-func (r *release) awaitJob(component, wanted string) {
-	r.Helper()
-	var state, reason string
-	r.await("the end of the Job of "+component, 4*time.Minute, func() bool {
-		all := r.jobs(component)
-		if len(all) > 0 {
-			state, reason = all[len(all)-1].ended()
-		}
-		return state != ""
-	})
-	if state != wanted {
-		r.Fatalf("the Job of %s is %s (%s), not %s", component, state, reason, wanted)
-	}
-}
-
-// awaitData waits until migration, ingestion and dbt are done.
+// awaitData waits until migration, the first ingestion and dbt after it have succeeded.
 func (r *release) awaitData() {
 	r.Helper()
-	for _, component := range []string{"migrate", "ingest", "transform"} {
-		r.awaitJob(component, "Complete")
+	r.awaitMigrated()
+	r.await("the first ingestion", time.Minute, func() bool {
+		_, err := r.try("kubectl", "--namespace", r.namespace, "get", "consentpipeline", r.first())
+		return err == nil
+	})
+	if p := r.awaitRun(r.first(), 1); p.Status.LastRun.Result != "Succeeded" {
+		r.Fatalf("run %d of %s: %s (%s)", p.Status.LastRun.Number, r.first(), p.Status.LastRun.Result, p.Status.LastRun.Message)
 	}
+	r.kubectl("wait", "--for=condition=Transformed", "consentpipeline/"+r.first(), "--timeout=4m")
+}
+
+// runAgain has the release's own pipeline run again, and waits for the end of the run.
+func (r *release) runAgain(trigger string) pipeline {
+	r.Helper()
+	runs := r.pipeline(r.first()).Status.Runs
+	r.upgrade("--set-string", "ingest.trigger="+trigger)
+	return r.awaitRun(r.first(), runs+1)
 }
 
 // await waits until the condition holds.
@@ -220,6 +182,7 @@ func (r *release) onNode(command string) {
 func (r *release) describe() {
 	for _, arguments := range [][]string{
 		{"get", "all,pvc", "--output", "wide"},
+		{"get", "consentpipelines", "--output", "yaml"},
 		{"get", "events", "--sort-by", ".lastTimestamp"},
 		{"describe", "pods"},
 	} {

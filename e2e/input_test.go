@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
+	"time"
 )
 
 // TestUnreadableFiles loads a folder whose files only root may read, has them made readable, and upgrades.
@@ -14,9 +16,12 @@ func TestUnreadableFiles(t *testing.T) {
 	r.onNode("mkdir -p /e2e; rm -rf /e2e/unreadable; cp -r /input /e2e/unreadable; find /e2e/unreadable -type f -exec chmod 000 {} +")
 
 	r.step("the ingestion fails at once, with the reason", func(r *release) {
-		r.install(append(small, "--set", "sources[0].name=input,sources[0].hostPath=/e2e/unreadable")...)
-		r.awaitJob("ingest", "Failed")
+		// Helm waits for the installation, which succeeds; the ingestion is not part of it.
+		r.install(append(small, "--wait", "--set", "sources[0].name=input,sources[0].hostPath=/e2e/unreadable")...)
+		r.awaitMigrated()
+		p := r.awaitRun(r.first(), 1)
 		const reason = "the file has mode 0000 and cannot be read by user 65532: make it readable (chmod a+r)"
+		r.contains("the pipeline's message", p.Status.LastRun.Message, "11 of 11 files failed", "the file has mode 0000")
 		r.contains("the log", r.logs("ingest"), "11 of 11 files failed", "events/csv/events-company-1.csv: "+reason)
 		var message struct {
 			Matched, Failed int
@@ -37,18 +42,22 @@ func TestUnreadableFiles(t *testing.T) {
 			r.Errorf("exit code %s, want 65", exit)
 		}
 	})
-	r.step("made readable, an upgrade tries again", func(r *release) {
+	r.step("made readable, another run loads them", func(r *release) {
 		r.onNode("chmod -R a+rX /e2e/unreadable")
-		r.upgrade()
+		r.check(r.runAgain("readable"), "Succeeded", "Loaded 1", sampleRows+40)
 		r.awaitData()
 		r.checkSample()
 	})
 }
 
-// TestMissingFolder names a folder that the node does not have.
+// TestMissingFolder installs where the node does not have the source's folder: the installation succeeds, and the pipeline
+// says what is missing.
 func TestMissingFolder(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, "helm", "missing", "missing")
 	r.install(append(small, "--set", "sources[0].name=input,sources[0].hostPath=/no/such/folder")...)
-	r.awaitEvent("hostPath type check failed: /no/such/folder is not a directory")
+	r.await("the reason why the run does not start", 90*time.Second, func() bool {
+		_, _, message := r.pipeline(r.first()).condition("Reconciling")
+		return strings.Contains(message, "hostPath type check failed: /no/such/folder is not a directory")
+	})
 }

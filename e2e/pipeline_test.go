@@ -138,7 +138,7 @@ func TestPipelines(t *testing.T) {
 	r.install(append(withOperator, "--set", "sources[0].name=input,sources[0].hostPath=/input",
 		"--set", "sources[1].name=inbox,sources[1].hostPath=/e2e/ops",
 		"--set", "sources[2].name=gone,sources[2].persistentVolumeClaim=nowhere")...)
-	r.awaitJob("migrate", "Complete")
+	r.awaitMigrated()
 	r.kubectl("rollout", "status", "deployment/ops-operator", "--timeout=2m")
 
 	r.step("the sample is loaded, each file with its rows, and dbt follows", func(r *release) {
@@ -248,7 +248,7 @@ func TestInterruptedPipelines(t *testing.T) {
 	r.define()
 	r.slowExport()
 	r.install(append(withOperator, "--set", "sources[0].name=input,sources[0].hostPath=/e2e/slow", "--set", slowly)...)
-	r.awaitJob("migrate", "Complete")
+	r.awaitMigrated()
 
 	r.step("the pipeline is deleted in mid-run, and nothing is left of the run", func(r *release) {
 		r.apply("slow", "input", "", "events/csv/*.csv")

@@ -13,7 +13,7 @@ func TestNodeRestart(t *testing.T) {
 	r.define()
 	r.slowExport()
 	r.install(append(withOperator, "--set", "sources[0].name=input,sources[0].hostPath=/e2e/plug", "--set", slowly)...)
-	r.awaitJob("migrate", "Complete")
+	r.awaitMigrated()
 	r.apply("slow", "input", "", "events/csv/*.csv")
 	r.awaitCopy()
 	r.do("docker", "restart", "--time=0", node)

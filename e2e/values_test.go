@@ -3,12 +3,16 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // TestRefusedValues shows that what cannot work is refused before anything is made, with a sentence that says what to
@@ -31,7 +35,7 @@ func TestRefusedValues(t *testing.T) {
 			[]string{"sources[0].name=input,sources[0].claim=files"},
 			[]string{"/sources/0", "additional properties 'claim' not allowed", "'persistentVolumeClaim'"},
 		},
-		"a wrong type":       {[]string{"ingest.backoffLimit=many"}, []string{"at '/ingest/backoffLimit': got string, want integer"}},
+		"a wrong type":       {[]string{"ingest.retriesPerFile=many"}, []string{"at '/ingest/retriesPerFile': got string, want integer"}},
 		"a word for a truth": {[]string{"postgresql.enabled=maybe"}, []string{"at '/postgresql/enabled': got string, want boolean"}},
 		"an amount in words": {[]string{"ingest.resources.limits.cpu=lots"}, []string{"at '/ingest/resources/limits/cpu': 'lots' does not match pattern"}},
 		"a value of none":    {[]string{"image.pullPolicy=Sometimes"}, []string{"value must be one of 'IfNotPresent', 'Always', 'Never'"}},
@@ -67,14 +71,27 @@ func TestRefusedValues(t *testing.T) {
 			[]string{"postgresql.enabled=false,externalDatabase.host=db,externalDatabase.existingSecret=s,externalDatabase.sslMode=verify-full"},
 			[]string{"name in externalDatabase.caSecret a Secret that has it under the key ca.crt"},
 		},
-		"a time without a unit": {[]string{"databaseWait=5"}, []string{"databaseWait is 5: write a time with its unit, such as 90s or 5m."}},
-		"a share that is none":  {[]string{"ingest.maxRejectedRatio=few"}, []string{"write a share from 0% to 100%, such as 1% or 0.01."}},
-		"a share of too much":   {[]string{"ingest.maxRejectedRatio=150%"}, []string{"ingest.maxRejectedRatio is 150%: write a share"}},
+		"a time without a unit":        {[]string{"databaseWait=5"}, []string{"databaseWait is 5: write a time with its unit, such as 90s or 5m."}},
+		"a text for null with a comma": {[]string{`ingest.nulls={a\,b}`}, []string{"at '/ingest/nulls/0': 'a,b' does not match pattern"}},
+		"a share that is none":         {[]string{"ingest.maxRejectedRatio=few"}, []string{"write a share from 0% to 100%, such as 1% or 0.01."}},
+		"a share of too much":          {[]string{"ingest.maxRejectedRatio=150%"}, []string{"ingest.maxRejectedRatio is 150%: write a share"}},
 		"a path from the root": {
 			[]string{"ingest.files={events/*.csv,/input/events.csv}"},
 			[]string{`ingest.files[1] is "/input/events.csv": write a path or a glob relative to the source`},
 		},
 		"a path that leads out": {[]string{"ingest.files={../events.csv}"}, []string{`ingest.files[0] is "../events.csv"`}},
+		"a pattern for all folders, and more": {
+			[]string{"ingest.files={events/**/*.csv}"},
+			[]string{`ingest.files[0] is "events/**/*.csv": ** stands alone, for all files`},
+		},
+		"an ingestion without an operator": {
+			[]string{"operator.enabled=false"},
+			[]string{"the first ingestion is a ConsentPipeline, which only the operator runs. Write operator.enabled=true or ingest.enabled=false."},
+		},
+		"an unknown setting of pods": {
+			[]string{"ingest.pods.nodeselector.disk=ssd"},
+			[]string{"/ingest/pods", "additional properties 'nodeselector' not allowed", "'nodeSelector'"},
+		},
 		"a schedule in words": {
 			[]string{"transform.schedule=every hour"},
 			[]string{`transform.schedule is "every hour": write the five fields of cron, such as "0 3 * * *"`},
@@ -104,7 +121,9 @@ func TestRefusedValues(t *testing.T) {
 var variants = map[string][]string{
 	"defaults": nil,
 	"everything": {
-		"--set", "operator.enabled=true,networkPolicy.enabled=true,podDisruptionBudget.enabled=true",
+		"--set", "operator.enabled=true,networkPolicy.enabled=true,podDisruptionBudget.enabled=true,grafanaDashboard.enabled=true",
+		"--set", "ingest.pods.extraEnv[0].name=A,ingest.pods.extraEnv[0].value=b,extraEnv[0].name=C,extraEnv[0].value=d",
+		"--set", "podAnnotations.a=b,serviceAccountAnnotations.a=b,operator.pods.serviceAccountAnnotations.c=d",
 		"--set", "networkPolicy.postgresqlFrom[0].namespaceSelector.matchLabels.team=analysts",
 		"--set", "commonLabels.team=a,image.pullSecrets[0]=registry,nodeSelector.disk=ssd,priorityClassName=system-cluster-critical",
 		"--set", "tolerations[0].key=batch,tolerations[0].operator=Exists",
@@ -114,6 +133,7 @@ var variants = map[string][]string{
 		"--set", "sources[0].podSecurityContext.supplementalGroups[0]=1000",
 		"--set", "sources[1].name=archive,sources[1].hostPath=/archive",
 	},
+	"pipelines of one's own": {"--set", "ingest.enabled=false"},
 	"external database": {
 		"--set", "postgresql.enabled=false,externalDatabase.host=db,externalDatabase.existingSecret=s",
 		"--set", "externalDatabase.caSecret=ca,externalDatabase.sslMode=verify-full,roles.existingSecret=users",
@@ -126,6 +146,8 @@ func TestManifests(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, "helm", "manifests", "manifests")
 	r.kubectl("label", "namespace", r.namespace, "pod-security.kubernetes.io/warn=restricted")
+	// A dry run makes no service account, and the pod of `helm test` is only admitted with one.
+	r.kubectl("create", "serviceaccount", "manifests-migrate")
 	judge := func(t *testing.T, yaml string) string {
 		t.Helper()
 		// Server-side, for what is there already, such as the definition of ConsentPipeline, was made by Helm.
@@ -170,6 +192,194 @@ func TestManifests(t *testing.T) {
 	})
 }
 
+// renderers are the Helms that are there, each with the arguments that render the chart.
+func renderers(t *testing.T) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	for _, helm := range []string{"helm", "helm3"} {
+		if _, err := exec.LookPath(helm); err == nil {
+			// Without a cluster Helm 3 assumes an old one.
+			found[helm] = []string{"template", "x", "--namespace", "n", "--kube-version", "1.34.0"}
+		}
+	}
+	return found
+}
+
+// render renders a chart without a cluster, and gives its objects by kind and name.
+func render(t *testing.T, helm string, arguments ...string) (text string, objects map[string]map[string]any) {
+	t.Helper()
+	command := exec.Command(helm, arguments...)
+	command.Dir = root
+	output, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", helm, arguments, err, output)
+	}
+	objects = map[string]map[string]any{}
+	for document := range strings.SplitSeq(string(output), "\n---") {
+		var object map[string]any
+		if err := yaml.Unmarshal([]byte(document), &object); err != nil {
+			t.Fatalf("%v in\n%s", err, document)
+		}
+		if object != nil {
+			metadata := object["metadata"].(map[string]any)
+			objects[fmt.Sprint(object["kind"], "/", metadata["name"])] = object
+		}
+	}
+	return string(output), objects
+}
+
+// at gives what is in nested maps under a path of keys.
+func at(object map[string]any, path ...string) any {
+	var value any = object
+	for _, key := range path {
+		next, isMap := value.(map[string]any)
+		if !isMap {
+			return nil
+		}
+		value = next[key]
+	}
+	return value
+}
+
+// TestRenderingTwice renders the chart as a tool does that has no cluster to look up anything in, and looks whether what it
+// renders is complete.
+func TestRenderingTwice(t *testing.T) {
+	t.Parallel()
+	for helm, arguments := range renderers(t) {
+		for name, values := range variants {
+			arguments := append(append(slices.Clone(arguments), chart), values...)
+			first, objects := render(t, helm, arguments...)
+			second, _ := render(t, helm, arguments...)
+			if first != second {
+				t.Errorf("%s, %s: the second rendering differs from the first", helm, name)
+			}
+			for object := range objects {
+				if strings.HasPrefix(object, "Secret/") {
+					t.Errorf("%s, %s: %s is rendered", helm, name, object)
+				}
+			}
+			for _, match := range regexp.MustCompile(`(?m)^ +serviceAccountName: (\S+)$`).FindAllStringSubmatch(first, -1) {
+				if objects["ServiceAccount/"+match[1]] == nil {
+					t.Errorf("%s, %s: there is no service account %s", helm, name, match[1])
+				}
+			}
+		}
+	}
+}
+
+// TestPartOfAnotherChart renders a chart that has this one as a part, with a condition and values for all parts.
+func TestPartOfAnotherChart(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	files := map[string]string{
+		"Chart.yaml": "apiVersion: v2\nname: platform\nversion: 1.0.0\ndependencies:\n" +
+			"  - {name: consent-pipeline, version: '>=0.1.0', condition: consent-pipeline.enabled, repository: 'file://" +
+			filepath.Join(root, chart) + "'}\n",
+		"values.yaml": "global: {region: eu}\nconsent-pipeline:\n  enabled: true\n  fullnameOverride: consent\n",
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for helm, arguments := range renderers(t) {
+		if output, err := exec.Command(helm, "dependency", "update", folder).CombinedOutput(); err != nil {
+			t.Fatalf("%s dependency update: %v\n%s", helm, err, output)
+		}
+		_, objects := render(t, helm, append(slices.Clone(arguments), folder)...)
+		if objects["Deployment/consent-operator"] == nil {
+			t.Errorf("%s does not render the part", helm)
+		}
+		_, objects = render(t, helm, append(slices.Clone(arguments), folder, "--set", "consent-pipeline.enabled=false")...)
+		if len(objects) > 0 {
+			t.Errorf("%s renders a part that is not enabled", helm)
+		}
+	}
+}
+
+// TestSettingsOfPods gives one component settings of its own, and all others those for all.
+func TestSettingsOfPods(t *testing.T) {
+	t.Parallel()
+	_, objects := render(t, "helm", append(renderers(t)["helm"], chart, "--set", "nodeSelector.pool=general,podAnnotations.for=all",
+		"--set", "serviceAccountAnnotations.for=all,extraEnv[0].name=FOR,extraEnv[0].value=all",
+		"--set", "ingest.pods.nodeSelector.pool=ingest,ingest.pods.podAnnotations.for=ingest",
+		"--set", "ingest.pods.serviceAccountAnnotations.for=ingest,ingest.pods.extraEnv[0].name=FOR,ingest.pods.extraEnv[0].value=ingest",
+		"--set", "operator.pods.tolerations[0].operator=Exists")...)
+	for object, test := range map[string]struct {
+		pod  []string // path of the pod's template
+		want string
+	}{
+		"PodTemplate/x-source-input": {[]string{"template"}, "ingest"},
+		"Deployment/x-operator":      {[]string{"spec", "template"}, "all"},
+		"Deployment/x-migrate":       {[]string{"spec", "template"}, "all"},
+		"Deployment/x-dashboard":     {[]string{"spec", "template"}, "all"},
+		"StatefulSet/x-postgresql":   {[]string{"spec", "template"}, "all"},
+		"CronJob/x-transform":        {[]string{"spec", "jobTemplate", "spec", "template"}, "all"},
+	} {
+		pod := at(objects[object], test.pod...).(map[string]any)
+		pool := map[string]string{"ingest": "ingest", "all": "general"}[test.want]
+		if got := at(pod, "spec", "nodeSelector", "pool"); got != pool {
+			t.Errorf("%s: node selector %v, want %s", object, got, pool)
+		}
+		if got := at(pod, "metadata", "annotations", "for"); got != test.want {
+			t.Errorf("%s: annotation %v, want %s", object, got, test.want)
+		}
+		account := fmt.Sprint("ServiceAccount/", at(pod, "spec", "serviceAccountName"))
+		if got := at(objects[account], "metadata", "annotations", "for"); got != test.want {
+			t.Errorf("%s: annotation %v, want %s", account, got, test.want)
+		}
+		var variables []string
+		container := at(pod, "spec", "containers").([]any)[0].(map[string]any)
+		for _, variable := range container["env"].([]any) {
+			if v := variable.(map[string]any); v["name"] == "FOR" {
+				variables = append(variables, fmt.Sprint(v["value"]))
+			}
+		}
+		if !slices.Equal(variables, []string{test.want}) {
+			t.Errorf("%s: variable %v, want %s", object, variables, test.want)
+		}
+		tolerations := at(pod, "spec", "tolerations")
+		if (tolerations != nil) != (object == "Deployment/x-operator") {
+			t.Errorf("%s: tolerations %v", object, tolerations)
+		}
+	}
+}
+
+// TestVolumeNames renders releases whose namespaces, names and sources meet in the same letters.
+func TestVolumeNames(t *testing.T) {
+	t.Parallel()
+	volumes := map[string]string{}
+	for _, test := range [][3]string{{"a-b", "c", "d"}, {"a", "b-c", "d"}, {"a", "b", "c-d"}, {"a-b-c", "d", "e"}, {"a-b", "c-d", "e"}} {
+		_, objects := render(t, "helm", "template", test[1], chart, "--namespace", test[0], "--kube-version", "1.34.0",
+			"--set", "ingest.source="+test[2]+",sources[0].hostPath=/input,sources[0].name="+test[2])
+		for object := range objects {
+			if name, isVolume := strings.CutPrefix(object, "PersistentVolume/"); isVolume {
+				if volumes[name] != "" {
+					t.Errorf("%v has the volume %s of %s", test, name, volumes[name])
+				}
+				volumes[name] = fmt.Sprint(test)
+			}
+		}
+	}
+	if len(volumes) != 5 {
+		t.Errorf("%d volumes: %v", len(volumes), volumes)
+	}
+}
+
+// TestRolesForUsers looks at what the cluster's own roles for users gain.
+func TestRolesForUsers(t *testing.T) {
+	t.Parallel()
+	_, objects := render(t, "helm", append(renderers(t)["helm"], chart)...)
+	for name, verbs := range map[string]int{"consentpipelines-view": 3, "consentpipelines-edit": 8} {
+		role := objects["ClusterRole/"+name]
+		rule := at(role, "rules").([]any)[0].(map[string]any)
+		labels := fmt.Sprint(at(role, "metadata", "labels"))
+		if len(rule["verbs"].([]any)) != verbs || !strings.Contains(labels, "aggregate-to-"+strings.TrimPrefix(name, "consentpipelines-")+":true") {
+			t.Errorf("%s: %v, %s", name, rule, labels)
+		}
+	}
+}
+
 // TestChartIsComplete packs the chart as it would be published, and renders the package.
 func TestChartIsComplete(t *testing.T) {
 	t.Parallel()
@@ -189,7 +399,7 @@ func TestChartIsComplete(t *testing.T) {
 		t.Fatalf("packages: %s, %v", packages, err)
 	}
 	rendered, err := exec.Command("helm", "template", "x", packages[0]).Output()
-	if err != nil || !strings.Contains(string(rendered), "set-password.sh") {
+	if err != nil || !strings.Contains(string(rendered), "keep-password.sh") {
 		t.Errorf("%v: the package misses a file", err)
 	}
 	if info, err := os.Stat(packages[0]); err != nil || info.Size() > 1<<20 {

@@ -36,7 +36,7 @@ type attempt struct {
 	index   int // of the entry; -1 of a Job without indexes
 	created time.Time
 	state   podState
-	since   time.Time // when it began to wait, at the earliest; zero unless it waits
+	since   time.Time // when it began to wait, or should have ended because it was deleted; else zero
 	code    int32     // its exit code, once ended; -1 if there is none
 	reason  string    // why it waits or has ended, as Kubernetes says: Unschedulable, OOMKilled, Evicted
 	message string    // what Kubernetes says about that; where the container left one, its termination message
@@ -67,14 +67,23 @@ func attemptOf(pod *corev1.Pod) attempt {
 		a.state = podWaits
 		a.since, a.reason, a.message = waitOf(pod)
 	}
+	if pod.DeletionTimestamp != nil && a.state != podEnded && pod.Spec.NodeName != "" { // until then nothing is wrong
+		a.since, a.reason, a.message = pod.DeletionTimestamp.Time, reasonNodeLost, fmt.Sprintf("the node %s does not end the "+
+			"pod %s, which was deleted: the node or its kubelet is down", pod.Spec.NodeName, pod.Name)
+	}
 	a.reason = unique.Make(a.reason).Value()
 	return a
 }
 
+// isDeleted says that a pod was deleted and its node has not reported its end.
+func (a *attempt) isDeleted() bool {
+	return a.state != podWaits && a.state != podEnded && !a.since.IsZero()
+}
+
 func (a *attempt) started() bool { return a.state == podRuns || a.state == podEnded }
 
-// dooms says that the entry is not tried again after this attempt, whatever the Job says yet; see podFailurePolicy.
-func (a *attempt) dooms() bool { return a.code == report.BadData || a.code == report.BadConfig }
+// isTerminal says that the entry is not tried again after this attempt, whatever the Job says yet; see podFailurePolicy.
+func (a *attempt) isTerminal() bool { return a.code == report.BadData || a.code == report.BadConfig }
 
 // text says how an attempt ended that left no report.
 func (a *attempt) text() string {

@@ -39,7 +39,7 @@ func setConditions(p *v1alpha1.ConsentPipeline, s situation, now metav1.Time) {
 		reason, message = s.obstacle.reason, s.obstacle.message
 	case current != nil && s.delay != nil && s.delay.stalled:
 		ready, stalled = metav1.ConditionFalse, true
-		reason, message = reasonPodsStuck, fmt.Sprintf("%s: %s", s.delay.reason, s.delay.message)
+		reason, message = s.delay.shown(), s.delay.message
 	case current != nil:
 		reconciling = true
 		reason = reasonRunInProgress

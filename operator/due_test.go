@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"strings"
 	"testing"
 
 	"consentpipeline.io/api/v1alpha1"
@@ -18,11 +19,14 @@ func TestDue(t *testing.T) {
 		}
 		return spec
 	}
-	ran := func(spec v1alpha1.ConsentPipelineSpec) v1alpha1.ConsentPipelineStatus {
-		return v1alpha1.ConsentPipelineStatus{LastRun: &v1alpha1.FinishedRun{Run: v1alpha1.Run{Digest: digest(spec)}}}
+	runOf := func(spec v1alpha1.ConsentPipelineSpec) v1alpha1.Run {
+		return v1alpha1.Run{SpecDigest: specDigest(spec), TriggerDigest: sum(spec.Trigger)}
+	}
+	ran := func(spec v1alpha1.ConsentPipelineSpec, handled ...string) v1alpha1.ConsentPipelineStatus {
+		return v1alpha1.ConsentPipelineStatus{LastRun: &v1alpha1.FinishedRun{Run: runOf(spec)}, LastHandledRunRequest: strings.Join(handled, "")}
 	}
 	running := func(spec v1alpha1.ConsentPipelineSpec) v1alpha1.ConsentPipelineStatus {
-		return v1alpha1.ConsentPipelineStatus{CurrentRun: &v1alpha1.Run{Digest: digest(spec)}}
+		return v1alpha1.ConsentPipelineStatus{CurrentRun: new(runOf(spec))}
 	}
 	trigger := func(s *v1alpha1.ConsentPipelineSpec) { s.Trigger = "2" }
 	suspend := func(s *v1alpha1.ConsentPipelineSpec) { s.Suspend = true }
@@ -48,6 +52,7 @@ func TestDue(t *testing.T) {
 		"the files are in another order":     {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Files = filesOf("b.csv", "a.csv") }), ran(spec()), decision{"UpToDate", false}},
 		"the source changed":                 {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Source = "other" }), ran(spec()), decision{"SpecChanged", true}},
 		"everything is to be loaded":         {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Load = v1alpha1.LoadAlways }), ran(spec()), decision{"SpecChanged", true}},
+		"other texts stand for null":         {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Nulls = []string{"NULL"} }), ran(spec()), decision{"SpecChanged", true}},
 		"more rows may be rejected":          {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.MaxRejectedRatio = "5%" }), ran(spec()), decision{"SpecChanged", true}},
 		"only how to run changed": {spec(func(s *v1alpha1.ConsentPipelineSpec) {
 			s.Parallelism, s.RetriesPerFile, s.ActiveDeadlineSeconds, s.Transform = 1, new(int32(5)), 60, v1alpha1.TransformNever
@@ -56,7 +61,34 @@ func TestDue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := &v1alpha1.ConsentPipeline{Spec: test.spec, Status: test.status}
-			if got := due(p, digest(p.Spec)); got != test.want {
+			if got := due(p); got != test.want {
+				t.Errorf("got %+v, expected %+v", got, test.want)
+			}
+		})
+	}
+
+	long := strings.Repeat("2026-11-24T12:00:00Z ", 100)
+	for name, test := range map[string]struct {
+		spec      v1alpha1.ConsentPipelineSpec
+		status    v1alpha1.ConsentPipelineStatus
+		requested string // the value of the annotation
+		want      decision
+	}{
+		"a run is requested":                     {spec(), ran(spec()), "a", decision{"RunRequested", true}},
+		"another run is requested":               {spec(), ran(spec(), "a"), "b", decision{"RunRequested", true}},
+		"the request was handled":                {spec(), ran(spec(), "a"), "a", decision{"UpToDate", false}},
+		"the request was reverted":               {spec(), ran(spec(), "a"), "", decision{"UpToDate", false}},
+		"a run is requested in mid-run":          {spec(), running(spec()), "a", decision{"RunInProgress", false}},
+		"a run is requested, and none may start": {spec(suspend), ran(spec()), "a", decision{"Suspended", false}},
+		"requested, and the trigger changed":     {spec(trigger), ran(spec()), "a", decision{"TriggerChanged", true}},
+		"requested with the first run":           {spec(), v1alpha1.ConsentPipelineStatus{}, "a", decision{"FirstRun", true}},
+		"a long request was handled":             {spec(), ran(spec(), cut(long, 256)), long, decision{"UpToDate", false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := &v1alpha1.ConsentPipeline{Spec: test.spec, Status: test.status}
+			p.Annotations = map[string]string{v1alpha1.AnnotationRunRequestedAt: test.requested}
+			if got := due(p); got != test.want {
 				t.Errorf("got %+v, expected %+v", got, test.want)
 			}
 		})

@@ -129,7 +129,7 @@ func foldEntry(earlier v1alpha1.FileStatus, completed, failed, ended bool, pods 
 	// 1. Its outcome is known: from the pod that decided it, or from before that pod vanished.
 	case good != nil:
 		return outcome(earlier, good)
-	case failed && lastEnded != nil, lastEnded != nil && lastEnded == last && lastEnded.dooms():
+	case failed && lastEnded != nil, lastEnded != nil && lastEnded == last && lastEnded.isTerminal():
 		return outcome(earlier, lastEnded)
 	case isOutcome(earlier.State):
 		return earlier
@@ -266,7 +266,10 @@ func (t total) result() v1alpha1.Result {
 
 func summaryOf(files []v1alpha1.FileStatus) *v1alpha1.Summary {
 	t := totalOf(files)
-	return &v1alpha1.Summary{Files: fmt.Sprintf("%d/%d", t.good, t.all), Failed: t.bad, Rows: thousands(t.rows)}
+	return &v1alpha1.Summary{
+		FilesTotal: t.all, FilesLoaded: t.good, Failed: t.bad, RowsLoaded: t.rows, RowsRejected: t.rejected,
+		Files: fmt.Sprintf("%d/%d", t.good, t.all), Rows: thousands(t.rows),
+	}
 }
 
 // thousands writes a count as people read it: 25,214.

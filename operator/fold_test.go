@@ -173,15 +173,15 @@ func TestTotals(t *testing.T) {
 		want   v1alpha1.Summary
 		result v1alpha1.Result
 	}{
-		"all are loaded":            {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), entry("Unchanged", 1, 0, 1, 0)}, v1alpha1.Summary{Files: "2/2", Rows: "2,000"}, v1alpha1.Succeeded},
-		"one failed":                {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), entry("Failed", 1, 0, 0, 1)}, v1alpha1.Summary{Files: "1/2", Failed: 1, Rows: "2,000"}, v1alpha1.Partial},
-		"one has no file":           {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), entry("Failed", 0, 0, 0, 1)}, v1alpha1.Summary{Files: "1/2", Failed: 1, Rows: "2,000"}, v1alpha1.Partial},
-		"a glob failed in part":     {[]v1alpha1.FileStatus{entry("Failed", 5, 2, 1, 2)}, v1alpha1.Summary{Files: "3/5", Failed: 2, Rows: "1,000"}, v1alpha1.Partial},
-		"all failed":                {[]v1alpha1.FileStatus{entry("Failed", 1, 0, 0, 1)}, v1alpha1.Summary{Files: "0/1", Failed: 1, Rows: "1,000"}, v1alpha1.Failed},
-		"one is unknown":            {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), {State: v1alpha1.FileUnknown}}, v1alpha1.Summary{Files: "1/2", Rows: "1,000"}, v1alpha1.Partial},
-		"all were skipped":          {[]v1alpha1.FileStatus{{State: v1alpha1.FileSkipped}}, v1alpha1.Summary{Files: "0/1", Rows: "0"}, v1alpha1.Failed},
-		"a message is lost":         {[]v1alpha1.FileStatus{{State: v1alpha1.FileLoaded}}, v1alpha1.Summary{Files: "1/1", Rows: "0"}, v1alpha1.Succeeded},
-		"loaded, but its pod fails": {[]v1alpha1.FileStatus{entry("Failed", 1, 1, 0, 1)}, v1alpha1.Summary{Files: "0/1", Failed: 1, Rows: "1,000"}, v1alpha1.Failed},
+		"all are loaded":            {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), entry("Unchanged", 1, 0, 1, 0)}, v1alpha1.Summary{FilesTotal: 2, FilesLoaded: 2, RowsLoaded: 2_000, Files: "2/2", Rows: "2,000"}, v1alpha1.Succeeded},
+		"one failed":                {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), entry("Failed", 1, 0, 0, 1)}, v1alpha1.Summary{FilesTotal: 2, FilesLoaded: 1, Failed: 1, RowsLoaded: 2_000, Files: "1/2", Rows: "2,000"}, v1alpha1.Partial},
+		"one has no file":           {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), entry("Failed", 0, 0, 0, 1)}, v1alpha1.Summary{FilesTotal: 2, FilesLoaded: 1, Failed: 1, RowsLoaded: 2_000, Files: "1/2", Rows: "2,000"}, v1alpha1.Partial},
+		"a glob failed in part":     {[]v1alpha1.FileStatus{entry("Failed", 5, 2, 1, 2)}, v1alpha1.Summary{FilesTotal: 5, FilesLoaded: 3, Failed: 2, RowsLoaded: 1_000, Files: "3/5", Rows: "1,000"}, v1alpha1.Partial},
+		"all failed":                {[]v1alpha1.FileStatus{entry("Failed", 1, 0, 0, 1)}, v1alpha1.Summary{FilesTotal: 1, FilesLoaded: 0, Failed: 1, RowsLoaded: 1_000, Files: "0/1", Rows: "1,000"}, v1alpha1.Failed},
+		"one is unknown":            {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), {State: v1alpha1.FileUnknown}}, v1alpha1.Summary{FilesTotal: 2, FilesLoaded: 1, RowsLoaded: 1_000, Files: "1/2", Rows: "1,000"}, v1alpha1.Partial},
+		"all were skipped":          {[]v1alpha1.FileStatus{{State: v1alpha1.FileSkipped}}, v1alpha1.Summary{FilesTotal: 1, FilesLoaded: 0, Files: "0/1", Rows: "0"}, v1alpha1.Failed},
+		"a message is lost":         {[]v1alpha1.FileStatus{{State: v1alpha1.FileLoaded}}, v1alpha1.Summary{FilesTotal: 1, FilesLoaded: 1, Files: "1/1", Rows: "0"}, v1alpha1.Succeeded},
+		"loaded, but its pod fails": {[]v1alpha1.FileStatus{entry("Failed", 1, 1, 0, 1)}, v1alpha1.Summary{FilesTotal: 1, FilesLoaded: 0, Failed: 1, RowsLoaded: 1_000, Files: "0/1", Rows: "1,000"}, v1alpha1.Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -234,7 +234,7 @@ func TestStatusSize(t *testing.T) {
 	r := &Reconciler{Clock: time.Now}
 	for i := range 9 {
 		p.Status.CurrentRun = &v1alpha1.Run{Number: int64(i)}
-		r.end(p, v1alpha1.Failed, metav1.Now(), verdict(p.Status.Files, v1alpha1.Failed, &batchv1.Job{}), &step{})
+		r.end(p, v1alpha1.Failed, metav1.Now(), verdict(p, v1alpha1.Failed, &batchv1.Job{}), &step{})
 	}
 	setConditions(p, situation{}, metav1.Now())
 	encoded, err := json.Marshal(p.Status)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,45 +15,50 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// removeOldJobs deletes Jobs whose outcome the status has, but for the last one that succeeded and the last one that
-// failed: their pods, and so their logs, stay.
-func (r *Reconciler) removeOldJobs(ctx context.Context, p *v1alpha1.ConsentPipeline) error {
+// removeOldJobs deletes Jobs whose outcome the status has: those beyond spec.history, and those whose time is over. It says
+// in how long the time of the next one is; 0 for never. A ttlSecondsAfterFinished of the Job would not do: it would also
+// delete a Job whose outcome no operator has seen.
+func (r *Reconciler) removeOldJobs(ctx context.Context, p *v1alpha1.ConsentPipeline) (time.Duration, error) {
 	if p.Status.LastRun == nil {
-		return nil
+		return 0, nil
 	}
 	jobs := &batchv1.JobList{}
 	if err := r.List(ctx, jobs, client.InNamespace(p.Namespace), client.MatchingFields{indexOwner: string(p.UID)}); err != nil {
-		return fmt.Errorf("list the Jobs of %s: %w", p.Name, err)
+		return 0, fmt.Errorf("list the Jobs of %s: %w", p.Name, err)
 	}
-	for _, old := range oldJobs(jobs.Items, p.Status.LastRun.Number) {
+	old, next := oldJobs(jobs.Items, p, r.Clock())
+	for _, old := range old {
 		// In the foreground: otherwise the API server deletes the Job and leaves its pods.
 		err := r.Delete(ctx, &old, client.PropagationPolicy(metav1.DeletePropagationForeground), client.Preconditions{UID: &old.UID})
 		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("delete the old Job %s: %w", old.Name, err)
+			return 0, fmt.Errorf("delete the old Job %s: %w", old.Name, err)
 		}
 	}
-	return nil
+	return next, nil
 }
 
-// oldJobs picks the Jobs to delete, among those up to the last run that ended.
-func oldJobs(jobs []batchv1.Job, last int64) []batchv1.Job {
+// oldJobs picks the Jobs to delete, among those up to the last run that ended, and says when the next one is due.
+func oldJobs(jobs []batchv1.Job, p *v1alpha1.ConsentPipeline, now time.Time) (old []batchv1.Job, next time.Duration) {
+	left := map[bool]int32{true: 1, false: 1} // to keep, of those that succeeded and of the others
+	if history := p.Spec.History; history != nil {
+		left[true], left[false] = *cmp.Or(history.Succeeded, new(int32(1))), *cmp.Or(history.Failed, new(int32(1)))
+	}
 	byNumber := slices.SortedFunc(slices.Values(jobs), func(a, b batchv1.Job) int { return cmp.Compare(numberOf(&b), numberOf(&a)) })
-	kept := map[batchv1.JobConditionType]bool{}
-	var old []batchv1.Job
 	for _, j := range byNumber {
-		if numberOf(&j) > last || j.DeletionTimestamp != nil || !hasEnded(&j) {
+		if numberOf(&j) > p.Status.LastRun.Number || j.DeletionTimestamp != nil || !hasEnded(&j) {
 			continue
 		}
-		end := batchv1.JobFailed
-		if isTrue(&j, batchv1.JobComplete) {
-			end = batchv1.JobComplete
-		}
-		if kept[end] {
+		succeeded := isTrue(&j, batchv1.JobComplete)
+		left[succeeded]--
+		ttl := p.Spec.TTLAfterFinished
+		switch {
+		case left[succeeded] < 0, ttl != nil && now.Sub(endOf(&j).Time) >= ttl.Duration:
 			old = append(old, j)
+		case ttl != nil:
+			next = minNonZero(next, ttl.Duration-now.Sub(endOf(&j).Time))
 		}
-		kept[end] = true
 	}
-	return old
+	return old, next
 }
 
 // numberOf is the number of the run that a Job is of.

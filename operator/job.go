@@ -22,6 +22,7 @@ func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTem
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever // as podFailurePolicy asks for
 	container := ingestContainer(&pod.Spec)
 	container.Args = append(container.Args, ingestArgs(p.Spec)...)
+	tolerateLostNode(&pod.Spec)
 
 	entries := int32(len(p.Spec.Files))
 	retries := p.Spec.RetriesPerFile
@@ -33,9 +34,10 @@ func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTem
 			Name:      run.JobName,
 			Namespace: p.Namespace,
 			Labels:    maps.Clone(pod.Labels),
-			Annotations: map[string]string{
-				v1alpha1.AnnotationDigest: run.Digest,
-				v1alpha1.AnnotationReason: string(run.Reason),
+			Annotations: map[string]string{ // which tell an operator that adopts the Job what it was created for
+				v1alpha1.AnnotationDigest:         run.SpecDigest + "-" + run.TriggerDigest,
+				v1alpha1.AnnotationReason:         string(run.Reason),
+				v1alpha1.AnnotationRunRequestedAt: runRequest(p),
 			},
 			OwnerReferences: []metav1.OwnerReference{
 				*metav1.NewControllerRef(p, v1alpha1.GroupVersion.WithKind(v1alpha1.Kind)),
@@ -54,6 +56,20 @@ func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTem
 	}
 }
 
+// tolerateLostNode has the pods of a node that is lost evicted after a minute instead of Kubernetes's five, where the
+// template does not say otherwise. A second pod at the same file does no harm: see replaceLostPods.
+func tolerateLostNode(pod *corev1.PodSpec) {
+	for _, taint := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
+		isTolerated := func(t corev1.Toleration) bool {
+			return (t.Key == taint || t.Key == "") && (t.Effect == corev1.TaintEffectNoExecute || t.Effect == "")
+		}
+		if !slices.ContainsFunc(pod.Tolerations, isTolerated) {
+			pod.Tolerations = append(pod.Tolerations, corev1.Toleration{Key: taint, Operator: corev1.TolerationOpExists,
+				Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(60))})
+		}
+	}
+}
+
 // podFailurePolicy says what a pod's end means; the first rule that matches counts. Any other end is tried again.
 func podFailurePolicy() *batchv1.PodFailurePolicy {
 	exit := func(code int32, action batchv1.PodFailurePolicyAction) batchv1.PodFailurePolicyRule {
@@ -68,7 +84,7 @@ func podFailurePolicy() *batchv1.PodFailurePolicy {
 		{Action: batchv1.PodFailurePolicyActionIgnore, OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{
 			{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue},
 		}},
-		exit(report.BadConfig, batchv1.PodFailurePolicyActionFailJob), // dooms the other files, too
+		exit(report.BadConfig, batchv1.PodFailurePolicyActionFailJob), // it would fail the other files, too
 		exit(report.BadData, batchv1.PodFailurePolicyActionFailIndex), // would be as bad the next time
 	}}
 }
@@ -95,6 +111,9 @@ func merge(all ...map[string]string) map[string]string {
 // ingestArgs are what the run adds to the template's arguments.
 func ingestArgs(spec v1alpha1.ConsentPipelineSpec) []string {
 	args := []string{"--max-rejected-ratio=" + escape(spec.MaxRejectedRatio)}
+	if len(spec.Nulls) > 0 {
+		args = append(args, "--null="+escape(strings.Join(spec.Nulls, ",")))
+	}
 	if spec.Load == v1alpha1.LoadAlways {
 		args = append(args, "--force")
 	}

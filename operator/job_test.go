@@ -1,11 +1,16 @@
 package operator
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"consentpipeline.io/api/v1alpha1"
 )
@@ -27,7 +32,7 @@ func TestNewJob(t *testing.T) {
 	p.Labels = map[string]string{
 		"kueue.x-k8s.io/queue-name": "batch", "app.kubernetes.io/component": "mine", v1alpha1.LabelPipeline: "another",
 	}
-	run := v1alpha1.Run{Number: 7, JobName: "september-7", Reason: v1alpha1.ReasonFirstRun, Digest: "d-t"}
+	run := v1alpha1.Run{Number: 7, JobName: "september-7", Reason: v1alpha1.ReasonFirstRun, SpecDigest: "d", TriggerDigest: "t"}
 	source := sourceTemplate("input")
 	before := source.DeepCopy()
 	j := newJob(p, run, source)
@@ -82,6 +87,10 @@ func TestJobOptions(t *testing.T) {
 			func(j *batchv1.Job) bool {
 				return slices.Contains(j.Spec.Template.Spec.Containers[0].Args, "--force")
 			}},
+		"texts for null": {func(s *v1alpha1.ConsentPipelineSpec) { s.Nulls = []string{`\N`, "n/a", "$(X)"} },
+			func(j *batchv1.Job) bool {
+				return slices.Contains(j.Spec.Template.Spec.Containers[0].Args, `--null=\N,n/a,$$(X)`)
+			}},
 		"only changes": {func(*v1alpha1.ConsentPipelineSpec) {},
 			func(j *batchv1.Job) bool {
 				return !slices.Contains(j.Spec.Template.Spec.Containers[0].Args, "--force")
@@ -120,35 +129,100 @@ func TestPodFailurePolicy(t *testing.T) {
 
 func TestOldJobs(t *testing.T) {
 	t.Parallel()
-	ended := func(number, condition string) batchv1.Job {
-		j := batchv1.Job{}
-		j.Name, j.Labels = number, map[string]string{v1alpha1.LabelRun: number}
-		if condition != "" {
-			j.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobConditionType(condition), Status: corev1.ConditionTrue}}
+	// Run n ended n minutes after noon.
+	noon := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	jobs := func(conditions ...batchv1.JobConditionType) (all []batchv1.Job) {
+		for i, condition := range conditions {
+			j := batchv1.Job{}
+			j.Name = strconv.Itoa(i + 1)
+			j.Labels = map[string]string{v1alpha1.LabelRun: j.Name}
+			if condition != "" {
+				at := metav1.NewTime(noon.Add(time.Duration(i+1) * time.Minute))
+				j.Status.Conditions = []batchv1.JobCondition{{Type: condition, Status: corev1.ConditionTrue, LastTransitionTime: at}}
+				if condition == batchv1.JobComplete {
+					j.Status.CompletionTime = &at
+				}
+			}
+			all = append(all, j)
 		}
-		return j
+		return all
 	}
+	const complete, failed, open = batchv1.JobComplete, batchv1.JobFailed, ""
+	keep := func(succeeded, failed int32) v1alpha1.ConsentPipelineSpec {
+		return v1alpha1.ConsentPipelineSpec{History: &v1alpha1.HistoryLimits{Succeeded: &succeeded, Failed: &failed}}
+	}
+	ttl := func(spec v1alpha1.ConsentPipelineSpec, ttl time.Duration) v1alpha1.ConsentPipelineSpec {
+		spec.TTLAfterFinished = &metav1.Duration{Duration: ttl}
+		return spec
+	}
+	unset := v1alpha1.ConsentPipelineSpec{}
+	ten := make([]batchv1.JobConditionType, 10)
+	ten[8], ten[9] = complete, complete
 	for name, test := range map[string]struct {
+		spec v1alpha1.ConsentPipelineSpec
 		jobs []batchv1.Job
-		last int64
-		want []string
+		last int64 // the last run whose outcome the status has; it is ten past noon
+		want string
+		next time.Duration
 	}{
-		"none":                               {nil, 0, nil},
-		"one of each":                        {[]batchv1.Job{ended("1", "Failed"), ended("2", "Complete")}, 2, nil},
-		"two that succeeded":                 {[]batchv1.Job{ended("1", "Complete"), ended("2", "Complete")}, 2, []string{"1"}},
-		"a failure before two successes":     {[]batchv1.Job{ended("1", "Failed"), ended("2", "Complete"), ended("3", "Complete")}, 3, []string{"2"}},
-		"numbers, not names, are compared":   {[]batchv1.Job{ended("9", "Complete"), ended("10", "Complete")}, 10, []string{"9"}},
-		"one that still runs":                {[]batchv1.Job{ended("1", ""), ended("2", "Complete")}, 2, nil},
-		"one whose end the status lacks yet": {[]batchv1.Job{ended("1", "Complete"), ended("2", "Complete")}, 1, nil},
+		"none":                                        {unset, nil, 0, "", 0},
+		"one of each":                                 {unset, jobs(failed, complete), 2, "", 0},
+		"two that succeeded":                          {unset, jobs(complete, complete), 2, "1", 0},
+		"a failure before two successes":              {unset, jobs(failed, complete, complete), 3, "2", 0},
+		"numbers, not names, are compared":            {unset, jobs(ten...), 10, "9", 0},
+		"one that still runs":                         {unset, jobs(open, complete), 2, "", 0},
+		"one whose end the status lacks yet":          {unset, jobs(complete, complete), 1, "", 0},
+		"two of each are kept":                        {keep(2, 2), jobs(complete, failed, complete, failed, complete, failed), 6, "2 1", 0},
+		"more than there are are kept":                {keep(100, 100), jobs(complete, failed, complete, failed), 4, "", 0},
+		"none is kept":                                {keep(0, 0), jobs(complete, failed), 2, "2 1", 0},
+		"none is kept, but its end is not seen yet":   {keep(0, 0), jobs(complete, failed), 1, "1", 0},
+		"only half of the limits is set":              {v1alpha1.ConsentPipelineSpec{History: &v1alpha1.HistoryLimits{Failed: new(int32(0))}}, jobs(complete, failed), 2, "2", 0},
+		"the time of none is over":                    {ttl(keep(9, 9), 10*time.Minute), jobs(complete, failed, complete), 3, "", time.Minute},
+		"the time of some is over":                    {ttl(keep(9, 9), 8*time.Minute), jobs(complete, failed, complete), 3, "2 1", time.Minute},
+		"the time is over, but its end is not seen":   {ttl(keep(9, 9), 0), jobs(complete, failed, complete), 2, "2 1", 0},
+		"both the time and the history are exhausted": {ttl(keep(1, 1), 8*time.Minute), jobs(complete, failed, complete, complete), 4, "3 2 1", 2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			p := &v1alpha1.ConsentPipeline{Spec: test.spec}
+			p.Status.LastRun = &v1alpha1.FinishedRun{Run: v1alpha1.Run{Number: test.last}}
+			old, next := oldJobs(test.jobs, p, noon.Add(10*time.Minute))
 			var got []string
-			for _, j := range oldJobs(test.jobs, test.last) {
+			for _, j := range old {
 				got = append(got, j.Name)
 			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("got %v, expected %v", got, test.want)
+			if strings.Join(got, " ") != test.want || next != test.next {
+				t.Errorf("got %v, the next one in %s; expected %s, in %s", got, next, test.want, test.next)
+			}
+		})
+	}
+}
+
+func TestTolerateLostNode(t *testing.T) {
+	t.Parallel()
+	own := corev1.Toleration{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(600))}
+	other := corev1.Toleration{Key: "dedicated", Operator: corev1.TolerationOpExists}
+	onlySchedule := corev1.Toleration{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule}
+	everything := corev1.Toleration{Operator: corev1.TolerationOpExists}
+	for name, test := range map[string]struct {
+		before []corev1.Toleration
+		want   string // those that are added
+	}{
+		"nothing is tolerated":          {nil, "node.kubernetes.io/not-ready 60, node.kubernetes.io/unreachable 60"},
+		"something else is":             {[]corev1.Toleration{other, onlySchedule}, "node.kubernetes.io/not-ready 60, node.kubernetes.io/unreachable 60"},
+		"the template has its own time": {[]corev1.Toleration{own}, "node.kubernetes.io/not-ready 60"},
+		"everything is tolerated":       {[]corev1.Toleration{everything}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pod := corev1.PodSpec{Tolerations: slices.Clone(test.before)}
+			tolerateLostNode(&pod)
+			var got []string
+			for _, added := range pod.Tolerations[len(test.before):] {
+				got = append(got, fmt.Sprintf("%s %d", added.Key, *added.TolerationSeconds))
+			}
+			if strings.Join(got, ", ") != test.want {
+				t.Errorf("got %q, expected %q", strings.Join(got, ", "), test.want)
 			}
 		})
 	}

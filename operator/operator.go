@@ -19,8 +19,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -76,8 +78,9 @@ func newReconciler(m manager.Manager, o Options) (*Reconciler, error) {
 		Client:           m.GetClient(),
 		Live:             direct,
 		pods:             newPodStore(direct, o.Namespace),
+		warnings:         map[types.UID]warning{},
 		Events:           m.GetEventRecorder(name),
-		Metrics:          NewMetrics(o.Registry),
+		Metrics:          NewMetrics(o.Registry, o.Namespace, m.GetCache()),
 		Clock:            o.Clock,
 		Log:              o.Log,
 		TransformCronJob: o.TransformCronJob,
@@ -123,10 +126,11 @@ func (r *Reconciler) watch(ctx context.Context, m manager.Manager) error {
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 1,
 			ReconciliationTimeout:   time.Minute,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](time.Second/4, maxBackoff),
 			SkipNameValidation:      new(true), // a process may serve several namespaces, as tests do
 		}).
 		// Not its status, which only the operator itself writes.
-		For(&v1alpha1.ConsentPipeline{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.ConsentPipeline{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, runRequestChanged))).
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobChanged)).
 		WatchesRawSource(r.pods).
 		Watches(&batchv1.Job{}, handler.EnqueueRequestsFromMapFunc(r.waitingForTransform), builder.WithPredicates(jobChanged)).
@@ -135,6 +139,12 @@ func (r *Reconciler) watch(ctx context.Context, m manager.Manager) error {
 		Watches(&corev1.PodTemplate{}, handler.EnqueueRequestsFromMapFunc(r.ofSource)).
 		Complete(r)
 }
+
+// runRequestChanged lets pass changes of the annotation that requests a run.
+var runRequestChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	const key = v1alpha1.AnnotationRunRequestedAt
+	return e.ObjectOld.GetAnnotations()[key] != e.ObjectNew.GetAnnotations()[key]
+}}
 
 // jobChanged lets pass changes of Jobs that matter.
 var jobChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {

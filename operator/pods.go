@@ -135,7 +135,7 @@ func (s *podStore) Update(object any) error {
 	}
 	s.mutex.Unlock()
 	if changed {
-		s.ask(now)
+		s.enqueue(now)
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func (s *podStore) Delete(object any) error {
 		s.byJob[gone.job] = left
 	}
 	s.mutex.Unlock()
-	s.ask(gone)
+	s.enqueue(gone)
 	return nil
 }
 
@@ -170,7 +170,7 @@ func (s *podStore) Replace(objects []any, _ string) error {
 	s.byJob = byJob
 	s.mutex.Unlock()
 	for _, object := range objects {
-		s.ask(recordOf(object))
+		s.enqueue(recordOf(object))
 	}
 	select {
 	case <-s.complete:
@@ -183,8 +183,8 @@ func (s *podStore) Replace(objects []any, _ string) error {
 // Resync does nothing: nothing here gets lost.
 func (s *podStore) Resync() error { return nil }
 
-// ask asks for a reconcile of the pod's pipeline. That of a dbt Job's pod is asked for by the Job.
-func (s *podStore) ask(record *podRecord) {
+// enqueue requests a reconcile of the pod's pipeline. The Jobs of dbt request those of the pipelines that wait for them.
+func (s *podStore) enqueue(record *podRecord) {
 	if record.pipeline != "" {
 		s.queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: record.Namespace, Name: record.pipeline}})
 	}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -27,12 +29,13 @@ type Reconciler struct {
 	Clock         func() time.Time
 	Log           *slog.Logger
 	pods          *podStore
+	warnings      map[types.UID]warning // the last events that were read, by what they are about
 	// TransformCronJob is the CronJob that runs dbt; empty where there is none.
 	TransformCronJob string
 }
 
-// soon is how long to wait for what others are about to finish, and for a cache to catch up.
-const soon = time.Second
+// requeueDelay is how long to wait for what others are about to finish, and for a cache to catch up.
+const requeueDelay = time.Second
 
 // A step is what one reconcile did and found, besides the status.
 type step struct {
@@ -42,6 +45,7 @@ type step struct {
 	mayHaveLoaded bool                  // it loaded something, as far as is known
 	transformed   string                // how dbt ended, if it did: Succeeded or Failed
 	again         time.Duration         // when to look again, if nothing happens before; 0 for never
+	err           error                 // what failed, and is retried with backoff once the status says so
 }
 
 // An occurrence is something that happened.
@@ -65,7 +69,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	before := p.DeepCopy()
 	done, err := r.step(ctx, p)
 	if errors.Is(err, errOutdated) {
-		return reconcile.Result{RequeueAfter: soon}, nil
+		return reconcile.Result{RequeueAfter: requeueDelay}, nil
 	}
 	if err != nil {
 		return reconcile.Result{}, err
@@ -74,21 +78,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		// With the lock, what was decided on an outdated resource is not written but decided anew.
 		lock := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 		if err := r.Status().Patch(ctx, p, lock); apierrors.IsConflict(err) {
-			return reconcile.Result{RequeueAfter: soon}, nil
+			return reconcile.Result{RequeueAfter: requeueDelay}, nil
 		} else if err != nil {
 			return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("write the status of %s: %w", p.Name, err))
 		}
 	}
-	r.tell(p, done)
-	if err := r.removeOldJobs(ctx, p); err != nil {
+	r.emit(p, done)
+	expires, err := r.removeOldJobs(ctx, p)
+	if err := errors.Join(done.err, err); err != nil {
 		return reconcile.Result{}, err
 	}
-	return reconcile.Result{RequeueAfter: done.again}, nil
+	return reconcile.Result{RequeueAfter: minNonZero(done.again, expires)}, nil
 }
 
 // step changes the status, in memory, to what is true now, and starts what is due.
 func (r *Reconciler) step(ctx context.Context, p *v1alpha1.ConsentPipeline) (done step, err error) {
 	var now situation
+	splitDigests(&p.Status)
 
 	// 1. What became of the run that is under way?
 	if p.Status.CurrentRun != nil {
@@ -97,16 +103,16 @@ func (r *Reconciler) step(ctx context.Context, p *v1alpha1.ConsentPipeline) (don
 		}
 	}
 	// 2. Is another one due?
-	decided := due(p, digest(p.Spec))
+	decided := due(p)
 	now.held = decided.reason == reasonSuspended
 	if decided.start {
 		if now.obstacle, err = r.start(ctx, p, decided.reason, &done); err != nil {
 			return done, err
 		}
 	}
-	// 3. Has dbt run over what was loaded?
+	// 3. Has dbt run over what was loaded? What fails here must not keep the run's end out of the status.
 	if err := r.transform(ctx, p, &done); err != nil {
-		return done, err
+		done.err = errors.Join(done.err, err)
 	}
 	// 4. Say so.
 	if p.Status.Files != nil {
@@ -120,8 +126,8 @@ func (r *Reconciler) step(ctx context.Context, p *v1alpha1.ConsentPipeline) (don
 // now is the time as the API writes it, in whole seconds.
 func (r *Reconciler) now() metav1.Time { return metav1.NewTime(r.Clock()).Rfc3339Copy() }
 
-// tell records what happened, once the status says so, too.
-func (r *Reconciler) tell(p *v1alpha1.ConsentPipeline, done step) {
+// emit records events and metrics, once the status says the same.
+func (r *Reconciler) emit(p *v1alpha1.ConsentPipeline, done step) {
 	for _, e := range done.events {
 		r.Events.Eventf(p, nil, e.kind, e.reason, e.action, "%s", cut(e.message, maxMessage))
 		r.Log.Info(e.message, "pipeline", p.Name, "reason", e.reason)
@@ -133,24 +139,19 @@ func (s *step) happened(kind, reason, action, message string) {
 	s.events = append(s.events, occurrence{kind, reason, action, message})
 }
 
-// warn tells of what holds a run up or back when it first does, and not again while it stays so.
+// warn records an event when something first holds a run up or back, and none while it stays so.
 func (s *step) warn(p *v1alpha1.ConsentPipeline, now situation) {
-	shown := func(reason string) bool {
-		for _, c := range p.Status.Conditions {
-			if c.Reason == reason && (c.Type == v1alpha1.ConditionReconciling || c.Type == v1alpha1.ConditionStalled) {
-				return true
-			}
+	once := func(kind, reason, action, message string) {
+		if !slices.ContainsFunc(p.Status.Conditions, func(c metav1.Condition) bool {
+			return c.Reason == reason && (c.Type == v1alpha1.ConditionReconciling || c.Type == v1alpha1.ConditionStalled)
+		}) {
+			s.happened(kind, reason, action, message)
 		}
-		return false
 	}
 	switch {
-	case now.obstacle != nil && !shown(now.obstacle.reason):
-		s.happened(corev1.EventTypeWarning, now.obstacle.reason, "StartRun", now.obstacle.message)
-	case now.delay != nil && now.delay.stalled && !shown(reasonPodsStuck):
-		s.happened(corev1.EventTypeWarning, reasonPodsStuck, "WatchPods", now.delay.message)
-	case now.delay != nil && now.delay.queued && !shown(now.delay.reason):
-		s.happened(corev1.EventTypeNormal, now.delay.reason, "WatchPods", now.delay.message)
-	case now.delay != nil && !now.delay.stalled && !shown(now.delay.reason):
-		s.happened(corev1.EventTypeWarning, now.delay.reason, "WatchPods", now.delay.message)
+	case now.obstacle != nil:
+		once(corev1.EventTypeWarning, now.obstacle.reason, "StartRun", now.obstacle.message)
+	case now.delay != nil:
+		once(now.delay.kind(), now.delay.shown(), "WatchPods", now.delay.message)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -21,9 +22,12 @@ import (
 const (
 	// maxHistory is how many runs before the last one the status keeps.
 	maxHistory = 6
-	// retryRefused is how long to wait before a Job that was refused, or had a name that was taken, is tried again: nothing
-	// tells when that passes.
-	retryRefused = time.Minute
+	// maxBackoff is the longest time between two tries of what failed. A Job that was refused, or has a name that is taken,
+	// is tried again after as long: nothing tells when that passes.
+	maxBackoff = time.Minute
+	// createTimeout is how long the creation of a Job may take, with the admission webhooks that the API server calls. It
+	// leaves time to write the status.
+	createTimeout = 40 * time.Second
 	// waitForDeletion is how long to wait for a Job of the same name to go; its pods may take their time to end.
 	waitForDeletion = 5 * time.Second
 )
@@ -44,7 +48,10 @@ func (r *Reconciler) start(ctx context.Context, p *v1alpha1.ConsentPipeline, rea
 		return nil, errOutdated
 	}
 	// 2. Build the Job from the source's template.
-	run := v1alpha1.Run{Number: p.Status.Runs + 1, Reason: v1alpha1.RunReason(reason), Digest: digest(p.Spec)}
+	run := v1alpha1.Run{
+		Number: p.Status.Runs + 1, Reason: v1alpha1.RunReason(reason),
+		SpecDigest: specDigest(p.Spec), TriggerDigest: sum(p.Spec.Trigger),
+	}
 	run.JobName = fmt.Sprintf("%s-%d", p.Name, run.Number)
 	source, missing, err := r.source(ctx, p)
 	if missing != nil || err != nil {
@@ -52,19 +59,53 @@ func (r *Reconciler) start(ctx context.Context, p *v1alpha1.ConsentPipeline, rea
 	}
 	wanted := newJob(p, run, source)
 	// 3. Make it.
-	err = r.Create(ctx, wanted)
+	err = r.createJob(ctx, wanted)
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return r.adopt(ctx, p, run, done)
-	case apierrors.IsInvalid(err), apierrors.IsForbidden(err):
-		done.again = sooner(done.again, retryRefused) // a quota may have room again
-		return &obstacle{reason: "JobRefused", stalled: true,
-			message: cut(fmt.Sprintf("The Job %s was refused: %v.", run.JobName, err), maxMessage)}, nil
 	case err != nil:
-		return nil, fmt.Errorf("make the Job %s: %w", run.JobName, err)
+		return notCreated("Job "+run.JobName, err, done), nil
 	}
 	r.begin(p, run, wanted, done)
 	return nil, nil
+}
+
+func (r *Reconciler) createJob(ctx context.Context, j *batchv1.Job) error {
+	ctx, cancel := context.WithTimeout(ctx, createTimeout)
+	defer cancel()
+	return r.Create(ctx, j)
+}
+
+const (
+	reasonJobRefused    = "JobRefused"    // by a quota, a policy, a webhook
+	reasonJobNotCreated = "JobNotCreated" // the API server could not decide
+)
+
+// notCreated makes an obstacle of an error on the creation of a Job, with the API server's message. A refusal stalls the
+// pipeline. Anything else, such as a webhook that does not answer, may pass and is retried with backoff.
+func notCreated(job string, err error, done *step) *obstacle {
+	if isRefusal(err) {
+		done.again = minNonZero(done.again, maxBackoff) // a quota may have room again, a policy may change
+		return &obstacle{reason: reasonJobRefused, stalled: true,
+			message: cut(fmt.Sprintf("The %s was refused: %v. The operator tries again every minute.", job, err), maxMessage)}
+	}
+	done.err = fmt.Errorf("create the %s: %w", job, err)
+	return &obstacle{reason: reasonJobNotCreated,
+		message: cut(fmt.Sprintf("The %s could not be created: %v. The operator tries again.", job, err), maxMessage)}
+}
+
+// isRefusal says that the API server has decided against a request: 4xx, but for what depends on the moment.
+func isRefusal(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false // there was no answer
+	}
+	switch code := status.Status().Code; code {
+	case http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
+		return false
+	default:
+		return code >= 400 && code < 500
+	}
 }
 
 // adopt takes over the Job that has the name of the next run, if it is ours.
@@ -76,14 +117,14 @@ func (r *Reconciler) adopt(ctx context.Context, p *v1alpha1.ConsentPipeline, run
 	owner := metav1.GetControllerOf(found)
 	switch {
 	case found.DeletionTimestamp != nil, isOfPredecessor(owner, p):
-		done.again = sooner(done.again, waitForDeletion)
+		done.again = minNonZero(done.again, waitForDeletion)
 		return &obstacle{reason: "WaitingForDeletion", message: fmt.Sprintf("The Job %s of before is still being deleted.", run.JobName)}, nil
 	case owner == nil || owner.UID != p.UID:
-		done.again = sooner(done.again, retryRefused) // nobody watches that Job
+		done.again = minNonZero(done.again, maxBackoff) // nobody watches that Job
 		return &obstacle{reason: "NameConflict", stalled: true, message: fmt.Sprintf("Run %d needs the name %s, which a Job of "+
 			"someone else has: delete that Job, or give this resource another name.", run.Number, run.JobName)}, nil
 	}
-	run.Digest = found.Annotations[v1alpha1.AnnotationDigest]
+	run.SpecDigest, run.TriggerDigest, _ = strings.Cut(found.Annotations[v1alpha1.AnnotationDigest], "-")
 	run.Reason = v1alpha1.RunReason(found.Annotations[v1alpha1.AnnotationReason])
 	r.begin(p, run, found, done)
 	return nil, nil
@@ -100,6 +141,7 @@ func (r *Reconciler) begin(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, j *bat
 	run.StartTime = j.CreationTimestamp
 	p.Status.Runs = run.Number
 	p.Status.CurrentRun = &run
+	p.Status.LastHandledRunRequest = cmp.Or(j.Annotations[v1alpha1.AnnotationRunRequestedAt], p.Status.LastHandledRunRequest)
 	p.Status.Files = fold(entriesOf(j), run.Number, nil, job{}, nil)
 	done.happened(corev1.EventTypeNormal, "RunStarted", "StartRun",
 		fmt.Sprintf("Run %d (%s) of %s started: Job %s.", run.Number, run.Reason, plural(len(p.Status.Files), "entry", "entries"), run.JobName))
@@ -149,16 +191,14 @@ func (r *Reconciler) follow(ctx context.Context, p *v1alpha1.ConsentPipeline, do
 	if j == nil {
 		r.fold(p, nil, nil)
 		r.end(p, v1alpha1.Interrupted, r.now(), fmt.Sprintf("The Job %s was deleted before its end was "+
-			"seen. What was loaded stays. Set spec.trigger to a new value to run again.", run.JobName), done)
+			"seen. What was loaded stays. To run again: %s", run.JobName, runAgain(p)), done)
 		return nil, nil
 	}
 	pods := r.pods.of(j.UID)
 	before := p.Status.Files
 	r.fold(p, j, pods)
 	if !hasEnded(j) {
-		held, again, err := r.delayed(ctx, p, j, pods)
-		done.again = sooner(done.again, again)
-		return held, err
+		return r.delayed(ctx, fmt.Sprintf("Run %d", run.Number), j, pods, p.Status.Files, done), nil
 	}
 	if hasGaps(p.Status.Files) { // what is known of pods may lag behind that of Jobs: nothing comes after this
 		live, err := r.pods.live(ctx, j)
@@ -169,7 +209,7 @@ func (r *Reconciler) follow(ctx context.Context, p *v1alpha1.ConsentPipeline, do
 		r.fold(p, j, live)
 	}
 	result := totalOf(p.Status.Files).result()
-	r.end(p, result, endOf(j), verdict(p.Status.Files, result, j), done)
+	r.end(p, result, endOf(j), verdict(p, result, j), done)
 	return nil, nil
 }
 
@@ -246,7 +286,8 @@ func endOf(j *batchv1.Job) metav1.Time {
 }
 
 // verdict says in a few sentences how a run ended, what is wrong and what to do.
-func verdict(files []v1alpha1.FileStatus, result v1alpha1.Result, j *batchv1.Job) string {
+func verdict(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, j *batchv1.Job) string {
+	files := p.Status.Files
 	t := totalOf(files)
 	text := fmt.Sprintf("%d of %s loaded or unchanged, with %s rows.", t.good, plural(int(t.all), "file", "files"), thousands(t.rows))
 	if result == v1alpha1.Succeeded {
@@ -275,7 +316,13 @@ func verdict(files []v1alpha1.FileStatus, result v1alpha1.Result, j *batchv1.Job
 			text += "."
 		}
 	}
-	return text + " Mend that, then set spec.trigger to a new value."
+	return text + " Fix that, then run again: " + runAgain(p)
+}
+
+// runAgain is the command that requests a run.
+func runAgain(p *v1alpha1.ConsentPipeline) string {
+	return fmt.Sprintf(`kubectl annotate --overwrite -n %s consentpipeline/%s %s="$(date -u +%%FT%%TZ)"`,
+		p.Namespace, p.Name, v1alpha1.AnnotationRunRequestedAt)
 }
 
 func plural(n int, one, many string) string {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -73,11 +74,14 @@ func TestRun(t *testing.T) {
 	w.jobFails(j, batchv1.JobReasonFailedIndexes, "0,2", "1")
 	p = w.awaitEnd("september", 1, v1alpha1.Partial)
 	w.expect(p, "Failed", "Ready=False Partial", "Stalled=True Partial")
-	if got := *p.Status.Summary; got != (v1alpha1.Summary{Files: "2/3", Failed: 1, Rows: "25,214"}) {
+	if got := *p.Status.Summary; got != (v1alpha1.Summary{
+		FilesTotal: 3, FilesLoaded: 2, Failed: 1, RowsLoaded: 25_214, Files: "2/3", Rows: "25,214",
+	}) {
 		t.Errorf("the summary is %+v", got)
 	}
 	want := "2 of 3 files loaded or unchanged, with 25,214 rows. b.csv Failed: row 3: EVENT_TIME: month out of range. " +
-		"Mend that, then set spec.trigger to a new value."
+		"Fix that, then run again: kubectl annotate --overwrite -n " + w.namespace + " consentpipeline/september " +
+		`consentpipeline.io/run-requested-at="$(date -u +%FT%TZ)"`
 	if got := condition(p, v1alpha1.ConditionStalled).Message; got != want {
 		t.Errorf("the message is %q, expected %q", got, want)
 	}
@@ -105,7 +109,7 @@ func TestRun(t *testing.T) {
 		`consentpipeline_runs_total{namespace="NS",result="Partial"} 1`,
 		`consentpipeline_runs_total{namespace="NS",result="Succeeded"} 1`,
 		`consentpipeline_rows_loaded_total{namespace="NS"} 26000`,
-		fmt.Sprintf(`consentpipeline_last_success_timestamp_seconds{namespace="NS"} %d`, p.Status.LastSuccessTime.Unix()),
+		fmt.Sprintf(`consentpipeline_last_success_timestamp_seconds{namespace="NS",pipeline="september"} %d`, p.Status.LastSuccessTime.Unix()),
 	} {
 		w.expectMetric(metric)
 	}
@@ -118,7 +122,7 @@ func TestRun(t *testing.T) {
 	if w.hasJob("september-3") {
 		t.Error("a change of how to run has started a run")
 	}
-	w.expectMetric(fmt.Sprintf(`consentpipeline_last_success_timestamp_seconds{namespace="NS"} %d`, p.Status.LastSuccessTime.Unix()))
+	w.expectMetric(fmt.Sprintf(`consentpipeline_last_success_timestamp_seconds{namespace="NS",pipeline="september"} %d`, p.Status.LastSuccessTime.Unix()))
 	if events := w.awaitEvents("september"); len(events) != 4 {
 		t.Errorf("%d events, expected no new one", len(events))
 	}
@@ -206,6 +210,88 @@ func TestWhatIsDue(t *testing.T) {
 	w.awaitRun("suspended", 2)
 }
 
+// TestRunRequest requests runs by the annotation, and has a GitOps tool revert it.
+func TestRunRequest(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	expect := func(p *v1alpha1.ConsentPipeline, reason v1alpha1.RunReason, handled string) {
+		t.Helper()
+		if p.Status.LastRun.Reason != reason || p.Status.LastHandledRunRequest != handled {
+			t.Errorf("run %d is for %s, and the last request that was handled is %q; expected %s and %q",
+				p.Status.LastRun.Number, p.Status.LastRun.Reason, p.Status.LastHandledRunRequest, reason, handled)
+		}
+	}
+	run := func(number int64) *v1alpha1.ConsentPipeline {
+		t.Helper()
+		w.loads(w.awaitRun("september", number))
+		return w.awaitEnd("september", number, v1alpha1.Succeeded)
+	}
+	w.apply("september", []string{"a.csv"})
+	expect(run(1), v1alpha1.ReasonFirstRun, "")
+	generation := w.pipeline("september").Generation
+	w.request("september", "2026-11-24T12:00:00Z")
+	p := run(2)
+	expect(p, v1alpha1.ReasonRunRequested, "2026-11-24T12:00:00Z")
+	w.expect(p, "Current", "Ready=True Succeeded")
+	if p.Generation != generation {
+		t.Error("the request has changed the spec")
+	}
+
+	// Reverted, and requested again as before: neither is a new request.
+	w.request("september", "")
+	w.request("september", "2026-11-24T12:00:00Z")
+	w.look("september")
+	if p := w.pipeline("september"); p.Status.Runs != 2 {
+		t.Errorf("the reversion has started run %d", p.Status.Runs)
+	}
+
+	// In mid-run, the request runs after it, once, and is reverted before that run ends.
+	w.trigger("september", "2")
+	j := w.awaitRun("september", 3)
+	w.request("september", "2026-11-24T13:00:00Z")
+	w.loads(j)
+	w.awaitEnd("september", 3, v1alpha1.Succeeded)
+	j = w.awaitRun("september", 4)
+	w.request("september", "")
+	w.loads(j)
+	expect(w.awaitEnd("september", 4, v1alpha1.Succeeded), v1alpha1.ReasonRunRequested, "2026-11-24T13:00:00Z")
+
+	// Together with a change of the spec it is one run.
+	w.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = true })
+	w.request("september", "2026-11-24T14:00:00Z")
+	w.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files, spec.Suspend = filesOf("b.csv"), false })
+	expect(run(5), v1alpha1.ReasonSpecChanged, "2026-11-24T14:00:00Z")
+	w.look("september")
+	if p := w.pipeline("september"); p.Status.Runs != 5 {
+		t.Errorf("the request ran twice: %d runs", p.Status.Runs)
+	}
+}
+
+// TestRunRequestOfAKilledOperator kills the operator between the Job and the status: the next one knows which request the
+// Job handles.
+func TestRunRequestOfAKilledOperator(t *testing.T) {
+	var died chan struct{}
+	w := newWorld(t, withoutDbt, func(w *world) {
+		died = killAtStatus(w, func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Runs == 2 })
+	})
+	w.apply("september", []string{"a.csv"})
+	w.loads(w.awaitRun("september", 1))
+	w.awaitEnd("september", 1, v1alpha1.Succeeded)
+	w.request("september", "first")
+	<-died
+	w.stop()
+	w.request("september", "second")
+	w.wrap = nil
+	w.startOperator()
+	w.loads(w.awaitRun("september", 2))
+	if p := w.awaitEnd("september", 2, v1alpha1.Succeeded); p.Status.LastRun.Reason != v1alpha1.ReasonRunRequested {
+		t.Errorf("run 2 is for %s", p.Status.LastRun.Reason)
+	}
+	w.loads(w.awaitRun("september", 3))
+	if p := w.awaitEnd("september", 3, v1alpha1.Succeeded); p.Status.LastHandledRunRequest != "second" {
+		t.Errorf("the last request that was handled is %q", p.Status.LastHandledRunRequest)
+	}
+}
+
 // killAtStatus makes the next operator die when it is about to write the status of a pipeline that wanted picks.
 func killAtStatus(w *world, wanted func(*v1alpha1.ConsentPipeline) bool) (died chan struct{}) {
 	died = make(chan struct{})
@@ -261,7 +347,7 @@ func TestKilledBetweenJobAndStatus(t *testing.T) {
 	// The next operator takes the Job over, with what it was asked for, and then runs what is asked for now.
 	w.awaitRun("september", 1)
 	p := w.pipeline("september")
-	if p.Status.CurrentRun.Digest != first.Annotations[v1alpha1.AnnotationDigest] || p.Status.CurrentRun.Reason != v1alpha1.ReasonFirstRun {
+	if run := p.Status.CurrentRun; run.SpecDigest+"-"+run.TriggerDigest != first.Annotations[v1alpha1.AnnotationDigest] || p.Status.CurrentRun.Reason != v1alpha1.ReasonFirstRun {
 		t.Errorf("the run was taken over as %+v", p.Status.CurrentRun)
 	}
 	if now := w.job("september-1"); now.UID != first.UID {
@@ -641,6 +727,36 @@ func TestHistory(t *testing.T) {
 		}
 		return strings.Join(kept, " ") == "september-4 september-9"
 	}, func() string { return "the Jobs kept are not the last that failed and the last that succeeded" })
+}
+
+// TestTTL has the time of finished Jobs pass, also of one whose outcome no operator has seen.
+func TestTTL(t *testing.T) {
+	w := newWorld(t, withoutDbt)
+	w.apply("september", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) {
+		p.Spec.TTLAfterFinished = &metav1.Duration{Duration: time.Hour}
+	})
+	w.loads(w.awaitRun("september", 1))
+	w.awaitEnd("september", 1, v1alpha1.Succeeded)
+	isDeleted := func(name string) bool { return w.job(name).DeletionTimestamp != nil }
+	w.clock.set(59 * time.Minute)
+	w.look("september")
+	if isDeleted("september-1") {
+		t.Error("the Job was deleted before its time")
+	}
+	w.clock.set(61 * time.Minute)
+	w.look("september")
+	w.until(func() bool { return isDeleted("september-1") }, func() string { return "the Job was not deleted after its time" })
+
+	w.trigger("september", "2")
+	j := w.awaitRun("september", 2)
+	w.stop()
+	w.loads(j)
+	w.clock.set(24 * time.Hour)
+	w.startOperator()
+	if p := w.awaitEnd("september", 2, v1alpha1.Succeeded); *p.Status.Files[0].Rows != 100 {
+		t.Errorf("the outcome is lost: %s", yamlOf(p.Status))
+	}
+	w.until(func() bool { return isDeleted("september-2") }, func() string { return "the Job was not deleted after its outcome was seen" })
 }
 
 // TestDeleted deletes a pipeline in mid-run: nothing is started after.

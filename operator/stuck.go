@@ -3,7 +3,9 @@ package operator
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,8 +19,10 @@ import (
 )
 
 const (
-	// patience is how long a pod may wait to start before the status says why.
-	patience = 30 * time.Second
+	// podGrace is how long a pod may take to start, or to end after its grace period, before the status says why.
+	podGrace = 30 * time.Second
+	// replaceLost is how long after its grace period a pod on a lost node is replaced.
+	replaceLost = time.Minute
 	// tooLong is how long the pods of a run may wait before someone has to do something.
 	tooLong = 10 * time.Minute
 
@@ -27,9 +31,11 @@ const (
 	reasonNoPods = "FailedCreate"
 	// reasonJobSuspended is that of a Job that a queue, or someone, holds back.
 	reasonJobSuspended = "JobSuspended"
+	// reasonNodeLost is that of a pod that was deleted, as of each pod on a node that does not answer, and does not end.
+	reasonNodeLost = "NodeLost"
 )
 
-// A wait is why a pod has not started.
+// A wait is why a pod has not started, or does not end.
 type wait struct {
 	index   int // of its entry; -1 for all of them
 	object  types.UID
@@ -38,7 +44,8 @@ type wait struct {
 	message string // empty where only an event tells, as of a volume that cannot be mounted
 }
 
-// waits finds the pods that have not started, by the order of their entries. A Job without any pod waits as a whole.
+// waits finds the pods on lost nodes and then those that have not started, each by the order of their entries. A Job
+// without any pod waits as a whole.
 func waits(j *batchv1.Job, pods []attempt) []wait {
 	since, held := heldSince(j)
 	if held {
@@ -51,11 +58,17 @@ func waits(j *batchv1.Job, pods []attempt) []wait {
 	}
 	var all []wait
 	for _, a := range pods {
-		if a.state == podWaits {
+		if a.state == podWaits || a.isDeleted() {
 			all = append(all, wait{index: a.index, object: a.pod, since: a.since, reason: a.reason, message: a.message})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b wait) int { return cmp.Compare(a.index, b.index) })
+	rank := func(w wait) int {
+		if w.reason == reasonNodeLost {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(all, func(a, b wait) int { return cmp.Or(rank(a)-rank(b), a.index-b.index) })
 	return all
 }
 
@@ -88,71 +101,143 @@ func waitOf(pod *corev1.Pod) (since time.Time, reason, message string) {
 	return since, reason, message
 }
 
-// A delay is what holds up a run whose pods do not start.
+// A delay is what holds up a Job whose pods do not start, or do not end.
 type delay struct {
 	reason, message string
 	stalled         bool // for so long, and with no pod at work, that someone has to do something
 	queued          bool // it waits its turn, which may take its time: nobody has to do anything
 }
 
-// delayed finds out what holds up a run, writes it to its files, and says when to look again. Nothing holds it up if
-// delay is nil.
-func (r *Reconciler) delayed(ctx context.Context, p *v1alpha1.ConsentPipeline, j *batchv1.Job, pods []attempt) (
-	*delay, time.Duration, error,
-) {
+// shown is the reason that conditions and events have.
+func (d *delay) shown() string {
+	if d.stalled {
+		return reasonPodsStuck
+	}
+	return d.reason
+}
+
+// kind is that of the event.
+func (d *delay) kind() string {
+	if d.queued {
+		return corev1.EventTypeNormal
+	}
+	return corev1.EventTypeWarning
+}
+
+// delayed finds out what holds up a Job, writes it to the files of its entries, if it has any, and replaces pods on lost
+// nodes. Nothing holds it up if the delay is nil. The message begins with whose Job it is.
+func (r *Reconciler) delayed(ctx context.Context, whose string, j *batchv1.Job, pods []attempt, files []v1alpha1.FileStatus,
+	done *step,
+) *delay {
 	now := r.Clock()
 	var first *wait
-	var again time.Duration
+	var lost []types.UID
 	for _, w := range waits(j, pods) {
 		age := now.Sub(w.since)
-		if age < patience {
-			again = sooner(again, patience-age)
+		if age < podGrace {
+			done.again = minNonZero(done.again, podGrace-age)
 			continue
 		}
-		if w.message == "" { // only an event tells, which nothing watches
-			again = sooner(again, patience)
-			if first == nil || first.reason != w.reason { // and the others wait for the same
-				var err error
-				if w.message, err = r.lastWarning(ctx, p.Namespace, w.object); err != nil {
-					return nil, 0, err
-				}
-			} else {
+		switch {
+		case w.reason == reasonNodeLost && age < replaceLost:
+			done.again = minNonZero(done.again, replaceLost-age)
+		case w.reason == reasonNodeLost:
+			lost = append(lost, w.object)
+		case w.message == "": // only an event tells, which nothing watches
+			done.again = minNonZero(done.again, podGrace)
+			if first != nil && first.reason == w.reason { // the others wait for the same
 				w.message = first.message
+				break
+			}
+			var err error
+			if w.message, err = r.lastWarning(ctx, j.Namespace, w.object); err != nil {
+				done.err = errors.Join(done.err, err)
+				w.message = err.Error()
 			}
 		}
 		if first == nil {
 			first = &w
 		}
-		if w.index >= 0 && w.index < len(p.Status.Files) && w.message != "" {
-			file := &p.Status.Files[w.index]
-			file.Message = cut(w.reason+": "+w.message, maxMessage)
+		if w.index >= 0 && w.index < len(files) && w.message != "" {
+			files[w.index].Message = cut(w.reason+": "+w.message, maxMessage)
 		}
 	}
+	if len(lost) > 0 {
+		done.err = errors.Join(done.err, r.replaceLostPods(ctx, j, lost))
+	}
 	if first == nil {
-		return nil, again, nil
+		return nil
+	}
+	d := &delay{reason: first.reason, queued: first.reason == reasonJobSuspended}
+	working := slices.ContainsFunc(pods, func(a attempt) bool { return a.state == podRuns && !a.isDeleted() })
+	if age := now.Sub(first.since); age >= tooLong && !working && !d.queued {
+		d.stalled = true
+		whose += " waits: " + first.reason
+	} else {
+		whose += " waits"
+		if !d.queued && age < tooLong {
+			done.again = minNonZero(done.again, tooLong-age)
+		}
 	}
 	unexplained := "its pods have not started, and no event warns; an image may still be on its way"
 	if first.reason == reasonNoPods {
 		unexplained = "no pod has been made, and no event warns; the cluster's Job controller may be busy"
 	}
-	d := &delay{reason: first.reason, message: cut(fmt.Sprintf("Run %d waits: %s", p.Status.CurrentRun.Number,
-		cmp.Or(first.message, unexplained)), maxMessage)}
-	if first.reason == reasonJobSuspended {
-		d.queued = true
-		return d, again, nil
+	d.message = cut(whose+": "+cmp.Or(first.message, unexplained), maxMessage)
+	return d
+}
+
+// replaceLostPods does for pods on lost nodes what Kubernetes does by itself once an administrator has marked the node with
+// the taint node.kubernetes.io/out-of-service: it marks them as failed by a disruption and deletes them at once. The Job
+// then creates other ones, which do not count as retries. To delete them would not do: with podReplacementPolicy Failed the
+// Job controller holds a pod by its finalizer until that has failed. A container that still runs on such a node does no harm: each
+// file is loaded in one transaction under a lock of the file, and dbt under a lock of the database.
+func (r *Reconciler) replaceLostPods(ctx context.Context, j *batchv1.Job, lost []types.UID) error {
+	pods := &corev1.PodList{}
+	if err := r.Live.List(ctx, pods, client.InNamespace(j.Namespace),
+		client.MatchingLabels{batchv1.ControllerUidLabel: string(j.UID)}); err != nil {
+		return fmt.Errorf("list the pods of the Job %s: %w", j.Name, err)
 	}
-	working := slices.ContainsFunc(pods, func(a attempt) bool { return a.state == podRuns })
-	if age := now.Sub(first.since); age >= tooLong && !working {
-		d.stalled = true
-	} else if age < tooLong {
-		again = sooner(again, tooLong-age)
+	var failed error
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		if !slices.Contains(lost, pod.UID) {
+			continue
+		}
+		if a := attemptOf(pod); a.isDeleted() {
+			before := pod.DeepCopy()
+			pod.Status.Phase, pod.Status.Reason, pod.Status.Message = corev1.PodFailed, a.reason, a.message
+			pod.Status.Conditions = slices.DeleteFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.DisruptionTarget })
+			pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.DisruptionTarget,
+				Status: corev1.ConditionTrue, Reason: a.reason, Message: a.message, LastTransitionTime: r.now()})
+			if err := r.Status().Patch(ctx, pod, client.StrategicMergeFrom(before)); client.IgnoreNotFound(err) != nil {
+				failed = errors.Join(failed, fmt.Errorf("mark the pod %s as failed: %w", pod.Name, err))
+				continue
+			}
+		}
+		err := r.Delete(ctx, pod, client.GracePeriodSeconds(0), client.Preconditions{UID: &pod.UID})
+		if client.IgnoreNotFound(err) != nil {
+			failed = errors.Join(failed, fmt.Errorf("delete the pod %s: %w", pod.Name, err))
+		}
 	}
-	return d, again, nil
+	return failed
+}
+
+// A warning is the last Warning event about an object, as it was at a time.
+type warning struct {
+	at      time.Time
+	message string // empty if there is none
 }
 
 // lastWarning is the message of the last Warning event about an object; empty if there is none. Events are read where
-// nothing else tells, and are not cached: there are many.
+// nothing else tells, and are not watched: there are many. As many pipelines may wait for one dbt Job, what was read is
+// good for a while.
 func (r *Reconciler) lastWarning(ctx context.Context, namespace string, object types.UID) (string, error) {
+	now := r.Clock()
+	maps.DeleteFunc(r.warnings, func(_ types.UID, known warning) bool { return now.Sub(known.at) >= podGrace/2 })
+	if known, is := r.warnings[object]; is {
+		return known.message, nil
+	}
 	events := &corev1.EventList{}
 	err := r.Live.List(ctx, events, client.InNamespace(namespace), client.MatchingFields{
 		"involvedObject.uid": string(object),
@@ -161,11 +246,12 @@ func (r *Reconciler) lastWarning(ctx context.Context, namespace string, object t
 	if err != nil {
 		return "", fmt.Errorf("list the events of a pod that does not start: %w", err)
 	}
-	if len(events.Items) == 0 {
-		return "", nil
+	last := warning{at: now}
+	if len(events.Items) > 0 {
+		last.message = slices.MaxFunc(events.Items, func(a, b corev1.Event) int { return eventTime(a).Compare(eventTime(b)) }).Message
 	}
-	last := slices.MaxFunc(events.Items, func(a, b corev1.Event) int { return eventTime(a).Compare(eventTime(b)) })
-	return last.Message, nil
+	r.warnings[object] = last
+	return last.message, nil
 }
 
 func eventTime(e corev1.Event) time.Time {
@@ -178,8 +264,8 @@ func eventTime(e corev1.Event) time.Time {
 	return e.EventTime.Time
 }
 
-// sooner is the shorter one of two times to wait, where 0 is none.
-func sooner(a, b time.Duration) time.Duration {
+// minNonZero is the shorter one of two times to wait, where 0 is none.
+func minNonZero(a, b time.Duration) time.Duration {
 	if a == 0 || b == 0 {
 		return a + b
 	}

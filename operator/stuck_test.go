@@ -136,6 +136,7 @@ func TestStuckSilently(t *testing.T) {
 		t.Errorf("without an event the run shows as %s: %s", got.Reason, got.Message)
 	}
 	w.warning("Pod", pod.Name, pod.UID, "FailedMount", `MountVolume.SetUp failed for volume "password": secret "consent" not found`)
+	w.clock.set(time.Minute + podGrace) // when it looks again by itself
 	w.look("secret")
 	p := w.pipeline("secret")
 	if got := condition(p, "Reconciling").Message; !strings.Contains(got, `secret "consent" not found`) {
@@ -149,7 +150,7 @@ func TestStuckSilently(t *testing.T) {
 	w.apply("quota", []string{"a.csv"})
 	j := w.awaitRun("quota", 1)
 	w.warning("Job", j.Name, j.UID, "FailedCreate", "pods are forbidden: exceeded quota")
-	w.clock.set(time.Minute)
+	w.clock.set(2 * time.Minute)
 	w.look("quota")
 	p = w.pipeline("quota")
 	if got := condition(p, "Reconciling"); got.Reason != reasonNoPods || !strings.Contains(got.Message, "exceeded quota") {

@@ -19,6 +19,7 @@ import (
 )
 
 // Reasons of the condition Transformed. While it is Unknown, dbt is still to run after the last run.
+// What holds a dbt Job up is a reason, too, as of an ingestion: Unschedulable, JobRefused and so on.
 const (
 	reasonTransformPending     = "TransformPending"     // Unknown: no dbt Job has started since
 	reasonTransformRunning     = "TransformRunning"     // Unknown: one has
@@ -36,11 +37,16 @@ func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline,
 	switch {
 	case p.Spec.Transform == v1alpha1.TransformNever:
 		meta.RemoveStatusCondition(&p.Status.Conditions, v1alpha1.ConditionTransformed)
+		p.Status.TransformJob = nil
 		return nil
 	case p.Status.LastRun == nil:
 		return nil
 	case shown == nil, ended && done.mayHaveLoaded, ended && shown.Status != metav1.ConditionTrue:
-		shown = &metav1.Condition{Status: metav1.ConditionUnknown, Reason: reasonTransformPending}
+		// Also if what follows fails: the next reconcile does not know that a run has ended.
+		p.Status.TransformJob = nil
+		r.setTransformed(p, transformed{status: metav1.ConditionUnknown, reason: reasonTransformPending,
+			message: fmt.Sprintf("dbt is to run after run %d.", p.Status.LastRun.Number)}, done)
+		shown = meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionTransformed)
 	case shown.Status == metav1.ConditionTrue:
 		return nil
 	}
@@ -57,7 +63,7 @@ func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline,
 			client.MatchingLabels{v1alpha1.LabelJob: v1alpha1.JobTransform, v1alpha1.LabelTransform: r.TransformCronJob}); err != nil {
 			return fmt.Errorf("list the dbt Jobs: %w", err)
 		}
-		if now = transformedBy(*shown, *p.Status.LastRun, runToken(p), jobs.Items); !now.restsOnAbsence {
+		if now = transformedBy(*shown, p.Status.TransformJob, *p.Status.LastRun, runToken(p), jobs.Items); !now.restsOnAbsence {
 			break
 		}
 	}
@@ -67,6 +73,10 @@ func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline,
 		now, err = r.startTransform(ctx, p, done)
 	case now.outcomeOf != nil:
 		now.message, err = r.transformText(ctx, now.outcomeOf)
+	case now.waitsFor != nil:
+		if d := r.delayed(ctx, "dbt in the Job "+now.waitsFor.Name, now.waitsFor, r.pods.of(now.waitsFor.UID), nil, done); d != nil {
+			now.reason, now.message, now.kind = d.shown(), d.message, d.kind()
+		}
 	}
 	if err == nil {
 		r.setTransformed(p, now, done)
@@ -78,16 +88,22 @@ func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline,
 type transformed struct {
 	status          metav1.ConditionStatus
 	reason, message string
+	job             *v1alpha1.JobReference // that it is about
 
 	outcomeOf      *batchv1.Job // whose pods have the message
+	waitsFor       *batchv1.Job // whose pods may be held up
+	kind           string       // of the event about what holds dbt up
 	start          bool         // a dbt Job is to be made first
 	restsOnAbsence bool
 }
 
 // transformedBy judges by the dbt Jobs there are. A run's data are transformed by a Job that started after the run ended:
-// one that succeeded settles it; one that failed does until another succeeds.
-func transformedBy(shown metav1.Condition, run v1alpha1.FinishedRun, token string, jobs []batchv1.Job) transformed {
-	keep := transformed{status: shown.Status, reason: shown.Reason, message: shown.Message}
+// one that succeeded settles it; one that failed does until another succeeds. The condition that is shown is about the
+// known Job; nil if about none.
+func transformedBy(shown metav1.Condition, known *v1alpha1.JobReference, run v1alpha1.FinishedRun, token string,
+	jobs []batchv1.Job,
+) transformed {
+	keep := transformed{status: shown.Status, reason: shown.Reason, message: shown.Message, job: known}
 	var succeeded, failed, underWay, earlier *batchv1.Job
 	for i := range jobs {
 		j := &jobs[i]
@@ -107,23 +123,28 @@ func transformedBy(shown metav1.Condition, run v1alpha1.FinishedRun, token strin
 	}
 	switch {
 	case succeeded != nil:
-		return transformed{status: metav1.ConditionTrue, reason: reasonTransformSucceeded, outcomeOf: succeeded}
-	case failed != nil && shown.Status == metav1.ConditionFalse && strings.Contains(shown.Message, failed.Name):
-		return keep // told already, and its pods may be gone
+		return transformed{status: metav1.ConditionTrue, reason: reasonTransformSucceeded, job: referTo(succeeded), outcomeOf: succeeded}
+	// Its pods may be gone by now, and with them the message. Earlier versions kept no reference.
+	case failed != nil && shown.Status == metav1.ConditionFalse && (known == nil || known.UID == failed.UID):
+		return keep
 	case failed != nil:
-		return transformed{status: metav1.ConditionFalse, reason: reasonTransformFailed, outcomeOf: failed}
+		return transformed{status: metav1.ConditionFalse, reason: reasonTransformFailed, job: referTo(failed), outcomeOf: failed}
 	case shown.Status == metav1.ConditionFalse:
 		return keep
 	case underWay != nil:
 		return transformedIn(underWay)
-	case shown.Reason == reasonTransformRunning:
-		return transformed{status: metav1.ConditionFalse, reason: reasonTransformInterrupted, restsOnAbsence: true,
+	case known != nil:
+		return transformed{status: metav1.ConditionFalse, reason: reasonTransformInterrupted, job: known, restsOnAbsence: true,
 			message: "The dbt Job was deleted before its end was seen. dbt runs again after the next run, or by kubectl create job --from."}
 	case earlier != nil:
-		return transformed{status: metav1.ConditionUnknown, reason: reasonTransformPending,
+		return transformed{status: metav1.ConditionUnknown, reason: reasonTransformPending, waitsFor: earlier,
 			message: fmt.Sprintf("dbt is to run after the Job %s, which started before the last run ended.", earlier.Name)}
 	}
 	return transformed{start: true, restsOnAbsence: true}
+}
+
+func referTo(j *batchv1.Job) *v1alpha1.JobReference {
+	return &v1alpha1.JobReference{Name: j.Name, UID: j.UID}
 }
 
 // startedAfter says that a Job started after the run ended. Times are in whole seconds: the same second may be before, but
@@ -154,21 +175,17 @@ func (r *Reconciler) startTransform(ctx context.Context, p *v1alpha1.ConsentPipe
 		return pending, fmt.Errorf("read the CronJob %s: %w", r.TransformCronJob, err)
 	}
 	j := newTransformJob(cronJob, runToken(p))
-	err = r.Create(ctx, j)
-	switch {
-	case apierrors.IsInvalid(err), apierrors.IsForbidden(err):
-		done.again = sooner(done.again, retryRefused)
-		pending.message = fmt.Sprintf("The dbt Job was refused: %v.", err)
+	if err := r.createJob(ctx, j); err != nil {
+		o := notCreated("dbt Job", err, done)
+		pending.reason, pending.message, pending.kind = o.reason, o.message, corev1.EventTypeWarning
 		return pending, nil
-	case err != nil:
-		return pending, fmt.Errorf("make a dbt Job: %w", err)
 	}
 	return transformedIn(j), nil
 }
 
 // transformedIn says that a dbt Job is under way.
 func transformedIn(j *batchv1.Job) transformed {
-	return transformed{status: metav1.ConditionUnknown, reason: reasonTransformRunning,
+	return transformed{status: metav1.ConditionUnknown, reason: reasonTransformRunning, job: referTo(j), waitsFor: j,
 		message: fmt.Sprintf("dbt runs in the Job %s.", j.Name)}
 }
 
@@ -193,17 +210,23 @@ func newTransformJob(cronJob *batchv1.CronJob, token string) *batchv1.Job {
 		},
 		Spec: template.Spec,
 	}
+	tolerateLostNode(&j.Spec.Template.Spec)
 	j.Spec.Template.Labels = merge(j.Spec.Template.Labels, labels) // by which the cache finds the pods
 	return j
 }
 
-// setTransformed writes the condition, and tells when dbt has started or ended.
+// setTransformed writes the condition, and records an event when dbt has started, is held up or has ended.
 func (r *Reconciler) setTransformed(p *v1alpha1.ConsentPipeline, now transformed, done *step) {
 	shown := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionTransformed)
-	isNew := shown == nil || shown.Reason != now.reason || shown.Message != now.message
+	isOther := now.job != nil && (p.Status.TransformJob == nil || p.Status.TransformJob.UID != now.job.UID)
+	isNew := isOther || shown == nil || shown.Reason != now.reason
+	p.Status.TransformJob = now.job
+	if isOther && now.status == metav1.ConditionUnknown {
+		done.happened(corev1.EventTypeNormal, "TransformStarted", "Transform", fmt.Sprintf("dbt runs in the Job %s.", now.job.Name))
+	}
 	switch {
-	case isNew && now.reason == reasonTransformRunning:
-		done.happened(corev1.EventTypeNormal, "TransformStarted", "Transform", now.message)
+	case isNew && now.kind != "":
+		done.happened(now.kind, now.reason, "Transform", now.message)
 	case isNew && now.status == metav1.ConditionTrue:
 		done.transformed = string(v1alpha1.Succeeded)
 		done.happened(corev1.EventTypeNormal, now.reason, "Transform", now.message)

@@ -1,14 +1,18 @@
 package operator
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"consentpipeline.io/api/v1alpha1"
@@ -22,7 +26,7 @@ func TestTransformedBy(t *testing.T) {
 	const token = "uid/7"
 	job := func(name string, started time.Duration, condition batchv1.JobConditionType, change ...func(*batchv1.Job)) batchv1.Job {
 		at := metav1.NewTime(ended.Add(started))
-		j := batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: at}}
+		j := batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid of " + name), CreationTimestamp: at}}
 		j.Status.StartTime = &at
 		if condition != "" {
 			j.Status.Conditions = []batchv1.JobCondition{{Type: condition, Status: corev1.ConditionTrue}}
@@ -33,13 +37,17 @@ func TestTransformedBy(t *testing.T) {
 		return j
 	}
 	ours := func(j *batchv1.Job) { j.Annotations = map[string]string{v1alpha1.AnnotationAfterRun: token} }
+	renewed := func(j *batchv1.Job) { j.UID = "another uid" }
 	notStarted := func(j *batchv1.Job) { j.Status.StartTime = nil }
 	pending := metav1.Condition{Status: metav1.ConditionUnknown, Reason: reasonTransformPending}
 	running := metav1.Condition{Status: metav1.ConditionUnknown, Reason: reasonTransformRunning}
+	waiting := metav1.Condition{Status: metav1.ConditionUnknown, Reason: "ImagePullBackOff"}
 	failed := metav1.Condition{Status: metav1.ConditionFalse, Reason: reasonTransformFailed, Message: "dbt failed in the Job first: x"}
+	earlier := metav1.Condition{Status: metav1.ConditionFalse, Reason: reasonTransformFailed, Message: "of an earlier version"}
+	gone := metav1.Condition{Status: metav1.ConditionFalse, Reason: reasonTransformInterrupted}
 
 	for name, test := range map[string]struct {
-		shown metav1.Condition
+		shown metav1.Condition // about the Job first, unless it is pending or of an earlier version
 		jobs  []batchv1.Job
 		want  string // status, reason, the Job whose outcome counts; or start
 	}{
@@ -57,15 +65,25 @@ func TestTransformedBy(t *testing.T) {
 		"one has failed, another succeeded":   {running, []batchv1.Job{job("first", time.Second, batchv1.JobFailed), job("second", time.Minute, batchv1.JobComplete)}, "True TransformSucceeded second"},
 		"one has failed, another runs":        {running, []batchv1.Job{job("first", time.Second, batchv1.JobFailed), job("second", time.Minute, "")}, "False TransformFailed first"},
 		"it was deleted":                      {running, nil, "False TransformInterrupted, if none is there"},
+		"it was deleted while it waited":      {waiting, nil, "False TransformInterrupted, if none is there"},
+		"it waited, and runs":                 {waiting, []batchv1.Job{job("first", time.Second, "")}, "Unknown TransformRunning"},
+		"it was deleted, as told":             {gone, nil, "False TransformInterrupted"},
+		"it was deleted, another failed":      {gone, []batchv1.Job{job("second", time.Minute, batchv1.JobFailed)}, "False TransformFailed second"},
 		"it had failed, and is gone":          {failed, nil, "False TransformFailed"},
 		"it had failed, as told":              {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed)}, "False TransformFailed"},
+		"it had failed, told before":          {earlier, []batchv1.Job{job("first", time.Second, batchv1.JobFailed)}, "False TransformFailed"},
 		"it had failed, another runs":         {failed, []batchv1.Job{job("second", time.Minute, "")}, "False TransformFailed"},
+		"it had failed, its name did again":   {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed, renewed)}, "False TransformFailed first"},
 		"it had failed, another failed":       {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed), job("second", time.Minute, batchv1.JobFailed)}, "False TransformFailed second"},
 		"it had failed, another succeeded":    {failed, []batchv1.Job{job("second", time.Minute, batchv1.JobComplete)}, "True TransformSucceeded second"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			now := transformedBy(test.shown, run, token, test.jobs)
+			var known *v1alpha1.JobReference
+			if test.shown.Reason != reasonTransformPending && test.shown != earlier {
+				known = &v1alpha1.JobReference{Name: "first", UID: "uid of first"}
+			}
+			now := transformedBy(test.shown, known, run, token, test.jobs)
 			got := fmt.Sprintf("%s %s", now.status, now.reason)
 			if now.outcomeOf != nil {
 				got += " " + now.outcomeOf.Name
@@ -269,4 +287,135 @@ func TestTransformInterrupted(t *testing.T) {
 	w.create(transformCronJob())
 	w.awaitTransformed("september", reasonTransformRunning)
 	w.transformJobs(1)
+}
+
+// TestStuckTransform has dbt's pod not start, in each way that an ingestion's may not, and its Job wait in a queue.
+func TestStuckTransform(t *testing.T) {
+	w := newWorld(t)
+	transformed := func(p *v1alpha1.ConsentPipeline) string {
+		c := condition(p, v1alpha1.ConditionTransformed)
+		return fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)
+	}
+	expect := func(reason, want string) {
+		t.Helper()
+		w.look("september")
+		p := w.awaitTransformed("september", reason)
+		w.expect(p, "Current", "Ready=True Succeeded")
+		if got := transformed(p); got != want {
+			t.Errorf("Transformed is\n%s, expected\n%s", got, want)
+		}
+	}
+	w.apply("september", []string{"a.csv"})
+	w.loads(w.awaitRun("september", 1))
+	w.awaitTransformed("september", reasonTransformRunning)
+	j := w.transformJobs(1)[0]
+	waits := "dbt in the Job " + j.Name + " waits: "
+
+	t.Log("a queue suspends its Job")
+	j.Spec.Suspend = new(true)
+	if err := w.Update(t.Context(), &j); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.set(podGrace + time.Second)
+	w.look("september")
+	w.awaitTransformed("september", reasonJobSuspended)
+	w.clock.set(24 * time.Hour)
+	w.look("september")
+	w.awaitTransformed("september", reasonJobSuspended)
+	w.clock.set(0)
+	w.get(j.Name, &j)
+	j.Spec.Suspend = new(false)
+	if err := w.Update(t.Context(), &j); err != nil {
+		t.Fatal(err)
+	}
+	expect(reasonTransformRunning, "Unknown TransformRunning: dbt runs in the Job "+j.Name+".")
+
+	t.Log("no pod can be made")
+	w.warning("Job", j.Name, j.UID, "FailedCreate", "pods are forbidden: exceeded quota")
+	w.clock.set(podGrace + time.Second)
+	expect(reasonNoPods, "Unknown FailedCreate: "+waits+"pods are forbidden: exceeded quota")
+
+	t.Log("no node has room")
+	pod := w.pod(&j, 0)
+	w.podUnschedulable(pod, "0/3 nodes are available")
+	expect("Unschedulable", "Unknown Unschedulable: "+waits+"0/3 nodes are available")
+
+	t.Log("a Secret is missing")
+	w.podWaits(pod, "ContainerCreating", "")
+	w.warning("Pod", pod.Name, pod.UID, "FailedMount", `secret "consent" not found`)
+	w.clock.set(2*podGrace + time.Second)
+	expect("ContainerCreating", `Unknown ContainerCreating: `+waits+`secret "consent" not found`)
+
+	t.Log("its image cannot be pulled")
+	w.podWaits(pod, "ErrImagePull", "consent-dbt:x: not found")
+	w.clock.set(4 * podGrace)
+	expect("ImagePullBackOff", "Unknown ImagePullBackOff: "+waits+"consent-dbt:x: not found")
+	w.expectMetric(`consentpipeline_condition{condition="Transformed",namespace="NS",pipeline="september",reason="ImagePullBackOff",status="Unknown"} 1`)
+
+	t.Log("for ten minutes")
+	w.clock.set(tooLong + 5*podGrace)
+	expect(reasonPodsStuck, "Unknown PodsStuck: "+waits+"ImagePullBackOff: consent-dbt:x: not found")
+
+	t.Log("another run ends meanwhile, which that Job does not serve")
+	w.setJob(&j, func(s *batchv1.JobStatus) { s.Active, s.StartTime = 1, new(metav1.NewTime(time.Now().Add(-time.Hour))) })
+	w.trigger("september", "2")
+	w.loads(w.awaitRun("september", 2))
+	w.awaitEnd("september", 2, v1alpha1.Succeeded)
+	expect(reasonPodsStuck, "Unknown PodsStuck: "+waits+"ImagePullBackOff: consent-dbt:x: not found")
+
+	t.Log("fixed, it runs and ends")
+	w.clock.set(0)
+	w.podRuns(pod)
+	expect(reasonTransformPending, "Unknown TransformPending: dbt is to run after the Job "+j.Name+", which started before the last run ended.")
+	w.podEnds(pod, 0, string(report.Transform{}.Encode()))
+	w.setJobEnd(&j)
+	w.awaitTransformed("september", reasonTransformRunning)
+	w.transformJobs(2)
+	reasons := map[string]int{}
+	for _, e := range w.awaitEvents("september", "TransformStarted", reasonJobSuspended, reasonNoPods, "Unschedulable", "ContainerCreating", "ImagePullBackOff", reasonPodsStuck) {
+		reasons[e.Reason]++
+	}
+	if reasons["TransformStarted"] != 2 || reasons["ImagePullBackOff"] != 1 || reasons[reasonJobSuspended] != 1 {
+		t.Errorf("the events are %v, expected that two Jobs started, and one of what was wrong each time", reasons)
+	}
+}
+
+// A failingLister fails to list Jobs as often as it is told.
+type failingLister struct {
+	client.Reader
+	times atomic.Int32
+}
+
+func (f *failingLister) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	if _, is := list.(*batchv1.JobList); is && f.times.Add(-1) >= 0 {
+		return errors.New("the API server is away")
+	}
+	return f.Reader.List(ctx, list, options...)
+}
+
+// TestTransformAfterAFailure has the API server not answer when a run has ended and dbt is due: the run's end is written all
+// the same, and dbt follows.
+func TestTransformAfterAFailure(t *testing.T) {
+	lister := &failingLister{}
+	w := newWorld(t, func(w *world) {
+		w.wrap = func(r *Reconciler) { lister.Reader, r.Live = r.Live, lister }
+	})
+	w.apply("september", []string{"a.csv"})
+	w.loads(w.awaitRun("september", 1))
+	w.awaitTransformed("september", reasonTransformRunning)
+	w.transformEnds(&w.transformJobs(1)[0], report.Transform{})
+	w.awaitTransformed("september", reasonTransformSucceeded)
+
+	lister.times.Store(3)
+	w.trigger("september", "2")
+	w.loads(w.awaitRun("september", 2))
+	p := w.awaitEnd("september", 2, v1alpha1.Succeeded)
+	if got := condition(p, v1alpha1.ConditionTransformed); got.Status != metav1.ConditionUnknown {
+		t.Errorf("Transformed is %s %s before dbt has run", got.Status, got.Reason)
+	}
+	w.awaitTransformed("september", reasonTransformRunning)
+	w.transformJobs(2)
+	if n := lister.times.Load(); n > 0 {
+		t.Errorf("the Jobs were not listed %d times: the test proves nothing", n)
+	}
 }

@@ -45,7 +45,9 @@ var operatorRules = []rbacv1.PolicyRule{
 	{APIGroups: []string{"consentpipeline.io"}, Resources: []string{"consentpipelines/finalizers"}, Verbs: []string{"update"}},
 	{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, Verbs: []string{"get", "list", "watch", "create", "delete"}},
 	{APIGroups: []string{"batch"}, Resources: []string{"cronjobs"}, Verbs: []string{"get", "list", "watch"}},
-	{APIGroups: []string{""}, Resources: []string{"pods", "podtemplates"}, Verbs: []string{"get", "list", "watch"}},
+	{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "delete"}},
+	{APIGroups: []string{""}, Resources: []string{"pods/status"}, Verbs: []string{"patch"}},
+	{APIGroups: []string{""}, Resources: []string{"podtemplates"}, Verbs: []string{"get", "list", "watch"}},
 	{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
 	{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"get", "list"}},
 }
@@ -225,6 +227,20 @@ func (w *world) edit(name string, change func(*v1alpha1.ConsentPipelineSpec)) {
 func (w *world) trigger(name, value string) {
 	w.Helper()
 	w.edit(name, func(spec *v1alpha1.ConsentPipelineSpec) { spec.Trigger = value })
+}
+
+// request sets the annotation that requests a run, as kubectl annotate does; the empty value removes it.
+func (w *world) request(name, value string) {
+	w.Helper()
+	p := w.pipeline(name)
+	before := p.DeepCopy()
+	p.Annotations = map[string]string{v1alpha1.AnnotationRunRequestedAt: value}
+	if value == "" {
+		p.Annotations = nil
+	}
+	if err := w.Patch(w.Context(), p, client.MergeFrom(before)); err != nil {
+		w.Fatal(err)
+	}
 }
 
 func (w *world) pipeline(name string) *v1alpha1.ConsentPipeline {

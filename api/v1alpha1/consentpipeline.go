@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
 
 // A ConsentPipeline lists files to load into the warehouse, and says in its status what became of each.
 //
@@ -60,7 +63,8 @@ type ConsentPipelineSpec struct {
 	// +required
 	Source string `json:"source"`
 
-	// Any new value starts a run. What is loaded and unchanged costs one read.
+	// Any new value starts a run, for those who commit it. To request a run without a change of the spec, set the annotation
+	// consentpipeline.io/run-requested-at. What is loaded and unchanged costs one read.
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Trigger string `json:"trigger,omitempty"`
@@ -96,6 +100,15 @@ type ConsentPipelineSpec struct {
 	// +optional
 	MaxRejectedRatio string `json:"maxRejectedRatio,omitempty"`
 
+	// Texts that stand for null in every column, such as NULL or n/a, instead of those that the installation names (\N).
+	// An empty field always does. Case matters.
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.all(text, !text.matches('[,\"\\n\\r]'))",message="write texts without commas, double quotes and line ends"
+	// +optional
+	// +listType=set
+	Nulls []string `json:"nulls,omitempty"`
+
 	// How many seconds a run may take, waiting and retries included. A change affects the next run, and does not start one.
 	// +kubebuilder:default=3600
 	// +kubebuilder:validation:Minimum=1
@@ -106,17 +119,49 @@ type ConsentPipelineSpec struct {
 	// +kubebuilder:default=AfterIngest
 	// +optional
 	Transform TransformPolicy `json:"transform,omitempty"`
+
+	// How many finished Jobs are kept, with their pods and logs.
+	// +kubebuilder:default:={succeeded:1,failed:1}
+	// +optional
+	History *HistoryLimits `json:"history,omitempty"`
+
+	// How long a finished Job is kept at most, such as 72h or 1h30m; without it, as long as history keeps it. 0s deletes a
+	// Job once its outcome is in the status.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('87600h')",message="write hours, minutes and seconds, at most 87600h (ten years), such as 72h or 1h30m"
+	// +optional
+	TTLAfterFinished *metav1.Duration `json:"ttlAfterFinished,omitempty"`
+}
+
+// HistoryLimits say how many finished Jobs are kept. Each has a pod for each entry of files.
+type HistoryLimits struct {
+	// How many Jobs of runs with the result Succeeded are kept.
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	Succeeded *int32 `json:"succeeded,omitempty"`
+
+	// How many Jobs of runs with another result are kept.
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	Failed *int32 `json:"failed,omitempty"`
 }
 
 // A File is one entry of the list: one file, or several by a glob.
 type File struct {
 	// A path or a glob, relative to the source, such as events/csv/*.csv. In a glob * and ? match within one name, [ab]
-	// one of the characters. A path that exists is that file, whatever characters it holds.
+	// one of the characters. A path that exists is that file, whatever characters it holds. ** alone is every CSV and
+	// Parquet file of the source, in all its folders.
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="self != ''",message="write a path or a glob, such as events/csv/*.csv"
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/')",message="write the path relative to the source, without the / at its start"
 	// +kubebuilder:validation:XValidation:rule="self == '' || self.startsWith('/') || !self.matches('(^|/)[.]{0,2}(/|$)')",message="write the path without the parts . and .., without // and without a / at its end"
-	// +kubebuilder:validation:XValidation:rule="!self.contains('**')",message="** does not search subfolders: write * for each folder, such as events/*/*.csv"
+	// +kubebuilder:validation:XValidation:rule="self == '**' || !self.contains('**')",message="** stands alone, for all files of the source; otherwise write * for each folder, such as events/*/*.csv"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('\\x00')",message="write the path without the character NUL"
 	// +required
 	Path string `json:"path"`
@@ -177,7 +222,15 @@ type ConsentPipelineStatus struct {
 	// +optional
 	LastSuccessTime *metav1.Time `json:"lastSuccessTime,omitempty"`
 
-	// The numbers that kubectl get shows, of the entries in files.
+	// The value of the annotation consentpipeline.io/run-requested-at that the last run handled: another value starts a run.
+	// +optional
+	LastHandledRunRequest string `json:"lastHandledRunRequest,omitempty"`
+
+	// The dbt Job that the condition Transformed is about; absent until there is one.
+	// +optional
+	TransformJob *JobReference `json:"transformJob,omitempty"`
+
+	// The counts of the entries in files.
 	// +optional
 	Summary *Summary `json:"summary,omitempty"`
 
@@ -200,8 +253,15 @@ type Run struct {
 	JobName string `json:"jobName"`
 	// Why it was started.
 	Reason RunReason `json:"reason"`
-	// What it was asked for: a digest of files, source, load and maxRejectedRatio, a dash, a digest of trigger.
-	Digest string `json:"digest"`
+	// A digest of files, source, load, maxRejectedRatio and nulls, as they were when the run started.
+	// +optional
+	SpecDigest string `json:"specDigest,omitempty"`
+	// A digest of trigger, as it was then.
+	// +optional
+	TriggerDigest string `json:"triggerDigest,omitempty"`
+	// Only in a status that an earlier version wrote: specDigest, a dash, triggerDigest. The operator moves it into those.
+	// +optional
+	Digest string `json:"digest,omitempty"`
 	// When its Job was made.
 	StartTime metav1.Time `json:"startTime"`
 }
@@ -225,6 +285,14 @@ type FinishedRun struct {
 	Message string `json:"message,omitempty"`
 }
 
+// A JobReference names a Job of the namespace.
+type JobReference struct {
+	// The name of the Job.
+	Name string `json:"name"`
+	// The UID of the Job.
+	UID types.UID `json:"uid"`
+}
+
 // A RunReason says why a run was started.
 type RunReason string
 
@@ -232,10 +300,12 @@ type RunReason string
 const (
 	// There was none before.
 	ReasonFirstRun RunReason = "FirstRun"
-	// Files, source, load or maxRejectedRatio changed.
+	// Files, source, load, maxRejectedRatio or nulls changed.
 	ReasonSpecChanged RunReason = "SpecChanged"
 	// Only the trigger changed.
 	ReasonTriggerChanged RunReason = "TriggerChanged"
+	// Nothing changed, but the annotation consentpipeline.io/run-requested-at has a new value.
+	ReasonRunRequested RunReason = "RunRequested"
 )
 
 // A Result says how a run ended.
@@ -255,13 +325,25 @@ const (
 	Interrupted Result = "Interrupted"
 )
 
-// Summary are the numbers that kubectl get shows.
+// Summary has the counts of all entries.
 type Summary struct {
-	// How many files are loaded or unchanged, of how many, such as 9/10. An entry that has no file (yet) counts as one.
-	Files string `json:"files"`
+	// How many files there are. An entry that has no file (yet) counts as one.
+	// +optional
+	FilesTotal int64 `json:"filesTotal"`
+	// How many files are loaded or unchanged.
+	// +optional
+	FilesLoaded int64 `json:"filesLoaded"`
 	// How many files failed.
 	Failed int64 `json:"failed"`
-	// How many rows the files have in the warehouse, such as 25,214.
+	// How many rows the files have in the warehouse.
+	// +optional
+	RowsLoaded int64 `json:"rowsLoaded"`
+	// How many rows were rejected.
+	// +optional
+	RowsRejected int64 `json:"rowsRejected"`
+	// filesLoaded and filesTotal as kubectl get shows them, such as 9/10.
+	Files string `json:"files"`
+	// rowsLoaded as kubectl get shows it, such as 25,214.
 	Rows string `json:"rows"`
 }
 

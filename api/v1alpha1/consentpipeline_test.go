@@ -41,8 +41,9 @@ func TestValidation(t *testing.T) {
 		spec string
 		want string // part of the refusal; empty if there is to be none
 	}{
-		"the least":                         {spec: minimal},
-		"every field":                       {spec: minimal + "trigger: 2026-11-24\nload: Always\nsuspend: true\nparallelism: 1\nretriesPerFile: 0\nmaxRejectedRatio: 0.5%\nactiveDeadlineSeconds: 60\ntransform: Never"},
+		"the least": {spec: minimal},
+		"every field": {spec: minimal + "trigger: 2026-11-24\nload: Always\nsuspend: true\nparallelism: 1\nretriesPerFile: 0\nmaxRejectedRatio: 0.5%\nnulls: [\\N, \"NULL\", n/a, \"\"]\nactiveDeadlineSeconds: 60\ntransform: Never\n" +
+			"history: {succeeded: 0, failed: 100}\nttlAfterFinished: 1h30m0.5s"},
 		"a path with everything odd":        {spec: path(`"..a/b..c/$(PGPASSWORD); rm -rf \n/ü [a-z]?.csv"`)},
 		"a hidden file":                     {spec: path(".a/...b")},
 		"256 files":                         {spec: manyPaths(256, 100)},
@@ -64,7 +65,7 @@ func TestValidation(t *testing.T) {
 		"a path with .":                     {spec: path("./a.csv"), want: "write the path without the parts . and .."},
 		"a path with //":                    {spec: path("a//b.csv"), want: "without //"},
 		"a folder":                          {spec: path("events/"), want: "without a / at its end"},
-		"a path with **":                    {spec: path(`"events/**/*.csv"`), want: "** does not search subfolders: write * for each folder"},
+		"a path with **":                    {spec: path(`"events/**/*.csv"`), want: "** stands alone, for all files of the source"},
 		"a path with NUL":                   {spec: path(`"a\0.csv"`), want: "write the path without the character NUL"},
 		"a path that is too long":           {spec: path(strings.Repeat("a", 1025)), want: "spec.files[0].path: Too long: may not be more than 1024"},
 		"a file that is only a string":      {spec: "files: [a.csv]\nsource: input", want: "spec.files[0]: Invalid value: \"string\": spec.files[0] in body must be of type object"},
@@ -77,10 +78,21 @@ func TestValidation(t *testing.T) {
 		"a transform policy that is a bool": {spec: minimal + "transform: false", want: "spec.transform"},
 		"no parallelism":                    {spec: minimal + "parallelism: 0", want: "spec.parallelism: Invalid value: 0: spec.parallelism in body should be greater than or equal to 1"},
 		"negative retries":                  {spec: minimal + "retriesPerFile: -1", want: "spec.retriesPerFile: Invalid value: -1: spec.retriesPerFile in body should be greater than or equal to 0"},
+		"a text for null with a comma":      {spec: minimal + "nulls: ['a,b']", want: "write texts without commas, double quotes and line ends"},
 		"a ratio without %":                 {spec: minimal + "maxRejectedRatio: '0.01'", want: `write a share from 0% to 100%, in quotes, such as "1%" or "0.5%"`},
 		"a ratio over 100%":                 {spec: minimal + "maxRejectedRatio: 100.5%", want: "write a share from 0% to 100%"},
 		"a ratio that is a number":          {spec: minimal + "maxRejectedRatio: 1", want: "spec.maxRejectedRatio in body must be of type string"},
 		"a deadline of 0 seconds":           {spec: minimal + "activeDeadlineSeconds: 0", want: "spec.activeDeadlineSeconds: Invalid value: 0"},
+		"half of the history":               {spec: minimal + "history: {failed: 5}"},
+		"a history of less than none":       {spec: minimal + "history: {succeeded: -1}", want: "spec.history.succeeded: Invalid value: -1"},
+		"a history of too many":             {spec: minimal + "history: {failed: 101}", want: "spec.history.failed: Invalid value: 101"},
+		"no time to live":                   {spec: minimal + "ttlAfterFinished: 0s"},
+		"the longest time to live":          {spec: minimal + "ttlAfterFinished: 87600h"},
+		"a time to live that is too long":   {spec: minimal + "ttlAfterFinished: 87601h", want: "write hours, minutes and seconds, at most 87600h (ten years), such as 72h or 1h30m"},
+		"a time to live that overflows":     {spec: minimal + "ttlAfterFinished: 99999999999h", want: "spec.ttlAfterFinished: Invalid value"},
+		"a time to live in days":            {spec: minimal + "ttlAfterFinished: 3d", want: "spec.ttlAfterFinished: Invalid value"},
+		"a time to live that is negative":   {spec: minimal + "ttlAfterFinished: -1h", want: "spec.ttlAfterFinished: Invalid value"},
+		"a time to live that is a number":   {spec: minimal + "ttlAfterFinished: 3600", want: "spec.ttlAfterFinished in body must be of type string"},
 		"an unknown field":                  {spec: minimal + "retries: 3", want: `unknown field "spec.retries"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -158,9 +170,14 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("retriesPerFile is %v, expected 2", retries)
 	}
 	pipeline.Spec.RetriesPerFile = nil
+	if history := pipeline.Spec.History; history == nil || *history.Succeeded != 1 || *history.Failed != 1 {
+		t.Errorf("history is %+v, expected 1 of each", history)
+	}
+	pipeline.Spec.History = nil
 	got := fmt.Sprintf("%+v", pipeline.Spec)
 	want := "{Files:[{Path:a.csv}] Source:input Trigger: Load:Changed Suspend:false Parallelism:10 RetriesPerFile:<nil> " +
-		"MaxRejectedRatio:1% ActiveDeadlineSeconds:3600 Transform:AfterIngest}"
+		"MaxRejectedRatio:1% Nulls:[] ActiveDeadlineSeconds:3600 Transform:AfterIngest " +
+		"History:<nil> TTLAfterFinished:nil}"
 	if got != want {
 		t.Errorf("the spec is\n  %s\nexpected\n  %s", got, want)
 	}

@@ -38,7 +38,10 @@ const (
 	// LabelTransform names the CronJob whose dbt project a Job and its pods run.
 	LabelTransform = "consentpipeline.io/transform"
 
-	// AnnotationDigest is what a run was asked for, as a digest; see Run.Digest.
+	// AnnotationRunRequestedAt requests a run of a pipeline: any new value that is not empty starts one. On a Job it is the
+	// value that the run handles.
+	AnnotationRunRequestedAt = "consentpipeline.io/run-requested-at"
+	// AnnotationDigest is, on a Job, the run's SpecDigest, a dash, its TriggerDigest.
 	AnnotationDigest = "consentpipeline.io/digest"
 	// AnnotationReason is why a run was started; see Run.Reason.
 	AnnotationReason = "consentpipeline.io/reason"

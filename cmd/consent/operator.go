@@ -22,9 +22,9 @@ func newOperatorCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "operator --namespace NAMESPACE",
 		Short: "Run the ConsentPipelines of a Kubernetes namespace",
-		Long: `operator turns ConsentPipelines into Jobs: it starts a run when files, options or the trigger change, writes what
-became of each file into the resource's status, and sees that dbt follows. It ends when it is interrupted; runs that
-are under way go on, and the next operator picks them up.
+		Long: `operator turns ConsentPipelines into Jobs: it starts a run when files, options or the trigger change, or when the
+annotation consentpipeline.io/run-requested-at requests one. It writes each file's outcome into the resource's status,
+and has dbt follow. It ends when it is interrupted; runs that are under way go on, and the next operator picks them up.
 
 It reaches Kubernetes as kubectl does (KUBECONFIG), or inside a cluster by its service account.`,
 		Example: "  consent operator --namespace default --transform-cronjob consent-transform",

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"consentpipeline.io/internal/warehouse"
 )
 
 // psqlCommand is a line for a POSIX shell that runs a query on the database with psql. It shows no password: psql asks
@@ -24,11 +26,12 @@ func (d *database) psqlCommand(query string) string {
 		words = append(words, `PGPASSWORD="$(cat `+quoted(d.PasswordFile)+`)"`)
 	}
 	if d.server == nil {
-		if file := connectionSettings(d.URL)["servicefile"]; file != "" {
+		given, _ := warehouse.ParseConninfo(d.URL) // one that cannot be read has not come this far
+		if file := given["servicefile"]; file != "" {
 			words = append(words, "PGSERVICEFILE="+quoted(file)) // libpq knows it as a parameter since 18 only
 		}
-		if os.Getenv("PGHOSTADDR") != "" {
-			absent = append(absent, "PGHOSTADDR") // which pgx does not know, and so we went to the host
+		if os.Getenv("PGHOSTADDR") != "" && given["hostaddr"] == "" {
+			absent = append(absent, "PGHOSTADDR") // which is not meant for the host that is named
 		}
 	}
 	if len(absent) > 0 {
@@ -39,7 +42,7 @@ func (d *database) psqlCommand(query string) string {
 
 // keptSettings are the parameters of a connection that a URL for people keeps, besides host, port, user and database.
 var keptSettings = []string{
-	"service", "sslmode", "sslnegotiation", "sslrootcert", "sslcert", "sslkey", "sslcertmode", "sslsni",
+	"service", "hostaddr", "sslmode", "sslnegotiation", "sslrootcert", "sslcert", "sslkey", "sslcertmode", "sslsni",
 	"channel_binding", "require_auth", "target_session_attrs", "passfile", "krbsrvname", "connect_timeout", "options",
 }
 
@@ -70,7 +73,10 @@ func withoutPassword(connection string) string {
 		}
 		u.Host = strings.Join(hosts, ",")
 	}
-	given := connectionSettings(connection)
+	given, err := warehouse.ParseConninfo(connection)
+	if err != nil {
+		return "(not valid)"
+	}
 	for _, name := range keptSettings {
 		if value := given[name]; value != "" {
 			parameters = append(parameters, parameter(name, value))
@@ -86,40 +92,6 @@ var plainHost = regexp.MustCompile(`^[\w.:-]+$`)
 // parameter writes a parameter of a URL as libpq reads it: a blank is not a plus sign.
 func parameter(name, value string) string {
 	return name + "=" + strings.NewReplacer("+", "%20", "%2F", "/", "%2C", ",").Replace(url.QueryEscape(value))
-}
-
-// dsnSetting matches one setting of a DSN: name=value or name='quoted value', with backslashes before odd characters.
-var dsnSetting = regexp.MustCompile(`(?s)(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s\\]|\\.)*))`)
-
-// connectionSettings are the parameters that a URL has after its question mark, or all that a DSN has. The text is one
-// that pgx accepts.
-func connectionSettings(connection string) map[string]string {
-	settings := map[string]string{}
-	_, rest, isURL := strings.Cut(connection, "://")
-	if !isURL || !strings.HasPrefix(connection, "postgres") {
-		unescape := regexp.MustCompile(`(?s)\\(.)`)
-		for _, match := range dsnSetting.FindAllStringSubmatch(connection, -1) {
-			settings[match[1]] = unescape.ReplaceAllString(match[2]+match[3], "$1")
-		}
-		return settings
-	}
-	if at := strings.IndexAny(rest, "@/"); at >= 0 && rest[at] == '@' {
-		rest = rest[at+1:] // a password may hold a question mark
-	}
-	_, query, _ := strings.Cut(rest, "?")
-	for pair := range strings.SplitSeq(query, "&") {
-		name, value, _ := strings.Cut(pair, "=")
-		name, err1 := url.PathUnescape(strings.TrimSpace(name))
-		value, err2 := url.PathUnescape(strings.TrimSpace(value))
-		switch {
-		case err1 != nil || err2 != nil: // pgx would have refused it
-		case name == "ssl" && value == "true":
-			settings["sslmode"] = "require"
-		default:
-			settings[name] = value
-		}
-	}
-	return settings
 }
 
 // plainWord matches a word that no shell takes for anything else.

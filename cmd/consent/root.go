@@ -84,6 +84,7 @@ Exit codes: 0 done; 65 something is wrong with the data; 75 try again, something
 		newRetractCommand(a),
 		newGenerateCommand(),
 		newConfigCommand(a),
+		newChartHookCommand(a),
 		newVersionCommand(a),
 	)
 	return root, a

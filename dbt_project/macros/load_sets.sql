@@ -2,7 +2,15 @@
     int_events follows the set of published loads, not a watermark, because load 5 may commit after load 6. What it
     changes it notes as company days in analytics.touched, once for each model that aggregates them; each of those
     aggregates its days again and strikes them off. All of this happens inside the transaction of the model itself.
+
+    With --empty the models of that build see no rows: an incremental model that exists stays as it is, and one that is new
+    is empty. The state then says so, and the next build without --empty adds what is missing.
 #}
+
+{# A table of the state. Its rows are read also with --empty, which puts a subquery without rows for ref() and source(). #}
+{% macro state(table) %}
+    {{ return(source("analytics_state", table).render()) }}
+{% endmacro %}
 
 {#
     Everything in a model's transaction must see the same loads: under READ COMMITTED a load published while the body
@@ -31,7 +39,7 @@
 
 {# Notes the company days of a relation with columns api_key and day as touched. #}
 {% macro touch(relation) -%}
-    insert into {{ source("analytics_state", "touched") }} (model, api_key, day)
+    insert into {{ state("touched") }} (model, api_key, day)
     select
         consumer.model,
         changed.api_key,
@@ -44,7 +52,7 @@
 {# The company days that a model has yet to aggregate again, and so many days before and after each of them. #}
 {% macro touched_days(neighbours=0) -%}
     select touched.api_key, touched.day {% if neighbours %}+ neighbour.days{% endif %}
-    from {{ source("analytics_state", "touched") }} as touched
+    from {{ state("touched") }} as touched
     {% if neighbours %}
         cross join generate_series(-{{ neighbours }}, {{ neighbours }}) as neighbour (days)
     {% endif %}
@@ -63,7 +71,12 @@
 
 {# Before a consumer's body: takes out the days that it is about to aggregate again. #}
 {% macro take_out_touched_days(neighbours=0) -%}
-    {% if is_incremental() %}
+    {% if is_incremental() and ref("int_events").schema != this.schema %}
+        {{ exceptions.raise_compiler_error(
+            this.identifier ~ " is up to date with int_events of its own schema, " ~ this.schema ~ ", not with that of "
+            ~ ref("int_events").schema ~ ", to which --defer leads: select int_events too, or add --full-refresh."
+        ) }}
+    {% elif is_incremental() and not flags.EMPTY %}
         delete from {{ this }} where {{ is_of_days(touched_days(neighbours)) }}
     {% endif %}
 {%- endmacro %}
@@ -71,7 +84,13 @@
 {# After a consumer's body: its days are done. The snapshot holds no day that the body has not seen. #}
 {% macro strike_off_touched_days() -%}
     {{ require_one_snapshot() }};
-    delete from {{ source("analytics_state", "touched") }} where model = '{{ this.identifier }}'
+    {% if not flags.EMPTY %}
+        delete from {{ state("touched") }} where model = '{{ this.identifier }}'
+    {% elif not is_incremental() %}
+        insert into {{ state("touched") }} (model, api_key, day)
+        select distinct '{{ this.identifier }}', api_key, day from {{ ref("int_events").render() }}
+        on conflict do nothing
+    {% endif %}
 {%- endmacro %}
 
 {# The loads whose rows int_events should hold. #}
@@ -82,11 +101,16 @@
 {# Before the body of int_events: takes out the rows of loads that are gone; a full refresh starts from nothing. #}
 {% macro take_out_gone_loads() -%}
     create temporary table affected_event (api_key uuid, event_id uuid, day date) on commit drop;
-    {% if is_incremental() %}
+    {% if not is_incremental() %}
+        {% if load_relation(this) is not none %}
+            {{ touch(this) }};
+        {% endif %}
+        delete from {{ state("applied_load") }};
+    {% elif not flags.EMPTY %}
         with gone as (
             delete from {{ this }}
             where load_id = any(array(
-                select load_id from {{ source("analytics_state", "applied_load") }}
+                select load_id from {{ state("applied_load") }}
                 except
                 {{ published_event_loads() }}
             ))
@@ -95,24 +119,26 @@
 
         insert into affected_event (api_key, event_id, day) select api_key, event_id, day from gone;
 
-        delete from {{ source("analytics_state", "applied_load") }}
+        delete from {{ state("applied_load") }}
         where load_id not in ({{ published_event_loads() }});
-    {% else %}
-        {% if load_relation(this) is not none %}
-            {{ touch(this) }};
-        {% endif %}
-        delete from {{ source("analytics_state", "applied_load") }};
+    {% endif %}
+{%- endmacro %}
+
+{# Before the body of int_company_loads: takes out the rows of loads that are gone. #}
+{% macro take_out_gone_company_loads() -%}
+    {% if is_incremental() and not flags.EMPTY %}
+        delete from {{ this }} where load_id not in ({{ published_event_loads() }})
     {% endif %}
 {%- endmacro %}
 
 {# After the body of int_events: records the loads that it added, and the company days that came or went. #}
 {% macro record_new_loads() -%}
     {{ require_one_snapshot() }};
-
+    {% if not flags.EMPTY %}
     create temporary table new_load (load_id bigint) on commit drop;
     insert into new_load (load_id)
     {{ published_event_loads() }}
-    and load_id not in (select load_id from {{ source("analytics_state", "applied_load") }});
+    and load_id not in (select load_id from {{ state("applied_load") }});
 
     {% if is_incremental() %}
         insert into affected_event (api_key, event_id, day)
@@ -123,7 +149,8 @@
         {{ touch(this) }};
     {% endif %}
 
-    insert into {{ source("analytics_state", "applied_load") }} (load_id) select load_id from new_load;
+    insert into {{ state("applied_load") }} (load_id) select load_id from new_load;
+    {% endif %}
 {%- endmacro %}
 
 {#
@@ -188,9 +215,9 @@
 {% macro loads_to_test() -%}
     array(
         select load_id
-        from {{ source("analytics_state", "applied_load") }}
+        from {{ state("applied_load") }}
         {% if not var("test_all_rows") %}
-            where applied = (select max(applied) from {{ source("analytics_state", "applied_load") }})
+            where applied = (select max(applied) from {{ state("applied_load") }})
         {% endif %}
     )
 {%- endmacro %}

@@ -162,8 +162,10 @@ func checkSchema(text []byte, values []value) error {
 			return fmt.Errorf("%s of values.yaml is not there", strings.Join(v.path, "."))
 		}
 	}
+	// These two are for a chart that has this one as a part.
+	fromParent := []string{"global", "enabled"}
 	for _, path := range known {
-		if path != "global" && !slices.ContainsFunc(values, func(v value) bool { return strings.Join(v.path, ".") == path }) {
+		if !slices.Contains(fromParent, path) && !slices.ContainsFunc(values, func(v value) bool { return strings.Join(v.path, ".") == path }) {
 			return fmt.Errorf("%s is not in values.yaml", path)
 		}
 	}

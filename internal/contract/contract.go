@@ -10,7 +10,7 @@ import (
 
 // Version of the contracts. A file that was loaded under another version is loaded again, so raise it with
 // every change to what is accepted or how a value is read.
-const Version = 1
+const Version = 2
 
 // Limits of what is accepted, so that memory stays bounded whatever a file holds.
 const (
@@ -104,6 +104,9 @@ func (c *Contract) names() []string {
 	}
 	return names
 }
+
+// Has tells whether files of the contract may have a column of that name, in any case.
+func (c *Contract) Has(name string) bool { return c.index(name) >= 0 }
 
 // index finds a column by its name in files, whatever its case; -1 if the contract does not know it.
 func (c *Contract) index(name string) int {

@@ -35,6 +35,9 @@ const (
 	problemUnknown   = "unknown"
 	problemWindow    = "not_event_hour"
 	problemMarker    = "null_marker"
+	problemUnwrapped = "unwrapped"
+	problemNoObject  = "not_object"
+	problemPath      = "differs_from_path"
 )
 
 // Excerpt writes bytes of a file so that they can stand in a message, a log line or a text column: on one line,

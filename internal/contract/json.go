@@ -24,8 +24,8 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// parameters are the values that are taken from PARAMETERS, as they stand in the JSON text, with their quotes;
-// nil where the key is missing or its value is not a string.
+// parameters are the values that are taken from PARAMETERS, as they stand in the JSON text, with their quotes; of one
+// that is not a string the first byte; nil where the key is missing.
 type parameters struct {
 	action, created, updated []byte
 }
@@ -145,12 +145,12 @@ func (s *jsonScanner) key(outermost bool) (wrong string) {
 	default:
 		return ""
 	}
-	*kept = nil
 	s.skipSpace()
+	start = s.pos
 	if s.peek() != '"' {
+		*kept = s.b[start:min(start+1, len(s.b))]
 		return ""
 	}
-	start = s.pos
 	if wrong := s.string(); wrong != "" {
 		return wrong
 	}

@@ -39,6 +39,7 @@ type Judge struct {
 	known    []map[string]bool // for each column of the contract its known values
 	values   []Value
 	last     []memo // of each column of the contract
+	expected []expectation
 	findings []Finding
 	rates    numberCache
 	json     jsonScanner
@@ -50,6 +51,7 @@ type Judge struct {
 
 	parameters, action, created, updated, extraColumn int
 	eventTime, windowStart                            int
+	inFile                                            int // the place of PARAMETERS in the file; -1 if it has none
 }
 
 // A memo is a text and the value that it had without a finding. Most columns repeat the text of the row before, and
@@ -76,6 +78,7 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 		eventTime:   c.sqlIndex("event_time"),
 		windowStart: c.sqlIndex("window_start"),
 		extraColumn: -1,
+		inFile:      -1,
 	}
 	if drift == Evolve {
 		j.extraColumn = c.sqlIndex("extra")
@@ -88,6 +91,8 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 		column := c.index(name)
 		if column < 0 {
 			unknown = append(unknown, name)
+		} else if column == j.parameters {
+			j.inFile = len(j.columns)
 		}
 		j.columns = append(j.columns, column)
 	}
@@ -112,6 +117,30 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 			"remove it, or choose evolve or discard", list(unknown), c.Name)
 	}
 	return j, nil
+}
+
+// An expectation is the value that the path of a file has of a column that the file has, too.
+type expectation struct {
+	place int // of the column in the file
+	field Field
+	value Value // of a column of the contract
+}
+
+// Expect has a column of the file compared with what the path of the file says. A row whose value differs has a warning,
+// and its own value is loaded.
+func (j *Judge) Expect(name string, field Field) {
+	for place := range j.names {
+		if !strings.EqualFold(j.names[place], name) {
+			continue
+		}
+		e := expectation{place: place, field: field}
+		if column := j.columns[place]; column >= 0 {
+			if problem, _ := j.convert(&j.contract.Columns[column], &field, &e.value); problem != "" {
+				e.value = Value{}
+			}
+		}
+		j.expected = append(j.expected, e)
+	}
 }
 
 // checkNames refuses a header whose columns cannot be told apart or kept.
@@ -189,11 +218,14 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 		}
 		*value = Value{}
 	}
-	if j.parameters >= 0 {
-		j.derive()
+	if j.inFile >= 0 {
+		j.derive(&fields[j.inFile])
 	}
 	if j.windowStart >= 0 && ok {
 		j.checkWindow()
+	}
+	if len(j.expected) > 0 && ok {
+		j.checkPath(fields)
 	}
 	if len(j.extra) > 0 {
 		j.extra = append(j.extra, '}')
@@ -293,7 +325,10 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 			return problem, wrong
 		}
 		if wrong = j.json.scan(value.Text); wrong != "" {
-			return problemMalformed, "is not JSON that Postgres can store: " + wrong
+			return problemMalformed, "is not JSON that Postgres can store: " + wrong + shapeHint(value.Text)
+		}
+		if value.Text[0] != '{' {
+			return j.unwrap(spec, field, value)
 		}
 	}
 	return "", ""
@@ -379,32 +414,6 @@ func integer(field *Field, value *Value) (problem, wrong string) {
 	return "", ""
 }
 
-// derive takes the columns that dbt would otherwise have to parse out of every row's PARAMETERS. A timestamp that
-// is none stays null without a finding: PARAMETERS itself is as the file has it.
-func (j *Judge) derive() {
-	if !j.values[j.parameters].Valid {
-		return
-	}
-	p := &j.json.parameters
-	if p.action != nil {
-		if text := unquote(p.action); len(text) > 0 {
-			j.values[j.action] = Value{Valid: true, Text: text}
-		}
-	}
-	for _, token := range []struct {
-		quoted []byte
-		column int
-	}{{p.created, j.created}, {p.updated, j.updated}} {
-		if token.quoted == nil {
-			continue
-		}
-		micros, wrong := parseTimestamp(unquote(token.quoted))
-		if wrong == "" && micros >= minTimestamp && micros <= maxTimestamp {
-			j.values[token.column] = Value{Valid: true, Int: micros}
-		}
-	}
-}
-
 // checkWindow doubts a WINDOW_START that is not the hour of the row's EVENT_TIME.
 func (j *Judge) checkWindow() {
 	window, event := &j.values[j.windowStart], &j.values[j.eventTime]
@@ -413,6 +422,30 @@ func (j *Judge) checkWindow() {
 	}
 	field := Field{Kind: Instant, Int: window.Int}
 	j.add(Warning, &j.contract.Columns[j.windowStart], problemWindow, "is not the hour of EVENT_TIME", &field)
+}
+
+// checkPath doubts values that are not those of the path.
+func (j *Judge) checkPath(fields []Field) {
+	for i := range j.expected {
+		e := &j.expected[i]
+		field := &fields[e.place]
+		spec := &Column{Name: j.names[e.place], SQL: "extra"}
+		var same bool
+		if column := j.columns[e.place]; column >= 0 {
+			spec = &j.contract.Columns[column]
+			a, b := &j.values[column], &e.value
+			same = a.Valid == b.Valid && a.UUID == b.UUID && a.Int == b.Int && a.Float == b.Float && bytes.Equal(a.Text, b.Text)
+		} else {
+			same = j.extraColumn < 0 || bytes.Equal(appendField(nil, field), e.field.Text)
+		}
+		if !same {
+			path := "null"
+			if e.field.Kind == Text {
+				path = Excerpt(e.field.Text, 60)
+			}
+			j.add(Warning, spec, problemPath, "is not "+path+", as the path says; the row's own value is loaded", field)
+		}
+	}
 }
 
 // addExtra keeps the field of a column that the contract does not know.

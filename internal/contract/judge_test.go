@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -308,28 +309,80 @@ func TestHeader(t *testing.T) {
 }
 
 func TestParameters(t *testing.T) {
-	for name, c := range map[string]struct{ json, action, created, updated string }{
+	const object = `{"action": "click", "created": "2025-09-05T05:40:41.173Z"}`
+	const twice = `"{\"action\": \"click\", \"created\": \"2025-09-05T05:40:41.173Z\"}"`
+	for name, c := range map[string]struct{ json, action, created, updated, findings, stored string }{
 		"all three": {`{"created": "2025-09-05T05:40:41.173Z", "action": "click", "updated": "2025-09-05T05:40:44.6Z"}`,
-			"click", "2025-09-05T05:40:41.173", "2025-09-05T05:40:44.6"},
-		"deeper ones do not count": {`{"a": {"action": "x"}, "b": [{"created": "2025-09-05T05:40:41Z"}]}`, "", "", ""},
-		"of another type":          {`{"action": {"a": 1}, "created": 5, "updated": null}`, "", "", ""},
-		"not a timestamp":          {`{"action": "click", "created": "soon", "updated": "1970-01-01T00:00:00Z"}`, "click", "", ""},
-		"the last one counts":      {`{"action": "a", "action": "b"}`, "b", "", ""},
-		"with escapes":             {`{"action": "a\"\u00e9"}`, `a"é`, "", ""},
-		"an array":                 {`["action", "created"]`, "", "", ""},
-		"a zone":                   {`{"created": "2025-09-05T05:40:41+02:00"}`, "", "2025-09-05T03:40:41", ""},
+			"click", "2025-09-05T05:40:41.173", "2025-09-05T05:40:44.6", "", ""},
+		"deeper ones do not count":   {`{"a": {"action": "x"}, "b": [{"created": "2025-09-05T05:40:41Z"}]}`, "", "", "", "", ""},
+		"of another type":            {`{"action": {"a": 1}, "created": 5, "updated": null}`, "", "", "", "action_malformed token_created_malformed", ""},
+		"of no characters":           {`{"action": "", "created": "", "updated": ""}`, "", "", "", "", ""},
+		"not a timestamp":            {`{"action": "click", "created": "soon", "updated": "1970-01-01T00:00:00Z"}`, "click", "", "", "token_created_malformed token_updated_out_of_range", ""},
+		"the last one counts":        {`{"action": "a", "action": "b"}`, "b", "", "", "", ""},
+		"the last one is none":       {`{"action": "a", "action": null}`, "", "", "", "", ""},
+		"with escapes":               {`{"action": "a\"\u00e9"}`, `a"é`, "", "", "", ""},
+		"a zone":                     {`{"created": "2025-09-05T05:40:41+02:00"}`, "", "2025-09-05T03:40:41", "", "", ""},
+		"blanks around":              {" " + object + "\n", "click", "2025-09-05T05:40:41.173", "", "", ""},
+		"an object in a string":      {twice, "click", "2025-09-05T05:40:41.173", "", "parameters_unwrapped", object},
+		"with blanks there":          {`" {\"action\": \"click\"}\n"`, "click", "", "", "parameters_unwrapped", `{"action": "click"}`},
+		"an empty object there":      {`"{}"`, "", "", "", "parameters_unwrapped", "{}"},
+		"with escapes there":         {`"{\"action\": \"\\u00e9\\\\\"}"`, `é\`, "", "", "parameters_unwrapped", `{"action": "\u00e9\\"}`},
+		"a list of one object":       {` [ ` + object + ` ] `, "click", "2025-09-05T05:40:41.173", "", "parameters_unwrapped", object},
+		"of one with a list":         {`[{"action": "x", "a": [1, {"action": "y"}]}]`, "x", "", "", "parameters_unwrapped", `{"action": "x", "a": [1, {"action": "y"}]}`},
+		"a list of two objects":      {`[{"action": "x"}, {"action": "y"}]`, "", "", "", "parameters_not_object", ""},
+		"a list of pairs":            {`[["action", "click"]]`, "", "", "", "parameters_not_object", ""},
+		"an empty list":              {`[]`, "", "", "", "parameters_not_object", ""},
+		"a list in a list":           {`[[` + object + `]]`, "", "", "", "parameters_not_object", ""},
+		"a string in a list":         {`[` + twice + `]`, "", "", "", "parameters_not_object", ""},
+		"a list in a string":         {`"[{\"action\": \"click\"}]"`, "", "", "", "parameters_not_object", ""},
+		"a Python dict in a string":  {`"{'action': 'click'}"`, "", "", "", "parameters_not_object", ""},
+		"a broken object in one":     {`"{\"action\": \"click\","`, "", "", "", "parameters_not_object", ""},
+		"what jsonb refuses in one":  {`"{\"action\": \"click\", \"a\": \"\\u0000\"}"`, "", "", "", "parameters_not_object", ""},
+		"an empty string":            {`""`, "", "", "", "parameters_not_object", ""},
+		"a number":                   {`17`, "", "", "", "parameters_not_object", ""},
+		"false":                      {`false`, "", "", "", "parameters_not_object", ""},
+		"a null of JSON":             {` null `, "", "", "", "", "∅"},
+		"a Python dict":              {`{'action': 'click'}`, "", "", "", "parameters_malformed", "∅"},
+		"not in quotes, but escaped": {`{\"action\": \"click\"}`, "", "", "", "parameters_malformed", "∅"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			header, fields := eventRow(map[string]Field{"PARAMETERS": text(c.json)})
 			values, findings, ok := judged(t, Evolve, header, fields)
-			if !ok || len(findings) > 0 {
-				t.Fatalf("findings are %v", findings)
+			if got := strings.ReplaceAll(strings.Join(findings, " "), "warning ", ""); !ok || got != c.findings {
+				t.Errorf("findings are %q, want %q", got, c.findings)
 			}
 			got := [3]string{values["action"], values["token_created"], values["token_updated"]}
 			if want := [3]string{c.action, c.created, c.updated}; got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}
+			stored := values["parameters"]
+			if want := strings.TrimPrefix(cmp.Or(c.stored, c.json), "∅"); stored != want {
+				t.Errorf("stored is %s, want %s", stored, want)
+			}
 		})
+	}
+}
+
+func TestMessagesOfParameters(t *testing.T) {
+	for in, want := range map[string]string{
+		`{'action': 'click'}`:     `is not JSON that Postgres can store: "'" at byte 1 where a key in quotes was expected (it is the text of a Python dict: write it with json.dumps)`,
+		`"{'action': 'click'}"`:   "is a JSON string that holds no object (it is the text of a Python dict: write it with json.dumps); an object was expected",
+		`{\"action\": \"click\"}`: `is not JSON that Postgres can store: "\\" at byte 1 where a key in quotes was expected (its quotes have backslashes: write the object without them)`,
+		`[1, 2]`:                  "is a list that is not of one object; an object was expected, so action and the times of the token stay null",
+		`"{}"`:                    "is a JSON string that holds an object, as if it was encoded twice: the object is loaded",
+		`{"created": "soon"}`:     "created in PARAMETERS is soon: not a timestamp of the form",
+		`{"action": 1}`:           "action in PARAMETERS is not a string",
+	} {
+		header, fields := eventRow(map[string]Field{"PARAMETERS": text(in)})
+		judge, err := NewJudge(Event, header, Evolve)
+		if err != nil {
+			t.Fatal(err)
+		}
+		judge.Row(fields)
+		f := judge.Findings()
+		if len(f) != 1 || f[0].Column != "PARAMETERS" || !strings.HasPrefix(f[0].Message, want) || string(f[0].Value) != in {
+			t.Errorf("%s gives %+v, want %q", in, f, want)
+		}
 	}
 }
 

@@ -10,74 +10,60 @@ var (
 
 const microsPerHour = int64(time.Hour / time.Microsecond)
 
-// parseTimestamp reads YYYY-MM-DD, a blank or T, H:MM:SS or HH:MM:SS, up to nine digits of fraction, and a zone
-// (Z, ±HH, ±HHMM or ±HH:MM; UTC if there is none). It gives microseconds since 1970, cut, not rounded, and what
-// is wrong: an empty string if nothing is.
+// parseTimestamp reads a timestamp and gives microseconds since 1970, cut, not rounded, and what is wrong: an empty
+// string if nothing is. Without a zone it is UTC.
 //
-// It is written out because time.Parse needs the layout beforehand and ten times as long.
+// The form of most exports is read here: YYYY-MM-DD, a blank or T, H:MM:SS or HH:MM:SS, a fraction, and Z, UTC, ±HH,
+// ±HHMM or ±HH:MM. It is written out because time.Parse needs the layout beforehand and ten times as long.
+// timestampReader reads all other forms.
 func parseTimestamp(b []byte) (micros int64, wrong string) {
-	const form = "not a timestamp of the form YYYY-MM-DD HH:MM:SS.ffffff"
 	if len(b) < len("2000-01-01 0:00:00") || b[4] != '-' || b[7] != '-' || (b[10] != ' ' && b[10] != 'T') {
-		return 0, form
+		return parseOtherTimestamp(b)
 	}
 	year := digits(b[0:4])
 	month := digits(b[5:7])
 	day := digits(b[8:10])
-	b = b[11:]
+	rest := b[11:]
 	hourDigits := 2
-	if b[1] == ':' {
+	if rest[1] == ':' {
 		hourDigits = 1
 	}
-	if len(b) < hourDigits+6 || b[hourDigits] != ':' || b[hourDigits+3] != ':' {
-		return 0, form
+	if len(rest) < hourDigits+6 || rest[hourDigits] != ':' || rest[hourDigits+3] != ':' {
+		return parseOtherTimestamp(b)
 	}
-	hour := digits(b[:hourDigits])
-	minute := digits(b[hourDigits+1 : hourDigits+3])
-	second := digits(b[hourDigits+4 : hourDigits+6])
-	b = b[hourDigits+6:]
+	hour := digits(rest[:hourDigits])
+	minute := digits(rest[hourDigits+1 : hourDigits+3])
+	second := digits(rest[hourDigits+4 : hourDigits+6])
+	rest = rest[hourDigits+6:]
 	// A negative part is one that holds something else than digits.
-	if year|month|day|hour|minute|second < 0 {
-		return 0, form
-	}
-	switch {
-	case month < 1 || month > 12:
-		return 0, "month out of range"
-	case day < 1 || day > daysIn(year, month):
-		return 0, "day out of range"
-	case hour > 23:
-		return 0, "hour out of range"
-	case minute > 59:
-		return 0, "minute out of range"
-	case second > 59:
-		return 0, "second out of range"
+	if year|month|day|hour|minute|second < 0 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) ||
+		hour > 23 || minute > 59 || second > 59 {
+		return parseOtherTimestamp(b)
 	}
 
 	fraction := 0
-	if len(b) > 0 && b[0] == '.' {
+	if len(rest) > 0 && rest[0] == '.' {
 		n := 1
-		for n < len(b) && b[n] >= '0' && b[n] <= '9' {
+		for n < len(rest) && rest[n] >= '0' && rest[n] <= '9' {
 			if n <= 6 {
-				fraction = fraction*10 + int(b[n]-'0')
+				fraction = fraction*10 + int(rest[n]-'0')
 			}
 			n++
-		}
-		if n > 10 {
-			return 0, "more than nine digits of fraction"
 		}
 		for i := n; i <= 6; i++ {
 			fraction *= 10
 		}
-		b = b[n:]
+		rest = rest[n:]
 	}
-	offset, ok := parseZone(b)
+	offset, ok := parseZone(rest)
 	if !ok {
-		return 0, form
+		return parseOtherTimestamp(b)
 	}
 	seconds := daysSinceEpoch(year, month, day)*86400 + int64(hour*3600+minute*60+second-offset)
 	return seconds*1e6 + int64(fraction), ""
 }
 
-// parseZone reads a zone's distance from UTC in seconds.
+// parseZone reads the usual forms of a zone's distance from UTC, in seconds.
 func parseZone(b []byte) (offset int, ok bool) {
 	if len(b) > 1 && b[0] == ' ' {
 		b = b[1:]
@@ -101,7 +87,7 @@ func parseZone(b []byte) (offset int, ok bool) {
 	default:
 		return 0, false
 	}
-	if hours|minutes < 0 || hours > 15 || minutes > 59 {
+	if hours|minutes < 0 || hours > maxOffsetHours || minutes > 59 {
 		return 0, false
 	}
 	offset = hours*3600 + minutes*60
@@ -110,6 +96,9 @@ func parseZone(b []byte) (offset int, ok bool) {
 	}
 	return offset, true
 }
+
+// maxOffsetHours is how far a zone is from UTC at most, as in Postgres.
+const maxOffsetHours = 15
 
 // digits reads a short decimal number; -1 if b holds anything but digits.
 func digits(b []byte) int {

@@ -141,11 +141,15 @@ func TestCheck(t *testing.T) {
 		},
 		"numbers that are in the result, and such as are none": {
 			text: "## Found\n\nOf 1,234 rows 3.5% are so; `95%` of w2, see [there](docs/other.md#each-row-once-1).\n\n1. Twice.\n\n" +
-				"<!-- query on: input/ -->\n```sql\nselect 1\n```\n\n```text\n   n   | share\n-------+------\n  1234 | 3.5%\n```\n\n## 2025\n\n7 others\n",
+				"<!-- query on: input/ -->\n```sql\nselect 1\n```\n\n```text\n   n   | share\n-------+------\n  1234 | 3.5%\n```\n\n## 2025\n\nAgain 1,234.\n",
 		},
 		"a number that is in no result under its heading": {
-			text: "## Found\n\nOf 1,235 rows.\n\n<!-- query on: the real export -->\n```sql\nselect 1\n```\n\n```text\n n\n---\n 1234\n```\n\n## Next\n\n7 others\n",
+			text: "## Found\n\nOf 1,235 rows.\n\n<!-- query on: the real export -->\n```sql\nselect 1\n```\n\n```text\n n\n---\n 1234\n```\n",
 			want: []string{"README.md:7: the number 1235 is in no result under this heading"},
+		},
+		"a number that is in no result of the page": {
+			text: "## Summary\n\n1,234, not 7.\n\n## Found\n\n<!-- query on: the real export -->\n```sql\nselect 1\n```\n\n```text\n n\n---\n 1234\n```\n",
+			want: []string{"README.md:7: the number 7 is in no result of this page"},
 		},
 		"a query without a result": {
 			text: "<!-- query on: input/ -->\n```sql\nselect 1\n```\n", want: []string{"followed by a block ```text with its result"},

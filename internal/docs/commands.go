@@ -228,7 +228,9 @@ func (p *project) checkConsent(words []string) (problems []string) {
 }
 
 // Flags of other programs that the text names by themselves.
-var otherFlags = []string{"--reset-then-reuse-values", "--set", "--take-ownership", "--vars"}
+var otherFlags = []string{
+	"--defer", "--empty", "--full-refresh", "--reset-then-reuse-values", "--set", "--take-ownership", "--vars",
+}
 
 func (p *project) isFlag(name string) bool {
 	if slices.Contains(otherFlags, name) {

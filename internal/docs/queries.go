@@ -122,18 +122,14 @@ func numbersIn(text string) (found []string) {
 	return found
 }
 
-// checkNumbers finds numbers in the text under a heading with results that are in none of these results. What is no
-// result is written as a word or as code.
+// checkNumbers finds numbers in the text of a page with queries that are in no result: in none under their heading or,
+// under a heading without results (a summary), in none of the page. What is no result is written as a word or as code.
 func (p *page) checkNumbers() (problems []problem) {
 	queries, problems := p.queries()
 	if len(queries) == 0 {
 		return problems
 	}
-	for first := 0; first < len(p.lines); {
-		last := first + 1
-		for last < len(p.lines) && (p.code[last] || !heading.MatchString(p.lines[last])) {
-			last++
-		}
+	resultsIn := func(first, last int) map[string]bool {
 		results := map[string]bool{}
 		for _, q := range queries {
 			if q.result.first > first && q.result.first <= last {
@@ -142,14 +138,25 @@ func (p *page) checkNumbers() (problems []problem) {
 				}
 			}
 		}
-		for i := first + 1; i < last && len(results) > 0; i++ {
+		return results
+	}
+	all := resultsIn(-1, len(p.lines))
+	for first := 0; first < len(p.lines); {
+		last := first + 1
+		for last < len(p.lines) && (p.code[last] || !heading.MatchString(p.lines[last])) {
+			last++
+		}
+		results, where := resultsIn(first, last), "under this heading"
+		if len(results) == 0 {
+			results, where = all, "of this page"
+		}
+		for i := first + 1; i < last; i++ {
 			if p.code[i] {
 				continue
 			}
 			for _, n := range numbersIn(proseOf(p.lines[i])) {
 				if !results[n] {
-					problems = append(problems, problem{p.path, i + 1,
-						fmt.Sprintf("the number %s is in no result under this heading", n)})
+					problems = append(problems, problem{p.path, i + 1, fmt.Sprintf("the number %s is in no result %s", n, where)})
 				}
 			}
 		}

@@ -39,12 +39,12 @@ var changes = []change{
 	{name: "a load that began first commits last", apply: func(w *world) { w.commitLate() }},
 	{name: "a load is published while events are built", during: []int{0},
 		apply: func(w *world) { w.publish(w.newFile(), w.someRows(15)) }},
-	{name: "a file is replaced while its events are summed", during: []int{1, 2, 3},
+	{name: "a file is replaced while its events are summed", during: []int{1, 2, 3, 4, 5},
 		apply: func(w *world) {
 			f := w.file()
 			w.publish(f, append(w.part(w.rows[f]), w.someRows(5)...))
 		}},
-	{name: "dbt is killed", during: []int{0, 1, 2, 3}, kill: true,
+	{name: "dbt is killed", during: []int{0, 1, 2, 3, 4, 5}, kill: true,
 		apply: func(w *world) { w.publish(w.newFile(), w.someRows(10)) }},
 }
 
@@ -287,7 +287,7 @@ func (w *world) commitLate() {
 }
 
 // models are the incremental ones: the marts are made anew from them each time.
-var models = []string{"int_events", "int_daily__events", "int_daily__countries", "int_consent_durations"}
+var models = []string{"int_events", "int_daily__events", "int_daily__countries", "int_consent_durations", "int_daily__domains", "int_company_loads"}
 
 // makeGates lets each model wait, as it writes its rows, while the test holds the lock with the model's number. By then
 // its transaction has read what it builds from and has yet to record it.

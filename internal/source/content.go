@@ -46,6 +46,8 @@ var kinds = []kind{
 	{"PGCOPY\n\xFF\r\n\x00", "Postgres's binary COPY format", "export it with (format csv, header)"},
 	{"PGDMP", "a Postgres dump", "export its table with COPY … (format csv, header)"},
 	{"\x89HDF\r\n\x1A\n", "HDF5", "export it as CSV or Parquet"},
+	{"\x80\x04\x95", "a Python pickle", "export it as CSV or Parquet"},
+	{"\x80\x05\x95", "a Python pickle", "export it as CSV or Parquet"},
 	{"%PDF-", "PDF", exportCSV},
 	{"{\\rtf", "RTF", exportCSV},
 	{"version https://git-lfs.github.com/spec/", "a Git LFS pointer", "fetch the file itself (git lfs pull)"},
@@ -138,7 +140,7 @@ func markup(head []byte) error {
 	line, rest, _ := bytes.Cut(text, []byte{'\n'})
 	start := strings.ToLower(string(text[:min(len(text), 512)]))
 	switch {
-	case strings.HasPrefix(start, "<!doctype html"), strings.HasPrefix(start, "<html"):
+	case strings.HasPrefix(start, "<!doctype html"), strings.HasPrefix(start, "<html"), strings.HasPrefix(start, "<table"):
 		return errors.New("the file is an HTML page, perhaps one that asks to sign in, not CSV: download the export itself")
 	case text[0] == '<':
 		if code := errorCode.FindSubmatch(text); code != nil {

@@ -250,8 +250,8 @@ func TestGzipMembersAndPadding(t *testing.T) {
 		"one member":            {one, 2, "[]", ""},
 		"two members":           {one + two, 3, "[]", ""},
 		"an empty member":       {gz(t, "") + one + gz(t, "") + two, 3, "[]", ""},
-		"zeros at the end":      {one + zeros, 2, "[gzip_padding×1000]", ""},
-		"a zero at the end":     {one + "\x00", 2, "[gzip_padding×1]", ""},
+		"zeros at the end":      {one + zeros, 2, "[gzip_padding×1 1000 zer]", ""},
+		"a zero at the end":     {one + "\x00", 2, "[gzip_padding×1 1 zero b]", ""},
 		"zeros between members": {one + zeros + two, 3, "[]", ""},
 		"something at the end":  {one + "more", 0, "", `what follows the gzip data is not gzip ("mo")`},
 		"zeros, then something": {one + zeros + "more", 0, "", "what follows the gzip data is not gzip"},
@@ -268,7 +268,7 @@ func TestGzipMembersAndPadding(t *testing.T) {
 			}
 			told := []string{}
 			for _, note := range notes {
-				told = append(told, fmt.Sprintf("%s×%d", note.Code, note.N))
+				told = append(told, fmt.Sprintf("%s×%d %s", note.Code, note.N, note.Message[:8]))
 			}
 			if err != nil || n != c.rows || fmt.Sprint(told) != c.notes {
 				t.Errorf("%d rows, notes %v, %v; want %d, %s", n, told, err, c.rows, c.notes)

@@ -39,10 +39,11 @@ type CSVReader struct {
 	record  Record
 	notes   *notes
 
-	multiline bool // a long field of the record has several lines, and its first may be the rest of a row
-	returns   bool // the record ends with more than one carriage return
-	stray     int  // the field with which the record breaks, if it does
-	width     int  // fields of each row, as the first has them; 0 before it
+	multiline bool  // a long field of the record has several lines, and its first may be the rest of a row
+	returns   bool  // the record ends with more than one carriage return
+	stray     int   // the field with which the record breaks, if it does
+	zerosEnd  int64 // where the last zero bytes that were skipped end
+	width     int   // fields of each row, as the first has them; 0 before it
 }
 
 // A span is a field's place, without its quotes: in the buffer, or in the scratch where it held doubled ones.
@@ -56,7 +57,7 @@ type span struct {
 func NewCSVReader(r io.Reader) (*CSVReader, error) { return newCSVReader(r, &notes{}) }
 
 func newCSVReader(r io.Reader, n *notes) (*CSVReader, error) {
-	c := &CSVReader{r: r, buf: make([]byte, csvBuffer), notes: n}
+	c := &CSVReader{r: r, buf: make([]byte, csvBuffer), notes: n, zerosEnd: -1}
 	if err := c.fill(); err != nil {
 		return nil, err
 	}
@@ -88,7 +89,7 @@ func (c *CSVReader) separatorLine() error {
 		return fmt.Errorf("the first line, %s, says that the fields are not separated by commas: export the file again with commas",
 			contract.Excerpt(text, len(text)))
 	}
-	c.notes.add("separator_line", "the first line, sep=, is skipped", 0, c.offset+int64(c.start), 1)
+	c.notes.add("separator_line", "the first line, sep=, is skipped", 0, c.offset+int64(c.start))
 	c.start = c.end - len(rest)
 	return nil
 }
@@ -129,7 +130,7 @@ func (c *CSVReader) readHeader() error {
 		name := string(bytes.TrimSpace(field.Text))
 		c.header = append(c.header, name)
 		if name == "" {
-			c.notes.add("unnamed_column", fmt.Sprintf("column %d of %d has no name and is left out", i+1, len(c.fields)), 0, offset, 1)
+			c.notes.add("unnamed_column", fmt.Sprintf("column %d of %d has no name and is left out", i+1, len(c.fields)), 0, offset)
 			continue
 		}
 		c.columns = append(c.columns, name)
@@ -139,6 +140,26 @@ func (c *CSVReader) readHeader() error {
 	}
 	if c.header[0] == "" {
 		c.lengths |= 1
+	}
+	return c.laterHeader()
+}
+
+// laterHeader is the error of a file that has a title or other lines before its header, or nil.
+func (c *CSVReader) laterHeader() error {
+	const most = 20 // lines that are looked at
+	_, err := contract.Identify(c.columns)
+	if isUUID := func(name string) bool { return contract.IsUUID([]byte(name)) }; err == nil || slices.ContainsFunc(c.columns, isUUID) {
+		return nil // or the first line is a row
+	}
+	n := 0
+	for line := range bytes.SplitSeq(c.buf[c.start:c.end], []byte{'\n'}) {
+		if n++; n > most {
+			break
+		}
+		if isHeader(line) {
+			return fmt.Errorf("header: the lines before the header (%s) are no columns: remove them",
+				contract.Excerpt(line, 60))
+		}
 	}
 	return nil
 }
@@ -177,7 +198,7 @@ func (c *CSVReader) Next() (*Record, error) {
 		}
 		if c.returns {
 			c.notes.add("carriage_returns", "rows end with more than one carriage return; all are taken off", c.record.Number,
-				c.record.Offset, 1)
+				c.record.Offset)
 		}
 		if broken != nil || c.multiline {
 			if line := c.swallowing(next, broken != nil); line > 0 {
@@ -225,7 +246,7 @@ func (c *CSVReader) isEmpty() bool {
 }
 
 func (c *CSVReader) noteEmptyRow(offset int64) {
-	c.notes.add("empty_row", "rows without any value are skipped", c.record.Number, offset, 1)
+	c.notes.add("empty_row", "rows without any value are skipped", c.record.Number, offset)
 }
 
 // headerAgain tells whether the record is the header once more, as where exports were put together into one file. A
@@ -243,7 +264,7 @@ func (c *CSVReader) headerAgain() (bool, error) {
 	}
 	switch {
 	case same:
-		c.notes.add("repeated_header", "the header stands again between the rows and is skipped", c.record.Number, c.record.Offset, 1)
+		c.notes.add("repeated_header", headerSkipped, c.record.Number, c.record.Offset)
 		return true, nil
 	case named > 1 && 2*named >= max(len(c.fields), len(c.header)):
 		return false, fmt.Errorf("a second header begins here whose columns are not those of the first, or in another order (%s): "+
@@ -264,10 +285,13 @@ func (c *CSVReader) fitToHeader() {
 		case n == wide+1 && endsEmpty:
 			c.width = n
 			c.notes.add("trailing_comma", "each row ends with one comma more than the header, which is ignored", c.record.Number,
-				c.record.Offset, 1)
+				c.record.Offset)
 		case n == len(c.columns) && !slices.Contains(c.header[:n], ""):
 			c.width = n // the header alone ends with commas
 		}
+	}
+	if n == 2*wide-1 && c.splitGluedHeader() {
+		return
 	}
 	if n != c.width || n > wide && !endsEmpty {
 		c.record.Broken = &Broken{Code: "field_count",
@@ -291,7 +315,7 @@ func (c *CSVReader) fitToHeader() {
 		if field.Kind == contract.Null || leading && isWholeNumber(field.Text) {
 			continue
 		}
-		c.record.Broken = &Broken{Code: "unnamed_column", Message: fmt.Sprintf("column %d has no name but holds %q here: name it in the header, or remove it",
+		c.record.Broken = &Broken{Code: "unnamed_value", Message: fmt.Sprintf("column %d has no name but holds %q here: name it in the header, or remove it",
 			i+1, contract.Excerpt(field.Text, 60))}
 		return
 	}
@@ -299,6 +323,32 @@ func (c *CSVReader) fitToHeader() {
 	c.record.Fields = named
 	c.record.Raw = nil // what is kept of a rejected row must fit the columns
 }
+
+// splitGluedHeader takes the header off a row, where a file without a line feed at its end was put before another one.
+func (c *CSVReader) splitGluedHeader() bool {
+	wide := len(c.header)
+	for i, field := range c.fields[wide:] {
+		if name := string(bytes.TrimSpace(field.Text)); name == "" || name != c.header[i+1] {
+			return false
+		}
+	}
+	last := c.fields[wide-1]
+	value, found := bytes.CutSuffix(last.Text, []byte(c.header[0]))
+	if !found || wide == 1 || c.header[0] == "" || len(c.columns) < wide {
+		return false
+	}
+	last.Text = bytes.TrimSuffix(value, []byte(byteOrder))
+	if len(last.Text) == 0 {
+		last.Kind = contract.Null
+	}
+	c.fields[wide-1] = last
+	c.fields = c.fields[:wide]
+	c.record.Fields, c.record.Raw = c.fields, nil
+	c.notes.add("repeated_header", headerSkipped, c.record.Number, c.record.Offset)
+	return true
+}
+
+const headerSkipped = "the header stands again between the rows and is skipped"
 
 func isWholeNumber(text []byte) bool {
 	text = bytes.TrimPrefix(text, []byte{'-'})
@@ -390,7 +440,7 @@ func (c *CSVReader) skip() bool {
 		if !bytes.HasPrefix(rest, []byte(byteOrder)) {
 			return false
 		}
-		c.notes.add("byte_order_mark", "a byte order mark inside the file is skipped", c.record.Number, offset, 1)
+		c.notes.add("byte_order_mark", "a byte order mark inside the file is skipped", c.record.Number, offset)
 		c.start += len(byteOrder)
 		return true
 	case '#':
@@ -399,11 +449,11 @@ func (c *CSVReader) skip() bool {
 			return false
 		}
 		if name := bytes.TrimLeft(line, "# \t"); c.header == nil && isHeader(name) {
-			c.notes.add("comment", "the header begins with #, which is skipped", 0, offset, 1)
+			c.notes.add("comment", "the header begins with #, which is skipped", 0, offset)
 			c.start += len(line) - len(name)
 			return true
 		}
-		c.notes.add("comment", "lines that begin with # are skipped", c.record.Number, offset, 1)
+		c.notes.add("comment", "lines that begin with # are skipped", c.record.Number, offset)
 		if c.header != nil {
 			c.record.Number++
 		}
@@ -415,8 +465,11 @@ func (c *CSVReader) skip() bool {
 	if zeros < page && (zeros < len(rest) && rest[zeros] != '\n' && rest[zeros] != '\r' || zeros == len(rest) && !c.eof) {
 		return false
 	}
-	c.notes.add("zero_bytes", "zero bytes between or after the rows are skipped", c.record.Number, offset, int64(zeros))
+	if offset != c.zerosEnd { // else it is the run whose beginning was skipped before more was read
+		c.notes.add("zero_bytes", "zero bytes between or after the rows are skipped", c.record.Number, offset)
+	}
 	c.start += zeros
+	c.zerosEnd = offset + int64(zeros)
 	return true
 }
 

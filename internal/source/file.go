@@ -183,7 +183,7 @@ func (f *File) formatByContent(head []byte, notes *notes) error {
 		return nil // or cut off within its first bytes, as the decompressor says
 	}
 	content := map[Format]string{CSV: "not compressed", CSVGzip: "compressed with gzip", CSVZstd: "compressed with zstd"}[actual]
-	notes.add("file_suffix", fmt.Sprintf("the content is %s, though the name ends with .%s; the content counts", content, f.Format), 0, 0, 1)
+	notes.add("file_suffix", fmt.Sprintf("the content is %s, though the name ends with .%s; the content counts", content, f.Format), 0, 0)
 	f.Format = actual
 	return nil
 }
@@ -260,7 +260,7 @@ func (g *gzipReader) nextMember() error {
 			zeros++
 			continue
 		case err == io.EOF && zeros > 0:
-			g.notes.add("gzip_padding", "zero bytes after the gzip data are ignored", 0, 0, zeros)
+			g.notes.add("gzip_padding", fmt.Sprintf("%d zero bytes after the gzip data are ignored", zeros), 0, 0)
 			return io.EOF
 		case err != nil:
 			return err

@@ -88,6 +88,9 @@ func OpenParquet(r io.ReaderAt, size int64) (reader *ParquetReader, err error) {
 // Columns are the names of the schema's top-level fields, in its order and as they are written there.
 func (p *ParquetReader) Columns() []string { return p.names }
 
+// Notes are none: a Parquet file has nothing around its rows.
+func (p *ParquetReader) Notes() []Note { return nil }
+
 // Next gives the next row, or io.EOF after the last.
 func (p *ParquetReader) Next() (record *Record, err error) {
 	if p.err != nil {

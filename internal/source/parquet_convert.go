@@ -13,8 +13,8 @@ import (
 	"consentpipeline.io/internal/contract"
 )
 
-// A converter makes a field of a value in Parquet's plain encoding (of a byte array: without its length). Text
-// that it makes goes to the end of *made, which is the leaf's and lives as long as the batch.
+// A converter makes a field of a value in Parquet's plain encoding (of a byte array: without its length), which lives as
+// long as the batch. So does text that it makes, which goes to the end of *made, the leaf's.
 type converter func(raw []byte, f *contract.Field, made *[]byte) error
 
 const (
@@ -25,9 +25,8 @@ const (
 	maxPrecision   = 1000 // digits of a decimal number
 )
 
-// converterOf gives what converts a leaf's values; nil if they are text as they are, of the leaf's kind.
+// converterOf gives what converts a leaf's values; nil if they are text as they are, which is the quickest.
 func converterOf(e *format.SchemaElement, l *leaf) (converter, error) {
-	l.kind = contract.Bytes
 	switch logical := logicalType(e).(type) {
 	case *format.DecimalType:
 		return decimalConverter(logical, l)
@@ -59,9 +58,13 @@ func converterOf(e *format.SchemaElement, l *leaf) (converter, error) {
 			return float16, nil
 		}
 	case *format.StringType, *format.EnumType:
-		l.kind = contract.Text
+		if l.physical == format.ByteArray || l.physical == format.FixedLenByteArray {
+			return nil, nil
+		}
 	case *format.JsonType:
-		l.kind = contract.JSON
+		if l.physical == format.ByteArray || l.physical == format.FixedLenByteArray {
+			return jsonValue, nil
+		}
 	}
 	if c := e.ConvertedType; c.Valid && c.V == deprecated.Interval && l.width == 12 {
 		return interval, nil
@@ -80,7 +83,7 @@ func converterOf(e *format.SchemaElement, l *leaf) (converter, error) {
 	case format.Double:
 		return float64Value, nil
 	}
-	return nil, nil
+	return bytesValue, nil
 }
 
 // logicalType gives an element's logical type, also where an old writer gave only the converted type.
@@ -122,6 +125,16 @@ func madeOf(kind contract.Kind, made *[]byte, start int) contract.Field {
 }
 
 func madeText(made *[]byte, start int) contract.Field { return madeOf(contract.Text, made, start) }
+
+func jsonValue(raw []byte, f *contract.Field, _ *[]byte) error {
+	*f = contract.Field{Kind: contract.JSON, Text: raw}
+	return nil
+}
+
+func bytesValue(raw []byte, f *contract.Field, _ *[]byte) error {
+	*f = contract.Field{Kind: contract.Bytes, Text: raw}
+	return nil
+}
 
 var trueText, falseText = []byte("true"), []byte("false")
 

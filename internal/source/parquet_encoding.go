@@ -181,7 +181,7 @@ func (v *valueDecoder) start(l *leaf) error {
 // compiler does not inline it.
 func (l *leaf) set(f *contract.Field, raw []byte) error {
 	if l.convert == nil {
-		*f = contract.Field{Kind: l.kind, Text: raw}
+		*f = contract.Field{Kind: contract.Text, Text: raw}
 		return nil
 	}
 	return l.convert(raw, f, &l.made)
@@ -205,7 +205,7 @@ func plainBytes(l *leaf, w *window, dst []contract.Field, fresh bool) (int, erro
 			return 0, err
 		}
 	}
-	b, n, at, kind := w.buf, 0, w.pos, l.kind
+	b, n, at := w.buf, 0, w.pos
 	for n < len(dst) && len(b)-at >= 4 {
 		size := uint64(binary.LittleEndian.Uint32(b[at:]))
 		if size > uint64(len(b)-at-4) {
@@ -214,7 +214,7 @@ func plainBytes(l *leaf, w *window, dst []contract.Field, fresh bool) (int, erro
 		end := at + 4 + int(size)
 		text := b[at+4 : end : end]
 		if l.convert == nil {
-			dst[n] = contract.Field{Kind: kind, Text: text}
+			dst[n] = contract.Field{Kind: contract.Text, Text: text}
 		} else if err := l.convert(text, &dst[n], &l.made); err != nil {
 			return 0, err
 		}
@@ -273,7 +273,7 @@ func (v *valueDecoder) fromDictionary(l *leaf, dst []contract.Field) error {
 	if err := v.index.decode(index); err != nil {
 		return err
 	}
-	d, kind := &l.dictionary, l.kind
+	d := &l.dictionary
 	for i, x := range index {
 		if uint(x) >= uint(d.count) {
 			return damaged("it refers to value %d of a dictionary of %d", x, d.count)
@@ -286,7 +286,7 @@ func (v *valueDecoder) fromDictionary(l *leaf, dst []contract.Field) error {
 			raw = d.bytes[int(x)*l.width : (int(x)+1)*l.width : (int(x)+1)*l.width]
 		}
 		if l.convert == nil {
-			dst[i] = contract.Field{Kind: kind, Text: raw}
+			dst[i] = contract.Field{Kind: contract.Text, Text: raw}
 		} else if err := l.convert(raw, &dst[i], &l.made); err != nil {
 			return err
 		}
@@ -405,11 +405,9 @@ func (v *valueDecoder) prefixed(l *leaf, dst []contract.Field) (int, error) {
 		if l.width > 0 && len(v.last) != l.width {
 			return 0, damaged("a value has %d bytes instead of %d", len(v.last), l.width)
 		}
-		if l.convert == nil {
-			start := len(l.made)
-			l.made = append(l.made, v.last...)
-			dst[i] = madeOf(l.kind, &l.made, start)
-		} else if err := l.convert(v.last, &dst[i], &l.made); err != nil {
+		begin := len(l.made)
+		l.made = append(l.made, v.last...)
+		if err := l.set(&dst[i], l.made[begin:len(l.made):len(l.made)]); err != nil {
 			return 0, err
 		}
 	}

@@ -20,7 +20,6 @@ type leaf struct {
 	width          int // bytes of a value; -1 if each says its own, 0 if it is a bit
 	maxRep, maxDef int
 	convert        converter
-	kind           contract.Kind // of the values, if they are not converted
 
 	in      *sourceReader
 	buffers *pageBuffers

@@ -17,7 +17,7 @@ type Record struct {
 
 // Broken says why a row as a whole cannot be read: a wrong number of fields, or a stray quote.
 type Broken struct {
-	Code    string // of the finding: field_count, stray_quote, backslash_quote or unnamed_column
+	Code    string // of the finding: field_count, stray_quote, backslash_quote or unnamed_value
 	Message string
 }
 
@@ -28,6 +28,8 @@ type Reader interface {
 	// Next gives the next record, or io.EOF after the last. Any other error means that the file
 	// cannot be read on; it names the place in the file but not the file.
 	Next() (*Record, error)
+	// Notes are what was skipped or ignored so far, each kind once.
+	Notes() []Note
 }
 
 // A Note is something about a file that was skipped or ignored without loss. It is given once, with how often it occurs.
@@ -42,15 +44,15 @@ type Note struct {
 // notes are the notes of one file.
 type notes struct{ list []Note }
 
-// add counts n more of a kind.
-func (n *notes) add(code, message string, row, offset, times int64) {
+// add counts one more of a kind.
+func (n *notes) add(code, message string, row, offset int64) {
 	for i := range n.list {
 		if n.list[i].Code == code && n.list[i].Message == message {
-			n.list[i].N += times
+			n.list[i].N++
 			return
 		}
 	}
-	n.list = append(n.list, Note{Code: code, Message: message, Row: row, Offset: offset, N: times})
+	n.list = append(n.list, Note{Code: code, Message: message, Row: row, Offset: offset, N: 1})
 }
 
 func (n *notes) has(code string) bool {

@@ -94,7 +94,7 @@ func Open(ctx context.Context, c Config, connections int) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{pool: pool, outage: newOutage(c)}
-	if err := db.Retry(ctx, "the database", func() error { return db.checkSchema(ctx) }); err != nil {
+	if err := db.Retry(ctx, "the database", func() error { return checkSchema(ctx, db.pool) }); err != nil {
 		pool.Close()
 		return nil, explain(pool.Config().ConnConfig, err)
 	}
@@ -110,13 +110,17 @@ func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 // errNoSchema says that the database does not have this version's tables yet.
 var errNoSchema = errors.New("the database does not have the tables of this version yet: run `consent migrate`")
 
-func (db *DB) checkSchema(ctx context.Context) error {
+// checkSchema compares the schema's version with the one that this program needs; every role may read it.
+func checkSchema(ctx context.Context, db interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+},
+) error {
 	wanted, err := newestMigration()
 	if err != nil {
 		return err
 	}
 	var have int64
-	err = db.pool.QueryRow(ctx, "select max(version_id) from raw.schema_version where is_applied").Scan(&have)
+	err = db.QueryRow(ctx, "select max(version_id) from raw.schema_version where is_applied").Scan(&have)
 	if code := sqlState(err); code == "42P01" || code == "3F000" || (err == nil && have < wanted) {
 		return errNoSchema
 	}

@@ -203,10 +203,13 @@ func (c Conninfo) check() error {
 		return err
 	}
 	for _, host := range hosts {
+		if filepath.IsAbs(host) {
+			continue // the folder of a socket may have any name
+		}
 		if strings.Contains(host, "@") && !strings.HasPrefix(host, "@") {
 			return errors.New("a host contains @: in a URL, an @ in a password is written as %40")
 		}
-		if strings.ContainsAny(host, " \t?#") || strings.Contains(host, "/") && !filepath.IsAbs(host) {
+		if strings.ContainsAny(host, " \t/?#") {
 			return errors.New("a host contains a blank, /, ? or #: in a URL, these characters of a password are written as %20 %2F %3F and %23")
 		}
 	}
@@ -336,7 +339,7 @@ func parseURI(text string) (Conninfo, error) {
 	}
 	var hosts, ports []string
 	for _, one := range strings.Split(authority, ",") {
-		host, port := one, ""
+		var host, port string
 		if inside, after, isIPv6 := strings.Cut(strings.TrimPrefix(one, "["), "]"); strings.HasPrefix(one, "[") && isIPv6 {
 			host, port = inside, strings.TrimPrefix(after, ":")
 		} else {

@@ -74,7 +74,7 @@ func (o Options) check(ctx context.Context, path string) (r CheckResult) {
 		r.err = err
 		return r
 	}
-	c, judge, err := identify(records.Columns(), o)
+	records, c, judge, err := identify(file.Path, records, o)
 	if err != nil {
 		r.err = err
 		return r

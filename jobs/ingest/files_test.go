@@ -207,3 +207,18 @@ func TestRejectsAreExportedInTheOriginalForm(t *testing.T) {
 		})
 	}
 }
+
+// TestAllFilesByPattern loads every file of all folders by the pattern that a ConsentPipeline has for them.
+func TestAllFilesByPattern(t *testing.T) {
+	b := newBench(t)
+	b.write("README.md", "not data")
+	b.write("a.csv", formats["csv"](t, goodEvent))
+	b.write("x/y/z/b.csv", formats["csv"](t, goodEvent, goodEvent))
+	all := func(o *Options) { o.Patterns = []string{"**"} }
+	result := b.expect("a.csv Loaded 1, x/y/z/b.csv Loaded 2", all)
+	if len(result.Ignored) != 1 || result.Ignored[0].Path != "README.md" {
+		t.Errorf("ignored: %v", result.Ignored)
+	}
+	// The files are the ones that a run without patterns finds.
+	b.expect("a.csv Unchanged 1, x/y/z/b.csv Unchanged 2", nil)
+}

@@ -23,7 +23,8 @@ import (
 func FuzzAcceptedRows(f *testing.F) {
 	const id = "91e36d4b-21b5-43a5-90c8-229b61ed22f2"
 	for _, parameters := range []string{``, `{"action": "click", "created": "2025-09-05T05:40:41.173Z"}`, `[1e131071, -0.5e-16382, "\ud83d\ude00"]`,
-		`{"a": {"a": [null, true, "\u0001"]}}`, `"x"`, `1E+5`, `{"action": "\u00e9\n", "action": "b"}`} {
+		`{"a": {"a": [null, true, "\u0001"]}}`, `"x"`, `1E+5`, `{"action": "\u00e9\n", "action": "b"}`,
+		`"{\"a\": \"\\u00e9\", \"action\": 1}"`, ` [{"a": [1e5]}] `, `"{\"a\": \"\\u0000\"}"`, `null`, `{"created": "2025-09-05T24:00Z[UTC]"}`} {
 		f.Add("pageview", "0.1", parameters, "2025-09-05 01:14:29.602", "2025-09-05T1:00:00+02", "-9223372036854775808", `"ünï😀"`, "NEW", `a\"b`)
 	}
 	f.Add("x", "1e300", "{}", "2100-12-31 23:59:59.999999999", "2000-01-01 00:00:00Z", "10.00", "a\r\nb", "odd \"\\\n\x7f", "\u2028")

@@ -460,7 +460,7 @@ func TestAnEmptyFolder(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 	if got := fmt.Sprint(result.Ignored); got != "[{notes.txt not CSV or Parquet}]" {
-		t.Errorf("files that were left aside: %v", result.Ignored)
+		t.Errorf("ignored: %v", result.Ignored)
 	}
 }
 
@@ -601,5 +601,22 @@ func TestNamesThatPostgresCannotStore(t *testing.T) {
 	}
 	if got := b.query("select error from raw.load join raw.file using (file_id) where path = 'bad.csv'"); !strings.Contains(got, "not valid UTF-8") {
 		t.Errorf("the ledger has %s", got)
+	}
+}
+
+// TestAnotherVersionOfTheContract holds that a file that was loaded under another version is judged and loaded again, once.
+func TestAnotherVersionOfTheContract(t *testing.T) {
+	b := newBench(t)
+	b.write("a.csv", events(0, 3))
+	b.expect("a.csv Loaded 3", nil)
+	b.expect("a.csv Unchanged 3", nil)
+	if _, err := b.db.Pool().Exec(t.Context(), "update raw.load set contract_version = contract_version - 1"); err != nil {
+		t.Fatal(err)
+	}
+	b.expect("a.csv Loaded 3", nil)
+	b.expect("a.csv Unchanged 3", nil)
+	want := fmt.Sprintf("%d superseded, %d published", contract.Version-1, contract.Version)
+	if got := b.query("select string_agg(contract_version || ' ' || state, ', ' order by load_id) from raw.load"); got != want {
+		t.Errorf("the loads are %s, want %s", got, want)
 	}
 }

@@ -95,7 +95,7 @@ func (o Options) attempt(ctx context.Context, file *source.File, lock *warehouse
 	var judge *contract.Judge
 	var columns []string
 	if openErr == nil {
-		if c, judge, openErr = identify(records.Columns(), o); openErr == nil {
+		if records, c, judge, openErr = identify(file.Path, records, o); openErr == nil {
 			columns = records.Columns()
 		}
 	}
@@ -151,18 +151,44 @@ func (s *stream) publish(ctx context.Context, file *source.File, finish func() (
 	return s.loading.Publish(ctx, *summary)
 }
 
-// identify finds the contract that a file follows, and makes the judge of its rows.
-func identify(columns []string, o Options) (*contract.Contract, *contract.Judge, error) {
-	c, err := contract.Identify(columns)
+// identify finds the contract that a file follows, and makes the judge of its rows. The reader that it gives has also
+// the columns of the path that the file lacks: those of the contract, and the others if new columns are kept.
+func identify(path string, records source.Reader, o Options) (source.Reader, *contract.Contract, *contract.Judge, error) {
+	header := records.Columns()
+	inPath, err := source.PathColumns(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("header: %w", err)
+		return nil, nil, nil, err
 	}
-	judge, err := contract.NewJudge(c, columns, o.Drift)
+	c, err := contract.Identify(header)
 	if err != nil {
-		return c, nil, fmt.Errorf("header: %w", err)
+		// Only the path may have the columns that tell.
+		all := source.WithPath(records, inPath).Columns()
+		if known, pathErr := contract.Identify(all); pathErr == nil {
+			c, err = known, nil
+		}
+	}
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("header: %w", err)
+	}
+	var lacking, both []source.PathColumn
+	for _, column := range inPath {
+		switch {
+		case slices.ContainsFunc(header, func(name string) bool { return strings.EqualFold(name, column.Name) }):
+			both = append(both, column)
+		case c.Has(column.Name) || o.Drift == contract.Evolve:
+			lacking = append(lacking, column)
+		}
+	}
+	records = source.WithPath(records, lacking)
+	judge, err := contract.NewJudge(c, records.Columns(), o.Drift)
+	if err != nil {
+		return nil, c, nil, fmt.Errorf("header: %w", err)
+	}
+	for _, column := range both {
+		judge.Expect(column.Name, column.Field)
 	}
 	judge.ReadAsNull(o.Nulls)
-	return c, judge, nil
+	return records, c, judge, nil
 }
 
 // digest is what the options say about how values are read: a load under another one is another load.

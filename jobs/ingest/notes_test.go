@@ -120,8 +120,9 @@ func TestNotesOfAFile(t *testing.T) {
 	line := func(n int) string { return strings.TrimPrefix(row(n), header+"\n") }
 	file := "# made by a tool\n\uFEFF" + header + "\n" + line(1) + line(2) + "\uFEFF" + header + "\n" + line(3) + strings.Repeat(",", 17) + "\n" + strings.Repeat(",", 17) + "\n"
 	b := newBench(t)
-	b.write("a.csv.gz", file)
-	result := b.expect("a.csv.gz Loaded 3", func(o *Options) { o.MaxRejectedRatio = 0 })
+	// Columns in the path change nothing of it.
+	b.write("date=2025-09-05/a.csv.gz", file)
+	result := b.expect("date=2025-09-05/a.csv.gz Loaded 3", func(o *Options) { o.MaxRejectedRatio = 0 })
 	if r := result.Files[0]; r.Rejected != 0 || r.Warnings != 5 || !strings.Contains(r.Message, "rows without any value are skipped (2 times, first in row 5)") {
 		t.Errorf("%d rejects, %d warnings, message %q", r.Rejected, r.Warnings, r.Message)
 	}
@@ -185,7 +186,7 @@ func TestTheRatioThatIsAskedFor(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, judge, err := identify(records.Columns(), Options{Drift: contract.Evolve})
+			_, _, judge, err := identify("a.csv", records, Options{Drift: contract.Evolve})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -28,7 +28,7 @@ type Options struct {
 	DB       *warehouse.DB
 	Folder   *source.Folder
 	SourceID string   // names the source in the ledger
-	Patterns []string // paths or globs in the folder; none for all its files
+	Patterns []string // paths or globs in the folder; none, or ** alone, for all its files
 
 	RunID   uuid.UUID // of the run; processes with the same id are one run
 	RunName string    // for display
@@ -191,6 +191,9 @@ func outlive(ctx context.Context, grace time.Duration) (context.Context, context
 // resolve turns the patterns into paths, each once. A pattern without a match becomes a result of its own, and so does
 // a path that the ledger cannot hold.
 func resolve(o Options, result *Result) (paths []string, refused []FileResult, err error) {
+	if slices.Equal(o.Patterns, []string{allFiles}) {
+		o.Patterns = nil
+	}
 	if len(o.Patterns) == 0 {
 		paths, result.Ignored, err = o.Folder.All()
 		if err != nil {
@@ -232,6 +235,9 @@ func resolve(o Options, result *Result) (paths []string, refused []FileResult, e
 	}
 	return storable, refused, nil
 }
+
+// allFiles is the pattern for every file of the folder, for lists that cannot be empty.
+const allFiles = "**"
 
 // NoFiles is the error of a folder that holds no file to load.
 func NoFiles(folder *source.Folder, ignored []source.Ignored) error {

@@ -119,12 +119,10 @@ func (t *tally) addOnce(f warehouse.Finding, n int64) {
 
 // end hands on what is kept once, after the last record or an error: the reader's notes, too.
 func (t *tally) end(records source.Reader) {
-	if reader, ok := records.(interface{ Notes() []source.Note }); ok {
-		for _, note := range reader.Notes() {
-			t.counts[note.Code] += note.N
-			t.addOnce(warehouse.Finding{Row: note.Row, Offset: note.Offset, Severity: contract.Warning, Code: note.Code,
-				Message: note.Message}, note.N)
-		}
+	for _, note := range records.Notes() {
+		t.counts[note.Code] += note.N
+		t.addOnce(warehouse.Finding{Row: note.Row, Offset: note.Offset, Severity: contract.Warning, Code: note.Code,
+			Message: note.Message}, note.N)
 	}
 	slices.SortStableFunc(t.once, func(a, b onceFinding) int { return cmp.Compare(a.Row, b.Row) })
 	for _, f := range t.once {

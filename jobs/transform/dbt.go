@@ -25,9 +25,11 @@ import (
 // does not serve Postgres.
 const wantedDbt = "1.11"
 
-// The variables by which the project's macros know who may read the marts (a JSON list of names), whether views that are
-// in the way are made again, and what each transaction sets behind a pooler (a JSON list of names and values).
+// The variables by which the project knows the target of its profile, who may read the marts (a JSON list of names),
+// whether views that are in the way are made again, and what each transaction sets behind a pooler (a JSON list of names
+// and values).
 const (
+	targetVariable   = "CONSENT_DBT_TARGET"
 	readersVariable  = "CONSENT_READERS"
 	recreateVariable = "CONSENT_RECREATE_DEPENDENTS"
 	settingsVariable = "CONSENT_TRANSACTION_SETTINGS"
@@ -170,7 +172,8 @@ func environment(o Options, e warehouse.Endpoint, inherited []string) ([]string,
 	var env []string
 	for _, entry := range inherited {
 		name, _, _ := strings.Cut(entry, "=")
-		ours := strings.HasPrefix(name, "PG") || name == readersVariable || name == recreateVariable || name == settingsVariable ||
+		ours := strings.HasPrefix(name, "PG") || name == targetVariable || name == readersVariable ||
+			name == recreateVariable || name == settingsVariable ||
 			strings.HasPrefix(name, "DBT_") && !strings.HasPrefix(name, "DBT_ENV_") || name == "DBT_ENV_SECRET_PGPASSWORD"
 		if !ours {
 			env = append(env, entry)
@@ -186,6 +189,7 @@ func environment(o Options, e warehouse.Endpoint, inherited []string) ([]string,
 		"PGCLIENTENCODING":               "UTF8",
 		"PGGSSENCMODE":                   "disable", // pgx has none
 		"DBT_ENV_SECRET_PGPASSWORD":      e.Password,
+		targetVariable:                   "prod",
 		recreateVariable:                 strconv.FormatBool(o.Recreate),
 		"DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
 	}

@@ -83,7 +83,7 @@ func TestProjectDigest(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	shell := []string{
 		"HOME=/home/x", "PGHOST=elsewhere", "PGHOSTADDR=10.0.0.1", "PGSERVICE=other", "PGPASSWORD=old", "PGSSLROOTCERT=/ca",
-		"PGSSLMODE=disable", "PGREQUIREAUTH=none", "DBT_TARGET=other", "DBT_ENV_SECRET_PGPASSWORD=old",
+		"PGSSLMODE=disable", "PGREQUIREAUTH=none", "DBT_TARGET=other", "DBT_SCHEMA=other", "CONSENT_DBT_TARGET=dev", "DBT_ENV_SECRET_PGPASSWORD=old",
 		"DBT_ENV_CUSTOM_ENV_x=kept", "CONSENT_READERS=other", "CONSENT_RECREATE_DEPENDENTS=other", "CONSENT_TRANSACTION_SETTINGS=other",
 	}
 	tests := map[string]struct {
@@ -147,6 +147,7 @@ func TestEnvironment(t *testing.T) {
 			maps.Copy(want, map[string]string{
 				"HOME": "/home/x", "PGTZ": "UTC", "PGDATESTYLE": "ISO, MDY", "PGCLIENTENCODING": "UTF8", "PGGSSENCMODE": "disable",
 				"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DBT_ENV_CUSTOM_ENV_x": "kept", "CONSENT_RECREATE_DEPENDENTS": "true",
+				"CONSENT_DBT_TARGET": "prod",
 			})
 			if !maps.Equal(got, want) {
 				t.Errorf("got %v\nwant %v", got, want)

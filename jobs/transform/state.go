@@ -118,7 +118,7 @@ func (l *lock) watch(ctx context.Context) (held context.Context, stop func()) {
 				return
 			}
 			if err != nil {
-				cancel(fmt.Errorf("the connection that holds the lock broke: %w", err))
+				cancel(fmt.Errorf("the session that holds the lock broke: %w", err))
 				return
 			}
 		}

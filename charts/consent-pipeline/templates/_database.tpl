@@ -42,62 +42,29 @@ postgres://{{ index . 1 | urlquery | replace "+" "%20" }}@{{ include "consent.da
 {{ .Values.roles.existingSecret | default (printf "%s-roles" (include "consent.fullname" .)) }}
 {{- end }}
 
-{{/*
-The data of a Secret that the chart makes, as JSON: what the cluster has of it, else new passwords. They are drawn once
-per run of Helm, so that the Secret and its checksum in other objects agree.
-Usage: include "consent.secretData" (list $ $name (list "password")) | fromJson
-*/}}
-{{- define "consent.secretData" -}}
-{{- $ := index . 0 -}}
-{{- $name := index . 1 -}}
-{{- $drawn := get $.Values "drawnPasswords" | default dict -}}
-{{- if not (hasKey $drawn $name) -}}
-  {{- $data := (lookup "v1" "Secret" $.Release.Namespace $name).data | default dict -}}
-  {{- range index . 2 -}}
-    {{- if not (get $data .) }}{{ $_ := set $data . (randAlphaNum 32 | b64enc) }}{{ end -}}
-  {{- end -}}
-  {{- $_ := set $drawn $name $data -}}
-  {{- $_ := set $.Values "drawnPasswords" $drawn -}}
-{{- end -}}
-{{ get $drawn $name | toJson }}
+{{/* The claim of Postgres's data; the name is the one that a StatefulSet gives to a claim that it makes itself. */}}
+{{- define "consent.dataClaim" -}}
+{{ .Values.postgresql.storage.existingClaim | default (printf "data-%s-postgresql-0" (include "consent.fullname" .)) }}
 {{- end }}
 
 {{/*
-A checksum that changes with the passwords of a Secret. That of somebody else's Secret is salted with the Secret's uid,
-which only those know who may read it: its passwords may be weak enough to be guessed from the checksum alone.
+The environment of a component's container that uses the database as a user.
+Usage: include "consent.databaseEnv" (list $ "ingest" "team_a_ingest")
 */}}
-{{- define "consent.adminChecksum" -}}
-{{- $name := include "consent.adminSecret" . -}}
-{{- if and .Values.postgresql.enabled (not .Values.postgresql.existingSecret) -}}
-{{ include "consent.secretData" (list . $name (list "password")) | sha256sum }}
-{{- else -}}
-{{- $secret := lookup "v1" "Secret" .Release.Namespace $name | default dict -}}
-{{ dict "uid" (dig "metadata" "uid" "" $secret) "data" (get $secret "data") | toJson | sha256sum }}
-{{- end -}}
-{{- end }}
-
-{{- define "consent.rolesChecksum" -}}
-{{- $name := include "consent.rolesSecret" . -}}
-{{- if not .Values.roles.existingSecret -}}
-{{ include "consent.secretData" (list . $name (list "ingest-password" "transform-password" "dashboard-password")) | sha256sum }}
-{{- else -}}
-{{- $secret := lookup "v1" "Secret" .Release.Namespace $name | default dict -}}
-{{ dict "uid" (dig "metadata" "uid" "" $secret) "data" (get $secret "data") | toJson | sha256sum }}
-{{- end -}}
-{{- end }}
-
-{{/* The environment of a container that uses the database. Usage: include "consent.databaseEnv" (list $ "ingest") */}}
 {{- define "consent.databaseEnv" -}}
 {{- $ := index . 0 -}}
 - name: CONSENT_DATABASE_URL
-  value: {{ include "consent.databaseURL" . | quote }}
+  value: {{ include "consent.databaseURL" (list $ (index . 2)) | quote }}
 - name: CONSENT_DATABASE_PASSWORD_FILE
   value: /etc/consent/database/password
 - name: CONSENT_DATABASE_WAIT
   value: {{ $.Values.databaseWait | quote }}
-# A role or its new password may be still to be made, by the migrate Job.
+# The migrate Deployment may still have to make the role, or to give it a new password.
 - name: CONSENT_DATABASE_WAIT_LOGIN
   value: "true"
+{{- with include "consent.podSetting" (list $ (index . 1) "extraEnv") }}
+{{ . }}
+{{- end }}
 {{- end }}
 
 {{/* The mounts of such a container. */}}
@@ -125,17 +92,4 @@ which only those know who may read it: its passwords may be weak enough to be gu
     secretName: {{ $.Values.externalDatabase.caSecret }}
     items: [{key: ca.crt, path: ca.crt}]
 {{- end }}
-{{- end }}
-
-{{/*
-The size and the class of the claim of Postgres: what the claim was made with, for a StatefulSet cannot change it, else
-what the values say.
-*/}}
-{{- define "consent.storage" -}}
-{{- $storage := .Values.postgresql.storage -}}
-{{- $made := lookup "apps/v1" "StatefulSet" .Release.Namespace (printf "%s-postgresql" (include "consent.fullname" .)) -}}
-{{- range dig "spec" "volumeClaimTemplates" list ($made | default dict) -}}
-{{- $storage = dict "size" .spec.resources.requests.storage "storageClass" (.spec.storageClassName | default "") -}}
-{{- end -}}
-{{- pick $storage "size" "storageClass" | toYaml -}}
 {{- end }}

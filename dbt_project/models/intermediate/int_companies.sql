@@ -47,11 +47,11 @@ domains as (
         sum(n) as n,
         sum(sum(n)) over (partition by api_key) as n_all
     from daily_domains
-    group by 1, 2
+    group by api_key, domain
 
 ),
 
--- A domain stands for a company if at least half of its events come from there. Of two with the same one both need more.
+-- A domain stands for a company if at least half of its events come from there.
 main_domains as (
 
     select

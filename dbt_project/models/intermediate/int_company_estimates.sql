@@ -18,8 +18,8 @@ daily_events as (
 
 ),
 
--- Whose estimates: those of each company under each extrapolation, and those of all companies together, each company with
--- the extrapolation that is recommended for it.
+-- Whose estimates: those of each company under each extrapolation, and those of all companies together, each company
+-- with the extrapolation that is recommended for it.
 subjects as (
 
     select
@@ -28,7 +28,7 @@ subjects as (
         extrapolations.extrapolation
     from companies
     inner join company_weighting on companies.api_key = company_weighting.api_key
-    cross join unnest(array['{{ all_extrapolations() | join("', '") }}']) as extrapolations (extrapolation)
+    cross join unnest(string_to_array('{{ all_extrapolations() | join(" ") }}', ' ')) as extrapolations (extrapolation)
     union all
     select
         {{ all_companies() }} as api_key,

@@ -1,32 +1,42 @@
--- The index on load_id and api_key is read from pair to pair, because reading every event for a few pairs takes longer.
-with recursive company_loads as (
-
-    (
-        select
-            load_id,
-            api_key
-        from {{ ref('int_events') }}
-        order by load_id, api_key
-        limit 1
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        on_schema_change='fail',
+        pre_hook='{{ take_out_gone_company_loads() }}',
+        post_hook='{{ identify_rows() }}'
     )
-    union all
-    select
-        following.load_id,
-        following.api_key
-    from company_loads
-    cross join lateral (
-        select
-            events.load_id,
-            events.api_key
-        from {{ ref('int_events') }} as events
-        where (events.load_id, events.api_key) > (company_loads.load_id, company_loads.api_key)
-        order by events.load_id, events.api_key
-        limit 1
-    ) as following
+}}
+
+-- The rows of a load never change, so that only loads which are new need to be counted.
+with loads as (
+
+    select load_id
+    from {{ ref('stg_consent__loads') }}
+    where contract = 'event' and state = 'published'
+    {% if is_incremental() %}
+        except
+        select load_id
+        from {{ this }}
+    {% endif %}
+
+),
+
+events as (
+
+    select * from {{ ref('int_events') }}
 
 )
 
 select
     load_id,
-    api_key
-from company_loads
+    api_key,
+    count(*) as n_rows
+from events
+{% if is_incremental() %}
+    -- An array makes the planner use the index on load_id.
+    where load_id = any(array(select loads.load_id from loads))
+{% else %}
+    where load_id in (select loads.load_id from loads)
+{% endif %}
+group by load_id, api_key

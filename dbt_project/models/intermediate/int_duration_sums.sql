@@ -30,13 +30,13 @@ counted as (
         count(*) filter (where is_first_choice) as n,
         count(*) filter (where is_first_choice and is_rate_unknown) as n_rate_unknown,
         coalesce(sum(microseconds) filter (where is_first_choice), 0) / 1e6 as seconds_sum,
-        coalesce(sum(microseconds * microseconds) filter (where is_first_choice), 0) / 1e12 as seconds_squares
-        {%- for minutes in [5, 120] %},
-        count(*) filter (where seconds between 0 and {{ 60 * minutes }}) as n_within_{{ minutes }}min,
-        coalesce(
-            sum(microseconds) filter (where seconds between 0 and {{ 60 * minutes }}), 0
-        ) / 1e6 as seconds_sum_within_{{ minutes }}min
+        {%- for minutes in [5, 120] %}
+            count(*) filter (where seconds between 0 and {{ 60 * minutes }}) as n_within_{{ minutes }}min,
+            coalesce(
+                sum(microseconds) filter (where seconds between 0 and {{ 60 * minutes }}), 0
+            ) / 1e6 as seconds_sum_within_{{ minutes }}min,
         {%- endfor %}
+        coalesce(sum(microseconds * microseconds) filter (where is_first_choice), 0) / 1e12 as seconds_squares
     from durations
     group by api_key, method, is_placebo, sampling_rate
 
@@ -58,9 +58,9 @@ sums as (
         )::double precision as sampling_n_effective,
         (power(sum(weight * n), 2) / nullif(sum(weight * weight * n), 0))::double precision as process_n_effective,
         {%- for minutes in [5, 120] %}
-        coalesce(sum(n_within_{{ minutes }}min) filter (where not is_placebo), 0) as n_within_{{ minutes }}min,
-        sum(weight * seconds_sum_within_{{ minutes }}min)
-        / nullif(sum(weight * n_within_{{ minutes }}min), 0) as mean_within_{{ minutes }}min,
+            coalesce(sum(n_within_{{ minutes }}min) filter (where not is_placebo), 0) as n_within_{{ minutes }}min,
+            sum(weight * seconds_sum_within_{{ minutes }}min)
+            / nullif(sum(weight * n_within_{{ minutes }}min), 0) as mean_within_{{ minutes }}min,
         {%- endfor %}
         sum(n_over_30min) filter (where not is_placebo) as n_over_30min,
         sum(n_reversed) filter (where not is_placebo) as n_reversed,

@@ -90,7 +90,7 @@ pool_mode = %s
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := net.Dial("tcp", through.Host)
 		if err == nil {
-			conn.Close()
+			_ = conn.Close()
 			return through.String()
 		}
 		select {

@@ -78,15 +78,15 @@ recommended as (
 
     select
         api_key,
-        max(recommended_extrapolation) as recommended_extrapolation
-        {%- for metric in totals + shares + rates %},
-        max(recommended_estimate) filter (where metric = '{{ metric }}') as {{ metric }}
+        {%- for metric in totals + shares + rates %}
+            max(recommended_estimate) filter (where metric = '{{ metric }}') as {{ metric }},
         {%- endfor %}
         {%- for metric in rates %}
-        {%- for column in ["sampling_lower", "sampling_upper", "process_lower", "process_upper", "null_because"] %},
-        max(recommended_{{ column }}) filter (where metric = '{{ metric }}') as {{ metric }}_{{ column }}
+            {%- for column in ["sampling_lower", "sampling_upper", "process_lower", "process_upper", "null_because"] %}
+                max(recommended_{{ column }}) filter (where metric = '{{ metric }}') as {{ metric }}_{{ column }},
+            {%- endfor %}
         {%- endfor %}
-        {%- endfor %}
+        max(recommended_extrapolation) as recommended_extrapolation
     from estimates
     where scope = 'notice'
     group by api_key
@@ -132,16 +132,16 @@ select
     'notice' as recommended_scope,
     recommended.recommended_extrapolation,
     {%- for metric in totals %}
-    recommended.{{ metric }} as recommended_{{ metric }},
+        recommended.{{ metric }} as recommended_{{ metric }},
     {%- endfor %}
     {%- for metric in rates %}
-    recommended.{{ metric }} as recommended_{{ metric }},
-    {%- for column in ["sampling_lower", "sampling_upper", "process_lower", "process_upper", "null_because"] %}
-    recommended.{{ metric }}_{{ column }} as recommended_{{ metric }}_{{ column }},
-    {%- endfor %}
+        recommended.{{ metric }} as recommended_{{ metric }},
+        {%- for column in ["sampling_lower", "sampling_upper", "process_lower", "process_upper", "null_because"] %}
+            recommended.{{ metric }}_{{ column }} as recommended_{{ metric }}_{{ column }},
+        {%- endfor %}
     {%- endfor %}
     {%- for metric in shares %}
-    recommended.{{ metric }} as recommended_{{ metric }},
+        recommended.{{ metric }} as recommended_{{ metric }},
     {%- endfor %}
     actions.share_action_absent,
     conversions.is_above_one,

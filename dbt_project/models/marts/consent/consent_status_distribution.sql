@@ -18,7 +18,7 @@ daily_events as (
 
 extrapolations as (
 
-    select unnest(array['{{ mart_extrapolations() | join("', '") }}']) as extrapolation
+    select unnest(string_to_array('{{ mart_extrapolations() | join(" ") }}', ' ')) as extrapolation
 
 ),
 

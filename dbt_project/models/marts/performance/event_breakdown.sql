@@ -24,7 +24,7 @@ daily_countries as (
 
 extrapolations as (
 
-    select unnest(array['{{ mart_extrapolations() | join("', '") }}']) as extrapolation
+    select unnest(string_to_array('{{ mart_extrapolations() | join(" ") }}', ' ')) as extrapolation
 
 ),
 

@@ -1,0 +1,40 @@
+{#
+    The tables by which the incremental models of a schema know their progress (load_sets.sql). Each schema has its own, so
+    that builds in two schemas do not disturb each other. `consent migrate` makes those of analytics; this adds what is
+    missing, with the same columns.
+#}
+{% macro create_state_tables() -%}
+    {%- set applied_load = in_target_schema("applied_load") %}
+    {%- set touched = in_target_schema("touched") %}
+    do $create$
+    begin
+        if {{ exists_in_database(applied_load) }} and {{ exists_in_database(touched) }} then
+            return;
+        end if;
+        {% if not flags.FULL_REFRESH %}
+        if {{ exists_in_database(in_target_schema("int_events")) }} then
+            raise exception 'The schema {{ target.schema | replace("'", "''") | replace("%", "%%") }} has int_events, but not both of the tables applied_load and touched, which say what is in it.'
+                using hint = 'Build everything anew: dbt build --full-refresh. Nothing was changed.';
+        end if;
+        {% endif %}
+        create table if not exists {{ applied_load }} (
+            load_id bigint primary key,
+            applied timestamptz not null default now()
+        );
+        create table if not exists {{ touched }} (
+            model text not null,
+            api_key uuid not null,
+            day date not null,
+            primary key (model, api_key, day)
+        );
+    end
+    $create$
+{%- endmacro %}
+
+{% macro in_target_schema(identifier) %}
+    {{ return(api.Relation.create(database=target.database, schema=target.schema, identifier=identifier)) }}
+{% endmacro %}
+
+{% macro exists_in_database(relation) -%}
+    to_regclass('{{ relation.include(database=False) | replace("'", "''") }}') is not null
+{%- endmacro %}

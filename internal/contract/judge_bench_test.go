@@ -1,0 +1,48 @@
+package contract
+
+import (
+	"fmt"
+	"testing"
+)
+
+// BenchmarkJudge judges events as an export has them; an operation is a row.
+func BenchmarkJudge(b *testing.B) {
+	header, _ := eventRow(nil)
+	var rows [][]Field
+	for i := range 1000 {
+		_, fields := eventRow(map[string]Field{
+			"EVENT_ID":   text(fmt.Sprintf("91e36d4b-21b5-43a5-90c8-%012x", i)),
+			"EVENT_TIME": text(fmt.Sprintf("2025-09-05 01:%02d:%02d.%03d", i/60%60, i%60, i)),
+			"PARAMETERS": text(fmt.Sprintf(`{"action": "click", "created": "2025-09-05T01:%02d:%02d.173Z", "updated": "2025-09-05T01:%02[1]d:%02[2]d.6Z", `+
+				`"purposes": {"enabled": ["cookies", "analytics-%[3]d"], "disabled": []}, "vendors": {"enabled": [1, 2, 3.5], "disabled": null}}`, i/60%60, i%60, i)),
+		})
+		rows = append(rows, fields)
+	}
+	judge, err := NewJudge(Event, header, Evolve)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, ok := judge.Row(rows[i%len(rows)]); !ok || len(judge.Findings()) > 0 {
+			b.Fatal(judge.Findings())
+		}
+	}
+}
+
+func BenchmarkTimestamp(b *testing.B) {
+	for name, in := range map[string]string{
+		"as exported": aTime,
+		"ISO":         "2025-09-05T01:14:29.602Z",
+		"an offset":   "2025-09-05 01:14:29.602+02:00",
+	} {
+		b.Run(name, func(b *testing.B) {
+			text := []byte(in)
+			for b.Loop() {
+				if _, wrong := parseTimestamp(text); wrong != "" {
+					b.Fatal(wrong)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,113 @@
+package contract
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// unwrap finds the object in a JSON value that does not begin as one: inside a string, as what was encoded twice has it,
+// or alone in a list. One level is taken off. Any other value is stored as it is, with a warning, for nothing can be
+// taken from it; null is no value.
+func (j *Judge) unwrap(spec *Column, field *Field, value *Value) (problem, wrong string) {
+	text := bytes.Trim(value.Text, " \t\n\r")
+	var inner []byte
+	found := "a number"
+	switch text[0] {
+	case '{':
+		return "", ""
+	case 'n':
+		return problemNull, "has no value"
+	case 't', 'f':
+		found = "true or false"
+	case '"':
+		found = "a JSON string that holds no object"
+		inner = bytes.Trim(unquote(text), " \t\n\r")
+		found += shapeHint(inner)
+	case '[':
+		// Without its brackets a list of one object is an object, and one of several is no JSON.
+		found = "a list that is not of one object"
+		inner = bytes.Trim(text[1:len(text)-1], " \t\n\r")
+	}
+	if len(inner) > 0 && inner[0] == '{' && j.json.scan(inner) == "" {
+		value.Text = inner
+		from := "a JSON string that holds an object, as if it was encoded twice"
+		if text[0] == '[' {
+			from = "a list that holds one object"
+		}
+		j.add(Warning, spec, problemUnwrapped, "is "+from+": the object is loaded", field)
+		return "", ""
+	}
+	j.json.parameters = parameters{} // of an object that is damaged
+	j.add(Warning, spec, problemNoObject, fmt.Sprintf("is %s; an object was expected, so action and the times of the token "+
+		"stay null", found), field)
+	return "", ""
+}
+
+// shapeHint names the usual reasons of an object that is not JSON.
+func shapeHint(text []byte) string {
+	switch {
+	case bytes.HasPrefix(text, []byte("{'")):
+		return " (it is the text of a Python dict: write it with json.dumps)"
+	case bytes.HasPrefix(text, []byte(`{\"`)):
+		return " (its quotes have backslashes: write the object without them)"
+	}
+	return ""
+}
+
+// derive takes the columns that dbt would otherwise have to parse out of every row's PARAMETERS. One that cannot be
+// taken stays null, with a warning; PARAMETERS itself is as the file has it.
+func (j *Judge) derive(field *Field) {
+	if !j.values[j.parameters].Valid {
+		return
+	}
+	p := &j.json.parameters
+	if p.action != nil {
+		if p.action[0] != '"' {
+			j.addNoString(p.action, j.action, field)
+		} else if text := unquote(p.action); len(text) > 0 {
+			j.values[j.action] = Value{Valid: true, Text: text}
+		}
+	}
+	for _, token := range []struct {
+		quoted []byte
+		column int
+	}{{p.created, j.created}, {p.updated, j.updated}} {
+		if token.quoted == nil {
+			continue
+		}
+		if token.quoted[0] != '"' {
+			j.addNoString(token.quoted, token.column, field)
+			continue
+		}
+		text := unquote(token.quoted)
+		micros, wrong := parseTimestamp(text)
+		switch {
+		case len(text) == 0:
+		case wrong != "":
+			j.addDerived(token.column, problemMalformed, fmt.Sprintf("in PARAMETERS is %s: %s", Excerpt(text, 60), wrong), field)
+		case micros < minTimestamp || micros > maxTimestamp:
+			j.addDerived(token.column, problemRange, fmt.Sprintf("in PARAMETERS is %s: not between 2000 and 2100", Excerpt(text, 60)), field)
+		default:
+			j.values[token.column] = Value{Valid: true, Int: micros}
+		}
+	}
+}
+
+// addNoString adds the warning that a column is not a string, unless it is null.
+func (j *Judge) addNoString(value []byte, column int, field *Field) {
+	if value[0] != 'n' {
+		j.addDerived(column, problemMalformed, "in PARAMETERS is not a string", field)
+	}
+}
+
+// addDerived adds the warning that a column could not be taken from PARAMETERS.
+func (j *Judge) addDerived(column int, problem, message string, field *Field) {
+	spec := j.contract.Columns[column]
+	name := spec.SQL
+	if column != j.action {
+		name = strings.TrimPrefix(name, "token_") // the key in PARAMETERS
+	}
+	spec.Name = j.contract.Columns[j.parameters].Name
+	j.add(Warning, &spec, problem, name+" "+message, field)
+}
