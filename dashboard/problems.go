@@ -128,23 +128,23 @@ func perhapsDoubled(d *Data) *Problem {
 
 func codingGap(d *Data) *Problem {
 	var cases []problemCase
-	sums := map[string]Coding{}
+	sums, hasGap := map[string]Coding{}, map[string]bool{}
 	for _, c := range d.Companies {
 		for _, one := range c.Codings {
-			if !one.HasGap {
-				continue
-			}
-			cases = append(cases, problemCase{c, one.SDK, one.words()})
 			sum := sums[one.SDK]
-			sums[one.SDK] = Coding{one.SDK, sum.PageviewOptIns + one.PageviewOptIns, sum.PageviewFull + one.PageviewFull,
-				sum.GivenOptIns + one.GivenOptIns, sum.GivenFull + one.GivenFull, true}
+			sums[one.SDK] = Coding{PageviewOptIns: sum.PageviewOptIns + one.PageviewOptIns, PageviewFull: sum.PageviewFull + one.PageviewFull,
+				GivenOptIns: sum.GivenOptIns + one.GivenOptIns, GivenFull: sum.GivenFull + one.GivenFull}
+			if one.HasGap {
+				hasGap[one.SDK] = true
+				cases = append(cases, problemCase{c, one.SDK, one.words()})
+			}
 		}
 	}
 	if len(cases) == 0 {
 		return nil
 	}
 	var sdks, words []string
-	for _, sdk := range slices.Sorted(maps.Keys(sums)) {
+	for _, sdk := range slices.Sorted(maps.Keys(hasGap)) {
 		sdks, words = append(sdks, sdk), append(words, sdk+": "+sums[sdk].words())
 	}
 	return &Problem{Kind: "coding_gap", Cases: cases,
