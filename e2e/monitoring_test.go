@@ -167,10 +167,22 @@ func TestSlowPrometheus(t *testing.T) {
 		r.apply("bad", "input", "", "no/such/file.csv")
 		r.apply("gone", "gone", "", "*.csv")
 		r.apply("nowhere", "nowhere", "", "*.csv")
-		for pipeline, alert := range map[string]string{
-			"bad": "ConsentPipelineNotReady", "gone": "ConsentPipelineHeldUp", "nowhere": "ConsentPipelineNotReady",
+		r.applyYAML(admission)
+		r.Cleanup(func() {
+			_, _ = r.try("kubectl", "delete", "validatingwebhookconfiguration,validatingadmissionpolicy,validatingadmissionpolicybinding", "e2e-jobs")
+		})
+		r.await("the policy", time.Minute, func() bool {
+			_, err := r.try("kubectl", "--namespace", r.namespace, "create", "job", "probe", "--image=none", "--dry-run=server")
+			return err != nil
+		})
+		r.apply("refused", "input", "", "events/csv/*.csv")
+		r.apply("webhook", "input", "", "events/csv/*.csv")
+		for pipeline, want := range map[string][2]string{
+			"bad": {"ConsentPipelineNotReady", "Failed"}, "gone": {"ConsentPipelineHeldUp", "Unschedulable"},
+			"nowhere": {"ConsentPipelineNotReady", "SourceNotFound"}, "refused": {"ConsentPipelineNotReady", "JobRefused"},
+			"webhook": {"ConsentPipelineHeldUp", "JobNotCreated"},
 		} {
-			query := fmt.Sprintf("ALERTS{alertstate=%q,alertname=%q,pipeline=%q}", "firing", alert, pipeline)
+			query := fmt.Sprintf("ALERTS{alertstate=%q,alertname=%q,pipeline=%q,reason=%q}", "firing", want[0], pipeline, want[1])
 			r.await(query, 2*time.Minute, func() bool { return len(prometheus.query(r, query)) > 0 })
 			r.Logf("%v", prometheus.query(r, query)[0])
 		}
@@ -184,12 +196,48 @@ func TestSlowPrometheus(t *testing.T) {
 		}
 	})
 	r.step("the series of a deleted pipeline end with it", func(r *release) {
-		r.kubectl("delete", "consentpipeline", "bad", "nowhere", "gone")
+		r.kubectl("delete", "consentpipeline", "bad", "nowhere", "gone", "refused", "webhook")
 		r.await("the end of the series", 2*time.Minute, func() bool {
-			return len(prometheus.query(r, `consentpipeline_created_timestamp_seconds{pipeline=~"bad|nowhere|gone"}`)) == 0
+			return len(prometheus.query(r, `consentpipeline_created_timestamp_seconds{pipeline=~"bad|nowhere|gone|refused|webhook"}`)) == 0
 		})
 	})
 }
+
+// admission refuses the Jobs of one pipeline (and a probe), and has a webhook that is down decide on those of another.
+const admission = `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: e2e-jobs}
+spec:
+  matchConstraints:
+    resourceRules:
+      - {apiGroups: [batch], apiVersions: [v1], operations: [CREATE], resources: [jobs]}
+  validations:
+    - expression: "object.metadata.name != 'probe' && object.metadata.?labels[?'consentpipeline.io/pipeline'].orValue('') != 'refused'"
+      message: "this cluster refuses such Jobs"
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: e2e-jobs}
+spec:
+  policyName: e2e-jobs
+  validationActions: [Deny]
+  matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: e2e-jobs}
+webhooks:
+  - name: jobs.e2e.invalid
+    rules: [{apiGroups: [batch], apiVersions: [v1], operations: [CREATE], resources: [jobs]}]
+    clientConfig: {service: {namespace: monitoring, name: nobody, path: /}}
+    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}
+    objectSelector: {matchLabels: {consentpipeline.io/pipeline: webhook}}
+    failurePolicy: Fail
+    timeoutSeconds: 2
+    sideEffects: None
+    admissionReviewVersions: [v1]
+`
 
 // argoHealth runs the health check of docs on a pipeline as Argo CD does: with the object as a table.
 func (r *release) argoHealth(pipeline string) string {
