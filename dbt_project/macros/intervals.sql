@@ -174,11 +174,74 @@
 #}
 {% macro share_moments(strata, keys) -%}
     {% set by = keys | join(", ") %}
-    select
-        *,
-        {{ effective_rows("sampling_residuals", "sampling_squares") }} as sampling_n_effective,
-        {{ effective_rows("process_residuals", "process_squares") }} as process_n_effective
-    from (
+    -- 1. One row per type and rate.
+    with cells as (
+
+        select
+            {{ by }},
+            extrapolation,
+            event_type,
+            sampling_rate,
+            sum(n) as n,
+            coalesce(sum(n) filter (where is_yes), 0) as n_yes,
+            sum(n_rate_unknown) as n_rate_unknown,
+            sum(weight) as weight,
+            coalesce(sum(weight) filter (where is_yes), 0) as weight_yes,
+            sum(squares) as squares,
+            sum(squares_rate) as squares_rate
+        from {{ strata }}
+        group by {{ by }}, extrapolation, event_type, sampling_rate
+
+    ),
+
+    -- 2. The share of all rows, and the smoothed part of yes within the rate.
+    cells_with_shares as (
+
+        select
+            *,
+            sum(weight_yes) over (partition by {{ by }}, extrapolation)
+            / sum(weight) over (partition by {{ by }}, extrapolation) as share_of_all,
+            (sum(n_yes) over (partition by {{ by }}, extrapolation, sampling_rate) + 1)
+            / (sum(n) over (partition by {{ by }}, extrapolation, sampling_rate) + 2) as smoothed
+        from cells
+
+    ),
+
+    -- 3. (y - share)², as the mean of the rows with yes and those without.
+    cells_with_residuals as (
+
+        select
+            *,
+            smoothed * power(1 - share_of_all, 2) + (1 - smoothed) * power(share_of_all, 2) as residual
+        from cells_with_shares
+
+    ),
+
+    -- 4. The sums of each type, Σ f and Σ f (y - share)² for both intervals among them.
+    types as (
+
+        select
+            {{ by }},
+            extrapolation,
+            event_type,
+            sum(n) as n,
+            sum(n_yes) as n_yes,
+            coalesce(sum(n) filter (where sampling_rate < 1), 0) as n_sampled,
+            sum(n_rate_unknown) as n_rate_unknown,
+            sum(weight) as total,
+            sum(weight_yes) as total_yes,
+            sum(squares - squares_rate) as sampling_squares,
+            sum(squares) as process_squares,
+            sum((squares - squares_rate) * residual) as sampling_residuals,
+            sum(squares * residual) as process_residuals
+        from cells_with_residuals
+        group by {{ by }}, extrapolation, event_type
+
+    ),
+
+    -- 5. Over all types, (Σ √V)².
+    sums as (
+
         select
             {{ by }},
             extrapolation,
@@ -194,56 +257,19 @@
             power(sum(sqrt(sampling_residuals)), 2)::double precision as sampling_residuals,
             power(sum(sqrt(process_residuals)), 2)::double precision as process_residuals,
             count(*) filter (where n_sampled > 0) > 1 as conservative
-        from (
-            select
-                {{ by }},
-                extrapolation,
-                event_type,
-                sum(n) as n,
-                sum(n_yes) as n_yes,
-                coalesce(sum(n) filter (where sampling_rate < 1), 0) as n_sampled,
-                sum(n_rate_unknown) as n_rate_unknown,
-                sum(weight) as total,
-                sum(weight_yes) as total_yes,
-                sum(squares - squares_rate) as sampling_squares,
-                sum(squares) as process_squares,
-                sum((squares - squares_rate) * residual) as sampling_residuals,
-                sum(squares * residual) as process_residuals
-            from (
-                select
-                    *,
-                    smoothed * power(1 - share_of_all, 2) + (1 - smoothed) * power(share_of_all, 2) as residual
-                from (
-                    select
-                        *,
-                        (sum(n_yes) over (partition by {{ by }}, extrapolation, sampling_rate) + 1)
-                        / (sum(n) over (partition by {{ by }}, extrapolation, sampling_rate) + 2) as smoothed,
-                        sum(weight_yes) over (partition by {{ by }}, extrapolation)
-                        / sum(weight) over (partition by {{ by }}, extrapolation) as share_of_all
-                    from (
-                        select
-                            {{ by }},
-                            extrapolation,
-                            event_type,
-                            sampling_rate,
-                            sum(n) as n,
-                            coalesce(sum(n) filter (where is_yes), 0) as n_yes,
-                            sum(n_rate_unknown) as n_rate_unknown,
-                            sum(weight) as weight,
-                            coalesce(sum(weight) filter (where is_yes), 0) as weight_yes,
-                            sum(squares) as squares,
-                            sum(squares_rate) as squares_rate
-                        from {{ strata }}
-                        group by {{ by }}, extrapolation, event_type, sampling_rate
-                    ) as cells
-                ) as smoothed_cells
-            ) as residuals
-            group by {{ by }}, extrapolation, event_type
-        ) as types
+        from types
         group by {{ by }}, extrapolation
-    ) as sums
+
+    )
+
+    select
+        *,
+        {{ effective_rows("sampling_residuals", "sampling_squares") }} as sampling_n_effective,
+        {{ effective_rows("process_residuals", "process_squares") }} as process_n_effective
+    from sums
 {%- endmacro %}
 
+{# How many unweighted rows would be as uncertain: share (1 - share) / n = Σ f (y - share)² / (Σ w)², solved for n. #}
 {% macro effective_rows(residuals, squares) -%}
     case
         when share > 0 and share < 1 then share * (1 - share) * power(total, 2) / nullif({{ residuals }}, 0)

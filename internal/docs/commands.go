@@ -229,7 +229,7 @@ func (p *project) checkConsent(words []string) (problems []string) {
 
 // Flags of other programs that the text names by themselves.
 var otherFlags = []string{
-	"--defer", "--empty", "--full-refresh", "--reset-then-reuse-values", "--set", "--take-ownership", "--vars",
+	"--defer", "--empty", "--full-refresh", "--group-by", "--reset-then-reuse-values", "--set", "--take-ownership", "--vars",
 }
 
 func (p *project) isFlag(name string) bool {
