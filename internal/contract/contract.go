@@ -108,6 +108,14 @@ func (c *Contract) names() []string {
 // Has tells whether files of the contract may have a column of that name, in any case.
 func (c *Contract) Has(name string) bool { return c.index(name) >= 0 }
 
+// HoldsUUID tells whether a column of that name, in any case, holds UUIDs in one of the contracts.
+func HoldsUUID(name string) bool {
+	return slices.ContainsFunc([]*Contract{Event, Company}, func(c *Contract) bool {
+		i := c.index(name)
+		return i >= 0 && c.Columns[i].Type == TypeUUID
+	})
+}
+
 // index finds a column by its name in files, whatever its case; -1 if the contract does not know it.
 func (c *Contract) index(name string) int {
 	for i, column := range c.Columns {

@@ -213,13 +213,11 @@ var separators = []struct{ separator, name string }{
 	{"\x01", "the control character 0x01"}, {"\x1F", "the control character 0x1F"},
 }
 
-// otherSeparator is the error of a header without commas whose names are separated by something else, or nil.
+// otherSeparator is the error of a header whose names are separated by something else than commas, or nil.
 func otherSeparator(line []byte) error {
-	if bytes.IndexByte(line, ',') >= 0 {
-		return nil
-	}
+	commas := bytes.Count(line, comma)
 	for _, s := range separators {
-		if bytes.Contains(line, []byte(s.separator)) {
+		if bytes.Count(line, []byte(s.separator)) > commas {
 			return fmt.Errorf("its fields are separated by %s, but commas are expected: export the file again with commas", s.name)
 		}
 	}

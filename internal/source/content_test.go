@@ -148,6 +148,7 @@ func TestContentOfOtherKinds(t *testing.T) {
 		"32 BE bare.csv.gz": {gz(t, wide(plainFile, 4, true)), "the file is UTF-32 without a byte order mark"},
 		"semicolons.csv":    {"\"EVENT_ID\";\"TYPE\"\n\"1\";\"2, 3\"\n", "header: its fields are separated by semicolons, but commas are expected: export the file again with commas"},
 		"tabs.csv":          {"EVENT_ID\tTYPE\n1\t2\n", "separated by tabs"},
+		"tabs, a comma.csv": {"\"EVENT_ID\"\t\"TYPE\"\t\"A, B\"\n", "separated by tabs"},
 		"tabs, quoted.csv":  {"\uFEFF\"EVENT_ID\"\t\"TYPE\"\n", "separated by tabs"},
 		"bars.csv":          {"\"EVENT_ID\"|\"TYPE\"\n", "separated by bars"},
 		"hive.csv":          {"EVENT_ID\x01TYPE\n", "separated by the control character 0x01"},

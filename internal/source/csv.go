@@ -33,6 +33,7 @@ type CSVReader struct {
 	header  []string // its cells; some may have no name
 	columns []string // those that have one
 	lengths uint64   // a bit for each length that a name in the header has
+	key     int      // the first cell of the header that names a column of UUIDs; -1 if none does
 	fields  []contract.Field
 	spans   []span
 	scratch []byte // the record's fields that held doubled quotes
@@ -57,7 +58,7 @@ type span struct {
 func NewCSVReader(r io.Reader) (*CSVReader, error) { return newCSVReader(r, &notes{}) }
 
 func newCSVReader(r io.Reader, n *notes) (*CSVReader, error) {
-	c := &CSVReader{r: r, buf: make([]byte, csvBuffer), notes: n, zerosEnd: -1}
+	c := &CSVReader{r: r, buf: make([]byte, csvBuffer), notes: n, zerosEnd: -1, key: -1}
 	if err := c.fill(); err != nil {
 		return nil, err
 	}
@@ -134,6 +135,9 @@ func (c *CSVReader) readHeader() error {
 			continue
 		}
 		c.columns = append(c.columns, name)
+		if c.key < 0 && contract.HoldsUUID(name) {
+			c.key = i
+		}
 		if len(field.Text) < 64 {
 			c.lengths |= 1<<len(field.Text) | 1<<len(name)
 		}
@@ -213,16 +217,16 @@ func (c *CSVReader) Next() (*Record, error) {
 		c.record.Fields = c.fields
 		c.start = next
 		if broken != nil {
-			return &c.record, nil
+			return c.brokenRecord()
 		}
 		if c.fields[0].Kind == contract.Null && c.isEmpty() {
 			c.noteEmptyRow(c.record.Offset)
 			continue
 		}
-		if n := len(c.fields[0].Text); n < 64 && c.lengths>>n&1 == 1 {
+		if n := len(c.fields[0].Text); n < 64 && c.lengths>>n&1 == 1 || c.lacksKey() {
 			skip, err := c.headerAgain()
 			if err != nil {
-				return nil, fmt.Errorf("row %d, byte %d: %w", c.record.Number, c.record.Offset, err)
+				return nil, err
 			}
 			if skip {
 				continue
@@ -231,8 +235,51 @@ func (c *CSVReader) Next() (*Record, error) {
 		if n := len(c.fields); n != c.width || n != len(c.columns) {
 			c.fitToHeader()
 		}
+		if c.record.Broken != nil {
+			return c.brokenRecord()
+		}
 		return &c.record, nil
 	}
+}
+
+// lacksKey tells whether the record, unlike a row, has something that is no UUID where the header names a column of UUIDs.
+func (c *CSVReader) lacksKey() bool {
+	if c.key < 0 {
+		return false
+	}
+	if c.key >= len(c.fields) {
+		return true
+	}
+	n := len(c.fields[c.key].Text)
+	return n > 0 && n != 36 && n != 32
+}
+
+// brokenRecord gives the record, unless it ends with a header of other columns or another order, glued to it where a file
+// without a line feed at its end was put before another one.
+func (c *CSVReader) brokenRecord() (*Record, error) {
+	named, tail := 0, len(c.fields)-(len(c.header)-1)
+	same := tail > 0
+	for i, field := range c.fields {
+		text := string(bytes.TrimSpace(field.Text))
+		if c.names(text) {
+			named++
+		}
+		same = same && (i < tail || strings.EqualFold(text, c.header[i-tail+1]))
+	}
+	if named < 2 || 2*named < len(c.header) || same {
+		return &c.record, nil
+	}
+	return nil, c.otherHeader()
+}
+
+// names tells whether the header names a column so.
+func (c *CSVReader) names(text string) bool {
+	return text != "" && slices.ContainsFunc(c.columns, func(name string) bool { return strings.EqualFold(text, name) })
+}
+
+func (c *CSVReader) otherHeader() error {
+	return fmt.Errorf("row %d, byte %d: a second header begins here whose columns are not those of the first, or in another order (%s): "+
+		"split the file before it", c.record.Number, c.record.Offset, contract.Excerpt(c.record.Raw, 200))
 }
 
 // isEmpty tells whether the record is commas only.
@@ -256,9 +303,9 @@ func (c *CSVReader) headerAgain() (bool, error) {
 	for i, field := range c.fields {
 		text := string(bytes.TrimSpace(field.Text))
 		same = same && strings.EqualFold(text, c.header[i])
-		if text != "" && slices.ContainsFunc(c.columns, func(name string) bool { return strings.EqualFold(text, name) }) {
+		if c.names(text) {
 			named++
-		} else if i == 0 && text != c.header[0] {
+		} else if i == 0 && text != c.header[0] && !c.lacksKey() {
 			return false, nil
 		}
 	}
@@ -267,8 +314,7 @@ func (c *CSVReader) headerAgain() (bool, error) {
 		c.notes.add("repeated_header", headerSkipped, c.record.Number, c.record.Offset)
 		return true, nil
 	case named > 1 && 2*named >= max(len(c.fields), len(c.header)):
-		return false, fmt.Errorf("a second header begins here whose columns are not those of the first, or in another order (%s): "+
-			"split the file before it", contract.Excerpt(c.record.Raw, 200))
+		return false, c.otherHeader()
 	}
 	return false, nil
 }
@@ -665,8 +711,9 @@ func (c *CSVReader) strayQuote(before byte, what string) *Broken {
 		"%s in field %d: quotes belong around the whole field, and are doubled inside it", what, c.stray+1)}
 }
 
-// shortField is how many bytes a field must have to hold parts of two rows.
-const shortField = 64
+// shortField is how many bytes a field must have to hold parts of two rows: if it is not to change how many fields
+// the rows have, one of their UUIDs is in it.
+const shortField = 32
 
 // begin is where the field begins in the buffer, with its quote.
 func (s span) begin() int {

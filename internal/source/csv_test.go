@@ -99,6 +99,7 @@ func TestCSV(t *testing.T) {
 // TestCSVAroundTheRows reads what tools leave around the rows, and holds that each kind is told of once with its number and
 // the first place.
 func TestCSVAroundTheRows(t *testing.T) {
+	const id = "91e36d4b-21b5-43a5-90c8-229b61ed22f2"
 	for name, c := range map[string]struct {
 		file  string
 		want  []string
@@ -124,15 +125,20 @@ func TestCSVAroundTheRows(t *testing.T) {
 		"an unnamed header again": {",a,b\n0,1,2\n,a,b\n0,3,4\n", []string{"1@5 1|2", "3@16 3|4"}, "unnamed_column×1 row 0@0, repeated_header×1 row 2@11", ""},
 		"another header":          {"a,b\n1,2\nb,a\n3,4\n", []string{"1@4 1|2"}, "", "row 2, byte 8: a second header begins here whose columns are not those of the first, or in another order (b,a): split the file"},
 		"a wider header":          {"a,b\n1,2\na,b,c\n3,4,5\n", []string{"1@4 1|2"}, "", "a second header begins here"},
-		"a header glued to a row": {"a,b\n1,2a,b\n3,4\uFEFFa,b\n5,a,b\n", []string{"1@4 1|2", "2@11 3|4", "3@21 5|∅"}, "repeated_header×3 row 1@4", ""},
-		"lines before the header": {"Export of today\n\nEVENT_ID,TYPE\n1,2\n", nil, "", "header: the lines before the header (EVENT_ID,TYPE) are no columns: remove them"},
-		"a value like a name":     {"a,b\na,2\nb,\n", []string{"1@4 a|2", "2@8 b|∅"}, "", ""},
-		"rows of commas":          {",,\na,b\n1,2\n,\n\"\",\"\"\n,,,\r\n3,4\n", []string{"1@7 1|2", "5@24 3|4"}, "empty_row×4 row 0@0", ""},
-		"CR CR LF":                {"a,b\r\r\n1,2\r\r\n\"3\",\"4\"\r\r\n", []string{"1@6 1|2", "2@12 3|4"}, "carriage_returns×2 row 1@6", ""},
-		"zeros at the end":        {"a,b\n1,2\n" + strings.Repeat("\x00", 300_000), []string{"1@4 1|2"}, "zero_bytes×1 row 2@8", ""},
-		"zeros between":           {"a,b\n1,2\n" + strings.Repeat("\x00", 300_000) + "3,4\n", []string{"1@4 1|2", "2@300008 3|4"}, "zero_bytes×1 row 2@8", ""},
-		"a NUL in a value":        {"a,b\n\x001,2\n", []string{"1@4 \x001|2"}, "", ""},
-		"nothing but zeros":       {strings.Repeat("\x00", 1000), nil, "", "nothing but zero bytes"},
+		"a header that begins otherwise": {"x,EVENT_ID,a,b\n1," + id + ",2,3\ny,EVENT_ID,b,a\n4," + id + ",5,6\n", []string{"1@15 1|" + id + "|2|3"}, "",
+			"row 2, byte 58: a second header begins here whose columns are not those of the first, or in another order (y,EVENT_ID,b,a)"},
+		"another header glued to a row":          {"a,b,c\n1,2,3a,c,b\n4,5,6\n", nil, "", "row 1, byte 6: a second header begins here"},
+		"another header glued to a quoted field": {"a,b,c\n1,2,\"3\"a,c,b\n4,5,6\n", nil, "", "row 1, byte 6: a second header begins here"},
+		"the header glued to a quoted field":     {"a,b,c\n1,2,\"3\"a,b,c\n4,5,6\n", []string{"1@6 stray_quote", "2@19 4|5|6"}, "", ""},
+		"a header glued to a row":                {"a,b\n1,2a,b\n3,4\uFEFFa,b\n5,a,b\n", []string{"1@4 1|2", "2@11 3|4", "3@21 5|∅"}, "repeated_header×3 row 1@4", ""},
+		"lines before the header":                {"Export of today\n\nEVENT_ID,TYPE\n1,2\n", nil, "", "header: the lines before the header (EVENT_ID,TYPE) are no columns: remove them"},
+		"a value like a name":                    {"a,b\na,2\nb,\n", []string{"1@4 a|2", "2@8 b|∅"}, "", ""},
+		"rows of commas":                         {",,\na,b\n1,2\n,\n\"\",\"\"\n,,,\r\n3,4\n", []string{"1@7 1|2", "5@24 3|4"}, "empty_row×4 row 0@0", ""},
+		"CR CR LF":                               {"a,b\r\r\n1,2\r\r\n\"3\",\"4\"\r\r\n", []string{"1@6 1|2", "2@12 3|4"}, "carriage_returns×2 row 1@6", ""},
+		"zeros at the end":                       {"a,b\n1,2\n" + strings.Repeat("\x00", 300_000), []string{"1@4 1|2"}, "zero_bytes×1 row 2@8", ""},
+		"zeros between":                          {"a,b\n1,2\n" + strings.Repeat("\x00", 300_000) + "3,4\n", []string{"1@4 1|2", "2@300008 3|4"}, "zero_bytes×1 row 2@8", ""},
+		"a NUL in a value":                       {"a,b\n\x001,2\n", []string{"1@4 \x001|2"}, "", ""},
+		"nothing but zeros":                      {strings.Repeat("\x00", 1000), nil, "", "nothing but zero bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for how, r := range map[string]io.Reader{
@@ -210,6 +216,10 @@ func TestCSVStrayQuotesThatPair(t *testing.T) {
 	companies := "PUBLIC_API_KEY,INDUSTRY_BACK,INDUSTRY_FRONT,HQ_COUNTRY\n" + id + ",\"Food, drink, tobacco\nand more, of, it\",b,c\n"
 	if _, got, _, err := rows(strings.NewReader(companies)); err != nil || len(got) != 1 || strings.Contains(got[0], "stray") {
 		t.Errorf("a text of two lines in a file of four columns gives %q, %v", got, err)
+	}
+	companies = "PUBLIC_API_KEY,INDUSTRY_BACK,INDUSTRY_FRONT,HQ_COUNTRY\n" + id + ",a,b,\"FR\n" + id + ",a,b,FR\"\n" + id + ",a,b,FR\n"
+	if _, got, _, err := rows(strings.NewReader(companies)); err != nil || len(got) != 3 || !strings.Contains(got[0]+got[1], "stray_quote2@") {
+		t.Errorf("two stray quotes in rows of 45 bytes give %q, %v", got, err)
 	}
 }
 
