@@ -19,8 +19,8 @@ const (
 	wrongZone     = "the time zone %s is neither UTC nor an offset: write it as Z or as +02:00"
 )
 
-// A timestampReader reads what Postgres reads as timestamptz whatever its settings DateStyle, TimeZone and
-// timezone_abbreviations, to the same value: a date, of which the year has four digits and comes first or the month
+// A timestampReader reads forms that Postgres reads as timestamptz whatever its settings DateStyle, TimeZone and
+// timezone_abbreviations, to the same value but for the fraction, which Postgres rounds: a date, of which the year has four digits and comes first or the month
 // is a name, a time of day with or without seconds, and a zone that is UTC or an offset. Beyond that it takes a comma
 // before the fraction, and names of the zone after an offset, as Java and Go write them. It refuses what Postgres
 // reads otherwise than people mean: GMT+2, which is two hours west of it; 01:14.5, which is one minute; and a date

@@ -38,7 +38,7 @@ type File struct {
 	Rows     int64
 	Bytes    int64
 	SHA256   string
-	Unknown  map[string]int64 // findings of values that are not known, by code
+	Unknown  map[string]int64 // findings of values that are not known or cannot be read, by code
 }
 
 // An Event is a row of an event file. Text that is absent is empty.
@@ -50,6 +50,7 @@ type Event struct {
 	Count                *int64
 	At                   time.Time
 	Created, Updated     *time.Time // of the consent token
+	Malformed            []string   // codes of what cannot be read in PARAMETERS
 	Status, Action       string
 	Country, Region      string
 	Device, Browser, SDK string
@@ -119,6 +120,9 @@ func (e *Export) add(path, source, relative string, load int64) error {
 		}
 		if !slices.Contains([]string{"", "full opt-in", "partial opt-in", "opt-out", "empty"}, event.Status) {
 			file.Unknown["consent_unknown"]++
+		}
+		for _, code := range event.Malformed {
+			file.Unknown[code]++
 		}
 		e.Events = append(e.Events, event)
 	}
@@ -225,6 +229,14 @@ func newEvent(r record) (Event, error) {
 		e.Action, _ = parameters["action"].(string)
 		e.Created = optionalTime(parameters["created"])
 		e.Updated = optionalTime(parameters["updated"])
+		if parameters["action"] != nil && e.Action == "" && parameters["action"] != "" {
+			e.Malformed = append(e.Malformed, "action_malformed")
+		}
+		for key, at := range map[string]*time.Time{"created": e.Created, "updated": e.Updated} {
+			if value := parameters[key]; value != nil && value != "" && at == nil {
+				e.Malformed = append(e.Malformed, "token_"+key+"_malformed")
+			}
+		}
 	}
 	return e, nil
 }

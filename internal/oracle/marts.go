@@ -553,8 +553,11 @@ func dataQuality(e *Export) []Record {
 			records = append(records, record)
 		}
 		for code, n := range f.Unknown {
-			column, _, _ := strings.Cut(code, "_")
-			add(code, "warning", strings.ToUpper(column), n)
+			column, _, _ := strings.Cut(strings.ToUpper(code), "_")
+			if column == "ACTION" || column == "TOKEN" {
+				column = "PARAMETERS" // that they are taken from
+			}
+			add(code, "warning", column, n)
 		}
 		if warnings == 0 {
 			add("none", nil, nil, 0)
