@@ -71,6 +71,7 @@ func TestTimestampForms(t *testing.T) {
 		"05/09/2025 01:14:29":               "day and month can be mistaken",
 		"05.09.2025 01:14:29":               "day and month can be mistaken",
 		"25-09-05 01:14:29":                 "day and month can be mistaken",
+		"2025-09-05 01:14:29+02 BC":         "not a timestamp of the form",
 		"2025-09-05 01:14:29 EST":           "the time zone EST is neither UTC nor an offset",
 		"2025-09-05 01:14:29 Europe/Rome":   "the time zone Europe/Rome is neither",
 		"2025-09-05 01:14:29 GMT+2":         "the time zone GMT+2 is neither",

@@ -263,6 +263,8 @@ func (r *timestampReader) word() (wrong string) {
 		r.zoned = true
 	case word == "m" && r.numeric && bytes.HasPrefix(r.rest, []byte("=")):
 		r.rest = nil // the monotonic clock, at the end of Go's text
+	case word == "bc":
+		return wrongForm // a year before Christ, also after an offset
 	case mayBeNamed && len(word) >= 2 && len(word) <= 5 && (r.offset == 0 || !zonesOfUTC[word]):
 		r.named = true // such as CEST
 	case r.zoned:

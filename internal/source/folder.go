@@ -70,7 +70,7 @@ func (f *Folder) List(pattern string) (files []string, ignored []Ignored, err er
 	case errors.Is(err, fs.ErrPermission):
 		return nil, nil, closed(fmt.Sprintf("the path %q", pattern))
 	}
-	matches, err := fs.Glob(f.root.FS(), name)
+	matches, err := fs.Glob(globbed{f.root}, name)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the pattern %q: %w: [ needs its ]", pattern, err)
 	}
@@ -93,6 +93,19 @@ func (f *Folder) List(pattern string) (files []string, ignored []Ignored, err er
 			err, ignored[0].Path, ignored[0].Reason)
 	}
 	return nil, ignored, err
+}
+
+// globbed is a folder as Glob may read it: Glob lists whatever a part of its pattern matches, and opening a named pipe for
+// that would wait for somebody to write to it.
+type globbed struct{ root *os.Root }
+
+func (g globbed) Open(name string) (fs.File, error)     { return g.root.FS().Open(name) }
+func (g globbed) Stat(name string) (fs.FileInfo, error) { return g.root.Stat(name) }
+func (g globbed) ReadDir(name string) ([]fs.DirEntry, error) {
+	if info, err := g.root.Stat(name); err == nil && !info.IsDir() {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrInvalid}
+	}
+	return fs.ReadDir(g.root.FS(), name)
 }
 
 // An Ignored is a file or folder in a source that is not loaded, and why.
@@ -147,7 +160,7 @@ func hiddenPart(match, pattern string) string {
 // closedParents finds the folders that a pattern looks into but that cannot be read: Glob takes them for empty ones.
 func (f *Folder) closedParents(pattern string) (dirs []string) {
 	for parent := path.Dir(pattern); parent != "."; parent = path.Dir(parent) {
-		matches, _ := fs.Glob(f.root.FS(), parent) // List tells of a bad pattern
+		matches, _ := fs.Glob(globbed{f.root}, parent) // List tells of a bad pattern
 		for _, dir := range matches {
 			if !f.isFolder(dir) || path.Base(dir) == lostAndFound || hiddenPart(dir, parent) != "" {
 				continue

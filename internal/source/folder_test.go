@@ -244,6 +244,10 @@ func TestPipesAreNotWaitedFor(t *testing.T) {
 	if _, err := f.Open("pipe.csv"); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a pipe gives %v", err)
 	}
+	// A pattern looks into all that its folders match; a pipe among them would wait for a writer.
+	if files, _, err := f.List("*/*.csv"); !errors.Is(err, ErrNoMatch) {
+		t.Errorf("a pattern of folders that matches a pipe gives %q, %v", files, err)
+	}
 }
 
 // TestErrorsOfFilesAreNotOfConnections holds that a caller who looks for a lost connection does not find one.
