@@ -134,6 +134,9 @@ func (s *jsonScanner) key(outermost bool) (wrong string) {
 	if !outermost {
 		return ""
 	}
+	if bytes.IndexByte(name, '\\') >= 0 {
+		name = unquote(s.b[start : start+len(name)+2])
+	}
 	var kept *[]byte
 	switch string(name) {
 	case "action":

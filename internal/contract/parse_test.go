@@ -220,3 +220,11 @@ func TestIntegers(t *testing.T) {
 		}
 	}
 }
+
+// TestKeysWithEscapes holds that a key of PARAMETERS is the same key however its letters are written, as it is to jsonb.
+func TestKeysWithEscapes(t *testing.T) {
+	var s jsonScanner
+	if wrong := s.scan([]byte(`{"\u0061ction": "click", "cr\u0065ated": "x"}`)); wrong != "" || string(s.action) != `"click"` || string(s.created) != `"x"` {
+		t.Errorf("action is %s, created is %s, %q", s.action, s.created, wrong)
+	}
+}
