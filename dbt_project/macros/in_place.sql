@@ -284,7 +284,8 @@
 #}
 {% macro release_dependents(relation, columns=none) %}
     {% do run_query(dependents(relation, columns)) %}
-    {% set names = run_query("select distinct name from pg_temp.dependent order by name").columns[0].values() %}
+    {% set found = run_query("select distinct name, own from pg_temp.dependent order by name") %}
+    {% set names = found.rows | selectattr(1, "none") | map(attribute=0) | list %}
     {% if names and env_var('CONSENT_RECREATE_DEPENDENTS', 'false') != 'true' %}
         {% do exceptions.raise_compiler_error(
             "These depend on " ~ relation.schema ~ "." ~ relation.identifier
@@ -294,6 +295,16 @@
         ) %}
     {% endif %}
     {% do run_query(execute_dependents("step < 0")) %}
+    {# Views of the project itself, as an earlier version of it may have made them, are made by their own models. #}
+    {% for view in found.columns["own"].values() | reject("none") %}
+        {% do adapter.drop_relation(relation.incorporate(path={"identifier": view}, type="view")) %}
+    {% endfor %}
+    {% do run_query("delete from pg_temp.dependent where own is not null") %}
+{% endmacro %}
+
+{# The names of the project's models. #}
+{% macro own_models() %}
+    {{ return(graph.nodes.values() | selectattr("resource_type", "equalto", "model") | map(attribute="alias") | list) }}
 {% endmacro %}
 
 {% macro restore_dependents() %}
@@ -408,7 +419,16 @@
         from views where relowner <> current_user::regrole
     )
 
-    select step, part, kind || ' ' || ref as name, statement
+    select
+        step,
+        part,
+        kind || ' ' || ref as name,
+        statement,
+        (
+            select relname from pg_class
+            where oid = view and relnamespace = '{{ relation.schema | replace("'", "''") }}'::regnamespace
+                and relname = any(string_to_array('{{ own_models() | join(" ") }}', ' '))
+        ) as own
     from statements inner join views using (view)
 {% endmacro %}
 

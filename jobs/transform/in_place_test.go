@@ -398,6 +398,35 @@ models:
 	f.want(t, "and its dependents", "select string_agg(id::text, ' ' order by id) from bi.staged", "1 2 3")
 }
 
+// TestOwnViewsAreNotInTheWay changes a table on which the project had a view of its own, as an upgrade may.
+func TestOwnViewsAreNotInTheWay(t *testing.T) {
+	t.Parallel()
+	f := newInPlace(t)
+	f.model(t, "base.sql", "{{ config(materialized='table') }} select id, amount as old_name from public.input")
+	f.model(t, "top.sql", "{{ config(materialized='view') }} select id, old_name from {{ ref('base') }}")
+	f.must(t, "--select", "base top")
+	f.exec(t, "create schema bi; create view bi.report as select id from analytics.top")
+
+	f.model(t, "base.sql", "{{ config(materialized='table') }} select id, amount as new_name from public.input")
+	f.model(t, "top.sql", "{{ config(materialized='table') }} select id, new_name from {{ ref('base') }}")
+	if _, err := f.build(t, "--select", "base top"); report.ExitCode(err) != report.BadConfig || !strings.Contains(err.Error(), "view bi.report") {
+		t.Errorf("a view of somebody else on it: %v", err)
+	}
+	f.want(t, "nothing is changed", "select string_agg(old_name::text, ' ' order by id) from analytics.top", "1.0 2 3")
+	f.exec(t, "drop view bi.report")
+	f.must(t, "--select", "base top")
+	f.want(t, "the view became a table", "select relkind::text from pg_class where oid = 'analytics.top'::regclass", "r")
+	f.want(t, "its rows", "select string_agg(new_name::text, ' ' order by id) from analytics.top", "1.0 2 3")
+
+	// A view that stays one is made again on the new columns.
+	f.model(t, "seen.sql", "{{ config(materialized='view') }} select new_name from {{ ref('base') }}")
+	f.must(t, "--select", "base seen")
+	f.model(t, "base.sql", "{{ config(materialized='table') }} select id, amount as last_name from public.input")
+	f.model(t, "seen.sql", "{{ config(materialized='view') }} select last_name from {{ ref('base') }}")
+	f.must(t, "--select", "base seen")
+	f.want(t, "the view", "select string_agg(last_name::text, ' ' order by last_name) from analytics.seen", "1.0 2 3")
+}
+
 // TestReadersMayHaveAnyName grants the marts to several roles, and takes nothing from anybody.
 func TestReadersMayHaveAnyName(t *testing.T) {
 	t.Parallel()
