@@ -36,7 +36,7 @@ func TestLongIngestion(t *testing.T) {
 	r.step("it ends well, and each row is there once", func(r *release) {
 		r.awaitData()
 		r.checkSlow()
-		r.check(r.pipeline(r.first()), "Succeeded", "Loaded 1", slowEvents)
+		r.check(r.pipeline(r.first()), "Succeeded", "Loaded 1", slowEvents+slowCompanies)
 		r.contains("the log of the ingestion", r.logs("ingest"), "waiting for the database", "Loaded  400,000")
 	})
 }

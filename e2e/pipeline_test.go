@@ -279,6 +279,8 @@ func TestInterruptedPipelines(t *testing.T) {
 // slowEvents, loaded slowly, take a quarter of a minute.
 const (
 	slowEvents = 400_000
+	// slowCompanies are in the list of companies beside them: those without events, too.
+	slowCompanies = 4
 	slowly     = "ingest.resources.requests.cpu=30m,ingest.resources.limits.cpu=30m"
 )
 
