@@ -281,7 +281,7 @@ const (
 	slowEvents = 400_000
 	// slowCompanies are in the list of companies beside them: those without events, too.
 	slowCompanies = 4
-	slowly     = "ingest.resources.requests.cpu=30m,ingest.resources.limits.cpu=30m"
+	slowly        = "ingest.resources.requests.cpu=30m,ingest.resources.limits.cpu=30m"
 )
 
 // slowExport puts one big file on the node.
