@@ -122,7 +122,7 @@ func TestMetricsOfCompaniesWithLittle(t *testing.T) {
 		{2, consentRate, "null no_denominator"},
 		{2, noChoice, "1.0000 fine"},
 		{2, statuses, "no_denominator"},
-		{2, headline, "embedded no_durations, matched no_durations, user_id no_durations"},
+		{2, headline, "matched no_durations, token_update no_durations, user_id no_durations"},
 		{3, conversion, "null no_denominator none"},
 		{3, volume, "1 few_rows census null 1"},
 		{3, daily, "asked no_events, choices no_events, consent_rate no_denominator, conversion no_denominator, given no_events, " +
