@@ -208,7 +208,7 @@ const DefaultReader = "dashboard"
 
 // readers gives those of o.Readers that the server has, as a JSON list, and lets them use the schema of the marts.
 func (l *lock) readers(ctx context.Context, o Options) (string, error) {
-	rows, err := l.conn.Query(ctx, `
+	rows, err := l.tx.Query(ctx, `
 		select rolname, has_schema_privilege(pg_roles.oid, pg_namespace.oid, 'usage'), pg_has_role(nspowner, 'usage')
 		from pg_roles cross join pg_namespace
 		where nspname = 'analytics' and rolname = any ($1)
@@ -235,7 +235,7 @@ func (l *lock) readers(ctx context.Context, o Options) (string, error) {
 			o.Log.Warn("a reader may not use the schema analytics; its owner can grant it", "role", r.Name, "statement", grant)
 			continue
 		}
-		if _, err := l.conn.Exec(ctx, grant); err != nil {
+		if _, err := l.db.Pool().Exec(ctx, grant); err != nil {
 			return "", err
 		}
 	}
