@@ -14,7 +14,7 @@ import (
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // FuzzAcceptedRows sends every row that the contract accepts to a real server: none may fail COPY, and PARAMETERS must

@@ -2,7 +2,7 @@
 // the same table, and the replay of the ready-made binary COPY stream, which is the floor. It prints a table in
 // Markdown. Every figure is the median of interleaved runs, so that a busy machine disturbs all of them alike.
 //
-//	go run ./internal/bench --database-url postgres://… --consent bin/consent
+//	go run ./test/bench --database-url postgres://… --consent bin/consent
 //
 // The server should have lz4, and its tables raw.* are emptied: name a database of its own.
 package main

@@ -1,7 +1,7 @@
 // Command dashboard measures the dashboard under many readers: it starts `consent dashboard` over a database that has
 // metrics, reads its page and its downloads over loopback, and prints a table in Markdown.
 //
-//	go run ./internal/bench/dashboard --database-url postgres://… --consent bin/consent
+//	go run ./test/bench/dashboard --database-url postgres://… --consent bin/consent
 package main
 
 import (

@@ -1,7 +1,7 @@
 // Command dbt measures `consent transform`: a full refresh, the build after a next day with 1% more rows, and the one
 // after nothing. It prints tables in Markdown, with the models and tests that take longest.
 //
-//	go run ./internal/bench/dbt --database-url postgres://… --consent bin/consent --rows 10000000
+//	go run ./test/bench/dbt --database-url postgres://… --consent bin/consent --rows 10000000
 //
 // The schemas raw and analytics of the database are dropped: name a database of its own.
 package main

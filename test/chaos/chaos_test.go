@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // TestEveryRowIsThereExactlyOnce is the short form of the command: every moment once, every event once.

@@ -29,7 +29,7 @@ func (c *chaos) rounds(ctx context.Context) error {
 		if len(r.wrong) > 0 {
 			c.tally.violated(fmt.Sprintf("rounds %d to %d, the last: %s, after %s in phase %s, arguments %v",
 				since, n, r.event.name, r.moment.Round(time.Millisecond), r.phase, r.args), r.wrong,
-				fmt.Sprintf("go run ./internal/chaos -moments=false -seed %d -kills %d -events %d -from %d -rounds %d -postgres=%s",
+				fmt.Sprintf("go run ./test/chaos -moments=false -seed %d -kills %d -events %d -from %d -rounds %d -postgres=%s",
 					c.seed, c.kills, c.events, since, n-since+1, c.major))
 			if err := c.startOver(ctx); err != nil {
 				return err

@@ -96,7 +96,7 @@ func TestSlowUpgradeFromJobs(t *testing.T) {
 			r.define()
 			// That chart kept the volume of its source; with the next namespace of the name it would not work.
 			t.Cleanup(func() { _, _ = r.try("kubectl", "delete", "pv", r.namespace+"-jobs-input", "--wait=false") })
-			r.do(r.helm, append([]string{"install", r.name, "e2e/testdata/chart-with-jobs-0.1.0.tgz", "--namespace", r.namespace}, small...)...)
+			r.do(r.helm, append([]string{"install", r.name, "test/e2e/testdata/chart-with-jobs-0.1.0.tgz", "--namespace", r.namespace}, small...)...)
 			r.kubectl("rollout", "status", "statefulset/jobs-postgresql", "--timeout=4m")
 			r.kubectl("wait", "--for=condition=complete", "job", "--selector", r.selector("transform"), "--timeout=4m")
 			r.checkSample()

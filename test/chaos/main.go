@@ -2,7 +2,7 @@
 // Postgres exactly once. It runs the real program on real files and a Postgres of its own, which it kills as well; it
 // knows the ledger's tables, but nothing of how the program works.
 //
-//	go run ./internal/chaos -kills 200
+//	go run ./test/chaos -kills 200
 //
 // First come moments that can be met exactly, by a proxy that reads along (moment.go); then rounds with one event each
 // at a random moment (round.go, event.go). What must hold afterwards is in verify.go.

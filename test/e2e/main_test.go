@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (code int, err error) {
-	if root, err = filepath.Abs(".."); err != nil {
+	if root, err = filepath.Abs("../.."); err != nil {
 		return 0, err
 	}
 	// The user's own kubectl keeps pointing where it does.

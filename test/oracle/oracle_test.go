@@ -19,9 +19,9 @@ import (
 	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
 	"consentpipeline.io/jobs/ingest"
 	"consentpipeline.io/jobs/transform"
+	"consentpipeline.io/test/warehousetest"
 )
 
 func TestMain(m *testing.M) { warehousetest.Main(m) }
