@@ -27,6 +27,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/decode"
 	"consentpipeline.io/internal/sample"
 	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
@@ -247,7 +248,7 @@ func judgeAll(ctx context.Context, dir, path string, row func(int64, []contract.
 		return err
 	}
 	defer folder.Close()
-	file, err := folder.Open(path)
+	file, err := decode.Open(ctx, folder, path)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (p *pipeline) load(t *testing.T, name, path string) {
 		t.Fatal(err)
 	}
 	defer folder.Close()
-	result, err := ingest.Run(t.Context(), ingest.Options{DB: db, Folder: folder, SourceID: name,
+	result, err := ingest.Run(t.Context(), ingest.Options{DB: db, Source: folder, SourceID: name,
 		RunID: uuid.New(), RunName: name, Drift: contract.Evolve, Nulls: contract.DefaultNulls, MaxRejectedRatio: 0.01, Concurrency: 2, Log: p.config.Log})
 	if err != nil {
 		t.Fatal(err)

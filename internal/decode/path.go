@@ -1,4 +1,4 @@
-package source
+package decode
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/decode/record"
 )
 
 // nullInPath is what Hive, Spark and Arrow write for a null.
@@ -71,7 +72,7 @@ func unescape(text string) string {
 }
 
 // WithPath gives a reader whose records have the columns of the path after those of the file.
-func WithPath(r Reader, columns []PathColumn) Reader {
+func WithPath(r record.Reader, columns []PathColumn) record.Reader {
 	if len(columns) == 0 {
 		return r
 	}
@@ -86,27 +87,27 @@ func WithPath(r Reader, columns []PathColumn) Reader {
 
 // A pathReader adds columns with the same value in each record.
 type pathReader struct {
-	Reader
+	record.Reader
 	columns  []string
 	added    []contract.Field
 	rawAdded []byte // the same as CSV
-	record   Record
+	record   record.Record
 	fields   []contract.Field
 	raw      []byte
 }
 
 func (p *pathReader) Columns() []string { return p.columns }
 
-func (p *pathReader) Next() (*Record, error) {
-	record, err := p.Reader.Next()
+func (p *pathReader) Next() (*record.Record, error) {
+	next, err := p.Reader.Next()
 	if err != nil {
 		return nil, err
 	}
-	p.record = *record
-	p.fields = append(append(p.fields[:0], record.Fields...), p.added...)
+	p.record = *next
+	p.fields = append(append(p.fields[:0], next.Fields...), p.added...)
 	p.record.Fields = p.fields
-	if record.Raw != nil {
-		p.raw = append(append(p.raw[:0], record.Raw...), p.rawAdded...)
+	if next.Raw != nil {
+		p.raw = append(append(p.raw[:0], next.Raw...), p.rawAdded...)
 		p.record.Raw = p.raw
 	}
 	return &p.record, nil

@@ -1,4 +1,4 @@
-package source
+package parquet
 
 import (
 	"slices"
@@ -39,7 +39,7 @@ type schemaReader struct {
 }
 
 // readSchema makes the reader's columns.
-func (p *ParquetReader) readSchema(meta *format.FileMetaData) error {
+func (p *Reader) readSchema(meta *format.FileMetaData) error {
 	if len(meta.Schema) == 0 || meta.Schema[0].Type.Valid {
 		return damaged("its schema has no root")
 	}
@@ -49,9 +49,9 @@ func (p *ParquetReader) readSchema(meta *format.FileMetaData) error {
 		if err != nil {
 			return err
 		}
-		c := parquetColumn{tree: n}
+		c := column{tree: n}
 		if n.shape == scalar && !n.repeated {
-			c = parquetColumn{leaf: n.leaf}
+			c = column{leaf: n.leaf}
 		}
 		p.columns = append(p.columns, c)
 		p.names = append(p.names, n.name)

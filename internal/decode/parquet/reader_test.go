@@ -1,4 +1,4 @@
-package source
+package parquet
 
 import (
 	"bytes"
@@ -48,7 +48,7 @@ func fieldText(f *contract.Field) any {
 
 // readRows reads a file to its end. It streams pages that have more than whole bytes, unless whole is 0.
 func readRows(file []byte, whole int) (columns []string, rows [][]any, err error) {
-	p, err := OpenParquet(bytes.NewReader(file), int64(len(file)))
+	p, err := NewReader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -106,14 +106,14 @@ func decodeJSON(s string) any {
 
 func readFixture(t testing.TB, name string) []byte {
 	t.Helper()
-	file, err := os.ReadFile(filepath.Join("testdata", "parquet", name))
+	file, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return file
 }
 
-// The fixtures and what they hold are made by testdata/parquet/make.py with other Parquet writers.
+// The fixtures and what they hold are made by testdata/make.py with other Parquet writers.
 func TestParquetOfOtherWriters(t *testing.T) {
 	type content struct {
 		As      string
@@ -451,12 +451,12 @@ func (r failingReader) ReadAt(b []byte, offset int64) (int, error) {
 func TestParquetKeepsTheErrorOfTheDisk(t *testing.T) {
 	file := writeParquet(t, mixedRows(100, 50))
 	disk := errors.New("input/output error")
-	p, err := OpenParquet(failingReader{bytes.NewReader(file), 4, disk}, int64(len(file)))
+	p, err := NewReader(failingReader{bytes.NewReader(file), 4, disk}, int64(len(file)))
 	if err == nil || !errors.Is(err, disk) {
 		t.Errorf("opening gave %v, %v", p, err)
 	}
 	switching := &failingReader{ReaderAt: bytes.NewReader(file), err: disk}
-	p, err = OpenParquet(switching, int64(len(file)))
+	p, err = NewReader(switching, int64(len(file)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package source
+package parquet
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ type leaf struct {
 	maxRep, maxDef int
 	convert        converter
 
-	in      *sourceReader
+	in      *input
 	buffers *pageBuffers
 	whole   int // bytes of a page, compressed or not, up to which it is decompressed whole
 

@@ -1,4 +1,4 @@
-package source
+package parquet
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ import (
 	"consentpipeline.io/internal/contract"
 )
 
-// interopReference gives the events that all files of testdata/parquet/interop hold, with what else a file may have of
+// interopReference gives the events that all files of testdata/interop hold, with what else a file may have of
 // them under "extra". Instants of the contract's columns are microseconds since 1970.
 func interopReference(t *testing.T) (rows []map[string]any) {
 	t.Helper()
@@ -33,7 +33,7 @@ func interopReference(t *testing.T) (rows []map[string]any) {
 // readEvents gives what the contract makes of a file's rows, as the reference has it. No row may have a finding.
 func readEvents(t *testing.T, file []byte, whole int) (columns []string, rows []map[string]any) {
 	t.Helper()
-	p, err := OpenParquet(bytes.NewReader(file), int64(len(file)))
+	p, err := NewReader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,9 +159,9 @@ func checkEvents(t *testing.T, name string, file []byte) {
 }
 
 // Every writer's file gives the same rows, whatever types, encodings and codecs it chose. The files are made by
-// testdata/parquet/interop/make.py.
+// testdata/interop/make.py.
 func TestParquetInterop(t *testing.T) {
-	paths, err := filepath.Glob(filepath.Join("testdata", "parquet", "interop", "*.parquet"))
+	paths, err := filepath.Glob(filepath.Join("testdata", "interop", "*.parquet"))
 	if err != nil {
 		t.Fatal(err)
 	}

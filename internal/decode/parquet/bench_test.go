@@ -1,4 +1,4 @@
-package source
+package parquet
 
 import (
 	"bytes"
@@ -89,7 +89,7 @@ func BenchmarkParquet(b *testing.B) {
 				b.ResetTimer()
 				start := cpuSeconds(b)
 				for left := b.N; left > 0; {
-					p, err := OpenParquet(bytes.NewReader(file), int64(len(file)))
+					p, err := NewReader(bytes.NewReader(file), int64(len(file)))
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -135,7 +135,7 @@ func TestParquetMemory(t *testing.T) {
 			}
 			runtime.ReadMemStats(&m)
 			before, peak := m.HeapAlloc, uint64(0)
-			p, err := OpenParquet(bytes.NewReader(file), int64(len(file)))
+			p, err := NewReader(bytes.NewReader(file), int64(len(file)))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,4 +1,6 @@
-package source
+// Package record is what decoders give: the records of one file, one after another, and notes on what was skipped. It
+// knows neither formats nor the contract's columns.
+package record
 
 import (
 	"slices"
@@ -41,11 +43,11 @@ type Note struct {
 	N       int64
 }
 
-// notes are the notes of one file.
-type notes struct{ list []Note }
+// Notes collects the notes of one file.
+type Notes struct{ list []Note }
 
-// add counts one more of a kind.
-func (n *notes) add(code, message string, row, offset int64) {
+// Add counts one more note of a code and message, first found in a row and at an offset.
+func (n *Notes) Add(code, message string, row, offset int64) {
 	for i := range n.list {
 		if n.list[i].Code == code && n.list[i].Message == message {
 			n.list[i].N++
@@ -55,6 +57,10 @@ func (n *notes) add(code, message string, row, offset int64) {
 	n.list = append(n.list, Note{Code: code, Message: message, Row: row, Offset: offset, N: 1})
 }
 
-func (n *notes) has(code string) bool {
+// Has reports whether there is a note with the code.
+func (n *Notes) Has(code string) bool {
 	return slices.ContainsFunc(n.list, func(note Note) bool { return note.Code == code })
 }
+
+// List gives the notes in the order in which they were first found.
+func (n *Notes) List() []Note { return n.list }

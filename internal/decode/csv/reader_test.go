@@ -1,8 +1,8 @@
-package source
+package csv
 
 import (
 	"bytes"
-	"encoding/csv"
+	stdcsv "encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -11,11 +11,12 @@ import (
 	"testing/iotest"
 
 	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/decode/record"
 )
 
 // rows reads a whole file: the header, the rows and the notes, and the error that ended it.
-func rows(r io.Reader) (header []string, records []string, notes []Note, err error) {
-	reader, err := NewCSVReader(r)
+func rows(r io.Reader) (header []string, records []string, notes []record.Note, err error) {
+	reader, err := NewReader(r, &record.Notes{})
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -225,7 +226,7 @@ func TestCSVStrayQuotesThatPair(t *testing.T) {
 
 // smallBuffer reads a file through a buffer that splits nearly every record, as records do at a large buffer's end.
 func smallBuffer(file []byte, size int) ([]string, error) {
-	c := &CSVReader{r: bytes.NewReader(file), buf: make([]byte, size)}
+	c := &Reader{r: bytes.NewReader(file), buf: make([]byte, size)}
 	if err := c.fill(); err != nil {
 		return nil, err
 	}
@@ -362,7 +363,7 @@ func FuzzCSV(f *testing.F) {
 		if bytes.IndexByte(plain, '\r') >= 0 {
 			return
 		}
-		oracle := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(file, []byte("\uFEFF"))))
+		oracle := stdcsv.NewReader(bytes.NewReader(bytes.TrimPrefix(file, []byte("\uFEFF"))))
 		oracle.FieldsPerRecord = -1 // the first row may have a comma more than the header
 		want, oracleErr := oracle.ReadAll()
 		header, got, notes, err := rows(bytes.NewReader(file))
@@ -405,7 +406,7 @@ func FuzzCSV(f *testing.F) {
 // noByteLost holds that what lies between two records is the end of a line, or something that a note tells of.
 func noByteLost(t *testing.T, file []byte) {
 	t.Helper()
-	c, err := NewCSVReader(bytes.NewReader(file))
+	c, err := NewReader(bytes.NewReader(file), &record.Notes{})
 	if err != nil {
 		return
 	}
@@ -429,8 +430,8 @@ func noByteLost(t *testing.T, file []byte) {
 			t.Fatalf("%q: %q is skipped without a note", file, gap)
 		}
 		for line := range bytes.SplitSeq(gap, []byte{'\n'}) {
-			text := strings.Trim(strings.ReplaceAll(string(line), byteOrder, ""), "\r")
-			fields, _ := csv.NewReader(strings.NewReader(text)).Read()
+			text := strings.Trim(strings.ReplaceAll(string(line), byteOrderMark, ""), "\r")
+			fields, _ := stdcsv.NewReader(strings.NewReader(text)).Read()
 			for i := range fields {
 				fields[i] = strings.TrimSpace(fields[i])
 			}
@@ -462,7 +463,7 @@ func BenchmarkCSV(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(file)))
 			for b.Loop() {
-				reader, err := NewCSVReader(strings.NewReader(file))
+				reader, err := NewReader(strings.NewReader(file), &record.Notes{})
 				if err != nil {
 					b.Fatal(err)
 				}

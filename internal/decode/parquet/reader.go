@@ -1,4 +1,6 @@
-package source
+// Package parquet reads the rows of Parquet files in bounded memory, as fields of a contract's rows. Of parquet-go it takes
+// the format's structures and the Thrift decoder; pages are decoded here.
+package parquet
 
 import (
 	"errors"
@@ -11,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/decode/record"
 )
 
 // Limits that keep a reader within about 48 MiB for an export of events, and within twice as much whatever a file holds.
@@ -33,34 +36,34 @@ const (
 	streamCost   = 256 << 10 // bytes that a decompressor takes besides its window, about
 )
 
-// A ParquetReader reads the rows of one Parquet file in order, in bounded memory: pages that are small are
+// A Reader reads the rows of one Parquet file in order, in bounded memory: pages that are small are
 // decompressed whole, larger ones (some writers make one page of a whole row group) as a stream.
-type ParquetReader struct {
-	in      *sourceReader
+type Reader struct {
+	in      *input
 	names   []string
-	columns []parquetColumn
+	columns []column
 	leaves  []*leaf
 	groups  []rowGroup
 	group   int   // row groups opened so far
 	left    int64 // rows of the current row group that were not read yet
-	record  Record
+	record  record.Record
 	text    []byte // of the record's nested columns
 	current *leaf  // what was being read when an error came
 	err     error
 	buffers pageBuffers
 }
 
-// A parquetColumn is a top-level field of the schema. It either is one leaf, with one value in every row, or is made of
+// A column is a top-level field of the schema. It either is one leaf, with one value in every row, or is made of
 // nested and repeated leaves, and is then given as JSON text.
-type parquetColumn struct {
+type column struct {
 	leaf *leaf
 	tree *node
 }
 
-// OpenParquet reads the footer of the Parquet file of size bytes in r. Its errors, like those of Next, name
+// NewReader reads the footer of the Parquet file of size bytes in r. Its errors, like those of Next, name
 // the place in the file and what helps, but not the file.
-func OpenParquet(r io.ReaderAt, size int64) (reader *ParquetReader, err error) {
-	p := &ParquetReader{in: &sourceReader{in: r, size: size}}
+func NewReader(r io.ReaderAt, size int64) (reader *Reader, err error) {
+	p := &Reader{in: &input{in: r, size: size}}
 	defer func() {
 		if cause := recover(); cause != nil {
 			reader, err = nil, p.explain(panicked(cause))
@@ -81,25 +84,25 @@ func OpenParquet(r io.ReaderAt, size int64) (reader *ParquetReader, err error) {
 		l.in, l.buffers, l.whole = p.in, &p.buffers, whole
 		l.batch = make([]contract.Field, batchValues)
 	}
-	p.record = Record{Offset: -1, Fields: make([]contract.Field, len(p.columns))}
+	p.record = record.Record{Offset: -1, Fields: make([]contract.Field, len(p.columns))}
 	return p, nil
 }
 
 // Columns are the names of the schema's top-level fields, in its order and as they are written there.
-func (p *ParquetReader) Columns() []string { return p.names }
+func (p *Reader) Columns() []string { return p.names }
 
 // Notes are none: a Parquet file has nothing around its rows.
-func (p *ParquetReader) Notes() []Note { return nil }
+func (p *Reader) Notes() []record.Note { return nil }
 
 // Next gives the next row, or io.EOF after the last.
-func (p *ParquetReader) Next() (record *Record, err error) {
+func (p *Reader) Next() (next *record.Record, err error) {
 	if p.err != nil {
 		return nil, p.err
 	}
 	defer func() {
 		if cause := recover(); cause != nil {
 			p.err = p.explain(panicked(cause))
-			record, err = nil, p.err
+			next, err = nil, p.err
 		}
 	}()
 	if err := p.read(); err != nil {
@@ -113,7 +116,7 @@ func (p *ParquetReader) Next() (record *Record, err error) {
 }
 
 // read fills the record with the next row.
-func (p *ParquetReader) read() error {
+func (p *Reader) read() error {
 	for p.left == 0 {
 		if err := p.nextGroup(); err != nil {
 			return err
@@ -153,7 +156,7 @@ func (p *ParquetReader) read() error {
 }
 
 // nextGroup opens the next row group, after making sure that nothing of the last one is left over.
-func (p *ParquetReader) nextGroup() error {
+func (p *Reader) nextGroup() error {
 	for _, l := range p.leaves {
 		p.current = l
 		if l.at < l.count || l.left > 0 {
@@ -174,7 +177,7 @@ func (p *ParquetReader) nextGroup() error {
 }
 
 // explain says where an error happened and turns the reader's own causes into words.
-func (p *ParquetReader) explain(err error) error {
+func (p *Reader) explain(err error) error {
 	if p.in.err != nil { // the disk or the network failed, whatever that made of the page
 		err = fmt.Errorf("reading the file: %w", p.in.err)
 	}
@@ -191,17 +194,17 @@ func (p *ParquetReader) explain(err error) error {
 	return fmt.Errorf("%s: %w", strings.Join(where, ", "), err)
 }
 
-// A parquetError is something that is wrong with the file, and what helps.
-type parquetError struct{ what, remedy string }
+// A fileError is something that is wrong with the file, and what helps.
+type fileError struct{ what, remedy string }
 
-func (e *parquetError) Error() string { return e.what + "; " + e.remedy }
+func (e *fileError) Error() string { return e.what + "; " + e.remedy }
 
 func damaged(format string, args ...any) error {
-	return &parquetError{fmt.Sprintf(format, args...), "the file is damaged: copy it again, or export it again"}
+	return &fileError{fmt.Sprintf(format, args...), "the file is damaged: copy it again, or export it again"}
 }
 
 func unsupported(remedy, format string, args ...any) error {
-	return &parquetError{fmt.Sprintf(format, args...), remedy}
+	return &fileError{fmt.Sprintf(format, args...), remedy}
 }
 
 // damagedBy makes an error of a decoder one of the file, unless it already is.
@@ -209,7 +212,7 @@ func damagedBy(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *parquetError
+	var known *fileError
 	if errors.As(err, &known) {
 		return err
 	}
@@ -232,15 +235,15 @@ func panicked(cause any) error {
 	return damaged("decoding: %v", cause)
 }
 
-// A sourceReader keeps the error with which the underlying file failed, so that it is not taken for a damaged page.
-type sourceReader struct {
+// An input keeps the error with which the underlying file failed, so that it is not taken for a damaged page.
+type input struct {
 	in   io.ReaderAt
 	size int64
 	err  error
 }
 
 // readFull fills b from offset on.
-func (s *sourceReader) readFull(b []byte, offset int64) error {
+func (s *input) readFull(b []byte, offset int64) error {
 	if offset < 0 || offset > s.size || int64(len(b)) > s.size-offset {
 		return io.ErrUnexpectedEOF
 	}
@@ -257,13 +260,13 @@ func (s *sourceReader) readFull(b []byte, offset int64) error {
 
 // tooLong is the error of a row that is longer than one may be: it is copied whole, and more than once, on its way to
 // Postgres.
-func (p *ParquetReader) tooLong() error {
+func (p *Reader) tooLong() error {
 	p.current = nil
 	return unsupported("export it with smaller values", "the row is longer than %d MiB", contract.MaxRecord>>20)
 }
 
 // readTree gives a nested column's value in the next row, as JSON text.
-func (p *ParquetReader) readTree(tree *node, f *contract.Field) error {
+func (p *Reader) readTree(tree *node, f *contract.Field) error {
 	start := len(p.text)
 	w := jsonWriter{dst: p.text, current: &p.current}
 	null, err := w.row(tree)

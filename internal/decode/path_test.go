@@ -1,4 +1,4 @@
-package source
+package decode
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/decode/csv"
+	"consentpipeline.io/internal/decode/record"
 )
 
 func TestPathColumns(t *testing.T) {
@@ -67,7 +69,7 @@ func FuzzPathColumns(f *testing.F) {
 }
 
 func TestWithPath(t *testing.T) {
-	csv, err := NewCSVReader(strings.NewReader("a,b\r\n1,2\r\n3\r\n"))
+	rows, err := csv.NewReader(strings.NewReader("a,b\r\n1,2\r\n3\r\n"), &record.Notes{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +77,7 @@ func TestWithPath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := WithPath(csv, columns)
+	r := WithPath(rows, columns)
 	if got := strings.Join(r.Columns(), " "); got != "a b c d" {
 		t.Errorf("the columns are %s", got)
 	}

@@ -1,4 +1,4 @@
-package source
+package parquet
 
 import (
 	"bytes"
@@ -173,11 +173,11 @@ func TestParquetMetadataOfNothing(t *testing.T) {
 }
 
 func FuzzParquet(f *testing.F) {
-	names, err := filepath.Glob(filepath.Join("testdata", "parquet", "*.parquet"))
+	names, err := filepath.Glob(filepath.Join("testdata", "*.parquet"))
 	if err != nil || len(names) == 0 {
 		f.Fatalf("no fixtures to begin with (%v)", err)
 	}
-	interop, err := filepath.Glob(filepath.Join("testdata", "parquet", "interop", "*.parquet"))
+	interop, err := filepath.Glob(filepath.Join("testdata", "interop", "*.parquet"))
 	if err != nil || len(interop) == 0 {
 		f.Fatalf("no files of other writers to begin with (%v)", err)
 	}
@@ -190,7 +190,7 @@ func FuzzParquet(f *testing.F) {
 		f.Add(file, true)
 	}
 	f.Fuzz(func(t *testing.T, file []byte, stream bool) {
-		p, err := OpenParquet(bytes.NewReader(file), int64(len(file)))
+		p, err := NewReader(bytes.NewReader(file), int64(len(file)))
 		if err != nil {
 			checkDamageError(t, err)
 			return

@@ -1,4 +1,4 @@
-package source
+package parquet
 
 import (
 	"encoding/binary"
@@ -27,7 +27,7 @@ type chunk struct {
 }
 
 // readFooter reads the file's metadata, which are at its end.
-func readFooter(in *sourceReader) (*format.FileMetaData, error) {
+func readFooter(in *input) (*format.FileMetaData, error) {
 	if in.size < 2*magicSize+4 {
 		return nil, damaged("%d bytes are too few for a Parquet file", in.size)
 	}

@@ -1,4 +1,4 @@
-package source
+package decode
 
 import (
 	"archive/tar"
@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
+
+	"consentpipeline.io/internal/decode/record"
 )
 
 const plainFile = "a,b\n1,2\n3,4\n"
@@ -99,7 +101,7 @@ func wide(text string, size int, bigEndian bool) string {
 // TestContentOfOtherKinds holds that a file that is no CSV or Parquet is called what it is, with what to do about it.
 func TestContentOfOtherKinds(t *testing.T) {
 	const csvRemedy = "export it as CSV (UTF-8, commas)"
-	parquet := string(readFixture(t, "brotli-v1.parquet"))
+	parquet := fixture(t, "brotli-v1.parquet")
 	for name, c := range map[string]struct{ content, want string }{
 		"workbook.csv":      {zipped(t, "docProps/app.xml", "xl/workbook.xml"), "the file is an Excel workbook (.xlsx), not CSV: " + csvRemedy},
 		"types.csv":         {zipped(t, "[Content_Types].xml", "_rels/.rels"), "the file is an Excel workbook (.xlsx)"},
@@ -154,8 +156,8 @@ func TestContentOfOtherKinds(t *testing.T) {
 		"hive.csv":          {"EVENT_ID\x01TYPE\n", "separated by the control character 0x01"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f, _ := folder(t, map[string]string{name: c.content})
-			file, err := f.Open(name)
+			f := folder(t, map[string]string{name: c.content})
+			file, err := Open(t.Context(), f, name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -168,17 +170,6 @@ func TestContentOfOtherKinds(t *testing.T) {
 				t.Errorf("error is %q, not one line of text", err)
 			}
 		})
-	}
-}
-
-// TestContentThatOnlyLooksLikeAnotherKind holds that the names of columns may begin as the magic of a format does.
-func TestContentThatOnlyLooksLikeAnotherKind(t *testing.T) {
-	for _, name := range []string{"ORC", "BZh", "LZIP", "PGDMP", "ARROW1", "7z", "PK", "PARE", "Obj", "sep=", "DUCK"} {
-		file := name + ",b\n1,2\n"
-		header, got, notes, err := rows(strings.NewReader(file))
-		if err != nil || len(header) != 2 || header[0] != name || len(got) != 1 || len(notes) != 0 {
-			t.Errorf("%q gives %q, %q, %v, %v", file, header, got, notes, err)
-		}
 	}
 }
 
@@ -214,10 +205,10 @@ func TestContentCountsNotTheSuffix(t *testing.T) {
 }
 
 // readAll reads a file of a folder to its end, and checks the format that it turned out to have.
-func readAll(t *testing.T, name, content string, format Format) (n int, notes []Note, err error) {
+func readAll(t *testing.T, name, content string, format Format) (n int, notes []record.Note, err error) {
 	t.Helper()
-	f, _ := folder(t, map[string]string{name: content})
-	file, err := f.Open(name)
+	f := folder(t, map[string]string{name: content})
+	file, err := Open(t.Context(), f, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +226,7 @@ func readAll(t *testing.T, name, content string, format Format) (n int, notes []
 		t.Errorf("%s has the format %s, want %s", name, file.Format, format)
 	}
 	_, err = finish()
-	return n, records.(*CSVReader).Notes(), err
+	return n, records.Notes(), err
 }
 
 // TestGzipMembersAndPadding reads what gzip itself reads: several members, and zeros between and after them.

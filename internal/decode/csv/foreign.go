@@ -1,4 +1,4 @@
-package source
+package csv
 
 import (
 	"bytes"
@@ -9,13 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// The first bytes of the formats that a source reads.
-const (
-	magicGzip    = "\x1F\x8B"
-	magicZstd    = "\x28\xB5\x2F\xFD"
-	magicParquet = "PAR1"
-	byteOrder    = "\xEF\xBB\xBF" // the byte order mark of UTF-8
-)
+const byteOrderMark = "\xEF\xBB\xBF" // of UTF-8
 
 const exportCSV = "export it as CSV (UTF-8, commas)"
 
@@ -23,9 +17,9 @@ const exportCSV = "export it as CSV (UTF-8, commas)"
 type kind struct{ magic, what, remedy string }
 
 var kinds = []kind{
-	{magicGzip, "compressed with gzip twice", "decompress it once"}, // the outer layer was taken off
-	{magicZstd, "compressed with zstd inside another compression", "decompress it once"},
-	{magicParquet, "Parquet", "name it .parquet"},
+	{"\x1F\x8B", "compressed with gzip twice", "decompress it once"}, // the outer layer was taken off
+	{"\x28\xB5\x2F\xFD", "compressed with zstd inside another compression", "decompress it once"},
+	{"PAR1", "Parquet", "name it .parquet"},
 	{"PARE", "encrypted Parquet", "export it without encryption, as .parquet"},
 	{"PK\x05\x06", "an empty ZIP archive", "export it again"},
 	{"PK\x03\x04", "a ZIP archive", "unpack it"},
@@ -54,8 +48,8 @@ var kinds = []kind{
 	{"/annex/objects/", "a git-annex pointer", "fetch the file itself (git annex get)"},
 }
 
-// foreign is the error of a file whose first bytes show that it is something else than UTF-8 text with fields, or nil.
-func foreign(head []byte) error {
+// Foreign is the error of a file whose first bytes show that it is something else than UTF-8 text with fields, or nil.
+func Foreign(head []byte) error {
 	if what := encoding(head); what != "" {
 		return fmt.Errorf("the file is %s: export it again as UTF-8", what)
 	}
@@ -83,7 +77,7 @@ func plausible(magic string, head []byte) bool {
 	case "BZh": // followed by the block size and the magic of a block, or of the end
 		return len(head) >= 10 && (string(head[4:10]) == "1AY&SY" || string(head[4:10]) == "\x17\x72\x45\x38\x50\x90")
 	case "ORC", "LZIP", "PGDMP", "ARROW1", "FEA1", "PARE":
-		return len(head) > len(magic) && !isText(head[:min(len(head), 64)])
+		return len(head) > len(magic) && !IsText(head[:min(len(head), 64)])
 	}
 	return true
 }
@@ -133,7 +127,7 @@ var errorCode = regexp.MustCompile(`<Code>([A-Za-z]{1,60})</Code>`)
 
 // markup tells of HTML, XML and JSON. No column of a contract begins with one of their brackets.
 func markup(head []byte) error {
-	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte(byteOrder)), " \t\r\n")
+	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte(byteOrderMark)), " \t\r\n")
 	if len(text) == 0 {
 		return nil
 	}
@@ -156,8 +150,8 @@ func markup(head []byte) error {
 	return nil
 }
 
-// isText tells whether bytes are UTF-8 text without control characters; the last character may be cut off.
-func isText(b []byte) bool {
+// IsText reports whether bytes are UTF-8 text without control characters; the last character may be cut off.
+func IsText(b []byte) bool {
 	for len(b) > 0 {
 		r, size := utf8.DecodeRune(b)
 		if r == utf8.RuneError && size == 1 && utf8.FullRune(b) || r < ' ' && r != '\t' && r != '\r' && r != '\n' {
@@ -166,45 +160,6 @@ func isText(b []byte) bool {
 		b = b[size:]
 	}
 	return true
-}
-
-// contentFormat is the format that a file has by its first bytes: Parquet, compressed, or else CSV.
-func contentFormat(head []byte) Format {
-	for _, f := range []struct {
-		magic  string
-		format Format
-	}{{magicGzip, CSVGzip}, {magicZstd, CSVZstd}, {magicParquet, Parquet}} {
-		if bytes.HasPrefix(head, []byte(f.magic)) {
-			return f.format
-		}
-	}
-	if len(head) >= 4 && head[0]&0xF0 == 0x50 && string(head[1:4]) == "\x2A\x4D\x18" {
-		return CSVZstd // it begins with a frame that is skipped, as pzstd writes it
-	}
-	return CSV
-}
-
-// notParquet is the error of a file that is named .parquet and holds something else, or nil. A file that begins with
-// no known format is left to the Parquet reader, which says what is damaged.
-func notParquet(head []byte) error {
-	switch contentFormat(head) {
-	case Parquet:
-		return nil
-	case CSVGzip:
-		return errors.New("the file is compressed with gzip, not Parquet: decompress it, or name it .csv.gz if it holds CSV")
-	case CSVZstd:
-		return errors.New("the file is compressed with zstd, not Parquet: decompress it, or name it .csv.zst if it holds CSV")
-	}
-	if bytes.HasPrefix(head, []byte("PARE")) || len(head) < 4 {
-		return nil
-	}
-	if err := foreign(head); err != nil {
-		return errors.New(strings.Replace(err.Error(), ", not CSV:", ", not Parquet:", 1))
-	}
-	if isText(head) {
-		return errors.New("the file is text, not Parquet: name it .csv if it is CSV, or export it again")
-	}
-	return nil
 }
 
 // separators are what other exports put between fields, and what a reader of a message calls them.

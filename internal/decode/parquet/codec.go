@@ -1,4 +1,4 @@
-package source
+package parquet
 
 import (
 	"bufio"
@@ -175,13 +175,13 @@ func brotliWindow(head []byte) int {
 
 // A pageSource reads the compressed bytes of a page and checks their sum at the end.
 type pageSource struct {
-	in       *sourceReader
+	in       *input
 	at, end  int64
 	crc, sum uint32
 	buffered *bufio.Reader
 }
 
-func (s *pageSource) reset(in *sourceReader, b pageBody) {
+func (s *pageSource) reset(in *input, b pageBody) {
 	s.in, s.at, s.end = in, b.offset, b.offset+int64(b.compressed)
 	s.crc, s.sum = b.crc, b.crcBefore
 	if s.buffered == nil {
