@@ -197,7 +197,7 @@ func FuzzParquet(f *testing.F) {
 		}
 		for _, l := range p.leaves {
 			if stream {
-				l.whole = 1
+				l.shared.whole = 1
 			}
 		}
 		for range 10_000 { // a run of nulls may stand for millions of rows

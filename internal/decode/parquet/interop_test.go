@@ -39,7 +39,7 @@ func readEvents(t *testing.T, file []byte, whole int) (columns []string, rows []
 	}
 	for _, l := range p.leaves {
 		if whole > 0 {
-			l.whole = whole
+			l.shared.whole = whole
 		}
 	}
 	judge, err := contract.NewJudge(contract.Event, p.Columns(), contract.Evolve)

@@ -188,7 +188,7 @@ func (w *jsonWriter) pair(pair *node) error {
 
 // scalar writes the leaf's value.
 func (w *jsonWriter) scalar(l *leaf) {
-	f := l.batch[l.at]
+	f := l.values[l.at]
 	if f.Kind == contract.JSON && !json.Valid(f.Text) { // the file only says that it is
 		f.Kind = contract.Text
 	}

@@ -3,14 +3,10 @@
 package parquet
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"strings"
-
-	"github.com/klauspost/compress/zstd"
 
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/decode/record"
@@ -39,7 +35,6 @@ const (
 // A Reader reads the rows of one Parquet file in order, in bounded memory: pages that are small are
 // decompressed whole, larger ones (some writers make one page of a whole row group) as a stream.
 type Reader struct {
-	in      *input
 	names   []string
 	columns []column
 	leaves  []*leaf
@@ -50,7 +45,7 @@ type Reader struct {
 	text    []byte // of the record's nested columns
 	current *leaf  // what was being read when an error came
 	err     error
-	buffers pageBuffers
+	shared  shared
 }
 
 // A column is a top-level field of the schema. It either is one leaf, with one value in every row, or is made of
@@ -63,26 +58,27 @@ type column struct {
 // NewReader reads the footer of the Parquet file of size bytes in r. Its errors, like those of Next, name
 // the place in the file and what helps, but not the file.
 func NewReader(r io.ReaderAt, size int64) (reader *Reader, err error) {
-	p := &Reader{in: &input{in: r, size: size}}
+	p := &Reader{shared: shared{in: &input{in: r, size: size}}}
 	defer func() {
 		if cause := recover(); cause != nil {
 			reader, err = nil, p.explain(panicked(cause))
 		}
 	}()
-	meta, err := readFooter(p.in)
+	meta, err := readFooter(p.shared.in)
 	if err != nil {
 		return nil, p.explain(err)
 	}
 	if err := p.readSchema(meta); err != nil {
 		return nil, p.explain(err)
 	}
-	if p.groups, err = checkRowGroups(meta, p.leaves, p.in.size); err != nil {
+	if p.groups, err = checkRowGroups(meta, p.leaves, p.shared.in.size); err != nil {
 		return nil, p.explain(err)
 	}
-	whole := min(max(pageBudget/len(p.leaves), minWholePage), maxWholePage)
-	for _, l := range p.leaves {
-		l.in, l.buffers, l.whole = p.in, &p.buffers, whole
-		l.batch = make([]contract.Field, batchValues)
+	p.shared.whole = min(max(pageBudget/len(p.leaves), minWholePage), maxWholePage)
+	batches := make([]batch, len(p.leaves))
+	for i, l := range p.leaves {
+		l.shared, l.batch = &p.shared, &batches[i]
+		l.values = make([]contract.Field, batchValues)
 	}
 	p.record = record.Record{Offset: -1, Fields: make([]contract.Field, len(p.columns))}
 	return p, nil
@@ -136,22 +132,38 @@ func (p *Reader) read() error {
 			}
 			continue
 		}
-		l := c.leaf
-		if l.at == l.count {
-			p.current = l
-			if err := l.fill(); err != nil {
+		b := c.leaf.batch
+		if b.at == b.count {
+			p.current = c.leaf
+			if err := c.leaf.fill(); err != nil {
 				return err
 			}
 		}
-		fields[i] = l.batch[l.at]
+		fields[i] = b.values[b.at]
 		size += len(fields[i].Text)
-		l.at++
+		b.at++
 	}
 	if size+len(p.text) > contract.MaxRecord {
 		return p.tooLong()
 	}
 	p.left--
 	p.record.Number++
+	return nil
+}
+
+// readTree gives a nested column's value in the next row, as JSON text.
+func (p *Reader) readTree(tree *node, f *contract.Field) error {
+	start := len(p.text)
+	w := jsonWriter{dst: p.text, current: &p.current}
+	null, err := w.row(tree)
+	p.text = w.dst
+	if err != nil {
+		return err
+	}
+	*f = contract.Field{}
+	if !null {
+		*f = contract.Field{Kind: contract.JSON, Text: slices.Clip(p.text[start:])}
+	}
 	return nil
 }
 
@@ -176,10 +188,17 @@ func (p *Reader) nextGroup() error {
 	return nil
 }
 
+// tooLong is the error of a row that is longer than one may be: it is copied whole, and more than once, on its way to
+// Postgres.
+func (p *Reader) tooLong() error {
+	p.current = nil
+	return unsupported("export it with smaller values", "the row is longer than %d MiB", contract.MaxRecord>>20)
+}
+
 // explain says where an error happened and turns the reader's own causes into words.
 func (p *Reader) explain(err error) error {
-	if p.in.err != nil { // the disk or the network failed, whatever that made of the page
-		err = fmt.Errorf("reading the file: %w", p.in.err)
+	if p.shared.in.err != nil { // the disk or the network failed, whatever that made of the page
+		err = fmt.Errorf("reading the file: %w", p.shared.in.err)
 	}
 	where := []string{}
 	if p.current != nil {
@@ -192,91 +211,4 @@ func (p *Reader) explain(err error) error {
 		return err
 	}
 	return fmt.Errorf("%s: %w", strings.Join(where, ", "), err)
-}
-
-// A fileError is something that is wrong with the file, and what helps.
-type fileError struct{ what, remedy string }
-
-func (e *fileError) Error() string { return e.what + "; " + e.remedy }
-
-func damaged(format string, args ...any) error {
-	return &fileError{fmt.Sprintf(format, args...), "the file is damaged: copy it again, or export it again"}
-}
-
-func unsupported(remedy, format string, args ...any) error {
-	return &fileError{fmt.Sprintf(format, args...), remedy}
-}
-
-// damagedBy makes an error of a decoder one of the file, unless it already is.
-func damagedBy(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var known *fileError
-	if errors.As(err, &known) {
-		return err
-	}
-	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
-		return unsupported("export it again with smaller pages or a lower level of zstd",
-			"a page of more than %d MiB is compressed with a window of more than %d MiB", maxWholePage>>20, maxZstdWindow>>20)
-	}
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return damaged("%s: its bytes end too early", doing)
-	}
-	return damaged("%s: %v", doing, err)
-}
-
-// panicked makes an error of a panic over a damaged file. Running out of memory is no panic, so sizes are checked first.
-func panicked(cause any) error {
-	err, ok := cause.(error)
-	if _, isRuntime := cause.(runtime.Error); ok && !isRuntime {
-		return damagedBy("decoding", err)
-	}
-	return damaged("decoding: %v", cause)
-}
-
-// An input keeps the error with which the underlying file failed, so that it is not taken for a damaged page.
-type input struct {
-	in   io.ReaderAt
-	size int64
-	err  error
-}
-
-// readFull fills b from offset on.
-func (s *input) readFull(b []byte, offset int64) error {
-	if offset < 0 || offset > s.size || int64(len(b)) > s.size-offset {
-		return io.ErrUnexpectedEOF
-	}
-	n, err := s.in.ReadAt(b, offset)
-	if n == len(b) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		return io.ErrUnexpectedEOF // it was longer when it was opened
-	}
-	s.err = err
-	return err
-}
-
-// tooLong is the error of a row that is longer than one may be: it is copied whole, and more than once, on its way to
-// Postgres.
-func (p *Reader) tooLong() error {
-	p.current = nil
-	return unsupported("export it with smaller values", "the row is longer than %d MiB", contract.MaxRecord>>20)
-}
-
-// readTree gives a nested column's value in the next row, as JSON text.
-func (p *Reader) readTree(tree *node, f *contract.Field) error {
-	start := len(p.text)
-	w := jsonWriter{dst: p.text, current: &p.current}
-	null, err := w.row(tree)
-	p.text = w.dst
-	if err != nil {
-		return err
-	}
-	*f = contract.Field{}
-	if !null {
-		*f = contract.Field{Kind: contract.JSON, Text: slices.Clip(p.text[start:])}
-	}
-	return nil
 }

@@ -170,9 +170,9 @@ func (n *node) element() *node {
 
 // newLeaf makes the leaf of a node with a physical type.
 func newLeaf(e *format.SchemaElement, path []string, n *node) (*leaf, error) {
-	l := &leaf{
+	l := &leaf{leafType: leafType{
 		path: path, name: strings.Join(path, "."), physical: e.Type.V, maxRep: n.rep, maxDef: n.def,
-	}
+	}}
 	switch l.physical {
 	case format.Boolean:
 	case format.Int32, format.Float:
