@@ -22,8 +22,9 @@ KUBE_CONTEXT   ?= kind-$(CLUSTER)
 
 export PYTHON DATABASE_URL DATA_DIR
 export CGO_ENABLED
-# golangci-lint's version is pinned in tools/go.mod, which keeps its dependencies out of ours.
+# The tools' versions are pinned in tools/go.mod, which keeps their dependencies out of ours.
 TOOL := go tool -modfile=tools/go.mod
+HELM_DOCS := $(TOOL) helm-docs --chart-search-root charts --sort-values-order file --log-level warning
 VENV := $(CURDIR)/.venv/bin
 export GOLANGCI_LINT_CACHE := $(CURDIR)/.cache/golangci-lint
 # Where the home folder cannot be written, Go's caches have no place but here.
@@ -217,7 +218,8 @@ check-shell: venv-check ## Check the shell scripts
 
 .PHONY: check-chart
 check-chart: ## Check the chart: its form, its table of values
-	go run ./internal/chartdocs -check
+	@$(HELM_DOCS) --dry-run | diff -u charts/consent-pipeline/README.md - || \
+	    { echo 'charts/consent-pipeline/README.md is not current: run `make generate`' >&2; exit 1; }
 	@if command -v helm >/dev/null; then helm lint --strict --quiet charts/consent-pipeline; \
 	else echo 'SKIPPED helm lint: helm is not there'; fi
 
@@ -238,7 +240,8 @@ fmt: venv-check ## Format Go and SQL
 generate: build ## Make the generated files again: input/, CRD, docs/api.md, and what pages show of values and commands
 	bin/consent generate --force
 	tools/generate
-	go run ./internal/chartdocs
+	$(HELM_DOCS)
+	@$(MAKE) --no-print-directory check-chart
 	go run ./internal/docs check -write
 
 .PHONY: lock
