@@ -132,12 +132,13 @@ build: ## Build bin/consent
 .PHONY: test
 test: venv ## Run the tests; the last lines say what did not run and how to get it
 	@skips=$$(mktemp) && trap 'rm -f "$$skips"' EXIT && \
+	KUBEBUILDER_ASSETS=$$(tools/envtest) && export KUBEBUILDER_ASSETS && \
 	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_SKIPS="$$skips" \
 	    CONSENT_TEST_REQUIRE="dbt$${CONSENT_TEST_REQUIRE:+,$$CONSENT_TEST_REQUIRE}" \
 	    go test -count=1 -timeout 30m $(ARGS) $(PKG); code=$$?; \
-	if [ -s "$$skips" ]; then \
-	    printf '\nDid not run:\n'; sort -u "$$skips" | sed 's/^/  /'; \
-	fi; exit $$code
+	awk -F': ' '{ count[$$1]++; how[$$1] = substr($$0, length($$1) + 3) } \
+	    END { for (tool in count) printf "SKIPPED %s (tests: %d): %s\n", tool, count[tool], how[tool] }' \
+	    "$$skips" | sort; exit $$code
 
 .PHONY: test-postgres
 test-postgres: ## Run only the tests on other versions of Postgres, 15, 16 and 18, which test includes
@@ -213,7 +214,7 @@ check-sql: venv-check ## Check the models' SQL
 check-shell: venv-check ## Check the shell scripts
 	@PATH="$(VENV):$$PATH"; \
 	if command -v shellcheck >/dev/null; then shellcheck .ci/run charts/consent-pipeline/files/postgresql/keep-password.sh \
-	        tools/cluster-job tools/generate tools/govulncheck tools/kind-load tools/kind-up tools/lock tools/venv; \
+	        tools/cluster-job tools/envtest tools/generate tools/govulncheck tools/kind-load tools/kind-up tools/lock tools/venv; \
 	else echo 'SKIPPED shellcheck: no wheel for this machine; install it (Debian: apt-get install shellcheck)'; fi
 
 .PHONY: check-chart

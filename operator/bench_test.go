@@ -27,7 +27,7 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 	"consentpipeline.io/internal/kubetest"
 	"consentpipeline.io/internal/report"
-	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/test/testneeds"
 )
 
 const (

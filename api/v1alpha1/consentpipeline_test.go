@@ -13,7 +13,7 @@ import (
 
 	"consentpipeline.io/api/v1alpha1"
 	"consentpipeline.io/internal/kubetest"
-	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/test/testneeds"
 )
 
 func TestMain(m *testing.M) { kubetest.Main(m) }

@@ -10,9 +10,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/testneeds"
 )
 
 // expectedMetrics are the metrics of a real export, computed from its files by a program that shares nothing with

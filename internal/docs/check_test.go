@@ -11,8 +11,8 @@ import (
 	"sync"
 	"testing"
 
-	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/testneeds"
 )
 
 func TestMain(m *testing.M) {

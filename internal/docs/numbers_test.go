@@ -10,8 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/testneeds"
 )
 
 // loaded is a database into which the program has loaded an export, and what it printed.

@@ -17,11 +17,11 @@ import (
 
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/source"
-	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/internal/warehouse/warehousetest"
 	"consentpipeline.io/jobs/ingest"
 	"consentpipeline.io/jobs/transform"
+	"consentpipeline.io/test/testneeds"
 )
 
 func TestMain(m *testing.M) { warehousetest.Main(m) }
