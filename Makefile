@@ -189,8 +189,8 @@ bench-dashboard: build ## Read the dashboard of DATABASE_URL with 50 readers for
 	go run ./internal/bench/dashboard --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
 
 .PHONY: solution-numbers
-solution-numbers: build venv ## Run the queries of SOLUTION.md on CONSENT_REFERENCE_DATA, else on input/ (ARGS="-input DIR": on yours)
-	go run ./internal/docs numbers $(ARGS)
+solution-numbers: venv ## Run the queries of SOLUTION.md on input/ and CONSENT_REFERENCE_DATA (ARGS="-input DIR": also on yours)
+	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -v -run 'TestPages|TestSolution|TestQueries' ./test/docs $(ARGS)
 
 .PHONY: check
 check: check-go check-generated check-sql check-shell check-chart check-docs check-vuln ## Check format, linters, pages and dependencies; runs no tests
@@ -225,8 +225,8 @@ check-chart: ## Check the chart: its form, its table of values
 	else echo 'SKIPPED helm lint: helm is not there'; fi
 
 .PHONY: check-docs
-check-docs: build ## Check the pages: links, paths, make targets, commands, flags, and what commands print
-	go run ./internal/docs check
+check-docs: build ## Check the pages: links, paths, make targets, commands, flags, numbers
+	go run ./test/docs
 
 .PHONY: check-vuln
 check-vuln: ## Look for known vulnerabilities, where their database can be reached
@@ -238,12 +238,11 @@ fmt: venv-check ## Format Go and SQL
 	$(VENV)/sqlfluff format --processes 2 dbt_project
 
 .PHONY: generate
-generate: build ## Make the generated files again: input/, CRD, docs/api.md, and what pages show of values and commands
+generate: build ## Make the generated files again: input/, CRD, docs/api.md, the chart README
 	bin/consent generate --force
 	tools/generate
 	$(HELM_DOCS)
 	@$(MAKE) --no-print-directory check-chart
-	go run ./internal/docs check -write
 
 .PHONY: lock
 lock: ## Pin the Python packages anew from tools/*.in (needs Python 3.11)
