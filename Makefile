@@ -193,7 +193,7 @@ solution-numbers: venv ## Run the queries of SOLUTION.md on input/ and CONSENT_R
 	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -v -run 'TestPages|TestSolution|TestQueries' ./test/docs $(ARGS)
 
 .PHONY: check
-check: check-go check-generated check-sql check-shell check-chart check-docs check-vuln ## Check format, linters, pages and dependencies; runs no tests
+check: check-go check-generated check-sql check-shell check-ci check-chart check-docs check-vuln ## Check format, linters, pages and dependencies; runs no tests
 
 .PHONY: check-go
 check-go: ## Check Go: format, vet, linters, import rules, go.mod
@@ -216,6 +216,10 @@ check-shell: venv-check ## Check the shell scripts
 	if command -v shellcheck >/dev/null; then shellcheck .ci/run charts/consent-pipeline/files/postgresql/keep-password.sh \
 	        tools/cluster-job tools/envtest tools/generate tools/govulncheck tools/kind-load tools/kind-up tools/lock tools/venv; \
 	else echo 'SKIPPED shellcheck: no wheel for this machine; install it (Debian: apt-get install shellcheck)'; fi
+
+.PHONY: check-ci
+check-ci: ## Check the workflows
+	$(TOOL) actionlint .github/workflows/*.yml
 
 .PHONY: check-chart
 check-chart: ## Check the chart: its form, its table of values
