@@ -116,11 +116,11 @@ image: ## Build the two images, IMAGE:TAG and DBT_IMAGE:TAG
 	done
 
 .PHONY: e2e
-e2e: ## Test the chart in a kind cluster of its own (KEEP=1 keeps it for the next time)
+e2e: ## Test the chart in a separate kind cluster (KEEP=1 keeps it for the next time)
 	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e -count=1 -timeout 30m -parallel 4 -v $(ARGS) ./e2e
 
 .PHONY: e2e-slow
-e2e-slow: ## Test what takes long: rotation and rollback with both Helms, restricted platforms, Prometheus
+e2e-slow: ## Run the slow tests: rotation and rollback with both Helms, restricted platforms, Prometheus
 	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e,slow -run '^TestSlow' -count=1 -timeout 60m -parallel 4 -v $(ARGS) ./e2e
 
 ##@ Develop
@@ -162,7 +162,7 @@ sequences: venv ## Compare incremental builds with a full refresh after SEQUENCE
 	    -sequences $(SEQUENCES) $(ARGS)
 
 .PHONY: bench
-bench: build ## Measure ingestion beside psql's \copy; empties the tables of DATABASE_URL, which should have lz4
+bench: build ## Compare ingestion with psql's \copy; empties the tables of DATABASE_URL, which should have lz4
 	@test -n "$$DATABASE_URL" || { echo 'bench needs a database to itself: make bench DATABASE_URL=postgres://…' >&2; exit 1; }
 	go run ./internal/bench --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
 
@@ -183,7 +183,7 @@ bench-operator: build ## Measure the operator with 1,000 pipelines of 10 files; 
 	go test -run '^$$' -bench BenchmarkOperator -benchtime 1x -timeout 60m -v ./operator $(ARGS)
 
 .PHONY: bench-dashboard
-bench-dashboard: build ## Read the dashboard of DATABASE_URL with 50 readers for 30 seconds; the metrics are there already
+bench-dashboard: build ## Read the dashboard of DATABASE_URL, which must have metrics, with 50 readers for 30 seconds
 	@test -n "$$DATABASE_URL" || { echo 'bench-dashboard needs a database with metrics: make run DATABASE_URL=postgres://…, then' \
 	    'make bench-dashboard DATABASE_URL=postgres://…' >&2; exit 1; }
 	go run ./internal/bench/dashboard --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
@@ -226,7 +226,7 @@ check-chart: ## Check the chart: helm lint, the values in its README
 	@$(HELM_DOCS) --dry-run | diff -u charts/consent-pipeline/README.md - || \
 	    { echo 'charts/consent-pipeline/README.md is not current: run `make generate`' >&2; exit 1; }
 	@if command -v helm >/dev/null; then helm lint --strict --quiet charts/consent-pipeline; \
-	else echo 'SKIPPED helm lint: helm is not there'; fi
+	else echo 'SKIPPED helm lint: helm is not installed'; fi
 
 .PHONY: check-docs
 check-docs: build ## Check the pages: links, paths, make targets, commands, flags, numbers
