@@ -28,8 +28,8 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
 	"consentpipeline.io/test/testneeds"
+	"consentpipeline.io/test/warehousetest"
 )
 
 var screenshots = flag.String("screenshots", "", "`folder` to write the pictures of docs/dashboard.md to")

@@ -25,7 +25,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // An answer is what a request got, but for its body.

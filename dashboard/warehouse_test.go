@@ -16,8 +16,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
 	"consentpipeline.io/test/testneeds"
+	"consentpipeline.io/test/warehousetest"
 )
 
 func TestMain(m *testing.M) { warehousetest.Main(m) }

@@ -25,8 +25,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"consentpipeline.io/api/v1alpha1"
-	"consentpipeline.io/internal/kubetest"
 	"consentpipeline.io/internal/report"
+	"consentpipeline.io/test/kubetest"
 	"consentpipeline.io/test/testneeds"
 )
 

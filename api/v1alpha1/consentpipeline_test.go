@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"consentpipeline.io/api/v1alpha1"
-	"consentpipeline.io/internal/kubetest"
+	"consentpipeline.io/test/kubetest"
 	"consentpipeline.io/test/testneeds"
 )
 

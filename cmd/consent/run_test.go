@@ -15,8 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
 	"consentpipeline.io/test/testneeds"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // copyTree copies a folder, so that a test can break it.

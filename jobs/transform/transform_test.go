@@ -21,8 +21,8 @@ import (
 
 	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
 	"consentpipeline.io/test/testneeds"
+	"consentpipeline.io/test/warehousetest"
 )
 
 func TestMain(m *testing.M) {

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"testing"
 
-	"consentpipeline.io/internal/warehouse/warehousetest"
 	"consentpipeline.io/test/testneeds"
+	"consentpipeline.io/test/warehousetest"
 )
 
 func TestMain(m *testing.M) {

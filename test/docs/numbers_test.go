@@ -17,8 +17,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"consentpipeline.io/internal/warehouse/warehousetest"
 	"consentpipeline.io/test/testneeds"
+	"consentpipeline.io/test/warehousetest"
 )
 
 var (
