@@ -27,8 +27,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
+	"consentpipeline.io/test/testneeds"
 	"consentpipeline.io/test/warehousetest"
 )
 

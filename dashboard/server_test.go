@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"compress/gzip"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -23,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/klauspost/compress/gzip"
 
 	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/test/warehousetest"

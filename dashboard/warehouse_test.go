@@ -15,8 +15,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
+	"consentpipeline.io/test/testneeds"
 	"consentpipeline.io/test/warehousetest"
 )
 

@@ -26,8 +26,8 @@ import (
 
 	"consentpipeline.io/api/v1alpha1"
 	"consentpipeline.io/internal/report"
-	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/test/kubetest"
+	"consentpipeline.io/test/testneeds"
 )
 
 const (

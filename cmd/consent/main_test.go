@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/test/testneeds"
 	"consentpipeline.io/test/warehousetest"
 )
 

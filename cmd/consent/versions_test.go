@@ -11,9 +11,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/internal/warehouse/embedded"
+	"consentpipeline.io/test/testneeds"
 	"consentpipeline.io/test/warehousetest"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/test/testneeds"
 	"consentpipeline.io/test/warehousetest"
 )
 

@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"consentpipeline.io/api/v1alpha1"
-	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/test/testneeds"
 )
 
 const assetsVariable = "KUBEBUILDER_ASSETS"
@@ -57,8 +57,7 @@ func stop() error {
 func Config(t testing.TB) *rest.Config {
 	t.Helper()
 	assets := assets()
-	testneeds.Need(t, "envtest", assets != "", "set "+assetsVariable+" to a folder with kube-apiserver and etcd, such as "+
-		"`go run sigs.k8s.io/controller-runtime/tools/setup-envtest@latest use 1.34` fetches")
+	testneeds.Need(t, "envtest", assets != "", "tools/envtest fetches kube-apiserver and etcd; or set "+assetsVariable+" to their folder")
 	mutex.Lock()
 	defer mutex.Unlock()
 	if shared == nil {

@@ -17,10 +17,10 @@ import (
 
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/source"
-	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/jobs/ingest"
 	"consentpipeline.io/jobs/transform"
+	"consentpipeline.io/test/testneeds"
 	"consentpipeline.io/test/warehousetest"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/test/testneeds"
 )
 
 // An analyst runs dbt by hand, as a role that may read raw and analytics and make schemas.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/test/testneeds"
 )
 
 // PgBouncer starts a PgBouncer in front of a database's server, and returns the database's URL by way of it. mode is

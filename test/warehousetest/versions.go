@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse/embedded"
+	"consentpipeline.io/test/testneeds"
 )
 
 // majorVariable is the environment variable for the major version of the tests' embedded server, if not the program's.

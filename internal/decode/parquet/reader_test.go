@@ -22,7 +22,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"consentpipeline.io/internal/contract"
-	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/test/testneeds"
 )
 
 // fieldText gives a field as expected.json does.

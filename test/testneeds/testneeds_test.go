@@ -39,7 +39,7 @@ func TestNeed(t *testing.T) {
 			name: "psql", ok: true,
 		},
 		"what is missing skips the test and is noted": {
-			name: "psql", outcome: "skip needs psql: get it", noted: "TestThing needs psql: get it\n",
+			name: "psql", outcome: "skip needs psql: get it", noted: "psql: get it\n",
 		},
 		"what is required fails the test": {
 			require: "reference,psql", name: "psql", outcome: "fatal needs psql: get it",
@@ -48,7 +48,7 @@ func TestNeed(t *testing.T) {
 			require: "reference, psql", name: "psql", ok: true,
 		},
 		"another requirement does not matter": {
-			require: "reference", name: "psql", outcome: "skip needs psql", noted: "TestThing needs psql: get it\n",
+			require: "reference", name: "psql", outcome: "skip needs psql", noted: "psql: get it\n",
 		},
 		"a misspelt requirement fails every test": {
 			require: "refs", name: "psql", ok: true, outcome: `fatal CONSENT_TEST_REQUIRE or a test needs "refs"`,
