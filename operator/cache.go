@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"maps"
+	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -16,41 +17,52 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// indexOwner finds Jobs by the UID of what controls them: a name can be taken again, a UID cannot.
-const indexOwner = ".metadata.controller"
+// indexController finds Jobs and pods by the UID of their controller: a name can be reused, a UID cannot.
+const indexController = ".metadata.controller"
 
-// cacheOptions keeps of the namespace's Jobs only ours, and of those only what is read. For pods see podStore.
+// cacheOptions limit the cache to the namespace, to our Jobs and pods, and of those to the fields that are read.
 func cacheOptions(namespace string) cache.Options {
 	isOurs, err := labels.NewRequirement(v1alpha1.LabelJob, selection.Exists, nil)
 	if err != nil {
-		panic(err) // the label is well-formed
+		panic(err) // the label is valid
 	}
+	ours := labels.NewSelector().Add(*isOurs)
 	return cache.Options{
 		DefaultNamespaces: map[string]cache.Config{namespace: {}},
 		DefaultTransform:  cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&batchv1.Job{}: {Label: labels.NewSelector().Add(*isOurs), Transform: func(object any) (any, error) {
-				if j, is := object.(*batchv1.Job); is {
-					stripJob(j)
-				}
-				return object, nil
-			}},
+			&batchv1.Job{}: {Label: ours, Transform: strip(stripJob)},
+			&corev1.Pod{}:  {Label: ours, Transform: strip(stripPod)},
 		},
 	}
 }
 
-// addIndexes makes indexOwner known to the cache.
-func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
-	return indexer.IndexField(ctx, &batchv1.Job{}, indexOwner, func(object client.Object) []string {
-		owner := metav1.GetControllerOfNoCopy(object)
-		if owner == nil {
-			return nil
+func strip[T any](f func(*T)) func(any) (any, error) {
+	return func(object any) (any, error) {
+		if o, is := object.(*T); is {
+			f(o)
 		}
-		return []string{string(owner.UID)}
-	})
+		return object, nil
+	}
 }
 
-// stripJob leaves the outcome, the labels and annotations that are ours, and the arguments, which have the entries.
+func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, object := range []client.Object{&batchv1.Job{}, &corev1.Pod{}} {
+		err := indexer.IndexField(ctx, object, indexController, func(object client.Object) []string {
+			owner := metav1.GetControllerOfNoCopy(object)
+			if owner == nil {
+				return nil
+			}
+			return []string{string(owner.UID)}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stripJob keeps the status, our labels and annotations, and the container's arguments, which list the entries.
 func stripJob(j *batchv1.Job) {
 	j.ManagedFields = nil
 	for _, all := range []map[string]string{j.Labels, j.Annotations} {
@@ -66,4 +78,35 @@ func stripJob(j *batchv1.Job) {
 		Template:    corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: containers}},
 	}
 	j.Status.UncountedTerminatedPods = nil
+}
+
+// stripPod keeps what attemptOf and pipelineOfPod read.
+func stripPod(pod *corev1.Pod) {
+	kept := corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
+			CreationTimestamp: pod.CreationTimestamp, DeletionTimestamp: pod.DeletionTimestamp,
+			Labels: map[string]string{},
+		},
+		Spec:   corev1.PodSpec{NodeName: pod.Spec.NodeName},
+		Status: corev1.PodStatus{Phase: pod.Status.Phase, Reason: pod.Status.Reason, Message: pod.Status.Message},
+	}
+	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
+		kept.OwnerReferences = []metav1.OwnerReference{{UID: owner.UID, Controller: owner.Controller}}
+	}
+	for _, key := range []string{v1alpha1.LabelJob, v1alpha1.LabelPipeline, batchv1.JobCompletionIndexAnnotation} {
+		if value, is := pod.Labels[key]; is {
+			kept.Labels[key] = value
+		}
+	}
+	kept.Status.Conditions = slices.DeleteFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type != corev1.PodScheduled })
+	for _, s := range pod.Status.InitContainerStatuses {
+		if s.State.Waiting != nil {
+			kept.Status.InitContainerStatuses = append(kept.Status.InitContainerStatuses, corev1.ContainerStatus{State: s.State})
+		}
+	}
+	for _, s := range pod.Status.ContainerStatuses {
+		kept.Status.ContainerStatuses = append(kept.Status.ContainerStatuses, corev1.ContainerStatus{Name: s.Name, State: s.State})
+	}
+	*pod = kept
 }

@@ -18,33 +18,33 @@ func TestConditions(t *testing.T) {
 	last := func(result v1alpha1.Result) *v1alpha1.FinishedRun {
 		return &v1alpha1.FinishedRun{Result: result, Message: "as it went."}
 	}
-	blocked := &obstacle{reason: "NameConflict", message: "m", stalled: true}
-	passing := &obstacle{reason: "WaitingForDeletion", message: "m"}
-	waiting := &delay{reason: "Unschedulable", message: "m"}
-	queued := &delay{reason: reasonJobSuspended, message: "m", queued: true}
-	stuck := &delay{reason: "Unschedulable", message: "m", stalled: true}
+	blocked := &blocker{reason: "NameConflict", message: "m", stalled: true}
+	passing := &blocker{reason: "WaitingForDeletion", message: "m"}
+	waiting := &blocker{reason: "Unschedulable", message: "m"}
+	queued := &blocker{reason: reasonJobSuspended, message: "m", queued: true}
+	stuck := &blocker{reason: reasonPodsStuck, message: "m", stalled: true}
 
 	for name, test := range map[string]struct {
 		current *v1alpha1.Run
 		last    *v1alpha1.FinishedRun
-		now     situation
+		now     outcome
 		want    string // the conditions
 		kstatus string
 	}{
-		"held back before any run":       {nil, nil, situation{held: true}, "Ready=Unknown Suspended", "InProgress"},
-		"the first run":                  {current, nil, situation{}, "Ready=Unknown RunInProgress, Reconciling=True RunInProgress", "InProgress"},
-		"a run after a failure":          {current, last("Failed"), situation{}, "Ready=Unknown RunInProgress, Reconciling=True RunInProgress", "InProgress"},
-		"a run whose pods wait":          {current, nil, situation{delay: waiting}, "Ready=Unknown RunInProgress, Reconciling=True Unschedulable", "InProgress"},
-		"a run whose pods wait for long": {current, nil, situation{delay: stuck}, "Ready=False PodsStuck, Stalled=True PodsStuck", "Failed"},
-		"a run that waits its turn":      {current, nil, situation{delay: queued}, "Ready=Unknown RunInProgress, Reconciling=True JobSuspended", "InProgress"},
-		"succeeded":                      {nil, last("Succeeded"), situation{}, "Ready=True Succeeded", "Current"},
-		"succeeded, and held back":       {nil, last("Succeeded"), situation{held: true}, "Ready=True Succeeded", "Current"},
-		"partial":                        {nil, last("Partial"), situation{}, "Ready=False Partial, Stalled=True Partial", "Failed"},
-		"partial, and held back":         {nil, last("Partial"), situation{held: true}, "Ready=False Partial, Stalled=True Partial", "Failed"},
-		"failed":                         {nil, last("Failed"), situation{}, "Ready=False Failed, Stalled=True Failed", "Failed"},
-		"interrupted":                    {nil, last("Interrupted"), situation{}, "Ready=False Interrupted, Stalled=True Interrupted", "Failed"},
-		"blocked after a success":        {nil, last("Succeeded"), situation{obstacle: blocked}, "Ready=False NameConflict, Stalled=True NameConflict", "Failed"},
-		"blocked for a moment":           {nil, nil, situation{obstacle: passing}, "Ready=Unknown WaitingForDeletion, Reconciling=True WaitingForDeletion", "InProgress"},
+		"held back before any run":       {nil, nil, outcome{suspended: true}, "Ready=Unknown Suspended", "InProgress"},
+		"the first run":                  {current, nil, outcome{}, "Ready=Unknown RunInProgress, Reconciling=True RunInProgress", "InProgress"},
+		"a run after a failure":          {current, last("Failed"), outcome{}, "Ready=Unknown RunInProgress, Reconciling=True RunInProgress", "InProgress"},
+		"a run whose pods wait":          {current, nil, outcome{blocker: waiting}, "Ready=Unknown RunInProgress, Reconciling=True Unschedulable", "InProgress"},
+		"a run whose pods wait for long": {current, nil, outcome{blocker: stuck}, "Ready=False PodsStuck, Stalled=True PodsStuck", "Failed"},
+		"a run that waits its turn":      {current, nil, outcome{blocker: queued}, "Ready=Unknown RunInProgress, Reconciling=True JobSuspended", "InProgress"},
+		"succeeded":                      {nil, last("Succeeded"), outcome{}, "Ready=True Succeeded", "Current"},
+		"succeeded, and held back":       {nil, last("Succeeded"), outcome{suspended: true}, "Ready=True Succeeded", "Current"},
+		"partial":                        {nil, last("Partial"), outcome{}, "Ready=False Partial, Stalled=True Partial", "Failed"},
+		"partial, and held back":         {nil, last("Partial"), outcome{suspended: true}, "Ready=False Partial, Stalled=True Partial", "Failed"},
+		"failed":                         {nil, last("Failed"), outcome{}, "Ready=False Failed, Stalled=True Failed", "Failed"},
+		"interrupted":                    {nil, last("Interrupted"), outcome{}, "Ready=False Interrupted, Stalled=True Interrupted", "Failed"},
+		"blocked after a success":        {nil, last("Succeeded"), outcome{blocker: blocked}, "Ready=False NameConflict, Stalled=True NameConflict", "Failed"},
+		"blocked for a moment":           {nil, nil, outcome{blocker: passing}, "Ready=Unknown WaitingForDeletion, Reconciling=True WaitingForDeletion", "InProgress"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -198,7 +198,7 @@ func TestOldJobs(t *testing.T) {
 	}
 }
 
-func TestTolerateLostNode(t *testing.T) {
+func TestTolerateLostNodes(t *testing.T) {
 	t.Parallel()
 	own := corev1.Toleration{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(600))}
 	other := corev1.Toleration{Key: "dedicated", Operator: corev1.TolerationOpExists}
@@ -216,7 +216,7 @@ func TestTolerateLostNode(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pod := corev1.PodSpec{Tolerations: slices.Clone(test.before)}
-			tolerateLostNode(&pod)
+			tolerateLostNodes(&pod)
 			var got []string
 			for _, added := range pod.Tolerations[len(test.before):] {
 				got = append(got, fmt.Sprintf("%s %d", added.Key, *added.TolerationSeconds))

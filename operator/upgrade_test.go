@@ -38,17 +38,17 @@ const statusOfBefore = `{"status": {
 // TestUpgrade starts the operator over a resource that an earlier version has written: nothing runs, and the status has the
 // fields of now.
 func TestUpgrade(t *testing.T) {
-	w := newWorld(t)
-	w.stop()
-	p := w.apply("september", []string{"b.csv", "a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Trigger = "1" })
-	if err := w.Status().Patch(t.Context(), p, client.RawPatch("application/merge-patch+json", []byte(statusOfBefore))); err != nil {
+	env := newEnv(t)
+	env.stop()
+	p := env.apply("september", []string{"b.csv", "a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Trigger = "1" })
+	if err := env.Status().Patch(t.Context(), p, client.RawPatch("application/merge-patch+json", []byte(statusOfBefore))); err != nil {
 		t.Fatal(err)
 	}
-	w.startOperator()
-	p = w.await("september", "the counts", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Summary.FilesTotal > 0 })
-	w.look("september")
-	w.expect(p, "Current", "Ready=True Succeeded")
-	if w.hasJob("september-4") || p.Status.Runs != 3 || p.Status.CurrentRun != nil {
+	env.startOperator()
+	p = env.await("september", "the counts", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Summary.FilesTotal > 0 })
+	env.reconcile("september")
+	env.expectConditions(p, "Current", "Ready=True Succeeded")
+	if env.hasJob("september-4") || p.Status.Runs != 3 || p.Status.CurrentRun != nil {
 		t.Error("the upgrade has started a run")
 	}
 	want := v1alpha1.Summary{FilesTotal: 2, FilesLoaded: 2, RowsLoaded: 25_214, RowsRejected: 7, Files: "2/2", Rows: "25,214"}
@@ -61,12 +61,12 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	// What was told of dbt is not told again, and the next change runs.
-	if events := w.awaitEvents("september"); len(events) != 0 {
+	if events := env.awaitEvents("september"); len(events) != 0 {
 		t.Errorf("the upgrade was worth %d events, expected none", len(events))
 	}
-	w.trigger("september", "2")
-	w.loads(w.awaitRun("september", 4))
-	p = w.awaitEnd("september", 4, v1alpha1.Succeeded)
+	env.trigger("september", "2")
+	env.completeRun(env.awaitRun("september", 4))
+	p = env.awaitEnd("september", 4, v1alpha1.Succeeded)
 	if got := p.Status.LastRun.Reason; got != v1alpha1.ReasonTriggerChanged {
 		t.Errorf("the next run is for %s", got)
 	}

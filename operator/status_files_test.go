@@ -18,7 +18,7 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-func TestFoldEntry(t *testing.T) {
+func TestFileStatus(t *testing.T) {
 	t.Parallel()
 	const (
 		open = false
@@ -28,8 +28,8 @@ func TestFoldEntry(t *testing.T) {
 	stuck := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FilePending, Message: "ImagePullBackOff: not found"}
 	running := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FileRunning, Attempts: 1}
 	loadedBefore := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FileLoaded, Attempts: 1, Matched: 1, Loaded: 1, Rows: new(int64(100))}
-	waiting := attempt{state: podWaits, code: -1}
-	runs := attempt{state: podRuns, code: -1}
+	waiting := attempt{state: podWaiting, code: -1}
+	runs := attempt{state: podRunning, code: -1}
 	ends := func(code int32, message string) attempt {
 		return attempt{state: podEnded, code: code, reason: "Error", message: message}
 	}
@@ -57,32 +57,32 @@ func TestFoldEntry(t *testing.T) {
 		"the configuration is bad":         {running, false, false, open, []attempt{ends(78, failedReport("a.csv", "no role"))}, "Failed 0+0+1/1 rows 0 attempts 1", "no role"},
 		"a glob failed in part":            {running, false, true, open, []attempt{ends(65, glob)}, "Failed 2+1+2/5 rows 300 attempts 1", "2 of 5 files failed: b.csv: row 3: bad; c.csv: truncated"},
 		"a glob matches nothing":           {running, false, true, open, []attempt{ends(65, noMatch)}, "Failed 0+0+1/0 rows 0 attempts 1", "no file matches"},
-		"the database was away":            {running, false, false, open, []attempt{ends(75, failedReport("a.csv", "database away"))}, "Running 0+0+0/0 rows ? attempts 1", "tried again after: database away"},
-		"it is tried again":                {running, false, false, open, []attempt{ends(75, failedReport("a.csv", "database away")), runs}, "Running 0+0+0/0 rows ? attempts 2", "tried again after: database away"},
+		"the database was away":            {running, false, false, open, []attempt{ends(75, failedReport("a.csv", "database away"))}, "Running 0+0+0/0 rows ? attempts 1", "retried after: database away"},
+		"it is tried again":                {running, false, false, open, []attempt{ends(75, failedReport("a.csv", "database away")), runs}, "Running 0+0+0/0 rows ? attempts 2", "retried after: database away"},
 		"its retries are used up":          {running, false, true, open, []attempt{ends(75, failedReport("a.csv", "database away")), ends(75, failedReport("a.csv", "still away"))}, "Failed 0+0+1/1 rows 0 attempts 2", "still away"},
 		"it succeeds in the end":           {running, true, false, open, []attempt{ends(75, failedReport("a.csv", "database away")), ends(0, loaded("a.csv", 100))}, "Loaded 1+0+0/1 rows 100 attempts 2", ""},
 		"it is out of memory":              {running, false, true, open, []attempt{{state: podEnded, code: 137, reason: "OOMKilled"}}, "Failed 0+0+1/0 rows ? attempts 1", "exit code 137 (OOMKilled): give the source's pods more memory"},
 		"its pod was evicted":              {running, false, false, open, []attempt{{state: podEnded, code: -1, reason: "Evicted", message: "the node was low on memory"}}, "Running 0+0+0/0 rows ? attempts 1", "its pod failed (Evicted): the node was low on memory"},
-		"bad data on a node that drains":   {running, false, false, open, []attempt{ends(65, failedReport("a.csv", "bad")), runs}, "Running 0+0+0/0 rows ? attempts 2", "tried again after: bad"},
+		"bad data on a node that drains":   {running, false, false, open, []attempt{ends(65, failedReport("a.csv", "bad")), runs}, "Running 0+0+0/0 rows ? attempts 2", "retried after: bad"},
 		"its container could not start":    {running, false, true, open, []attempt{{state: podEnded, code: 128, reason: "StartError", message: "exec: no such file"}}, "Failed 0+0+1/0 rows ? attempts 1", "exit code 128 (StartError): exec: no such file"},
 
 		"loaded, and its pod is gone":       {loadedBefore, true, false, open, nil, "Loaded 1+0+0/1 rows 100 attempts 1", ""},
 		"loaded, pod gone, the Job failed":  {loadedBefore, false, false, over, nil, "Loaded 1+0+0/1 rows 100 attempts 1", ""},
 		"completed, its message is lost":    {running, true, false, over, nil, "Loaded 0+0+0/0 rows ? attempts 1", "consent status shows its rows"},
-		"completed, message empty":          {running, true, false, over, []attempt{ends(0, "")}, "Loaded 0+0+0/0 rows ? attempts 1", "left no message"},
+		"completed, message empty":          {running, true, false, over, []attempt{ends(0, "")}, "Loaded 0+0+0/0 rows ? attempts 1", "the report of its pod is lost"},
 		"completed, only a failure is left": {running, true, false, over, []attempt{ends(75, failedReport("a.csv", "away"))}, "Loaded 0+0+0/0 rows ? attempts 1", "consent status shows its rows"},
-		"failed, its message is lost":       {running, false, true, over, nil, "Failed 0+0+0/0 rows ? attempts 1", "its message is lost"},
+		"failed, its message is lost":       {running, false, true, over, nil, "Failed 0+0+0/0 rows ? attempts 1", "its report is lost"},
 		"over before its pod was made":      {pending, false, false, over, nil, "Skipped 0+0+0/0 rows ? attempts 0", "before its pod was seen to start"},
 		"over while its pod waited":         {pending, false, false, over, []attempt{waiting}, "Skipped 0+0+0/0 rows ? attempts 0", "before its pod was seen to start"},
 		"over while its pod was stuck":      {stuck, false, false, over, nil, "Skipped 0+0+0/0 rows ? attempts 0", "before its pod was seen to start; it waited: ImagePullBackOff: not found"},
-		"over while it ran, pod is gone":    {running, false, false, over, nil, "Unknown 0+0+0/0 rows ? attempts 1", "consent status shows what became of the file"},
-		"over while it ran, killed":         {running, false, false, over, []attempt{ends(137, "")}, "Unknown 0+0+0/0 rows ? attempts 1", "consent status shows what became of the file"},
+		"over while it ran, pod is gone":    {running, false, false, over, nil, "Unknown 0+0+0/0 rows ? attempts 1", "consent status shows whether the file was loaded"},
+		"over while it ran, killed":         {running, false, false, over, []attempt{ends(137, "")}, "Unknown 0+0+0/0 rows ? attempts 1", "consent status shows whether the file was loaded"},
 		"over while it ran, it says why":    {running, false, false, over, []attempt{ends(75, failedReport("a.csv", "interrupted"))}, "Failed 0+0+1/1 rows 0 attempts 1", "interrupted"},
 		"over, but it had ended well":       {running, false, false, over, []attempt{ends(0, loaded("a.csv", 100))}, "Loaded 1+0+0/1 rows 100 attempts 1", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := foldEntry(test.earlier, test.completed, test.failed, test.ended, test.pods)
+			f := fileStatus(test.earlier, test.completed, test.failed, test.ended, test.pods)
 			rows := "?"
 			if f.Rows != nil {
 				rows = fmt.Sprint(*f.Rows)
@@ -101,29 +101,29 @@ func TestFoldEntry(t *testing.T) {
 	}
 }
 
-// TestFoldTwice holds that folding the same again changes nothing: otherwise each look would be a write.
-func TestFoldTwice(t *testing.T) {
+// TestFileStatusesTwice holds that folding the same again changes nothing: otherwise each look would be a write.
+func TestFileStatusesTwice(t *testing.T) {
 	t.Parallel()
 	pods := []attempt{
 		{index: 0, state: podEnded, code: 0, message: loaded("a", 1)},
 		{index: 1, state: podEnded, code: 75, message: failedReport("b", "away")},
-		{index: 3, state: podRuns, code: -1},
+		{index: 3, state: podRunning, code: -1},
 	}
 	for _, ended := range []bool{false, true} {
-		j := job{completed: indexes("0"), failed: indexes("2"), ended: ended}
-		once := fold([]string{"a", "b", "c", "d", "e"}, 1, nil, j, pods)
-		twice := fold([]string{"a", "b", "c", "d", "e"}, 1, once, j, pods)
+		j := jobOutcome{completed: parseIndexes("0"), failed: parseIndexes("2"), ended: ended}
+		once := fileStatuses([]string{"a", "b", "c", "d", "e"}, 1, nil, j, pods)
+		twice := fileStatuses([]string{"a", "b", "c", "d", "e"}, 1, once, j, pods)
 		if yamlOf(once) != yamlOf(twice) {
 			t.Errorf("once\n%s\ntwice\n%s", yamlOf(once), yamlOf(twice))
 		}
 	}
 }
 
-// TestFoldOfAnotherRun holds that nothing of an earlier run passes for an outcome of this one.
-func TestFoldOfAnotherRun(t *testing.T) {
+// TestFileStatusesOfAnotherRun holds that nothing of an earlier run passes for an outcome of this one.
+func TestFileStatusesOfAnotherRun(t *testing.T) {
 	t.Parallel()
 	before := []v1alpha1.FileStatus{{Path: "a", Run: 1, State: v1alpha1.FileLoaded, Loaded: 1, Matched: 1}}
-	got := fold([]string{"a"}, 2, before, job{}, nil)
+	got := fileStatuses([]string{"a"}, 2, before, jobOutcome{}, nil)
 	if got[0].State != v1alpha1.FilePending || got[0].Loaded != 0 {
 		t.Error(yamlOf(got))
 	}
@@ -144,7 +144,7 @@ func TestVanishedPods(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pods := []attempt{{index: 0, state: podEnded, code: 78, message: failedReport("a", "no role")}}
-			files := fold(entries, 1, nil, job{ended: true, pods: test.ended}, pods)
+			files := fileStatuses(entries, 1, nil, jobOutcome{ended: true, endedPods: test.ended}, pods)
 			if files[1].State != test.want {
 				t.Errorf("got %s, expected %s", files[1].State, test.want)
 			}
@@ -157,7 +157,7 @@ func TestIndexes(t *testing.T) {
 	for list, want := range map[string][]int{
 		"": nil, "0": {0}, "0-2": {0, 1, 2}, "1,3": {1, 3}, "0-1,5,7-8": {0, 1, 5, 7, 8}, "x": nil,
 	} {
-		if got := slices.Sorted(maps.Keys(indexes(list))); !slices.Equal(got, want) {
+		if got := slices.Sorted(maps.Keys(parseIndexes(list))); !slices.Equal(got, want) {
 			t.Errorf("%q: got %v, expected %v", list, got, want)
 		}
 	}
@@ -230,13 +230,12 @@ func TestStatusSize(t *testing.T) {
 	}
 	p := pipelineOf(entries...)
 	p.Status.CurrentRun = &v1alpha1.Run{Number: 1}
-	p.Status.Files = fold(entries, 1, nil, job{ended: true}, pods)
-	r := &Reconciler{Clock: time.Now}
+	p.Status.Files = fileStatuses(entries, 1, nil, jobOutcome{ended: true}, pods)
 	for i := range 9 {
 		p.Status.CurrentRun = &v1alpha1.Run{Number: int64(i)}
-		r.end(p, v1alpha1.Failed, metav1.Now(), verdict(p, v1alpha1.Failed, &batchv1.Job{}), &step{})
+		end(p, v1alpha1.Failed, metav1.Now(), runMessage(p, v1alpha1.Failed, &batchv1.Job{}), &outcome{})
 	}
-	setConditions(p, situation{}, metav1.Now())
+	setConditions(p, outcome{}, metav1.Now())
 	encoded, err := json.Marshal(p.Status)
 	if err != nil {
 		t.Fatal(err)
@@ -289,10 +288,10 @@ func TestWaits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := ""
-			for _, w := range waits(&batchv1.Job{}, []attempt{attemptOf(&test.pod)}) {
-				got = fmt.Sprintf("%s %s %s", w.reason, w.message, w.since.UTC().Format("15:04"))
-				if w.index != 3 {
-					t.Errorf("the index is %d, expected 3", w.index)
+			for _, wait := range waitsOf(&batchv1.Job{}, []attempt{attemptOf(&test.pod)}) {
+				got = fmt.Sprintf("%s %s %s", wait.reason, wait.message, wait.since.UTC().Format("15:04"))
+				if wait.index != 3 {
+					t.Errorf("the index is %d, expected 3", wait.index)
 				}
 			}
 			if got != test.want {
