@@ -2,7 +2,6 @@ package operator
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,7 +11,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"consentpipeline.io/api/v1alpha1"
 	"consentpipeline.io/internal/report"
@@ -38,40 +36,6 @@ type attempt struct {
 	code    int32     // the exit code, once ended; -1 if there is none
 	reason  string    // why it waits or has ended, as Kubernetes writes it: Unschedulable, OOMKilled, Evicted
 	message string    // the termination message, if the container left one; else what Kubernetes reports
-}
-
-// cachedAttempts reads a Job's pods from the cache, in the order of their creation.
-func (r *Reconciler) cachedAttempts(ctx context.Context, j *batchv1.Job) ([]attempt, error) {
-	pods := &corev1.PodList{}
-	if err := r.List(ctx, pods, client.InNamespace(j.Namespace), client.MatchingFields{indexController: string(j.UID)},
-		client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("list the pods of the Job %s: %w", j.Name, err)
-	}
-	return inOrder(attemptsOf(pods)), nil
-}
-
-// liveAttempts reads a Job's pods from the API server, in the order of their creation. It reads in pages, because each pod
-// has the arguments of all entries.
-func (r *Reconciler) liveAttempts(ctx context.Context, j *batchv1.Job) (attempts []attempt, err error) {
-	for next := ""; ; {
-		page := &corev1.PodList{}
-		if err := r.Live.List(ctx, page, client.InNamespace(j.Namespace), client.Limit(100), client.Continue(next),
-			client.MatchingLabels{batchv1.ControllerUidLabel: string(j.UID)}); err != nil {
-			return nil, fmt.Errorf("list the pods of the Job %s: %w", j.Name, err)
-		}
-		attempts = append(attempts, attemptsOf(page)...)
-		if next = page.Continue; next == "" {
-			return inOrder(attempts), nil
-		}
-	}
-}
-
-func attemptsOf(pods *corev1.PodList) []attempt {
-	attempts := make([]attempt, len(pods.Items))
-	for i := range pods.Items {
-		attempts[i] = attemptOf(&pods.Items[i])
-	}
-	return attempts
 }
 
 // inOrder sorts by creation. Of two pods created in the same second, the one that has ended came first: a Job never has two

@@ -85,7 +85,10 @@ func (env *testEnv) startOperator() {
 	if err != nil {
 		env.Fatal(err)
 	}
-	r := newReconciler(m, o)
+	r, err := newReconciler(m, o)
+	if err != nil {
+		env.Fatal(err)
+	}
 	if env.wrap != nil {
 		env.wrap(r)
 	}

@@ -44,7 +44,10 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	r := newReconciler(m, o)
+	r, err := newReconciler(m, o)
+	if err != nil {
+		return err
+	}
 	if err := r.setup(ctx, m); err != nil {
 		return err
 	}
@@ -77,14 +80,19 @@ func newManager(config *rest.Config, o Options) (manager.Manager, error) {
 	return m, errors.Join(m.AddHealthzCheck("ping", healthz.Ping), m.AddReadyzCheck("cache", isReady))
 }
 
-func newReconciler(m manager.Manager, o Options) *Reconciler {
+func newReconciler(m manager.Manager, o Options) (*Reconciler, error) {
+	pods, err := newPodInformer(m, o.Namespace)
+	if err != nil {
+		return nil, fmt.Errorf("set up the operator: %w", err)
+	}
 	return &Reconciler{
 		Client:           m.GetClient(),
 		Live:             m.GetAPIReader(),
+		pods:             pods,
 		warnings:         map[types.UID]warning{},
 		Events:           m.GetEventRecorder(controllerName),
 		Metrics:          NewMetrics(o.Registry, o.Namespace, m.GetCache()),
 		Clock:            o.Clock,
 		TransformCronJob: o.TransformCronJob,
-	}
+	}, nil
 }

@@ -26,6 +26,7 @@ type Reconciler struct {
 	Events        events.EventRecorder
 	Metrics       *Metrics
 	Clock         func() time.Time
+	pods          *podInformer
 	warnings      map[types.UID]warning // the last Warning events that were read, by the UID of their object
 	// TransformCronJob is the CronJob that runs dbt; empty for no dbt.
 	TransformCronJob string

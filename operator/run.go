@@ -116,7 +116,7 @@ func (r *Reconciler) follow(ctx context.Context, p *v1alpha1.ConsentPipeline, ou
 			"loaded stays. To run again: %s", run.JobName, runAgain(p)), out)
 		return nil
 	}
-	pods, err := r.cachedAttempts(ctx, j)
+	pods, err := r.pods.attemptsOf(j)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -55,7 +54,7 @@ func (r *Reconciler) setup(ctx context.Context, m manager.Manager) error {
 		// Not changes of the status, which only the operator writes.
 		For(&v1alpha1.ConsentPipeline{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, runRequestChanged))).
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobChanged)).
-		Watches(&corev1.Pod{}, enqueue(pipelineOfPod), builder.WithPredicates(podChanged)).
+		WatchesRawSource(r.pods).
 		Watches(&batchv1.Job{}, enqueue(r.pipelinesToTransform), builder.WithPredicates(jobChanged)).
 		Watches(&batchv1.CronJob{}, enqueue(r.pipelinesToTransform), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.PodTemplate{}, enqueue(r.pipelinesNotReady)).
@@ -75,22 +74,6 @@ var jobChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	return !isJob || !isStillJob || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
 		!equality.Semantic.DeepEqual(before.Status, after.Status) || isSuspended(before) != isSuspended(after)
 }}
-
-// podChanged passes changes of what the operator reads of a pod.
-var podChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-	before, isPod := e.ObjectOld.(*corev1.Pod)
-	after, isStillPod := e.ObjectNew.(*corev1.Pod)
-	return !isPod || !isStillPod || attemptOf(before) != attemptOf(after)
-}}
-
-// pipelineOfPod is the pipeline whose files a pod loads; none for the pods of dbt, whose Job enqueues the pipelines.
-func pipelineOfPod(_ context.Context, pod client.Object) []reconcile.Request {
-	pipeline := pod.GetLabels()[v1alpha1.LabelPipeline]
-	if pipeline == "" {
-		return nil
-	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: pipeline}}}
-}
 
 // pipelinesToTransform are the pipelines that wait for dbt, when a dbt Job or the CronJob changes.
 func (r *Reconciler) pipelinesToTransform(ctx context.Context, object client.Object) []reconcile.Request {

@@ -3,15 +3,10 @@ package operator
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
-	"time"
-	"unicode/utf8"
 
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"consentpipeline.io/api/v1alpha1"
@@ -152,68 +147,6 @@ func TestVanishedPods(t *testing.T) {
 	}
 }
 
-func TestIndexes(t *testing.T) {
-	t.Parallel()
-	for list, want := range map[string][]int{
-		"": nil, "0": {0}, "0-2": {0, 1, 2}, "1,3": {1, 3}, "0-1,5,7-8": {0, 1, 5, 7, 8}, "x": nil,
-	} {
-		if got := slices.Sorted(maps.Keys(parseIndexes(list))); !slices.Equal(got, want) {
-			t.Errorf("%q: got %v, expected %v", list, got, want)
-		}
-	}
-}
-
-func TestTotals(t *testing.T) {
-	t.Parallel()
-	entry := func(state v1alpha1.FileState, matched, loaded, unchanged, failed int64) v1alpha1.FileStatus {
-		return v1alpha1.FileStatus{State: state, Matched: matched, Loaded: loaded, Unchanged: unchanged, Failed: failed, Rows: new(int64(1000))}
-	}
-	for name, test := range map[string]struct {
-		files  []v1alpha1.FileStatus
-		want   v1alpha1.Summary
-		result v1alpha1.Result
-	}{
-		"all are loaded":            {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), entry("Unchanged", 1, 0, 1, 0)}, v1alpha1.Summary{FilesTotal: 2, FilesLoaded: 2, RowsLoaded: 2_000, Files: "2/2", Rows: "2,000"}, v1alpha1.Succeeded},
-		"one failed":                {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), entry("Failed", 1, 0, 0, 1)}, v1alpha1.Summary{FilesTotal: 2, FilesLoaded: 1, Failed: 1, RowsLoaded: 2_000, Files: "1/2", Rows: "2,000"}, v1alpha1.Partial},
-		"one has no file":           {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), entry("Failed", 0, 0, 0, 1)}, v1alpha1.Summary{FilesTotal: 2, FilesLoaded: 1, Failed: 1, RowsLoaded: 2_000, Files: "1/2", Rows: "2,000"}, v1alpha1.Partial},
-		"a glob failed in part":     {[]v1alpha1.FileStatus{entry("Failed", 5, 2, 1, 2)}, v1alpha1.Summary{FilesTotal: 5, FilesLoaded: 3, Failed: 2, RowsLoaded: 1_000, Files: "3/5", Rows: "1,000"}, v1alpha1.Partial},
-		"all failed":                {[]v1alpha1.FileStatus{entry("Failed", 1, 0, 0, 1)}, v1alpha1.Summary{FilesTotal: 1, FilesLoaded: 0, Failed: 1, RowsLoaded: 1_000, Files: "0/1", Rows: "1,000"}, v1alpha1.Failed},
-		"one is unknown":            {[]v1alpha1.FileStatus{entry("Loaded", 1, 1, 0, 0), {State: v1alpha1.FileUnknown}}, v1alpha1.Summary{FilesTotal: 2, FilesLoaded: 1, RowsLoaded: 1_000, Files: "1/2", Rows: "1,000"}, v1alpha1.Partial},
-		"all were skipped":          {[]v1alpha1.FileStatus{{State: v1alpha1.FileSkipped}}, v1alpha1.Summary{FilesTotal: 1, FilesLoaded: 0, Files: "0/1", Rows: "0"}, v1alpha1.Failed},
-		"a message is lost":         {[]v1alpha1.FileStatus{{State: v1alpha1.FileLoaded}}, v1alpha1.Summary{FilesTotal: 1, FilesLoaded: 1, Files: "1/1", Rows: "0"}, v1alpha1.Succeeded},
-		"loaded, but its pod fails": {[]v1alpha1.FileStatus{entry("Failed", 1, 1, 0, 1)}, v1alpha1.Summary{FilesTotal: 1, FilesLoaded: 0, Failed: 1, RowsLoaded: 1_000, Files: "0/1", Rows: "1,000"}, v1alpha1.Failed},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if got := *summaryOf(test.files); got != test.want {
-				t.Errorf("got %+v, expected %+v", got, test.want)
-			}
-			if got := totalOf(test.files).result(); got != test.result {
-				t.Errorf("got %s, expected %s", got, test.result)
-			}
-		})
-	}
-}
-
-func TestThousands(t *testing.T) {
-	t.Parallel()
-	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 25214: "25,214", 1234567: "1,234,567"} {
-		if got := thousands(n); got != want {
-			t.Errorf("got %s, expected %s", got, want)
-		}
-	}
-}
-
-func TestCut(t *testing.T) {
-	t.Parallel()
-	for _, text := range []string{"", "short", strings.Repeat("é", 3000), "a\x00b\nc\xff", strings.Repeat("日", 400)} {
-		got := cut(text, maxMessage)
-		if len(got) > maxMessage || !utf8.ValidString(got) || strings.ContainsAny(got, "\x00\n") {
-			t.Errorf("%q became %q, of %d bytes", text, got, len(got))
-		}
-	}
-}
-
 // TestStatusSize holds that the status of 256 entries with the longest messages fits a resource.
 func TestStatusSize(t *testing.T) {
 	t.Parallel()
@@ -247,56 +180,4 @@ func TestStatusSize(t *testing.T) {
 		t.Errorf("the status has %d bytes, expected at most 1 MiB", len(encoded))
 	}
 	t.Logf("%d bytes", len(encoded))
-}
-
-func TestWaits(t *testing.T) {
-	t.Parallel()
-	made := metav1.NewTime(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC))
-	placed := metav1.NewTime(made.Add(time.Minute))
-	pod := func(status corev1.PodStatus) corev1.Pod {
-		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: made, Labels: map[string]string{
-			batchv1.JobCompletionIndexAnnotation: "3", v1alpha1.LabelJob: v1alpha1.JobIngest,
-		}}, Status: status}
-		if p.Status.Phase == "" {
-			p.Status.Phase = corev1.PodPending
-		}
-		return p
-	}
-	scheduled := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: placed}
-	waitsFor := func(reason, message string) corev1.Pod {
-		return pod(corev1.PodStatus{Conditions: []corev1.PodCondition{scheduled}, ContainerStatuses: []corev1.ContainerStatus{{
-			Name: "ingest", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
-		}}})
-	}
-	for name, test := range map[string]struct {
-		pod  corev1.Pod
-		want string // reason, message, since
-	}{
-		"it runs": {pod(corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{
-			Name: "ingest", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
-		}}}), ""},
-		"it was evicted":          {pod(corev1.PodStatus{Phase: corev1.PodFailed}), ""},
-		"nobody has looked at it": {pod(corev1.PodStatus{}), "ContainerCreating  12:00"},
-		"no node has room": {pod(corev1.PodStatus{Conditions: []corev1.PodCondition{{
-			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/3 nodes are available",
-		}}}), "Unschedulable 0/3 nodes are available 12:00"},
-		"its volume is not mounted": {waitsFor("ContainerCreating", ""), "ContainerCreating  12:01"},
-		"a Secret is missing":       {waitsFor("CreateContainerConfigError", `secret "x" not found`), `CreateContainerConfigError secret "x" not found 12:01`},
-		"its image is tried":        {waitsFor("ErrImagePull", "not found"), "ImagePullBackOff not found 12:01"},
-		"its image is tried later":  {waitsFor("ImagePullBackOff", `Back-off pulling image "x": ErrImagePull: not found`), "ImagePullBackOff not found 12:01"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			got := ""
-			for _, wait := range waitsOf(&batchv1.Job{}, []attempt{attemptOf(&test.pod)}) {
-				got = fmt.Sprintf("%s %s %s", wait.reason, wait.message, wait.since.UTC().Format("15:04"))
-				if wait.index != 3 {
-					t.Errorf("the index is %d, expected 3", wait.index)
-				}
-			}
-			if got != test.want {
-				t.Errorf("got %q, expected %q", got, test.want)
-			}
-		})
-	}
 }

@@ -224,7 +224,7 @@ func newTransformJob(cronJob *batchv1.CronJob, token string) *batchv1.Job {
 // blockTransform shows what blocks the dbt Job, if anything does.
 func (r *Reconciler) blockTransform(ctx context.Context, state *transformState, out *outcome) error {
 	j := state.running
-	pods, err := r.cachedAttempts(ctx, j)
+	pods, err := r.pods.attemptsOf(j)
 	if err != nil {
 		return err
 	}
@@ -261,7 +261,7 @@ func (r *Reconciler) setTransformed(p *v1alpha1.ConsentPipeline, state transform
 
 // transformMessage is how a dbt Job ended, by the report of its last pod.
 func (r *Reconciler) transformMessage(ctx context.Context, j *batchv1.Job) (string, error) {
-	pods, err := r.cachedAttempts(ctx, j)
+	pods, err := r.pods.attemptsOf(j)
 	if err == nil && lastEnded(pods) == nil {
 		pods, err = r.liveAttempts(ctx, j)
 	}
