@@ -96,7 +96,7 @@ tests:
           - exp_labels: {severity: warning, namespace: default, pipeline: failed, condition: Ready, status: "False", reason: Partial}
             exp_annotations:
               summary: "ConsentPipeline default/failed is not ready: Partial"
-              description: "The last run did not load all files, or the next one cannot start. Its message says why: kubectl describe consentpipeline failed --namespace default"
+              description: "The last run did not load all files, or the next one cannot start. The message of the condition Ready has the cause: kubectl describe consentpipeline failed --namespace default"
       - {alertname: ConsentOperatorDown, eval_time: 60m}
   - name: an operator that is gone
     interval: 1m
@@ -110,7 +110,7 @@ tests:
           - exp_labels: {severity: critical, namespace: default}
             exp_annotations:
               summary: "The operator of ConsentPipelines in default is down, or Prometheus does not reach it"
-              description: "Runs that are under way go on, but none starts: kubectl describe deployment consent-operator --namespace default"
+              description: "Runs in progress go on, but no new run starts: kubectl describe deployment consent-operator --namespace default"
 `
 
 // TestSlowPrometheus has Prometheus read the operator's metrics. Each query of the dashboard and of the alerts finds

@@ -82,7 +82,7 @@ func TestRefusedValues(t *testing.T) {
 		"a path that leads out": {[]string{"ingest.files={../events.csv}"}, []string{`ingest.files[0] is "../events.csv"`}},
 		"a pattern for all folders, and more": {
 			[]string{"ingest.files={events/**/*.csv}"},
-			[]string{`ingest.files[0] is "events/**/*.csv": ** stands alone, for all files`},
+			[]string{`ingest.files[0] is "events/**/*.csv": ** must stand alone and means all files`},
 		},
 		"an ingestion without an operator": {
 			[]string{"operator.enabled=false"},

@@ -1,5 +1,5 @@
 {{/*
-A setting of a component's pods, as YAML: the component's own, else the one for all.
+A setting of a component's pods, as YAML: the component's, or else the one for all pods.
 Usage: include "consent.podSetting" (list $ "ingest" "nodeSelector")
 */}}
 {{- define "consent.podSetting" -}}
@@ -20,7 +20,7 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* What all pods have but those that may call the API. Usage: include "consent.podSpec" (list $ "ingest") */}}
+{{/* The settings of all pods, except those that may call the API. Usage: include "consent.podSpec" (list $ "ingest") */}}
 {{- define "consent.podSpec" -}}
 serviceAccountName: {{ include "consent.fullname" (index . 0) }}-{{ index . 1 }}
 automountServiceAccountToken: false
@@ -31,7 +31,7 @@ securityContext:
 
 {{- define "consent.podPlacement" -}}
 {{- $ := index . 0 -}}
-# Services whose names begin with the release's would set CONSENT_ variables.
+# Services named consent-… would set CONSENT_ variables.
 enableServiceLinks: false
 {{- with $.Values.image.pullSecrets }}
 imagePullSecrets:
@@ -53,8 +53,8 @@ priorityClassName: {{ . }}
 {{- end }}
 
 {{/*
-The users of the images: 999 in that of Postgres, 65532 in ours. Without podSecurity.setUserIDs the platform chooses, and
-the images work with any user. Usage: include "consent.podSecurity" (list $ "ingest")
+The users of the images: 999 in Postgres's, 65532 in the project's. Without podSecurity.setUserIDs the platform chooses; the
+images work with any user. Usage: include "consent.podSecurity" (list $ "ingest")
 */}}
 {{- define "consent.podSecurity" -}}
 {{- $podSecurity := (index . 0).Values.podSecurity -}}
@@ -81,7 +81,7 @@ capabilities: {drop: [ALL]}
 {{ $source.persistentVolumeClaim | default (printf "%s.%s" (include "consent.fullname" (index . 0)) $source.name) }}
 {{- end }}
 
-{{/* The source's name in the ledger, which stays when the claim's name changes. Usage: as above */}}
+{{/* The name of the source in the ledger, which stays when the claim's name changes. Usage: as above */}}
 {{- define "consent.sourceID" -}}
 {{- $ := index . 0 -}}
 {{- $source := index . 1 -}}
@@ -93,7 +93,7 @@ capabilities: {drop: [ALL]}
 {{ include "consent.fullname" . }}-transform
 {{- end }}
 
-{{/* The labels by which Jobs that run dbt, and their pods, are found, whoever made them. */}}
+{{/* The labels that mark Jobs that run dbt, and their pods, for the operator, whoever created them. */}}
 {{- define "consent.transformLabels" -}}
 consentpipeline.io/job: transform
 consentpipeline.io/transform: {{ include "consent.transformName" . }}
