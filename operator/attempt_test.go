@@ -39,8 +39,8 @@ func TestWaits(t *testing.T) {
 		"it runs": {pod(corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{
 			Name: "ingest", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
 		}}}), ""},
-		"it was evicted":          {pod(corev1.PodStatus{Phase: corev1.PodFailed}), ""},
-		"nobody has looked at it": {pod(corev1.PodStatus{}), "ContainerCreating  12:00"},
+		"it was evicted":            {pod(corev1.PodStatus{Phase: corev1.PodFailed}), ""},
+		"no controller has seen it": {pod(corev1.PodStatus{}), "ContainerCreating  12:00"},
 		"no node has room": {pod(corev1.PodStatus{Conditions: []corev1.PodCondition{{
 			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/3 nodes are available",
 		}}}), "Unschedulable 0/3 nodes are available 12:00"},

@@ -36,15 +36,15 @@ const (
 	benchIdle      = 60 * time.Second
 )
 
-// BenchmarkOperator measures `consent operator` (bin/consent) as a process of its own, with 1,000 pipelines of 10 files:
+// BenchmarkOperator measures `consent operator` (bin/consent) as a separate process, with 1,000 pipelines of 10 files:
 //
 //	jobs-s            from its start until all Jobs are made
 //	MiB               its memory with two finished runs of each pipeline
-//	idle-writes       calls that change something in a minute in which nothing happens
-//	reconciles/run    of one more run of one pipeline
+//	idle-writes       writing API calls in a minute without changes
+//	reconciles/run    of another run of one pipeline
 //	writes/run        of that run, its Job's creation and events included
-//	restart-s         until another one has looked at all of them
-//	restart-writes    what that one has changed
+//	restart-s         until a new process has reconciled all of them
+//	restart-writes    its writing API calls
 //	restart-MiB       its memory then
 func BenchmarkOperator(b *testing.B) {
 	for b.Loop() {
@@ -76,7 +76,7 @@ func benchOperator(b *testing.B) {
 	o := startProgram(b, env.namespace, kubeconfig, program)
 	env.awaitJobs("1")
 	b.ReportMetric(time.Since(began).Seconds(), "jobs-s")
-	b.Logf("with %d Jobs under way: %s", benchPipelines, o.memory())
+	b.Logf("with %d Jobs in progress: %s", benchPipelines, o.memory())
 
 	// One file fails in the first run, none in the second: so the Jobs of both are kept.
 	env.finishRuns("1", 1)
@@ -109,7 +109,7 @@ func benchOperator(b *testing.B) {
 	b.Logf("after a restart: %s", o.memory())
 	b.ReportMetric(o.writes(), "restart-writes")
 	b.ReportMetric(o.mebibytes(), "restart-MiB")
-	b.ReportMetric(0, "ns/op") // says nothing
+	b.ReportMetric(0, "ns/op") // meaningless here
 }
 
 // each calls do for every pipeline, eight at a time.
@@ -138,7 +138,7 @@ func (env *testEnv) awaitJobs(run string) {
 	}
 }
 
-// finishRuns plays a run of every pipeline to its end, with so many files that fail, and waits until the statuses say so.
+// finishRuns ends a run of every pipeline, with the number of files that fail, and waits until the statuses have it.
 func (env *testEnv) finishRuns(run string, bad int) {
 	env.Helper()
 	group := errgroup.Group{}
@@ -197,7 +197,7 @@ func (env *testEnv) finishRun(name string, bad int) error {
 	return env.Status().Update(ctx, j)
 }
 
-// completeRunStepwise plays a run as it happens: each pod is made, runs and ends, and the Job follows each.
+// completeRunStepwise simulates a run in steps: each pod is created, runs and ends, and the Job counts it.
 func (env *testEnv) completeRunStepwise(j *batchv1.Job) {
 	env.Helper()
 	for i, entry := range entriesOf(j) {

@@ -13,7 +13,7 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// waits makes a pod wait.
+// setPodWaiting sets the status of a pod that is scheduled and whose container waits.
 func (env *testEnv) setPodWaiting(pod *corev1.Pod, reason, message string) {
 	env.Helper()
 	env.setPod(pod, corev1.PodStatus{
@@ -32,7 +32,7 @@ func (env *testEnv) setPodUnschedulable(pod *corev1.Pod, message string) {
 	}}})
 }
 
-// warning makes a Warning event about an object, as kubelets and controllers do.
+// warning creates a Warning event about an object, as kubelets and controllers do.
 func (env *testEnv) warning(kind, name string, uid types.UID, reason, message string) {
 	env.Helper()
 	env.create(&corev1.Event{
@@ -42,7 +42,7 @@ func (env *testEnv) warning(kind, name string, uid types.UID, reason, message st
 	})
 }
 
-// reconcile makes the operator look at a run again, as it does by itself after a while by the clock on the wall.
+// reconcile triggers a reconcile: the operator's own requeue follows the wall clock, which the test's clock does not move.
 func (env *testEnv) reconcile(name string) {
 	env.Helper()
 	env.edit(name, func(spec *v1alpha1.ConsentPipelineSpec) { spec.ActiveDeadlineSeconds++ })
@@ -66,7 +66,7 @@ func TestStuckPods(t *testing.T) {
 		t.Errorf("a pod that has only begun to wait shows as %s", got)
 	}
 
-	// After half a minute it shows, once as an event, however often it is looked at.
+	// After 30 seconds the status shows it, with one event, however often the pipeline is reconciled.
 	env.clock.set(31 * time.Second)
 	env.reconcile("september")
 	p := env.pipeline("september")
@@ -82,7 +82,7 @@ func TestStuckPods(t *testing.T) {
 		t.Errorf("%d events, expected 2", len(events))
 	}
 
-	// After ten minutes someone has to do something, unless other pods are at work meanwhile.
+	// After ten minutes the run is stalled, unless other pods of it are running.
 	env.clock.set(10 * time.Minute)
 	env.reconcile("september")
 	env.expectConditions(env.pipeline("september"), "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True Unschedulable")
@@ -91,7 +91,7 @@ func TestStuckPods(t *testing.T) {
 	env.expectConditions(p, "Failed", "Ready=False PodsStuck", "Stalled=True PodsStuck")
 	env.awaitEvents("september", reasonPodsStuck)
 
-	// Mended, the run goes on as if nothing had been.
+	// When the cause is fixed, the run goes on and the messages are cleared.
 	env.startPod(b)
 	p = env.await("september", "the run to go on", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Files[1].State == v1alpha1.FileRunning })
 	env.expectConditions(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True RunInProgress")
@@ -99,7 +99,7 @@ func TestStuckPods(t *testing.T) {
 		t.Errorf("the file's message stayed: %q", p.Status.Files[1].Message)
 	}
 
-	// The kubelet tries an image and waits in turns; the status does not follow.
+	// The kubelet alternates between two reasons; the status does not change.
 	env.endPod(b, 0, loaded("b.csv", 100))
 	env.completeJob(j)
 	env.awaitEnd("september", 1, v1alpha1.Succeeded)
@@ -122,11 +122,11 @@ func TestStuckPods(t *testing.T) {
 	}
 }
 
-// TestStuckSilently has pods wait of which only an event tells why.
+// TestStuckSilently tests pods that wait for a reason that only an event has.
 func TestStuckSilently(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 
-	t.Log("a Secret that is to be mounted is missing")
+	t.Log("a Secret to be mounted is missing")
 	env.apply("secret", []string{"a.csv"})
 	pod := env.pod(env.awaitRun("secret", 1), 0)
 	env.setPodWaiting(pod, "ContainerCreating", "")
@@ -146,7 +146,7 @@ func TestStuckSilently(t *testing.T) {
 		t.Errorf("the file's message is %q", got)
 	}
 
-	t.Log("no pod can be made")
+	t.Log("no pod can be created")
 	env.apply("quota", []string{"a.csv"})
 	j := env.awaitRun("quota", 1)
 	env.warning("Job", j.Name, j.UID, "FailedCreate", "pods are forbidden: exceeded quota")
@@ -158,7 +158,7 @@ func TestStuckSilently(t *testing.T) {
 	}
 }
 
-// TestQueuedJob has a queue hold the run's Job back, let it go, and hold it back again while its pod runs.
+// TestQueuedJob has a queue suspend the run's Job, resume it, and suspend it again while its pod runs.
 func TestQueuedJob(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	suspend := func(suspended bool, status corev1.ConditionStatus) {
@@ -181,7 +181,7 @@ func TestQueuedJob(t *testing.T) {
 	env.apply("queued", []string{"a.csv"})
 	env.awaitRun("queued", 1)
 	suspend(true, corev1.ConditionTrue)
-	lookFor(reasonRunInProgress) // a Job that waits for a moment is no news
+	lookFor(reasonRunInProgress) // not before podStartGrace
 
 	env.clock.set(31 * time.Second)
 	p := lookFor(reasonJobSuspended)
@@ -189,12 +189,12 @@ func TestQueuedJob(t *testing.T) {
 	if got, want := condition(p, "Reconciling").Message, "Run 1 waits: the Job queued-1 is suspended."; !strings.HasPrefix(got, want) {
 		t.Errorf("the message is %q, expected it to begin with %q", got, want)
 	}
-	// Its turn may be long in coming, and that is nobody's fault.
+	// It may wait for a long time, which is not a failure.
 	env.clock.set(24 * time.Hour)
 	p = lookFor(reasonJobSuspended)
 	env.expectConditions(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True JobSuspended")
 
-	// Let go, it is like one that was just made, whose pods may take a moment.
+	// Resumed, it is like a new Job, whose pods have the same grace to start.
 	suspend(false, corev1.ConditionFalse)
 	lookFor(reasonRunInProgress)
 	events := env.awaitEvents("queued", "RunStarted", reasonJobSuspended)
@@ -212,7 +212,7 @@ func TestQueuedJob(t *testing.T) {
 	env.startPod(pod)
 	lookFor(reasonRunInProgress)
 
-	// Held back again for the sake of another run, it waits from then on.
+	// Suspended again, it waits from that moment on.
 	suspend(true, corev1.ConditionTrue)
 	lookFor(reasonRunInProgress)
 	env.clock.set(24*time.Hour + 2*time.Minute)
@@ -229,12 +229,12 @@ func TestWaitsOfAJob(t *testing.T) {
 		job  batchv1.Job
 		want string // the reasons
 	}{
-		"no pod could be made": {batchv1.Job{}, reasonFailedCreate},
-		"it is suspended":      {batchv1.Job{Spec: batchv1.JobSpec{Suspend: new(true)}}, reasonJobSuspended},
-		"it was let go a moment ago": {batchv1.Job{Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{
+		"no pod could be created": {batchv1.Job{}, reasonFailedCreate},
+		"it is suspended":         {batchv1.Job{Spec: batchv1.JobSpec{Suspend: new(true)}}, reasonJobSuspended},
+		"it was just resumed": {batchv1.Job{Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{
 			{Type: batchv1.JobSuspended, Status: corev1.ConditionTrue},
 		}}}, reasonJobSuspended},
-		"its pods are on the way to the cache": {batchv1.Job{Status: batchv1.JobStatus{Active: 1}}, ""},
+		"its pods are not in the cache yet": {batchv1.Job{Status: batchv1.JobStatus{Active: 1}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

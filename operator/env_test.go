@@ -37,8 +37,8 @@ func TestMain(m *testing.M) {
 
 const cronJobName = "consent-transform"
 
-// A world is a namespace with the source "input", a dbt CronJob and an operator that may do no more than it should. The
-// test plays the rest of the cluster: the Job controller, the kubelets and the garbage collector.
+// A testEnv is a namespace with the source "input", a dbt CronJob and an operator with the rights of the chart's Role. The
+// tests simulate the rest of the cluster: the Job controller, the kubelets and the garbage collector.
 type testEnv struct {
 	testing.TB
 	client.WithWatch
@@ -51,7 +51,7 @@ type testEnv struct {
 	stop      func()            // ends the operator
 }
 
-// newEnv makes a world whose operator runs until the test ends.
+// newEnv creates a testEnv whose operator runs until the test ends.
 func newEnv(t *testing.T, change ...func(*testEnv)) *testEnv {
 	t.Helper()
 	t.Parallel()
@@ -71,10 +71,10 @@ func newEnv(t *testing.T, change ...func(*testEnv)) *testEnv {
 	return env
 }
 
-// withoutDbt leaves out the CronJob, and with it everything about dbt.
+// withoutDbt starts the operator without --transform-cronjob.
 func withoutDbt(env *testEnv) { env.options.TransformCronJob = "" }
 
-// startOperator starts an operator. The last one has to be stopped.
+// startOperator starts an operator. The previous one must be stopped.
 func (env *testEnv) startOperator() {
 	env.Helper()
 	env.metrics = prometheus.NewRegistry()
@@ -106,7 +106,7 @@ func (env *testEnv) startOperator() {
 	env.Cleanup(func() { env.stop() })
 }
 
-// A clock is the one on the wall, set ahead by the test.
+// A clock is the wall clock plus an offset that the test sets.
 type clock struct {
 	mutex sync.Mutex
 	ahead time.Duration
@@ -124,7 +124,7 @@ func (c *clock) set(ahead time.Duration) {
 	c.ahead = ahead
 }
 
-// testLog writes the operator's log into the test's, as long as that is open.
+// testLog writes the operator's log to the log of the test, until the test ends.
 type testLog struct{ t *testing.T }
 
 func (l testLog) Write(line []byte) (int, error) {
@@ -168,7 +168,7 @@ func transformCronJob() *batchv1.CronJob {
 	}
 }
 
-// What a user does.
+// Actions of a user.
 
 func (env *testEnv) create(object client.Object) {
 	env.Helper()
@@ -198,7 +198,7 @@ func filesOf(paths ...string) (files []v1alpha1.File) {
 	return files
 }
 
-// edit changes a pipeline's spec.
+// edit patches the spec of a pipeline.
 func (env *testEnv) edit(name string, change func(*v1alpha1.ConsentPipelineSpec)) {
 	env.Helper()
 	p := env.pipeline(name)
@@ -242,7 +242,7 @@ func (env *testEnv) get(name string, object client.Object) {
 	}
 }
 
-// await waits until the pipeline is as wanted; what says what that is.
+// await waits until wanted is true of the pipeline; what describes it in the failure.
 func (env *testEnv) await(name, what string, wanted func(*v1alpha1.ConsentPipeline) bool) *v1alpha1.ConsentPipeline {
 	env.Helper()
 	p := &v1alpha1.ConsentPipeline{}
@@ -253,12 +253,12 @@ func (env *testEnv) await(name, what string, wanted func(*v1alpha1.ConsentPipeli
 	return p
 }
 
-// until waits for a condition of which nothing tells, and fails with what it says after half a minute.
-func (env *testEnv) until(wanted func() bool, says func() string) {
+// until polls a condition, and fails with the message after 30 seconds.
+func (env *testEnv) until(wanted func() bool, message func() string) {
 	env.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !wanted(); {
 		if time.Now().After(deadline) {
-			env.Fatal(says())
+			env.Fatal(message())
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -272,10 +272,10 @@ func yamlOf(v any) string {
 	return string(text)
 }
 
-// awaitRun waits until a run is under way and its Job is there.
+// awaitRun waits until a run is in progress, and returns its Job.
 func (env *testEnv) awaitRun(name string, number int64) *batchv1.Job {
 	env.Helper()
-	env.await(name, fmt.Sprintf("run %d to be under way", number), func(p *v1alpha1.ConsentPipeline) bool {
+	env.await(name, fmt.Sprintf("run %d to be in progress", number), func(p *v1alpha1.ConsentPipeline) bool {
 		return p.Status.CurrentRun != nil && p.Status.CurrentRun.Number == number
 	})
 	return env.job(fmt.Sprintf("%s-%d", name, number))
@@ -293,7 +293,7 @@ func (env *testEnv) awaitEnd(name string, number int64, result v1alpha1.Result) 
 	return p
 }
 
-// events are the reasons of the events about a pipeline, in no order, once the wanted ones are among them.
+// awaitEvents waits until events with the wanted reasons exist, and returns all events about the pipeline.
 func (env *testEnv) awaitEvents(name string, wanted ...string) []eventsv1.Event {
 	env.Helper()
 	var found []eventsv1.Event
@@ -316,7 +316,7 @@ func (env *testEnv) awaitEvents(name string, wanted ...string) []eventsv1.Event 
 	return found
 }
 
-// What the rest of a cluster does.
+// Actions of the rest of the cluster.
 
 func (env *testEnv) job(name string) *batchv1.Job {
 	env.Helper()
@@ -334,7 +334,7 @@ func (env *testEnv) hasJob(name string) bool {
 	return err == nil
 }
 
-// pod makes a pod as the Job controller does. It is pending.
+// pod creates a pending pod, as the Job controller does.
 func (env *testEnv) pod(j *batchv1.Job, index int) *corev1.Pod {
 	env.Helper()
 	pod := podOf(j, index)
@@ -342,7 +342,7 @@ func (env *testEnv) pod(j *batchv1.Job, index int) *corev1.Pod {
 	return pod
 }
 
-// podOf is a pod as the Job controller makes it.
+// podOf builds a pod as the Job controller does.
 func podOf(j *batchv1.Job, index int) *corev1.Pod {
 	labels := merge(j.Spec.Template.Labels, map[string]string{
 		batchv1.ControllerUidLabel: string(j.UID), batchv1.JobNameLabel: j.Name, batchv1.JobCompletionIndexAnnotation: strconv.Itoa(index),
@@ -356,7 +356,7 @@ func podOf(j *batchv1.Job, index int) *corev1.Pod {
 	}
 }
 
-// endedStatus is that of a pod whose container has ended.
+// endedStatus is the status of a pod whose container has ended.
 func endedStatus(pod *corev1.Pod, code int32, message string) corev1.PodStatus {
 	phase, reason := corev1.PodFailed, "Error"
 	if code == 0 {
@@ -390,7 +390,7 @@ func (env *testEnv) endPod(pod *corev1.Pod, code int32, message string) {
 	env.setPod(pod, endedStatus(pod, code, message))
 }
 
-// setJob changes a Job's status as the Job controller does; change gets the newest one.
+// setJob updates the status of a Job, as the Job controller does; change is called with the current status.
 func (env *testEnv) setJob(j *batchv1.Job, change func(*batchv1.JobStatus)) {
 	env.Helper()
 	env.get(j.Name, j)
@@ -441,7 +441,7 @@ func jobCondition(condition batchv1.JobConditionType, reason string) batchv1.Job
 	return batchv1.JobCondition{Type: condition, Status: corev1.ConditionTrue, Reason: reason, LastProbeTime: now, LastTransitionTime: now}
 }
 
-// completeRun plays a whole run in which every entry is one file that loads.
+// completeRun simulates a run in which every entry is one file that loads.
 func (env *testEnv) completeRun(j *batchv1.Job) {
 	env.Helper()
 	for i, entry := range entriesOf(j) {
@@ -450,7 +450,7 @@ func (env *testEnv) completeRun(j *batchv1.Job) {
 	env.completeJob(j)
 }
 
-// deleteJob removes a Job and its pods, as kubectl delete and the garbage collector do.
+// deleteJob deletes a Job and its pods, as kubectl delete and the garbage collector do.
 func (env *testEnv) deleteJob(j *batchv1.Job) {
 	env.Helper()
 	err := env.Delete(env.Context(), j, client.PropagationPolicy(metav1.DeletePropagationBackground))
@@ -460,7 +460,7 @@ func (env *testEnv) deleteJob(j *batchv1.Job) {
 	env.collectGarbage(j)
 }
 
-// collectGarbage plays the garbage collector on a Job that is deleted.
+// collectGarbage deletes the pods and the finalizers of a Job that is being deleted, as the garbage collector does.
 func (env *testEnv) collectGarbage(j *batchv1.Job) {
 	env.Helper()
 	ofJob := client.MatchingLabels{batchv1.ControllerUidLabel: string(j.UID)}
@@ -490,7 +490,7 @@ func failedReport(entry, message string) string {
 	return string(report.Ingest{Entry: entry, Matched: 1, Failed: 1, Message: message}.Encode())
 }
 
-// condition gives a condition of a pipeline, an empty one if it is not there.
+// condition finds a condition of a pipeline; an empty one if there is none.
 func condition(p *v1alpha1.ConsentPipeline, of string) metav1.Condition {
 	for _, c := range p.Status.Conditions {
 		if c.Type == of {

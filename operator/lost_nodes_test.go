@@ -15,8 +15,8 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-// podOn makes a pod on a node as the Job controller and the scheduler do. The finalizer is that of the Job controller, which
-// has to count a pod before it goes.
+// podOn creates a pod on a node, as the Job controller and the scheduler do. With its finalizer, the Job controller keeps a
+// pod until it has counted it.
 func (env *testEnv) podOn(node string, j *batchv1.Job, index int) *corev1.Pod {
 	env.Helper()
 	pod := podOf(j, index)
@@ -26,7 +26,7 @@ func (env *testEnv) podOn(node string, j *batchv1.Job, index int) *corev1.Pod {
 	return pod
 }
 
-// evict deletes a pod whose node does not answer, as Kubernetes does: nobody ends it.
+// evict deletes a pod whose node does not answer, as Kubernetes does: the pod stays Terminating.
 func (env *testEnv) evict(pod *corev1.Pod) {
 	env.Helper()
 	if err := env.Delete(env.Context(), pod); err != nil {
@@ -77,11 +77,11 @@ func TestLostNode(t *testing.T) {
 		env.evict(pod)
 	}
 
-	// Until its grace period is over, a pod that was deleted is nothing special.
+	// Until its grace period is over, a deleted pod changes nothing.
 	env.reconcile("september")
 	env.expectConditions(env.pipeline("september"), "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True RunInProgress")
 
-	// Half a minute after, it shows.
+	// After 30 seconds, the status shows it.
 	env.clock.set(time.Until(runs.DeletionTimestamp.Time) + podStartGrace + 3*time.Second)
 	env.reconcile("september")
 	p := env.pipeline("september")
@@ -100,7 +100,7 @@ func TestLostNode(t *testing.T) {
 	env.expectMetric(`consentpipeline_condition{condition="Reconciling",namespace="NS",pipeline="september",reason="NodeLost",status="True"} 1`)
 	env.expectMetric(`consentpipeline_warnings_total{namespace="NS",reason="NodeLost"} 1`)
 
-	// After another half, the pods are replaced, and no other one.
+	// After another 30 seconds, these pods are replaced, and no others.
 	env.clock.set(env.clock.ahead + replaceLostAfter - podStartGrace)
 	env.reconcile("september")
 	env.awaitReplaced(runs)

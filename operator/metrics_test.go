@@ -10,7 +10,7 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// series are the series of a pipeline, in the order of their names; a timestamp shows as T.
+// series lists the series of a pipeline, sorted by name, with T for a timestamp.
 func (env *testEnv) series(pipeline string) string {
 	env.Helper()
 	families, err := env.metrics.Gather()
@@ -68,7 +68,7 @@ func TestMetricsOfAPipeline(t *testing.T) {
 		"last_success_timestamp_seconds=T, ready=1, suspended=1")
 	env.expectMetric(fmt.Sprintf(`consentpipeline_created_timestamp_seconds{namespace="NS",pipeline="september"} %d`, p.CreationTimestamp.Unix()))
 
-	// Another operator knows the same at once; and a pipeline that is deleted leaves no series.
+	// A new operator has the same series at once, and a deleted pipeline leaves none.
 	env.stop()
 	env.startOperator()
 	expect("condition Ready True Succeeded=1, condition Transformed Unknown TransformDisabled=1, created_timestamp_seconds=T, " +

@@ -16,7 +16,7 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// freeAddress is one that nobody listened on a moment ago.
+// freeAddress is a loopback address with a port that was just free.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -27,7 +27,7 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// TestServes runs the whole operator, as the command does, and stops it in mid-run.
+// TestServes runs the whole operator, as the command does, and stops it during a run.
 func TestServes(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	env.stop()

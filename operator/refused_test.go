@@ -20,12 +20,12 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// A webhook judges the Jobs of a world's namespace, as policy engines and queues do.
+// A webhook validates the Jobs of a namespace, as policy engines and queues do.
 type webhook struct {
 	server *httptest.Server
 	code   atomic.Int32 // of its denials; 0 to allow; -1 to fail
-	only   string       // the value of LabelJob that it judges; all if empty
-	asked  atomic.Int32 // how often it has judged
+	only   string       // the value of LabelJob that it denies; any if empty
+	calls  atomic.Int32
 }
 
 func (h *webhook) ServeHTTP(response http.ResponseWriter, request *http.Request) {
@@ -39,7 +39,7 @@ func (h *webhook) ServeHTTP(response http.ResponseWriter, request *http.Request)
 	if h.only != "" && j.Labels[v1alpha1.LabelJob] != h.only {
 		code = 0
 	}
-	h.asked.Add(1)
+	h.calls.Add(1)
 	if code < 0 {
 		response.WriteHeader(http.StatusInternalServerError)
 		return
@@ -51,7 +51,7 @@ func (h *webhook) ServeHTTP(response http.ResponseWriter, request *http.Request)
 	_ = json.NewEncoder(response).Encode(review) // the API server reports what it could not read
 }
 
-// listen serves at an address; any free one if it is empty.
+// listen serves on an address; on any free one if it is empty.
 func (h *webhook) listen(t *testing.T, address string) {
 	t.Helper()
 	h.server = httptest.NewUnstartedServer(h)
@@ -67,7 +67,7 @@ func (h *webhook) listen(t *testing.T, address string) {
 	t.Cleanup(h.server.Close)
 }
 
-// webhook makes a webhook for the Jobs of the namespace, and waits until the API server asks it.
+// webhook creates a webhook for the Jobs of the namespace, and waits until the API server calls it.
 func (env *testEnv) webhook(t *testing.T) *webhook {
 	t.Helper()
 	h := &webhook{}
@@ -98,12 +98,13 @@ func (env *testEnv) webhook(t *testing.T) *webhook {
 		if err := env.Create(t.Context(), probe, client.DryRunAll); err != nil {
 			t.Fatal(err)
 		}
-		return h.asked.Load() > 0
+		return h.calls.Load() > 0
 	}, func() string { return "the API server does not call the webhook" })
 	return h
 }
 
-// TestRefusedJobs has a webhook deny the run's Job in each way that webhooks and the API server do, fail, and go away.
+// TestRefusedJobs has a webhook deny the run's Job with each status code that webhooks and the API server use, fail, and be
+// down.
 func TestRefusedJobs(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	h := env.webhook(t)
@@ -125,7 +126,7 @@ func TestRefusedJobs(t *testing.T) {
 		name = strings.ReplaceAll(name, " ", "-")
 		t.Log(name)
 		h.code.Store(test.code)
-		before := h.asked.Load()
+		before := h.calls.Load()
 		env.apply(name, []string{"a.csv"})
 		p := env.await(name, "a condition", func(p *v1alpha1.ConsentPipeline) bool { return len(p.Status.Conditions) > 0 })
 		env.expectConditions(p, test.kstatus, test.conditions...)
@@ -137,7 +138,7 @@ func TestRefusedJobs(t *testing.T) {
 			t.Errorf("a run without a Job has started: %s", yamlOf(p.Status))
 		}
 		if ready.Reason == reasonJobNotCreated { // by itself, and without another event
-			env.until(func() bool { return h.asked.Load() >= before+3 }, func() string { return "it is not tried again" })
+			env.until(func() bool { return h.calls.Load() >= before+3 }, func() string { return "it is not retried" })
 		}
 		h.code.Store(0)
 		if ready.Reason == reasonJobRefused { // a minute would pass before the operator retries by itself
@@ -152,7 +153,7 @@ func TestRefusedJobs(t *testing.T) {
 	env.expectMetric(`consentpipeline_warnings_total{namespace="NS",reason="JobRefused"} 3`)
 	env.expectMetric(`consentpipeline_warnings_total{namespace="NS",reason="JobNotCreated"} 5`)
 
-	t.Log("it is down, and comes back")
+	t.Log("it is down, and is started again")
 	address := h.server.Listener.Addr().String()
 	h.server.Close()
 	env.apply("down", []string{"a.csv"})
@@ -166,7 +167,7 @@ func TestRefusedJobs(t *testing.T) {
 	env.awaitRun("down", 1)
 }
 
-// TestRefusedTransform has a webhook deny dbt's Job, and go away.
+// TestRefusedTransform has a webhook deny the dbt Job, fail, and allow it.
 func TestRefusedTransform(t *testing.T) {
 	env := newEnv(t)
 	h := env.webhook(t)

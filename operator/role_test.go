@@ -35,7 +35,7 @@ func chartRules(t testing.TB) []rbacv1.PolicyRule {
 	return rules
 }
 
-// TestRole checks the limits of the chart's Role: that it suffices, the other tests show.
+// TestRole checks the limits of the chart's Role. The other tests prove that it suffices.
 func TestRole(t *testing.T) {
 	t.Parallel()
 	admin := kubetest.Client(t)

@@ -18,7 +18,7 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-// expectConditions checks the conditions: each "Type=Status Reason", in their order, and what kstatus makes of them.
+// expectConditions checks the conditions, each as "Type=Status Reason" and in order, and the kstatus.
 func (env *testEnv) expectConditions(p *v1alpha1.ConsentPipeline, kstatus string, conditions ...string) {
 	env.Helper()
 	var got []string
@@ -39,13 +39,13 @@ func (env *testEnv) expectConditions(p *v1alpha1.ConsentPipeline, kstatus string
 	}
 }
 
-// TestRun follows runs of a pipeline from its creation to a file that was mended.
+// TestRun follows the runs of a pipeline from its creation to the fix of a file.
 func TestRun(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	env.apply("september", []string{"a.csv", "b.csv", "$(PGPASSWORD).csv"})
 	j := env.awaitRun("september", 1)
 
-	// The Job is what was asked for.
+	// The Job has the entries of the spec.
 	if got := strings.Join(entriesOf(j), " "); got != "a.csv b.csv $(PGPASSWORD).csv" {
 		t.Errorf("the Job's entries are %s", got)
 	}
@@ -57,7 +57,7 @@ func TestRun(t *testing.T) {
 	}
 	env.expectConditions(env.pipeline("september"), "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True RunInProgress")
 
-	// Its files show as their pods go on.
+	// The status of the files follows their pods.
 	a, b, c := env.pod(j, 0), env.pod(j, 1), env.pod(j, 2)
 	env.startPod(a)
 	env.await("september", "a.csv to run", func(p *v1alpha1.ConsentPipeline) bool {
@@ -68,7 +68,7 @@ func TestRun(t *testing.T) {
 	p := env.await("september", "two files to be loaded", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Summary.Files == "2/3" })
 	env.expectConditions(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True RunInProgress")
 
-	// One fails: the run is Partial, and says which and what to do.
+	// One fails: the run is Partial, and the message names the file and the remedy.
 	env.startPod(b)
 	env.endPod(b, 65, failedReport("b.csv", "row 3: EVENT_TIME: month out of range"))
 	env.failJob(j, batchv1.JobReasonFailedIndexes, "0,2", "1")
@@ -86,7 +86,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("the message is %q, expected %q", got, want)
 	}
 
-	// Mended and triggered, it is loaded; the others are unchanged.
+	// When it is fixed and a run is triggered, it is loaded; the others are unchanged.
 	env.trigger("september", "2026-11-24")
 	j = env.awaitRun("september", 2)
 	env.endPod(env.pod(j, 0), 0, unchanged("a.csv", 20_214))
@@ -114,7 +114,7 @@ func TestRun(t *testing.T) {
 		env.expectMetric(metric)
 	}
 
-	// Nothing happens after that, also with another operator, which counts the last success as its own.
+	// Nothing happens after that, and a new operator has the same last success in its metrics.
 	env.stop()
 	env.startOperator()
 	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 3 })
@@ -153,47 +153,47 @@ func (env *testEnv) expectMetric(want string) {
 	}, func() string { return fmt.Sprintf("expected %s, found\n%s", want, strings.Join(got, "\n")) })
 }
 
-// TestWhatIsDue changes what is asked for, in every way that matters, and counts the runs.
+// TestWhatIsDue changes the spec in every way that matters, and counts the runs.
 func TestWhatIsDue(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 
-	// There and back again: each is a change.
-	env.apply("there-and-back", []string{"a.csv"})
-	env.completeRun(env.awaitRun("there-and-back", 1))
-	env.awaitEnd("there-and-back", 1, v1alpha1.Succeeded)
-	env.edit("there-and-back", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files = filesOf("b.csv") })
-	env.completeRun(env.awaitRun("there-and-back", 2))
-	env.awaitEnd("there-and-back", 2, v1alpha1.Succeeded)
-	env.edit("there-and-back", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files = filesOf("a.csv") })
-	j := env.awaitRun("there-and-back", 3)
+	// A change and its reversal are two changes.
+	env.apply("reverted", []string{"a.csv"})
+	env.completeRun(env.awaitRun("reverted", 1))
+	env.awaitEnd("reverted", 1, v1alpha1.Succeeded)
+	env.edit("reverted", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files = filesOf("b.csv") })
+	env.completeRun(env.awaitRun("reverted", 2))
+	env.awaitEnd("reverted", 2, v1alpha1.Succeeded)
+	env.edit("reverted", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files = filesOf("a.csv") })
+	j := env.awaitRun("reverted", 3)
 	env.completeRun(j)
-	p := env.awaitEnd("there-and-back", 3, v1alpha1.Succeeded)
+	p := env.awaitEnd("reverted", 3, v1alpha1.Succeeded)
 	if p.Status.LastRun.Reason != v1alpha1.ReasonSpecChanged || entriesOf(j)[0] != "a.csv" {
 		t.Errorf("run 3 is for %s, of %v", p.Status.LastRun.Reason, entriesOf(j))
 	}
 
-	// Set in mid-run, the newest trigger runs after it, and the run that is under way keeps its files.
-	env.apply("in-mid-run", []string{"a.csv", "b.csv"})
-	j = env.awaitRun("in-mid-run", 1)
-	env.trigger("in-mid-run", "1")
-	env.edit("in-mid-run", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files, spec.Trigger = filesOf("c.csv"), "2" })
-	p = env.await("in-mid-run", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
+	// Of changes during a run, the newest one runs after it; the run in progress keeps its files.
+	env.apply("during-run", []string{"a.csv", "b.csv"})
+	j = env.awaitRun("during-run", 1)
+	env.trigger("during-run", "1")
+	env.edit("during-run", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files, spec.Trigger = filesOf("c.csv"), "2" })
+	p = env.await("during-run", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
 	if p.Status.Runs != 1 || len(p.Status.Files) != 2 {
-		t.Errorf("the run that is under way has become\n%s", yamlOf(p.Status))
+		t.Errorf("the run in progress has become\n%s", yamlOf(p.Status))
 	}
 	env.completeRun(j)
-	env.awaitEnd("in-mid-run", 1, v1alpha1.Succeeded)
-	j = env.awaitRun("in-mid-run", 2)
+	env.awaitEnd("during-run", 1, v1alpha1.Succeeded)
+	j = env.awaitRun("during-run", 2)
 	if got := entriesOf(j); len(got) != 1 || got[0] != "c.csv" {
 		t.Errorf("run 2 is of %v, expected c.csv", got)
 	}
 	env.completeRun(j)
-	p = env.awaitEnd("in-mid-run", 2, v1alpha1.Succeeded)
+	p = env.awaitEnd("during-run", 2, v1alpha1.Succeeded)
 	if p.Status.CurrentRun != nil || p.Status.Runs != 2 {
 		t.Errorf("there are %d runs, expected 2", p.Status.Runs)
 	}
 
-	// Suspended, nothing starts, and Ready keeps its value; what runs goes on.
+	// While it is suspended, nothing starts and Ready keeps its value; a run in progress goes on.
 	env.apply("suspended", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Suspend = true })
 	p = env.await("suspended", "to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == 1 })
 	env.expectConditions(p, "InProgress", "Ready=Unknown Suspended")
@@ -204,13 +204,13 @@ func TestWhatIsDue(t *testing.T) {
 	p = env.awaitEnd("suspended", 1, v1alpha1.Succeeded)
 	env.expectConditions(p, "Current", "Ready=True Succeeded")
 	if got := condition(p, v1alpha1.ConditionReady).Message; !strings.Contains(got, "A new run is due, but spec.suspend is true.") {
-		t.Errorf("Ready does not say that a run is held back: %s", got)
+		t.Errorf("Ready does not say that a run is due but suspended: %s", got)
 	}
 	env.edit("suspended", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = false })
 	env.awaitRun("suspended", 2)
 }
 
-// TestRunRequest requests runs by the annotation, and has a GitOps tool revert it.
+// TestRunRequest requests runs by the annotation, which a GitOps tool reverts.
 func TestRunRequest(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	expect := func(p *v1alpha1.ConsentPipeline, reason v1alpha1.RunReason, handled string) {
@@ -236,7 +236,7 @@ func TestRunRequest(t *testing.T) {
 		t.Error("the request has changed the spec")
 	}
 
-	// Reverted, and requested again as before: neither is a new request.
+	// Neither a reversal nor the same value again is a new request.
 	env.request("september", "")
 	env.request("september", "2026-11-24T12:00:00Z")
 	env.reconcile("september")
@@ -244,7 +244,7 @@ func TestRunRequest(t *testing.T) {
 		t.Errorf("the reversion has started run %d", p.Status.Runs)
 	}
 
-	// In mid-run, the request runs after it, once, and is reverted before that run ends.
+	// A request during a run starts one run after it, also if it is reverted before that run ends.
 	env.trigger("september", "2")
 	j := env.awaitRun("september", 3)
 	env.request("september", "2026-11-24T13:00:00Z")
@@ -255,7 +255,7 @@ func TestRunRequest(t *testing.T) {
 	env.completeRun(j)
 	expect(env.awaitEnd("september", 4, v1alpha1.Succeeded), v1alpha1.ReasonRunRequested, "2026-11-24T13:00:00Z")
 
-	// Together with a change of the spec it is one run.
+	// Together with a change of the spec, it starts one run.
 	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = true })
 	env.request("september", "2026-11-24T14:00:00Z")
 	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files, spec.Suspend = filesOf("b.csv"), false })
@@ -266,8 +266,8 @@ func TestRunRequest(t *testing.T) {
 	}
 }
 
-// TestRunRequestOfAKilledOperator kills the operator between the Job and the status: the next one knows which request the
-// Job handles.
+// TestRunRequestOfAKilledOperator kills the operator after it has created the Job and before it writes the status: the next
+// operator finds out which request the Job handles.
 func TestRunRequestOfAKilledOperator(t *testing.T) {
 	var died chan struct{}
 	env := newEnv(t, withoutDbt, func(env *testEnv) {
@@ -292,7 +292,7 @@ func TestRunRequestOfAKilledOperator(t *testing.T) {
 	}
 }
 
-// killAtStatus makes the next operator die when it is about to write the status of a pipeline that wanted picks.
+// killAtStatus makes the next operator fail each write of the status of a pipeline for which wanted is true, as if it died.
 func killAtStatus(env *testEnv, wanted func(*v1alpha1.ConsentPipeline) bool) (died chan struct{}) {
 	died = make(chan struct{})
 	once := sync.Once{}
@@ -308,7 +308,7 @@ func killAtStatus(env *testEnv, wanted func(*v1alpha1.ConsentPipeline) bool) (di
 	return died
 }
 
-// A statusHook is called before the status is written, which its error prevents.
+// A statusHook calls before in front of each write of a status; its error prevents the write.
 type statusHook struct {
 	client.Client
 	before func(*v1alpha1.ConsentPipeline) error
@@ -330,7 +330,7 @@ func (s statusWriter) Patch(ctx context.Context, object client.Object, patch cli
 	return s.SubResourceWriter.Patch(ctx, object, patch, options...)
 }
 
-// TestKilledBetweenJobAndStatus kills the operator where a run has begun, or has ended, and nobody knows yet.
+// TestKilledBetweenJobAndStatus kills the operator when a run has started, or has ended, and the status does not have it yet.
 func TestKilledBetweenJobAndStatus(t *testing.T) {
 	var died chan struct{}
 	env := newEnv(t, withoutDbt, func(env *testEnv) {
@@ -341,10 +341,10 @@ func TestKilledBetweenJobAndStatus(t *testing.T) {
 	env.stop()
 	env.wrap = nil
 	first := env.job("september-1")
-	env.trigger("september", "changed while nobody looked")
+	env.trigger("september", "changed without an operator")
 	env.startOperator()
 
-	// The next operator takes the Job over, with what it was asked for, and then runs what is asked for now.
+	// The next operator adopts the Job with its digests, and then runs the current spec.
 	env.awaitRun("september", 1)
 	p := env.pipeline("september")
 	if run := p.Status.CurrentRun; run.SpecDigest+"-"+run.TriggerDigest != first.Annotations[v1alpha1.AnnotationDigest] || p.Status.CurrentRun.Reason != v1alpha1.ReasonFirstRun {
@@ -373,7 +373,7 @@ func TestKilledBetweenJobAndStatus(t *testing.T) {
 	}
 }
 
-// TestOperatorWasDown ends a run while no operator is there.
+// TestOperatorWasDown ends a run while no operator runs.
 func TestOperatorWasDown(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	env.apply("september", []string{"a.csv", "b.csv"})
@@ -389,7 +389,7 @@ func TestOperatorWasDown(t *testing.T) {
 	}
 }
 
-// TestNameIsTaken has a Job of the name of the next run in the way.
+// TestNameIsTaken has a Job that already has the name of the next run.
 func TestNameIsTaken(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	jobOwnedBy := func(name string, owners ...metav1.OwnerReference) *batchv1.Job {
@@ -403,7 +403,7 @@ func TestNameIsTaken(t *testing.T) {
 		env.edit(name, func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism++ })
 	}
 
-	t.Log("by someone else's Job")
+	t.Log("by a Job that the pipeline does not own")
 	foreign := jobOwnedBy("foreign-1")
 	env.apply("foreign", []string{"a.csv"})
 	p := env.await("foreign", "a conflict", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "NameConflict" })
@@ -413,7 +413,7 @@ func TestNameIsTaken(t *testing.T) {
 	retry("foreign")
 	env.awaitRun("foreign", 1)
 
-	t.Log("by a Job of a resource of the same name that is gone")
+	t.Log("by a Job of a deleted resource of the same name")
 	old := jobOwnedBy("again-1", metav1.OwnerReference{
 		APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.Kind, Name: "again", UID: "gone", Controller: new(true),
 	})
@@ -443,7 +443,7 @@ func TestNameIsTaken(t *testing.T) {
 	}
 }
 
-// TestJobDeleted deletes Jobs in mid-run and after.
+// TestJobDeleted deletes Jobs during a run and after it.
 func TestJobDeleted(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	env.apply("september", []string{"a.csv", "b.csv", "c.csv"})
@@ -466,7 +466,7 @@ func TestJobDeleted(t *testing.T) {
 	}
 	env.awaitEvents("september", "RunInterrupted")
 
-	// A missing Job never means to run it.
+	// A missing Job never starts a run.
 	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 2 })
 	p = env.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
 	if p.Status.Runs != 1 || p.Status.CurrentRun != nil {
@@ -477,7 +477,7 @@ func TestJobDeleted(t *testing.T) {
 	env.completeRun(j)
 	before := env.awaitEnd("september", 2, v1alpha1.Succeeded)
 
-	// Deleted after its end was seen, it changes nothing.
+	// Deleted after its outcome is recorded, it changes nothing.
 	env.deleteJob(j)
 	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 3 })
 	p = env.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
@@ -486,7 +486,7 @@ func TestJobDeleted(t *testing.T) {
 	}
 }
 
-// A staleReader gives an old copy of pipelines instead of what the cache has, as a cache that lags does.
+// A staleReader returns an old copy of a pipeline, as a stale cache does.
 type staleReader struct {
 	client.Client
 	mutex *sync.Mutex
@@ -506,7 +506,7 @@ func (s *staleReader) Get(ctx context.Context, key client.ObjectKey, object clie
 	return s.Client.Get(ctx, key, object, options...)
 }
 
-// TestStaleCache reconciles on a copy from before the run, after the run has ended and its Job is gone.
+// TestStaleCache reconciles with a copy from before the run, after the run has ended and its Job is deleted.
 func TestStaleCache(t *testing.T) {
 	stale := &staleReader{mutex: &sync.Mutex{}, given: make(chan struct{})}
 	env := newEnv(t, withoutDbt, func(env *testEnv) {
@@ -532,7 +532,7 @@ func TestStaleCache(t *testing.T) {
 	}
 }
 
-// TestConflictingWriters has someone write the resource between the operator's read and its write, each time.
+// TestConflictingWriters has another client write the resource between each read and write of the operator.
 func TestConflictingWriters(t *testing.T) {
 	var env *testEnv
 	writes := 0
@@ -561,7 +561,7 @@ func TestConflictingWriters(t *testing.T) {
 	}
 }
 
-// TestFailJob ends a whole run by one pod's exit code 78: the others vanish, and the Job lists no index.
+// TestFailJob ends a whole run by the exit code 78 of one pod: the other pods are deleted, and the Job lists no index.
 func TestFailJob(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	env.apply("september", []string{"a.csv", "b.csv", "c.csv", "d.csv"})
@@ -632,7 +632,7 @@ func TestManyFiles(t *testing.T) {
 	}
 }
 
-// TestSources lacks the source, has it twice, has one that no Job can be made of, and then has it.
+// TestSources tests a source that is missing, invalid, ambiguous, refused in a Job, and then fixed.
 func TestSources(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	env.create(sourceTemplate("exports"))
@@ -654,7 +654,7 @@ func TestSources(t *testing.T) {
 	env.create(template)
 	env.await("september", "two sources", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "SourceAmbiguous" })
 
-	// One that is well-formed as a template, but not as a Job's: a label of its pods is the Job controller's.
+	// It is valid as a PodTemplate, but not in a Job: its pods have a label of the Job controller.
 	if err := env.Delete(t.Context(), template); err != nil {
 		t.Fatal(err)
 	}
@@ -676,7 +676,7 @@ func TestSources(t *testing.T) {
 	env.awaitEnd("september", 1, v1alpha1.Succeeded)
 	env.awaitEvents("september", "SourceNotFound", "SourceInvalid", "SourceAmbiguous", "JobRefused", "RunStarted", "RunSucceeded")
 
-	// A changed template affects the next run.
+	// A changed template applies to the next run.
 	env.get("another", second)
 	second.Template.Spec.Containers[0].Image = "consent:new"
 	if err := env.Update(t.Context(), second); err != nil {
@@ -689,7 +689,7 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// TestHistory runs often, and looks at what is kept.
+// TestHistory runs nine times, and checks which Jobs and runs are kept.
 func TestHistory(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	env.apply("september", []string{"a.csv"})
@@ -711,7 +711,7 @@ func TestHistory(t *testing.T) {
 	if len(p.Status.History) != maxHistory || p.Status.History[0].Number != 8 {
 		t.Errorf("the history is\n%s", yamlOf(p.Status.History))
 	}
-	// Jobs are deleted in the foreground, so that their pods go first; here nobody collects them.
+	// Jobs are deleted in the foreground, so that their pods are deleted first; here no garbage collector runs.
 	env.until(func() bool {
 		jobs := &batchv1.JobList{}
 		if err := env.List(t.Context(), jobs, client.InNamespace(env.namespace)); err != nil {
@@ -729,7 +729,7 @@ func TestHistory(t *testing.T) {
 	}, func() string { return "the Jobs kept are not the last that failed and the last that succeeded" })
 }
 
-// TestTTL has the time of finished Jobs pass, also of one whose outcome no operator has seen.
+// TestTTL lets finished Jobs expire, also one whose outcome no operator has recorded yet.
 func TestTTL(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	env.apply("september", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) {
@@ -759,7 +759,7 @@ func TestTTL(t *testing.T) {
 	env.until(func() bool { return isDeleted("september-2") }, func() string { return "the Job was not deleted after its outcome was seen" })
 }
 
-// TestDeleted deletes a pipeline in mid-run: nothing is started after.
+// TestDeleted deletes a pipeline during a run: no other run starts.
 func TestDeleted(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	env.apply("september", []string{"a.csv"})
@@ -769,7 +769,7 @@ func TestDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.deleteJob(env.job("september-1"))
-	// A second pipeline that runs proves that the operator has come past the first one's events.
+	// The run of a second pipeline proves that the operator has handled the events of the first one.
 	env.apply("october", []string{"a.csv"})
 	env.awaitRun("october", 1)
 	if env.hasJob("september-2") {

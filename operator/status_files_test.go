@@ -72,7 +72,7 @@ func TestFileStatus(t *testing.T) {
 		"over while its pod was stuck":      {stuck, false, false, over, nil, "Skipped 0+0+0/0 rows ? attempts 0", "before its pod was seen to start; it waited: ImagePullBackOff: not found"},
 		"over while it ran, pod is gone":    {running, false, false, over, nil, "Unknown 0+0+0/0 rows ? attempts 1", "consent status shows whether the file was loaded"},
 		"over while it ran, killed":         {running, false, false, over, []attempt{ends(137, "")}, "Unknown 0+0+0/0 rows ? attempts 1", "consent status shows whether the file was loaded"},
-		"over while it ran, it says why":    {running, false, false, over, []attempt{ends(75, failedReport("a.csv", "interrupted"))}, "Failed 0+0+1/1 rows 0 attempts 1", "interrupted"},
+		"over while it ran, with a report":  {running, false, false, over, []attempt{ends(75, failedReport("a.csv", "interrupted"))}, "Failed 0+0+1/1 rows 0 attempts 1", "interrupted"},
 		"over, but it had ended well":       {running, false, false, over, []attempt{ends(0, loaded("a.csv", 100))}, "Loaded 1+0+0/1 rows 100 attempts 1", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestFileStatus(t *testing.T) {
 	}
 }
 
-// TestFileStatusesTwice holds that folding the same again changes nothing: otherwise each look would be a write.
+// TestFileStatusesTwice checks that the same input changes nothing: otherwise each reconcile would be a write.
 func TestFileStatusesTwice(t *testing.T) {
 	t.Parallel()
 	pods := []attempt{
@@ -114,7 +114,7 @@ func TestFileStatusesTwice(t *testing.T) {
 	}
 }
 
-// TestFileStatusesOfAnotherRun holds that nothing of an earlier run passes for an outcome of this one.
+// TestFileStatusesOfAnotherRun checks that the status of an earlier run is not taken for an outcome of this one.
 func TestFileStatusesOfAnotherRun(t *testing.T) {
 	t.Parallel()
 	before := []v1alpha1.FileStatus{{Path: "a", Run: 1, State: v1alpha1.FileLoaded, Loaded: 1, Matched: 1}}
@@ -124,7 +124,7 @@ func TestFileStatusesOfAnotherRun(t *testing.T) {
 	}
 }
 
-// TestVanishedPods holds that nothing is called skipped where a pod may have run unseen.
+// TestVanishedPods checks that no entry is called skipped if a pod may have run unseen.
 func TestVanishedPods(t *testing.T) {
 	t.Parallel()
 	entries := []string{"a", "b"}
@@ -147,7 +147,7 @@ func TestVanishedPods(t *testing.T) {
 	}
 }
 
-// TestStatusSize holds that the status of 256 entries with the longest messages fits a resource.
+// TestStatusSize checks that the status of 256 entries with the longest messages fits a resource.
 func TestStatusSize(t *testing.T) {
 	t.Parallel()
 	var entries []string

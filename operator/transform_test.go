@@ -51,31 +51,31 @@ func TestTransformState(t *testing.T) {
 		jobs  []batchv1.Job
 		want  string // status, reason, the Job whose outcome counts; or start
 	}{
-		"there is none":                       {pending, nil, "start, if none is there"},
-		"one was over before":                 {pending, []batchv1.Job{job("first", -time.Minute, batchv1.JobComplete)}, "start, if none is there"},
-		"one was over in the same second":     {pending, []batchv1.Job{job("first", 0, batchv1.JobComplete)}, "start, if none is there"},
-		"one had started before":              {pending, []batchv1.Job{job("first", -time.Minute, "")}, "Unknown TransformPending"},
-		"one has started in the same second":  {pending, []batchv1.Job{job("first", 0, "")}, "Unknown TransformPending"},
-		"ours has started in the same second": {pending, []batchv1.Job{job("first", 0, "", ours)}, "Unknown TransformRunning"},
-		"one has started after":               {pending, []batchv1.Job{job("first", time.Second, "")}, "Unknown TransformRunning"},
-		"one has not started yet":             {pending, []batchv1.Job{job("first", -time.Minute, "", notStarted)}, "Unknown TransformRunning"},
-		"one has succeeded":                   {running, []batchv1.Job{job("first", time.Second, batchv1.JobComplete)}, "True TransformSucceeded first"},
-		"ours has succeeded":                  {running, []batchv1.Job{job("first", 0, batchv1.JobComplete, ours)}, "True TransformSucceeded first"},
-		"one has failed":                      {running, []batchv1.Job{job("first", time.Second, batchv1.JobFailed)}, "False TransformFailed first"},
-		"one has failed, another succeeded":   {running, []batchv1.Job{job("first", time.Second, batchv1.JobFailed), job("second", time.Minute, batchv1.JobComplete)}, "True TransformSucceeded second"},
-		"one has failed, another runs":        {running, []batchv1.Job{job("first", time.Second, batchv1.JobFailed), job("second", time.Minute, "")}, "False TransformFailed first"},
-		"it was deleted":                      {running, nil, "False TransformInterrupted, if none is there"},
-		"it was deleted while it waited":      {waiting, nil, "False TransformInterrupted, if none is there"},
-		"it waited, and runs":                 {waiting, []batchv1.Job{job("first", time.Second, "")}, "Unknown TransformRunning"},
-		"it was deleted, as told":             {gone, nil, "False TransformInterrupted"},
-		"it was deleted, another failed":      {gone, []batchv1.Job{job("second", time.Minute, batchv1.JobFailed)}, "False TransformFailed second"},
-		"it had failed, and is gone":          {failed, nil, "False TransformFailed"},
-		"it had failed, as told":              {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed)}, "False TransformFailed"},
-		"it had failed, told before":          {earlier, []batchv1.Job{job("first", time.Second, batchv1.JobFailed)}, "False TransformFailed"},
-		"it had failed, another runs":         {failed, []batchv1.Job{job("second", time.Minute, "")}, "False TransformFailed"},
-		"it had failed, its name did again":   {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed, renewed)}, "False TransformFailed first"},
-		"it had failed, another failed":       {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed), job("second", time.Minute, batchv1.JobFailed)}, "False TransformFailed second"},
-		"it had failed, another succeeded":    {failed, []batchv1.Job{job("second", time.Minute, batchv1.JobComplete)}, "True TransformSucceeded second"},
+		"there is none":                        {pending, nil, "start, if none is there"},
+		"one was over before":                  {pending, []batchv1.Job{job("first", -time.Minute, batchv1.JobComplete)}, "start, if none is there"},
+		"one was over in the same second":      {pending, []batchv1.Job{job("first", 0, batchv1.JobComplete)}, "start, if none is there"},
+		"one had started before":               {pending, []batchv1.Job{job("first", -time.Minute, "")}, "Unknown TransformPending"},
+		"one has started in the same second":   {pending, []batchv1.Job{job("first", 0, "")}, "Unknown TransformPending"},
+		"ours has started in the same second":  {pending, []batchv1.Job{job("first", 0, "", ours)}, "Unknown TransformRunning"},
+		"one has started after":                {pending, []batchv1.Job{job("first", time.Second, "")}, "Unknown TransformRunning"},
+		"one has not started yet":              {pending, []batchv1.Job{job("first", -time.Minute, "", notStarted)}, "Unknown TransformRunning"},
+		"one has succeeded":                    {running, []batchv1.Job{job("first", time.Second, batchv1.JobComplete)}, "True TransformSucceeded first"},
+		"ours has succeeded":                   {running, []batchv1.Job{job("first", 0, batchv1.JobComplete, ours)}, "True TransformSucceeded first"},
+		"one has failed":                       {running, []batchv1.Job{job("first", time.Second, batchv1.JobFailed)}, "False TransformFailed first"},
+		"one has failed, another succeeded":    {running, []batchv1.Job{job("first", time.Second, batchv1.JobFailed), job("second", time.Minute, batchv1.JobComplete)}, "True TransformSucceeded second"},
+		"one has failed, another runs":         {running, []batchv1.Job{job("first", time.Second, batchv1.JobFailed), job("second", time.Minute, "")}, "False TransformFailed first"},
+		"it was deleted":                       {running, nil, "False TransformInterrupted, if none is there"},
+		"it was deleted while it waited":       {waiting, nil, "False TransformInterrupted, if none is there"},
+		"it waited, and runs":                  {waiting, []batchv1.Job{job("first", time.Second, "")}, "Unknown TransformRunning"},
+		"it was deleted, as shown":             {gone, nil, "False TransformInterrupted"},
+		"it was deleted, another failed":       {gone, []batchv1.Job{job("second", time.Minute, batchv1.JobFailed)}, "False TransformFailed second"},
+		"it had failed, and is gone":           {failed, nil, "False TransformFailed"},
+		"it had failed, as shown":              {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed)}, "False TransformFailed"},
+		"it had failed, by an earlier release": {earlier, []batchv1.Job{job("first", time.Second, batchv1.JobFailed)}, "False TransformFailed"},
+		"it had failed, another runs":          {failed, []batchv1.Job{job("second", time.Minute, "")}, "False TransformFailed"},
+		"it had failed, its name did again":    {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed, renewed)}, "False TransformFailed first"},
+		"it had failed, another failed":        {failed, []batchv1.Job{job("first", time.Second, batchv1.JobFailed), job("second", time.Minute, batchv1.JobFailed)}, "False TransformFailed second"},
+		"it had failed, another succeeded":     {failed, []batchv1.Job{job("second", time.Minute, batchv1.JobComplete)}, "True TransformSucceeded second"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -131,7 +131,7 @@ func TestFormatTransform(t *testing.T) {
 	}
 }
 
-// transformJobs are the dbt Jobs there are, once there are n.
+// transformJobs waits until there are n dbt Jobs, and returns them.
 func (env *testEnv) transformJobs(n int) []batchv1.Job {
 	env.Helper()
 	jobs := &batchv1.JobList{}
@@ -155,7 +155,7 @@ func (env *testEnv) awaitTransformed(name, reason string) *v1alpha1.ConsentPipel
 	})
 }
 
-// endTransform plays the end of a dbt Job.
+// endTransform ends a dbt Job with a report.
 func (env *testEnv) endTransform(j *batchv1.Job, m report.Transform) {
 	env.Helper()
 	if m.Failures == nil {
@@ -170,7 +170,7 @@ func (env *testEnv) endTransform(j *batchv1.Job, m report.Transform) {
 	})
 }
 
-// TestTransform follows dbt after runs: it fails, is mended, and is not needed.
+// TestTransform follows dbt after runs: it fails, is fixed, and is not needed.
 func TestTransform(t *testing.T) {
 	env := newEnv(t)
 	env.apply("september", []string{"a.csv"})
@@ -191,18 +191,18 @@ func TestTransform(t *testing.T) {
 		t.Errorf("Transformed is %s: %s", got.Status, got.Message)
 	}
 
-	// Someone mends the model and runs dbt.
-	mended := newTransformJob(transformCronJob(), "")
-	mended.OwnerReferences, mended.Annotations = nil, nil
-	env.create(mended)
-	env.setJob(mended, func(s *batchv1.JobStatus) { s.StartTime = new(metav1.NewTime(time.Now().Add(2 * time.Second))) })
-	env.completeTransform(mended)
+	// A user fixes the model and runs dbt.
+	fixed := newTransformJob(transformCronJob(), "")
+	fixed.OwnerReferences, fixed.Annotations = nil, nil
+	env.create(fixed)
+	env.setJob(fixed, func(s *batchv1.JobStatus) { s.StartTime = new(metav1.NewTime(time.Now().Add(2 * time.Second))) })
+	env.completeTransform(fixed)
 	env.awaitTransformed("september", reasonTransformSucceeded)
 	env.awaitEvents("september", "TransformStarted", reasonTransformFailed, reasonTransformSucceeded)
 	env.expectMetric(`consentpipeline_transforms_total{namespace="NS",result="Failed"} 1`)
 	env.expectMetric(`consentpipeline_transforms_total{namespace="NS",result="Succeeded"} 1`)
 
-	// A run that loads nothing new needs none.
+	// After a run that loads nothing new, dbt does not run.
 	env.trigger("september", "1")
 	j2 := env.awaitRun("september", 2)
 	env.endPod(env.pod(j2, 0), 0, unchanged("a.csv", 100))
@@ -213,7 +213,7 @@ func TestTransform(t *testing.T) {
 	}
 	env.transformJobs(2)
 
-	// Switched off, nothing is said of it.
+	// With transform: Never, the condition is removed.
 	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Transform = v1alpha1.TransformNever })
 	p = env.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
 	if got := condition(p, v1alpha1.ConditionTransformed); got.Type != "" {
@@ -229,7 +229,7 @@ func (env *testEnv) completeTransform(j *batchv1.Job) {
 	})
 }
 
-// TestOneTransformAtATime ends the runs of several pipelines while a dbt Job is under way.
+// TestOneTransformAtATime ends the runs of several pipelines while a dbt Job is running.
 func TestOneTransformAtATime(t *testing.T) {
 	env := newEnv(t)
 	early := newTransformJob(transformCronJob(), "")
@@ -289,7 +289,7 @@ func TestTransformInterrupted(t *testing.T) {
 	env.transformJobs(1)
 }
 
-// TestStuckTransform has dbt's pod not start, in each way that an ingestion's may not, and its Job wait in a queue.
+// TestStuckTransform blocks the dbt Job in each way that an ingestion may be blocked.
 func TestStuckTransform(t *testing.T) {
 	env := newEnv(t)
 	transformed := func(p *v1alpha1.ConsentPipeline) string {
@@ -330,7 +330,7 @@ func TestStuckTransform(t *testing.T) {
 	}
 	expect(reasonTransformRunning, "Unknown TransformRunning: dbt runs in the Job "+j.Name+".")
 
-	t.Log("no pod can be made")
+	t.Log("no pod can be created")
 	env.warning("Job", j.Name, j.UID, "FailedCreate", "pods are forbidden: exceeded quota")
 	env.clock.set(podStartGrace + time.Second)
 	expect(reasonFailedCreate, "Unknown FailedCreate: "+waits+"pods are forbidden: exceeded quota")
@@ -356,7 +356,7 @@ func TestStuckTransform(t *testing.T) {
 	env.clock.set(stuckAfter + 5*podStartGrace)
 	expect(reasonPodsStuck, "Unknown PodsStuck: "+waits+"ImagePullBackOff: consent-dbt:x: not found")
 
-	t.Log("another run ends meanwhile, which that Job does not serve")
+	t.Log("another run ends, which that Job does not serve")
 	env.setJob(&j, func(s *batchv1.JobStatus) { s.Active, s.StartTime = 1, new(metav1.NewTime(time.Now().Add(-time.Hour))) })
 	env.trigger("september", "2")
 	env.completeRun(env.awaitRun("september", 2))
@@ -380,7 +380,7 @@ func TestStuckTransform(t *testing.T) {
 	}
 }
 
-// A failingLister fails to list Jobs as often as it is told.
+// A failingLister fails so many times to list Jobs.
 type failingLister struct {
 	client.Reader
 	times atomic.Int32
@@ -393,8 +393,8 @@ func (f *failingLister) List(ctx context.Context, list client.ObjectList, option
 	return f.Reader.List(ctx, list, options...)
 }
 
-// TestTransformAfterAFailure has the API server not answer when a run has ended and dbt is due: the run's end is written all
-// the same, and dbt follows.
+// TestTransformAfterAFailure has the API server fail when a run has ended and dbt is due: the end of the run is written
+// nevertheless, and dbt follows.
 func TestTransformAfterAFailure(t *testing.T) {
 	lister := &failingLister{}
 	env := newEnv(t, func(env *testEnv) {
