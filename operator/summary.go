@@ -2,6 +2,7 @@ package operator
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -78,7 +79,7 @@ func runMessage(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, j *batchv1.
 			unknown = append(unknown, f)
 		}
 	}
-	if bad := append(failed, unknown...); len(bad) > 0 {
+	if bad := slices.Concat(failed, unknown); len(bad) > 0 {
 		text += fmt.Sprintf(" %s %s: %s", cut(bad[0].Path, maxMessage/4), bad[0].State, cut(bad[0].Message, maxMessage/4))
 		if len(bad) > 1 {
 			text += fmt.Sprintf("; and %d more, see status.files", len(bad)-1)
