@@ -116,11 +116,11 @@ image: ## Build the two images, IMAGE:TAG and DBT_IMAGE:TAG
 
 .PHONY: e2e
 e2e: ## Test the chart in a kind cluster of its own (KEEP=1 keeps it for the next time)
-	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e -count=1 -timeout 30m -parallel 4 -v $(ARGS) ./e2e
+	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e -count=1 -timeout 30m -parallel 4 -v $(ARGS) ./test/e2e
 
 .PHONY: e2e-slow
 e2e-slow: ## Test what takes long: rotation and rollback with both Helms, restricted platforms, Prometheus
-	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e,slow -run '^TestSlow' -count=1 -timeout 60m -parallel 4 -v $(ARGS) ./e2e
+	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e,slow -run '^TestSlow' -count=1 -timeout 60m -parallel 4 -v $(ARGS) ./test/e2e
 
 ##@ Develop
 
@@ -141,34 +141,34 @@ test: venv ## Run the tests; the last lines say what did not run and how to get 
 .PHONY: test-postgres
 test-postgres: ## Run only the tests on other versions of Postgres, 15, 16 and 18, which test includes
 	@$(MAKE) --no-print-directory test ARGS="-run Versions $(ARGS)" \
-	    PKG='./cmd/consent ./internal/chaos ./internal/warehouse/... ./jobs/ingest'
+	    PKG='./cmd/consent ./test/chaos ./internal/warehouse/... ./jobs/ingest'
 
 KILLS ?= 200
 .PHONY: chaos
 chaos: ## Kill and disturb ingestion and Postgres, KILLS times, and check every row
-	go run ./internal/chaos -kills "$(KILLS)" $(ARGS)
+	go run ./test/chaos -kills "$(KILLS)" $(ARGS)
 
 .PHONY: coverage
 coverage: venv ## Simulate how often the intervals hold the truth, and write the tables of docs/statistics.md
-	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 2h -v ./internal/coverage \
+	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 2h -v ./test/coverage \
 	    -thorough -write $(ARGS)
 
 SEQUENCES ?= 20
 .PHONY: sequences
 sequences: venv ## Compare incremental builds with a full refresh after SEQUENCES random sequences of changes
-	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 4h -v -run TestIncremental ./internal/oracle \
+	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 4h -v -run TestIncremental ./test/oracle \
 	    -sequences $(SEQUENCES) $(ARGS)
 
 .PHONY: bench
 bench: build ## Measure ingestion beside psql's \copy; empties the tables of DATABASE_URL, which should have lz4
 	@test -n "$$DATABASE_URL" || { echo 'bench needs a database to itself: make bench DATABASE_URL=postgres://…' >&2; exit 1; }
-	go run ./internal/bench --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
+	go run ./test/bench --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
 
 ROWS ?= 1000000
 .PHONY: bench-dbt
 bench-dbt: build venv ## Measure dbt with ROWS events; drops the tables of DATABASE_URL
 	@test -n "$$DATABASE_URL" || { echo 'bench-dbt needs a database to itself: make bench-dbt DATABASE_URL=postgres://…' >&2; exit 1; }
-	CONSENT_DBT="$(VENV)/dbt" go run ./internal/bench/dbt --database-url "$$DATABASE_URL" --consent bin/consent \
+	CONSENT_DBT="$(VENV)/dbt" go run ./test/bench/dbt --database-url "$$DATABASE_URL" --consent bin/consent \
 	    --rows "$(ROWS)" $(ARGS)
 
 .PHONY: docs
@@ -184,7 +184,7 @@ bench-operator: build ## Measure the operator with 1,000 pipelines of 10 files; 
 bench-dashboard: build ## Read the dashboard of DATABASE_URL with 50 readers for 30 seconds; the metrics are there already
 	@test -n "$$DATABASE_URL" || { echo 'bench-dashboard needs a database with metrics: make run DATABASE_URL=postgres://…, then' \
 	    'make bench-dashboard DATABASE_URL=postgres://…' >&2; exit 1; }
-	go run ./internal/bench/dashboard --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
+	go run ./test/bench/dashboard --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
 
 .PHONY: solution-numbers
 solution-numbers: build venv ## Run the queries of SOLUTION.md on CONSENT_REFERENCE_DATA, else on input/ (ARGS="-input DIR": on yours)

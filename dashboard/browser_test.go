@@ -29,7 +29,7 @@ import (
 
 	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 var screenshots = flag.String("screenshots", "", "`folder` to write the pictures of docs/dashboard.md to")

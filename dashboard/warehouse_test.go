@@ -17,7 +17,7 @@ import (
 
 	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 func TestMain(m *testing.M) { warehousetest.Main(m) }

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"consentpipeline.io/internal/testneeds"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // asProgram makes the test binary the program itself, so that tests see what a person sees: streams and exit code.

@@ -18,7 +18,7 @@ import (
 
 	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // relay lets the tests' server be reached at another address.

@@ -12,7 +12,7 @@ import (
 
 	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // expectedMetrics are the metrics of a real export, computed from its files by a program that shares nothing with

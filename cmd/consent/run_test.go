@@ -16,7 +16,7 @@ import (
 
 	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // copyTree copies a folder, so that a test can break it.

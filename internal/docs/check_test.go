@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"consentpipeline.io/internal/testneeds"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 func TestMain(m *testing.M) {

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"consentpipeline.io/internal/testneeds"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // loaded is a database into which the program has loaded an export, and what it printed.

@@ -22,7 +22,7 @@ import (
 	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 func TestMain(m *testing.M) {
