@@ -56,15 +56,17 @@ func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTem
 	}
 }
 
-// tolerateLostNode has the pods of a node that is lost evicted after a minute instead of Kubernetes's five, where the
-// template does not say otherwise. A second pod at the same file does no harm: see replaceLostPods.
+// tolerateLostNode has the pods of a node that is lost evicted after a minute instead of Kubernetes's five, unless the
+// template names the taint. Of several tolerations of a taint the first one counts: behind one of everything, which means
+// that the pod may run on any node, ours would not, and the pods would stay for ever. A second pod at the same file does no
+// harm: see replaceLostPods.
 func tolerateLostNode(pod *corev1.PodSpec) {
 	for _, taint := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
 		isTolerated := func(t corev1.Toleration) bool {
-			return (t.Key == taint || t.Key == "") && (t.Effect == corev1.TaintEffectNoExecute || t.Effect == "")
+			return t.Key == taint && (t.Effect == corev1.TaintEffectNoExecute || t.Effect == "")
 		}
 		if !slices.ContainsFunc(pod.Tolerations, isTolerated) {
-			pod.Tolerations = append(pod.Tolerations, corev1.Toleration{Key: taint, Operator: corev1.TolerationOpExists,
+			pod.Tolerations = slices.Insert(pod.Tolerations, 0, corev1.Toleration{Key: taint, Operator: corev1.TolerationOpExists,
 				Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(60))})
 		}
 	}
