@@ -13,7 +13,6 @@ import (
 )
 
 // TestSlowLostNode loses the node of a run in mid-file: first its kubelet, while the container goes on, then the whole node.
-// The pods that ingest tolerate all taints, as of a cluster whose nodes all have some: they have to go all the same.
 func TestSlowLostNode(t *testing.T) {
 	t.Parallel()
 	r := newReleaseIn(t, twoNodes(t), "helm", "lost", "lost")
@@ -138,7 +137,7 @@ const onTwoNodes = `
 image: {tag: next}
 sources: [{name: input, hostPath: /e2e/lost}]
 nodeSelector: {node-role.kubernetes.io/control-plane: ""}
-tolerations: [{operator: Exists}]
+tolerations: [{key: node-role.kubernetes.io/control-plane}]
 ingest:
   enabled: false
   resources: {requests: {cpu: 30m}, limits: {cpu: 30m}}
