@@ -55,7 +55,8 @@ func TestUnreadableFiles(t *testing.T) {
 func TestMissingFolder(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, "helm", "missing", "missing")
-	r.install(append(small, "--set", "sources[0].name=input,sources[0].hostPath=/no/such/folder")...)
+	notes := r.install(append(small, "--set", "sources[0].name=input,sources[0].hostPath=/no/such/folder")...)
+	r.contains("helm install", notes, "The source input is the folder /no/such/folder of each node", "sources[0].persistentVolumeClaim")
 	r.await("the reason why the run does not start", 90*time.Second, func() bool {
 		_, _, message := r.pipeline(r.first()).condition("Reconciling")
 		return strings.Contains(message, "hostPath type check failed: /no/such/folder is not a directory")

@@ -187,7 +187,12 @@ func live(r *release) {
 		r.await("the end of what the release had", time.Minute, func() bool {
 			return r.kubectl("get", "consentpipelines,jobs", "--output", "name") == ""
 		})
-		r.kubectl("get", "pvc/data-life-postgresql-0", "secret/life-postgresql", "secret/life-roles")
+		kept := r.kubectl("get", "pvc/data-life-postgresql-0", "secret/life-postgresql", "secret/life-roles", "--output",
+			`jsonpath={range .items[*]}{.metadata.annotations.argocd\.argoproj\.io/sync-options}{"\n"}{end}`)
+		// Argo CD may take them for its own, by the labels of the release.
+		if want := strings.Repeat("Prune=false,Delete=false\n", 3); kept != want {
+			r.Errorf("the annotations for Argo CD are:\n%swant:\n%s", kept, want)
+		}
 		r.install(small...)
 		r.awaitData()
 		r.check(r.pipeline(r.first()), "Succeeded", "Unchanged 1", sampleRows+40)
