@@ -91,8 +91,8 @@ func (r *release) awaitReplaced(name, worker string) {
 	if message != want {
 		r.Errorf("the message is %q, want %q", message, want)
 	}
+	r.contains("kubectl get", r.kubectl("get", "consentpipelines", name), "NodeLost")
 	r.contains("kubectl describe", r.kubectl("describe", "consentpipeline", name), "Warning  NodeLost")
-	r.Log("\n" + r.kubectl("get", "consentpipelines") + r.kubectl("describe", "consentpipeline", name))
 	r.await("a pod on another node", 3*time.Minute, func() bool {
 		pods := r.podsOf(name)
 		return len(pods) == 1 && pods[0].Metadata.Name != lost.Metadata.Name && pods[0].Spec.NodeName == r.nodes[0]

@@ -27,7 +27,6 @@ type situation struct {
 func setConditions(p *v1alpha1.ConsentPipeline, s situation, now metav1.Time) {
 	ready, reconciling, stalled := metav1.ConditionUnknown, false, false
 	reason, message := "", ""
-	progressReason, progressMessage := "", ""
 	current, last := p.Status.CurrentRun, p.Status.LastRun
 
 	switch {
@@ -40,13 +39,13 @@ func setConditions(p *v1alpha1.ConsentPipeline, s situation, now metav1.Time) {
 	case current != nil && s.delay != nil && s.delay.stalled:
 		ready, stalled = metav1.ConditionFalse, true
 		reason, message = s.delay.shown(), s.delay.message
+	case current != nil && s.delay != nil:
+		reconciling = true
+		reason, message = s.delay.reason, s.delay.message
 	case current != nil:
 		reconciling = true
 		reason = reasonRunInProgress
 		message = fmt.Sprintf("Run %d (%s) is under way in the Job %s.", current.Number, current.Reason, current.JobName)
-		if s.delay != nil {
-			progressReason, progressMessage = s.delay.reason, s.delay.message
-		}
 	case last != nil && last.Result == v1alpha1.Succeeded:
 		ready = metav1.ConditionTrue
 		reason, message = string(last.Result), last.Message
@@ -71,13 +70,10 @@ func setConditions(p *v1alpha1.ConsentPipeline, s situation, now metav1.Time) {
 		v1alpha1.ConditionReconciling: reconciling,
 		v1alpha1.ConditionStalled:     stalled,
 	} {
-		switch {
-		case !is:
-			meta.RemoveStatusCondition(&p.Status.Conditions, condition)
-		case progressReason != "":
-			set(condition, metav1.ConditionTrue, progressReason, progressMessage)
-		default:
+		if is {
 			set(condition, metav1.ConditionTrue, reason, message)
+		} else {
+			meta.RemoveStatusCondition(&p.Status.Conditions, condition)
 		}
 	}
 	p.Status.ObservedGeneration = p.Generation

@@ -76,7 +76,7 @@ func TestStuckPods(t *testing.T) {
 	if got, want := p.Status.Files[1].Message, `Unschedulable: persistentvolumeclaim "input" not found`; got != want {
 		t.Errorf("the file's message is %q, expected %q", got, want)
 	}
-	w.expect(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True Unschedulable")
+	w.expect(p, "InProgress", "Ready=Unknown Unschedulable", "Reconciling=True Unschedulable")
 	w.look("september")
 	if events := w.awaitEvents("september", "RunStarted", "Unschedulable"); len(events) != 2 {
 		t.Errorf("%d events, expected 2", len(events))
@@ -85,7 +85,7 @@ func TestStuckPods(t *testing.T) {
 	// After ten minutes someone has to do something, unless other pods are at work meanwhile.
 	w.clock.set(10 * time.Minute)
 	w.look("september")
-	w.expect(w.pipeline("september"), "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True Unschedulable")
+	w.expect(w.pipeline("september"), "InProgress", "Ready=Unknown Unschedulable", "Reconciling=True Unschedulable")
 	w.podEnds(a, 0, loaded("a.csv", 100))
 	p = w.await("september", "the pods to be stuck", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == reasonPodsStuck })
 	w.expect(p, "Failed", "Ready=False PodsStuck", "Stalled=True PodsStuck")
@@ -185,14 +185,14 @@ func TestQueuedJob(t *testing.T) {
 
 	w.clock.set(31 * time.Second)
 	p := lookFor(reasonJobSuspended)
-	w.expect(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True JobSuspended")
+	w.expect(p, "InProgress", "Ready=Unknown JobSuspended", "Reconciling=True JobSuspended")
 	if got, want := condition(p, "Reconciling").Message, "Run 1 waits: the Job queued-1 is suspended."; !strings.HasPrefix(got, want) {
 		t.Errorf("the message is %q, expected it to begin with %q", got, want)
 	}
 	// Its turn may be long in coming, and that is nobody's fault.
 	w.clock.set(24 * time.Hour)
 	p = lookFor(reasonJobSuspended)
-	w.expect(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True JobSuspended")
+	w.expect(p, "InProgress", "Ready=Unknown JobSuspended", "Reconciling=True JobSuspended")
 
 	// Let go, it is like one that was just made, whose pods may take a moment.
 	suspend(false, corev1.ConditionFalse)
