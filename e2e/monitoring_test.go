@@ -168,9 +168,9 @@ func TestSlowPrometheus(t *testing.T) {
 		r.apply("bad", "input", "", "no/such/file.csv")
 		r.apply("gone", "gone", "", "*.csv")
 		r.apply("nowhere", "nowhere", "", "*.csv")
-		certificate, key := selfSigned(r.T, "judge.monitoring.svc")
-		r.applyYAML(fmt.Sprintf(judge, indent(certificate), indent(key)))
-		r.kubectl("rollout", "status", "deployment/judge", "--timeout=2m")
+		certificate, key := selfSigned(r.T, "webhook.monitoring.svc")
+		r.applyYAML(fmt.Sprintf(webhook, indent(certificate), indent(key)))
+		r.kubectl("rollout", "status", "deployment/webhook", "--timeout=2m")
 		r.applyYAML(fmt.Sprintf(admission, base64.StdEncoding.EncodeToString([]byte(certificate))))
 		r.Cleanup(func() {
 			_, _ = r.try("kubectl", "delete", "validatingwebhookconfiguration,validatingadmissionpolicy,validatingadmissionpolicybinding", "e2e-jobs")
@@ -242,7 +242,7 @@ metadata: {name: e2e-jobs}
 webhooks:
   - name: denies.e2e.invalid
     rules: [{apiGroups: [batch], apiVersions: [v1], operations: [CREATE], resources: [jobs]}]
-    clientConfig: {service: {namespace: monitoring, name: judge, path: /}, caBundle: %s}
+    clientConfig: {service: {namespace: monitoring, name: webhook, path: /}, caBundle: %s}
     namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}
     objectSelector: {matchLabels: {consentpipeline.io/pipeline: denied}}
     failurePolicy: Fail
@@ -259,11 +259,11 @@ webhooks:
     admissionReviewVersions: [v1]
 `
 
-// judge is a webhook that denies everything; it is given a certificate and its key.
-const judge = `
+// webhook is one that denies everything; it is given a certificate and its key.
+const webhook = `
 apiVersion: v1
 kind: Secret
-metadata: {name: judge}
+metadata: {name: webhook}
 stringData:
   tls.crt: |
 %s
@@ -272,20 +272,20 @@ stringData:
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: judge}
-spec: {selector: {app: judge}, ports: [{port: 443, targetPort: 8443}]}
+metadata: {name: webhook}
+spec: {selector: {app: webhook}, ports: [{port: 443, targetPort: 8443}]}
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: judge}
+metadata: {name: webhook}
 spec:
-  selector: {matchLabels: {app: judge}}
+  selector: {matchLabels: {app: webhook}}
   template:
-    metadata: {labels: {app: judge}}
+    metadata: {labels: {app: webhook}}
     spec:
       securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
       containers:
-        - name: judge
+        - name: webhook
           image: consent-dbt:next
           securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
           volumeMounts: [{name: tls, mountPath: /tls}]
@@ -296,7 +296,7 @@ spec:
             - |
               import http.server, json, ssl
 
-              class Judge(http.server.BaseHTTPRequestHandler):
+              class Webhook(http.server.BaseHTTPRequestHandler):
                   def do_POST(self):
                       review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                       review["response"] = {"uid": review["request"]["uid"], "allowed": False, "status": {"message": "no loading on Sundays"}}
@@ -305,12 +305,12 @@ spec:
                       self.end_headers()
                       self.wfile.write(json.dumps(review).encode())
 
-              server = http.server.ThreadingHTTPServer(("", 8443), Judge)
+              server = http.server.ThreadingHTTPServer(("", 8443), Webhook)
               tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
               tls.load_cert_chain("/tls/tls.crt", "/tls/tls.key")
               server.socket = tls.wrap_socket(server.socket, server_side=True)
               server.serve_forever()
-      volumes: [{name: tls, secret: {secretName: judge}}]
+      volumes: [{name: tls, secret: {secretName: webhook}}]
 `
 
 // argoHealth runs the health check of docs on a pipeline as Argo CD does: with the object as a table.
