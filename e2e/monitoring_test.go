@@ -259,7 +259,7 @@ webhooks:
     admissionReviewVersions: [v1]
 `
 
-// webhook is one that denies everything; it is given a certificate and its key.
+// webhook denies everything; it is given a certificate and its key.
 const webhook = `
 apiVersion: v1
 kind: Secret

@@ -64,7 +64,7 @@ func (r *release) startSlow(name, worker, load string) {
 	r.applyYAML("{apiVersion: consentpipeline.io/v1alpha1, kind: ConsentPipeline, metadata: {name: " + name + "}, " +
 		"spec: {source: input, files: [{path: events/csv/events-company-1.csv}], " + load + "}}")
 	r.awaitCopy()
-	if pods := r.podsOf(name); len(pods) != 1 || pods[0].Spec.NodeName != worker {
+	if pods := r.podsOf(name + "-1"); len(pods) != 1 || pods[0].Spec.NodeName != worker {
 		r.Fatalf("the pods are %+v, expected one on %s", pods, worker)
 	}
 }
@@ -72,9 +72,9 @@ func (r *release) startSlow(name, worker, load string) {
 // awaitReplaced waits until the status says that a run's node is lost, in time, and the run has a pod on another node.
 func (r *release) awaitReplaced(name, worker string) {
 	r.Helper()
-	lost := r.podsOf(name)[0]
+	lost := r.podsOf(name + "-1")[0]
 	r.await("the deletion of the pod by Kubernetes", 4*time.Minute, func() bool {
-		lost = r.podsOf(name)[0]
+		lost = r.podsOf(name + "-1")[0]
 		return !lost.Metadata.DeletionTimestamp.IsZero()
 	})
 	var message string
@@ -94,7 +94,7 @@ func (r *release) awaitReplaced(name, worker string) {
 	r.contains("kubectl get", r.kubectl("get", "consentpipelines", name), "NodeLost")
 	r.contains("kubectl describe", r.kubectl("describe", "consentpipeline", name), "Warning  NodeLost")
 	r.await("a pod on another node", 3*time.Minute, func() bool {
-		pods := r.podsOf(name)
+		pods := r.podsOf(name + "-1")
 		return len(pods) == 1 && pods[0].Metadata.Name != lost.Metadata.Name && pods[0].Spec.NodeName == r.nodes[0]
 	})
 }
@@ -107,8 +107,11 @@ func (r *release) awaitBack(name, worker string) {
 		processes, _ := r.try("docker", "exec", worker, "sh", "-c", "cat /proc/[0-9]*/comm") // of which some end meanwhile
 		return strings.Contains(processes, "kubelet\n") && !strings.Contains(processes, "consent\n")
 	})
-	r.kubectl("patch", "consentpipeline", name, "--type=merge", "--patch", `{"spec": {"load": "Changed"}}`)
+	r.kubectl("patch", "consentpipeline", name, "--type=merge", "--patch", `{"spec": {"load": "Changed", "trigger": "again"}}`)
 	r.check(r.awaitRun(name, 2), "Succeeded", "Unchanged 1", slowEvents)
+	if pods := r.podsOf(name + "-2"); len(pods) != 1 || pods[0].Spec.NodeName != worker {
+		r.Errorf("the pods are %+v, expected one on %s", pods, worker)
+	}
 	r.checkSlow()
 }
 
@@ -121,11 +124,11 @@ type pod struct {
 	Spec struct{ NodeName string }
 }
 
-// podsOf gives the pods of the first run of a pipeline.
-func (r *release) podsOf(name string) []pod {
+// podsOf gives the pods of a Job.
+func (r *release) podsOf(job string) []pod {
 	r.Helper()
 	var list struct{ Items []pod }
-	output := r.kubectl("get", "pods", "--selector", "job-name="+name+"-1", "--output", "json")
+	output := r.kubectl("get", "pods", "--selector", "job-name="+job, "--output", "json")
 	if err := json.Unmarshal([]byte(output), &list); err != nil {
 		r.Fatal(err)
 	}
