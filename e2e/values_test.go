@@ -315,6 +315,9 @@ func TestSettingsOfPods(t *testing.T) {
 		"Deployment/x-dashboard":     {[]string{"spec", "template"}, "all"},
 		"StatefulSet/x-postgresql":   {[]string{"spec", "template"}, "all"},
 		"CronJob/x-transform":        {[]string{"spec", "jobTemplate", "spec", "template"}, "all"},
+		"Job/x-prepare":              {[]string{"spec", "template"}, "all"},
+		"Job/x-first-ingestion":      {[]string{"spec", "template"}, "all"},
+		"Pod/x-test":                 {nil, "all"},
 	} {
 		pod := at(objects[object], test.pod...).(map[string]any)
 		pool := map[string]string{"ingest": "ingest", "all": "general"}[test.want]
@@ -330,7 +333,8 @@ func TestSettingsOfPods(t *testing.T) {
 		}
 		var variables []string
 		container := at(pod, "spec", "containers").([]any)[0].(map[string]any)
-		for _, variable := range container["env"].([]any) {
+		env, _ := container["env"].([]any)
+		for _, variable := range env {
 			if v := variable.(map[string]any); v["name"] == "FOR" {
 				variables = append(variables, fmt.Sprint(v["value"]))
 			}
@@ -339,7 +343,7 @@ func TestSettingsOfPods(t *testing.T) {
 			t.Errorf("%s: variable %v, want %s", object, variables, test.want)
 		}
 		tolerations := at(pod, "spec", "tolerations")
-		if (tolerations != nil) != (object == "Deployment/x-operator" || object == "CronJob/x-transform") {
+		if (tolerations != nil) != (object == "Deployment/x-operator" || strings.Contains(object, "Job/")) {
 			t.Errorf("%s: tolerations %v", object, tolerations)
 		}
 	}
