@@ -19,12 +19,25 @@ func TestSlowLostNode(t *testing.T) {
 	worker := r.nodes[1]
 	r.slowExport()
 
-	r.step("all but the ingestion is on the other node", func(r *release) {
-		values := filepath.Join(r.TempDir(), "values.yaml")
-		if err := os.WriteFile(values, []byte(onTwoNodes), 0o644); err != nil {
-			r.Fatal(err)
+	values := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(values, []byte(onTwoNodes), 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	r.step("without the definition of ConsentPipeline the installation fails, and says why", func(r *release) {
+		output, err := r.try("helm", "install", r.name, chart, "--namespace", r.namespace, "--values", values,
+			"--set", "crds.enabled=false,ingest.enabled=true")
+		if err == nil {
+			r.Fatal("helm install succeeds")
 		}
-		r.install("--values", values)
+		r.contains("helm install", output, "lost-first-ingestion")
+		if strings.Contains(output, "deadline exceeded") {
+			r.Errorf("Helm gave up before the hook did:\n%s", output)
+		}
+		r.contains("the log", r.kubectl("logs", "job/lost-first-ingestion"), "the cluster has no definition of ConsentPipeline: set crds.enabled=true")
+	})
+	r.step("all but the ingestion is on the other node", func(r *release) {
+		r.do("helm", "upgrade", r.name, chart, "--namespace", r.namespace, "--values", values)
 		r.awaitMigrated()
 		r.kubectl("rollout", "status", "deployment/lost-operator", "--timeout=2m")
 	})
