@@ -76,7 +76,7 @@ func TestStuckPods(t *testing.T) {
 	if got, want := p.Status.Files[1].Message, `Unschedulable: persistentvolumeclaim "input" not found`; got != want {
 		t.Errorf("the file's message is %q, expected %q", got, want)
 	}
-	env.expectConditions(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True Unschedulable")
+	env.expectConditions(p, "InProgress", "Ready=Unknown Unschedulable", "Reconciling=True Unschedulable")
 	env.reconcile("september")
 	if events := env.awaitEvents("september", "RunStarted", "Unschedulable"); len(events) != 2 {
 		t.Errorf("%d events, expected 2", len(events))
@@ -85,7 +85,7 @@ func TestStuckPods(t *testing.T) {
 	// After ten minutes the run is stalled, unless other pods of it are running.
 	env.clock.set(10 * time.Minute)
 	env.reconcile("september")
-	env.expectConditions(env.pipeline("september"), "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True Unschedulable")
+	env.expectConditions(env.pipeline("september"), "InProgress", "Ready=Unknown Unschedulable", "Reconciling=True Unschedulable")
 	env.endPod(a, 0, loaded("a.csv", 100))
 	p = env.await("september", "the pods to be stuck", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == reasonPodsStuck })
 	env.expectConditions(p, "Failed", "Ready=False PodsStuck", "Stalled=True PodsStuck")
@@ -185,14 +185,14 @@ func TestQueuedJob(t *testing.T) {
 
 	env.clock.set(31 * time.Second)
 	p := lookFor(reasonJobSuspended)
-	env.expectConditions(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True JobSuspended")
+	env.expectConditions(p, "InProgress", "Ready=Unknown JobSuspended", "Reconciling=True JobSuspended")
 	if got, want := condition(p, "Reconciling").Message, "Run 1 waits: the Job queued-1 is suspended."; !strings.HasPrefix(got, want) {
 		t.Errorf("the message is %q, expected it to begin with %q", got, want)
 	}
 	// It may wait for a long time, which is not a failure.
 	env.clock.set(24 * time.Hour)
 	p = lookFor(reasonJobSuspended)
-	env.expectConditions(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True JobSuspended")
+	env.expectConditions(p, "InProgress", "Ready=Unknown JobSuspended", "Reconciling=True JobSuspended")
 
 	// Resumed, it is like a new Job, whose pods have the same grace to start.
 	suspend(false, corev1.ConditionFalse)

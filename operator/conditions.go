@@ -14,23 +14,19 @@ import (
 func setConditions(p *v1alpha1.ConsentPipeline, out outcome, now metav1.Time) {
 	ready, reconciling, stalled := metav1.ConditionUnknown, false, false
 	reason, message := "", ""
-	progressReason, progressMessage := "", "" // of Reconciling, where they differ from those of Ready
 	current, last, blocker := p.Status.CurrentRun, p.Status.LastRun, out.blocker
 
 	switch {
 	case blocker != nil && blocker.stalled:
 		ready, stalled = metav1.ConditionFalse, true
 		reason, message = blocker.reason, blocker.message
+	case blocker != nil:
+		reconciling = true
+		reason, message = blocker.reason, blocker.message
 	case current != nil:
 		reconciling = true
 		reason = reasonRunInProgress
 		message = fmt.Sprintf("Run %d (%s) is in progress in the Job %s.", current.Number, current.Reason, current.JobName)
-		if blocker != nil {
-			progressReason, progressMessage = blocker.reason, blocker.message
-		}
-	case blocker != nil:
-		reconciling = true
-		reason, message = blocker.reason, blocker.message
 	case last != nil:
 		ready, stalled = metav1.ConditionFalse, true
 		if last.Result == v1alpha1.Succeeded {
@@ -55,13 +51,10 @@ func setConditions(p *v1alpha1.ConsentPipeline, out outcome, now metav1.Time) {
 		v1alpha1.ConditionReconciling: reconciling,
 		v1alpha1.ConditionStalled:     stalled,
 	} {
-		switch {
-		case !is:
-			meta.RemoveStatusCondition(&p.Status.Conditions, condition)
-		case progressReason != "":
-			set(condition, metav1.ConditionTrue, progressReason, progressMessage)
-		default:
+		if is {
 			set(condition, metav1.ConditionTrue, reason, message)
+		} else {
+			meta.RemoveStatusCondition(&p.Status.Conditions, condition)
 		}
 	}
 	p.Status.ObservedGeneration = p.Generation

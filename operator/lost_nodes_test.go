@@ -85,7 +85,7 @@ func TestLostNode(t *testing.T) {
 	env.clock.set(time.Until(runs.DeletionTimestamp.Time) + podStartGrace + 3*time.Second)
 	env.reconcile("september")
 	p := env.pipeline("september")
-	env.expectConditions(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True NodeLost")
+	env.expectConditions(p, "InProgress", "Ready=Unknown NodeLost", "Reconciling=True NodeLost")
 	why := "the node worker-2 does not end the pod " + runs.Name + ", which was deleted: the node or its kubelet is down"
 	if got, want := condition(p, "Reconciling").Message, "Run 1 waits: "+why; got != want {
 		t.Errorf("the message is %q, expected %q", got, want)

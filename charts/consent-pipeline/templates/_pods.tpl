@@ -20,7 +20,27 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* The settings of all pods, except those that may call the API. Usage: include "consent.podSpec" (list $ "ingest") */}}
+{{/*
+Tolerations that evict the pods of a Job from a lost node after 60 seconds instead of 300. They come first, because the first
+toleration of a taint counts: behind a toleration of every taint, the pods would stay there forever.
+Usage: include "consent.jobTolerations" (include "consent.podSetting" … | fromYamlArray)
+*/}}
+{{- define "consent.jobTolerations" -}}
+{{- $keys := list -}}
+{{- range . }}{{ if eq "NoExecute" (.effect | default "NoExecute") }}{{ $keys = append $keys .key }}{{ end }}{{ end -}}
+{{- $tolerations := . -}}
+{{- range $taint := list "node.kubernetes.io/unreachable" "node.kubernetes.io/not-ready" -}}
+{{- if not (has $taint $keys) -}}
+{{- $tolerations = prepend $tolerations (dict "key" $taint "operator" "Exists" "effect" "NoExecute" "tolerationSeconds" 60) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $tolerations -}}
+{{- end }}
+
+{{/*
+The settings of all pods, except those that may call the API.
+Usage: include "consent.podSpec" (list $ "ingest"), of a Job (list $ "transform" "job")
+*/}}
 {{- define "consent.podSpec" -}}
 serviceAccountName: {{ include "consent.fullname" (index . 0) }}-{{ index . 1 }}
 automountServiceAccountToken: false
@@ -31,6 +51,7 @@ securityContext:
 
 {{- define "consent.podPlacement" -}}
 {{- $ := index . 0 -}}
+{{- $isJob := len . | lt 2 -}}
 # Services named consent-… would set CONSENT_ variables.
 enableServiceLinks: false
 {{- with $.Values.image.pullSecrets }}
@@ -42,7 +63,11 @@ imagePullSecrets:
 {{- $component := index . 1 }}
 {{- range list "nodeSelector" "tolerations" "affinity" }}
 {{- $key := . }}
-{{- with include "consent.podSetting" (list $ $component $key) }}
+{{- $setting := include "consent.podSetting" (list $ $component $key) }}
+{{- if and $isJob (eq $key "tolerations") }}
+{{- $setting = include "consent.jobTolerations" ($setting | fromYamlArray) }}
+{{- end }}
+{{- with $setting }}
 {{ $key }}:
   {{- . | nindent 2 }}
 {{- end }}
