@@ -23,8 +23,8 @@ import (
 // A podInformer caches an attempt of each of our pods, and enqueues the pipeline of a pod whose attempt has changed. It is a
 // source of the controller.
 //
-// The controller's own cache would hold Pods. Stripped to the fields that are read, 20,000 of them took 62 MiB more than
-// the attempts: 168 instead of 106 MiB resident (make bench-operator, one after the other on the same machine).
+// The controller's own cache would hold Pods. Stripped to the fields that are read, those of 1,000 pipelines with 10 files and
+// two finished runs take 99 MiB of heap and 155 MiB resident, the attempts 50 and 103 MiB (make bench-operator).
 type podInformer struct {
 	namespace string
 	informer  cache.Controller
