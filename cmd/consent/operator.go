@@ -24,7 +24,7 @@ func newOperatorCommand(a *app) *cobra.Command {
 		Short: "Run the ConsentPipelines of a Kubernetes namespace",
 		Long: `operator turns ConsentPipelines into Jobs: it starts a run when files, options or the trigger change, or when the
 annotation consentpipeline.io/run-requested-at requests one. It writes each file's outcome into the resource's status,
-and has dbt follow. It ends when it is interrupted; runs that are under way go on, and the next operator picks them up.
+and starts dbt afterwards. It ends when it is interrupted; runs in progress go on, and the next operator follows them.
 
 It reaches Kubernetes as kubectl does (KUBECONFIG), or inside a cluster by its service account.`,
 		Example: "  consent operator --namespace default --transform-cronjob consent-transform",
@@ -37,7 +37,7 @@ It reaches Kubernetes as kubectl does (KUBECONFIG), or inside a cluster by its s
 			ctrllog.SetLogger(logr.FromSlogHandler(a.log.Handler()))
 			klog.SetSlogLogger(a.log)
 			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(25) // it works little, and keeps its memory for long: collect more often than usual
+				debug.SetGCPercent(25) // it does little and keeps most of its memory: collect more often than by default
 			}
 			cluster, err := config.GetConfig()
 			if err != nil {

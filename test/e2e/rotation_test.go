@@ -25,6 +25,7 @@ func TestSlowRotation(t *testing.T) {
 }
 
 func rotate(r *release) {
+	r.define()
 	r.install(small...)
 	r.awaitData()
 	started := r.kubectl("get", "pod", "rotation-postgresql-0", "--output", "jsonpath={.metadata.uid} {.status.containerStatuses[*].restartCount}")
@@ -121,6 +122,7 @@ func TestSlowUpgradeFromJobs(t *testing.T) {
 func TestSlowExistingClaim(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, "helm", "claims", "claims")
+	r.define()
 	r.install(small...)
 	r.awaitData()
 	r.applyYAML(`{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: mine},
