@@ -127,6 +127,7 @@ type Run struct {
 // A Country is one of those that events came from.
 type Country struct {
 	Code      string
+	Name      string
 	Companies int64
 	N         int64
 	Estimate  *float64

@@ -244,11 +244,11 @@ func countrySection(d *Data, _ selection) Section {
 	scale := chart.NewScale(most, short)
 	plot := chart.Plot{Name: "Events by country", Unit: "events", Scale: scale}
 	for _, c := range d.Countries {
-		section.Table.Rows = append(section.Table.Rows, []Cell{textCell(country(c.Code)), textCell(c.Code), wholeCell(c.Companies), wholeCell(c.N), numberCell(c.Estimate, count)})
+		section.Table.Rows = append(section.Table.Rows, []Cell{textCell(c.Name), textCell(c.Code), wholeCell(c.Companies), wholeCell(c.N), numberCell(c.Estimate, count)})
 		if c.Estimate == nil {
 			continue
 		}
-		row := chart.Row{Label: country(c.Code), Sub: c.Code + " · " + plural(c.Companies, "company", "companies"), Height: 22, Value: count(*c.Estimate)}
+		row := chart.Row{Label: c.Name, Sub: c.Code + " · " + plural(c.Companies, "company", "companies"), Height: 22, Value: count(*c.Estimate)}
 		row.Marks = []chart.Mark{chart.Bar(scale, 4, 14, *c.Estimate, "c1", fmt.Sprintf("%s events; n = %s", count(*c.Estimate), whole(c.N)))}
 		plot.Rows = append(plot.Rows, row)
 	}
@@ -257,10 +257,10 @@ func countrySection(d *Data, _ selection) Section {
 	case len(d.Countries) == 0:
 		section.Title = "No country is known"
 	case len(d.Countries) <= 3 || all == 0:
-		section.Title = fmt.Sprintf("Most events come from %s: %s", country(d.Countries[0].Code), orNone(d.Countries[0].Estimate, count))
+		section.Title = fmt.Sprintf("Most events come from %s: %s", d.Countries[0].Name, orNone(d.Countries[0].Estimate, count))
 	default:
 		section.Title = fmt.Sprintf("Three of %s countries, %s, have %s of all events", whole(d.CountryCount),
-			list([]string{country(d.Countries[0].Code), country(d.Countries[1].Code), country(d.Countries[2].Code)}), percent(sum/all))
+			list([]string{d.Countries[0].Name, d.Countries[1].Name, d.Countries[2].Name}), percent(sum/all))
 	}
 	return section
 }
