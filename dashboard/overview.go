@@ -169,7 +169,7 @@ func works(d *Data, s selection, with []companyRate) []string {
 		text = append(text, ranking(rates))
 	}
 	if above > 0 {
-		text = append(text, fmt.Sprintf("%s %s more consents than prompts, so this is not a conversion rate: not compared.",
+		text = append(text, fmt.Sprintf("%s %s more consents than prompts, so this is not a conversion rate and is not compared.",
 			capital(someOf(above, len(with))), verb(above, "has", "have")))
 	}
 	if p := doubleWeighting(d); p != nil && s.Extrapolation == "count_over_rate" {
@@ -247,7 +247,7 @@ func sureness(d *Data, s selection, with []companyRate) []string {
 		text = append(text, fmt.Sprintf("%s: fewer than 30 sampled rows.", capital(someOf(few, len(d.Companies)))))
 	}
 	if len(with) > 0 && s.Extrapolation == recommended {
-		text = append(text, "The intervals cover chance. They do not cover what there is to distrust.")
+		text = append(text, "The intervals cover chance only, not the problems listed under “What to distrust?”.")
 	}
 	return text
 }
@@ -304,7 +304,7 @@ func distrust(d *Data) []string {
 	case len(all) == 0:
 		return []string{"No problem found: no double weighting, no coding gap, no rate above 100%, no file that looks cut off, no rejected row."}
 	case len(all) > maxDistrust:
-		text = append(text, fmt.Sprintf("%d more %s under Data quality.", len(all)-maxDistrust, verb(len(all)-maxDistrust, "is", "are")))
+		text = append(text, fmt.Sprintf("%s under Data quality.", plural(int64(len(all)-maxDistrust), "more problem is", "more problems are")))
 	}
 	return text
 }

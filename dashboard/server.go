@@ -252,7 +252,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	s.log.Error("the page could not be made", "url", r.URL.String(), "error", err.Error())
-	http.Error(w, "The page could not be made; the log says why.", http.StatusInternalServerError)
+	http.Error(w, "The page could not be built; see the log for the reason.", http.StatusInternalServerError)
 }
 
 // send answers with content, compressed where the reader takes that, or says that it has not changed.

@@ -524,7 +524,7 @@ func TestPageSaysWhatIsTheMatter(t *testing.T) {
 	unlock(t, builder)
 
 	copyMarts(t, sampled, database)
-	look("a part was built", http.StatusOK, "The last build of the metrics did not end well", "No company has events yet")
+	look("a part was built", http.StatusOK, "The last build of the metrics failed", "No company has events yet")
 	execute(t, database, recordBuild)
 	if body := look("companies without events", http.StatusOK, "No company has events yet"); strings.Contains(body, `class="banner"`) {
 		t.Error("a whole build has a banner")
@@ -535,14 +535,14 @@ func TestPageSaysWhatIsTheMatter(t *testing.T) {
 	unlock(t, builder)
 
 	execute(t, database, "update analytics.build set load_set = ''")
-	look("a build that failed", http.StatusOK, "The last build of the metrics did not end well")
+	look("a build that failed", http.StatusOK, "The last build of the metrics failed")
 	execute(t, database, "update analytics.build set load_set = 'of other loads'")
-	look("files loaded since", http.StatusOK, "Files were loaded since the metrics were built")
+	look("files loaded since", http.StatusOK, "Files were loaded after the metrics were built")
 
 	// A filter that nobody has asked for yet, so that it is read anew.
 	execute(t, database, "alter table analytics.company_performance rename column hours_observed to size")
 	if response, body := get(t, url+"/?hq=Belgium"); response.StatusCode != http.StatusServiceUnavailable ||
-		!strings.Contains(body, "The metrics are of another version") {
+		!strings.Contains(body, "The metrics were built by another version") {
 		t.Errorf("marts of another version answer %s", response.Status)
 	}
 	execute(t, database, "alter table analytics.company_performance rename column size to hours_observed")
@@ -587,7 +587,7 @@ func TestDatabaseThatGoesAwayLeavesTheLastNumbers(t *testing.T) {
 	proxy.close()
 	later(s)
 	response, body = get(t, url)
-	if response.StatusCode != http.StatusOK || !strings.Contains(body, "These are the numbers as they were read last") ||
+	if response.StatusCode != http.StatusOK || !strings.Contains(body, "The page shows the numbers as they were last read") ||
 		!strings.Contains(body, `data-poll="`) {
 		t.Errorf("when the database has gone the page answers %s without saying so", response.Status)
 	}

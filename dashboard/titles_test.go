@@ -165,22 +165,22 @@ func TestProblemsAreTold(t *testing.T) {
 			"of page views 0 of 40 opt-ins are full (0%), of consents 180 of 200 opt-ins are full (90%)"},
 		"more_consents_than_prompts": {func(c *Company) { set(c, "notice", recommended, 1.2); set(c, "all", recommended, 1.5) },
 			"More consents than prompts in the notice at a.example, so this is not a conversion rate",
-			"conversion 120% in the notice, 150% of all events"},
+			"conversion 120% in the notice, 150% over all events"},
 		"no_choices": {func(c *Company) {
 			c.WithoutChoices = true
 			c.Rates[rateKey{"all", "given", recommended}] = Estimate{N: 265}
 			c.Statuses["pageview"] = []Share{{Value: "opt-out", N: 69}, {Value: "empty", N: 89}}
 		}, "No consent records a choice at a.example",
-			"all 265 rows of consents have an empty status; 69 rows of page views have an opt-in or opt-out all the same"},
+			"all 265 rows of consents have an empty status; yet 69 rows of page views have an opt-in or opt-out"},
 		"action_absent": {func(c *Company) { c.ShareNoAction = number64(0.39) }, "Many consents do not say where they were given at a.example",
 			"39% of consents have no action"},
 		"cut_off_files": {func(c *Company) { c.LooksTruncated = true }, "Files look cut off at a.example: do not compare volumes", "100 rows"},
 		"rate_unknown": {func(c *Company) { c.RateUnknown = 2 }, "The sampling rate is unknown in over 1% of rows at a.example",
 			"2% of rows have no valid RATE"},
 		"weighting_undetermined": {func(c *Company) { c.Weighting, c.Evidence = "undetermined", 12 }, "Too few rows show how to read COUNT at a.example",
-			"12 rows tell"},
+			"12 rows show it"},
 		"no_prompts": {func(c *Company) { delete(c.Rates, rateKey{"all", "asked", recommended}) }, "No prompts in the files of a.example",
-			"of 100 rows none is a prompt"},
+			"none of 100 rows is a prompt"},
 	} {
 		d := told(c.change)
 		got := problems(d)

@@ -114,7 +114,7 @@ func perHourPlot(s selection, companies []*Company) chart.Plot {
 		value := c.PerHour(s.Extrapolation)
 		row.Value = orNone(value, count)
 		if value == nil {
-			row.Missing = "all events are of one moment"
+			row.Missing = "all events have the same time"
 		} else {
 			row.Aside = "over " + hours(*c.Hours)
 			row.Marks = []chart.Mark{chart.Bar(scale, 6, 14, *value, "c1", count(*value)+" events per observed hour, over "+hours(*c.Hours))}

@@ -82,6 +82,11 @@
     {% endif %}
 {% endmacro %}
 
+{# A seed keeps its table also in a full refresh, which would drop it with what depends on it. #}
+{% macro postgres__reset_csv_table(model, full_refresh, old_relation, agate_table) %}
+    {{ return(default__reset_csv_table(model, False, old_relation, agate_table)) }}
+{% endmacro %}
+
 {# A relation's name as a literal of type regclass. #}
 {% macro regclass(relation) -%}
     '{{ relation.include(database=False) | replace("'", "''") }}'::regclass

@@ -41,7 +41,7 @@ event_keys as (
 
 country_names as (
 
-    select * from {{ ref('country_names') }}
+    select * from {{ ref('int_country_names') }}
 
 ),
 

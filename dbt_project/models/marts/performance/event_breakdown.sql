@@ -18,7 +18,7 @@ daily_dimensions as (
 
 country_names as (
 
-    select * from {{ ref('country_names') }}
+    select * from {{ ref('int_country_names') }}
 
 ),
 
