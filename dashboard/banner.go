@@ -15,7 +15,7 @@ type banner struct {
 }
 
 // problem is what the page says in place of numbers.
-func problem(s status) *banner {
+func statusBanner(s status) *banner {
 	b := banner{Title: "Database error", Text: "The database returned an error."}
 	switch s.condition {
 	case away:
@@ -56,7 +56,7 @@ func detail(err error) string {
 }
 
 // warning is what the page says above numbers that are not quite what they should be; nil where there is nothing.
-func warning(c condition) *banner {
+func warningBanner(c condition) *banner {
 	switch c {
 	case away, refused:
 		return &banner{Title: "The database cannot be reached at this moment.", Text: "The page shows the numbers as they were last read."}
@@ -74,7 +74,7 @@ func warning(c condition) *banner {
 }
 
 // emptiness says why there is no company to show.
-func emptiness(d *Data, s selection) *banner {
+func emptyBanner(d *Data, s selection) *banner {
 	switch {
 	case s.isSet() && d.AllWithEvents > 0:
 		return &banner{Title: "No company with events matches this filter", Text: "Choose another one above, or all companies."}

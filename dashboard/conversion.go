@@ -98,7 +98,7 @@ func conversionSection(d *Data, s selection) Section {
 		ID: "conversion", Nav: "Conversion", Title: conversionTitle(definition, with), Term: "def-rates",
 		Explain: fmt.Sprintf("Each dot is a company’s %s (%s): %s, counting %s. The thick bar is the 95%% interval of the sampling alone, "+
 			"the thin line that of what the company does. The ring is the brief’s rule (COUNT / RATE, all events).",
-			lower(definition.Name), definition.Title, dots(s.Extrapolation), counted(s.Scope)),
+			lower(definition.Name), definition.Title, estimateKind(s.Extrapolation), counted(s.Scope)),
 		Source: "analytics.company_consent_rates, analytics.extrapolation_sensitivity",
 	}
 	section.Plots = []Panel{{Plot: conversionPlot(s, definition, with, without)}}
@@ -107,7 +107,7 @@ func conversionSection(d *Data, s selection) Section {
 }
 
 // dots says what the dots of an extrapolation are.
-func dots(extrapolation string) string {
+func estimateKind(extrapolation string) string {
 	if extrapolation == recommended {
 		return "the recommended estimate, by " + byBrief + ", or by " + byInverse + " where COUNT is extrapolated already"
 	}

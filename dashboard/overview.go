@@ -146,13 +146,13 @@ func answers(d *Data, s selection) []Answer {
 	}
 	with, _ := ratesOf(d, "conversion", s.Scope, s.Extrapolation)
 	return []Answer{
-		{"Which notice works?", works(d, s, with)},
-		{"How sure is that?", sureness(d, s, with)},
-		{"What to distrust?", distrust(d)},
+		{"Which notice works?", conversionAnswer(d, s, with)},
+		{"How sure is that?", certaintyAnswer(d, s, with)},
+		{"What to distrust?", problemAnswer(d)},
 	}
 }
 
-func works(d *Data, s selection, with []companyRate) []string {
+func conversionAnswer(d *Data, s selection, with []companyRate) []string {
 	rates, above := comparable(with)
 	var text []string
 	switch {
@@ -217,7 +217,7 @@ func others(n int) string {
 	return strings.ToLower(number(n)) + " others"
 }
 
-func sureness(d *Data, s selection, with []companyRate) []string {
+func certaintyAnswer(d *Data, s selection, with []companyRate) []string {
 	var text []string
 	if rests := restsOn(d, s, with); rests != "" {
 		text = append(text, rests)
@@ -294,7 +294,7 @@ func fromTo(values []float64, format func(float64) string) string {
 // maxDistrust is how many problems the summary names; the section on data quality has all.
 const maxDistrust = 5
 
-func distrust(d *Data) []string {
+func problemAnswer(d *Data) []string {
 	var text []string
 	all := problems(d)
 	for _, one := range all[:min(maxDistrust, len(all))] {

@@ -162,7 +162,7 @@ func TestDbtDocsMayBeMissing(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		if page := ask(s, "/dbt/"); page.Code != test.code || !strings.Contains(page.Body.String(), test.want) {
+		if page := request(s, "/dbt/"); page.Code != test.code || !strings.Contains(page.Body.String(), test.want) {
 			t.Errorf("%s: the docs answer %d: %s", name, page.Code, page.Body)
 		}
 	}
@@ -222,7 +222,7 @@ func tracedServer(t testing.TB, database string) (*Server, *traced) {
 	return s, tracer
 }
 
-func ask(s *Server, url string) *httptest.ResponseRecorder {
+func request(s *Server, url string) *httptest.ResponseRecorder {
 	recorder := httptest.NewRecorder()
 	s.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, url, nil))
 	return recorder
@@ -239,10 +239,10 @@ func TestUnchangedWarehouseCostsAGlance(t *testing.T) {
 	sampleWarehouse(t)
 	s, tracer := tracedServer(t, as(t, "dashboard"))
 	for _, address := range []string{"/", "/?definition=choice", "/?scope=all", "/data/volume.csv"} {
-		ask(s, address)
+		request(s, address)
 		later(s)
 		_, before := tracer.count()
-		ask(s, address)
+		request(s, address)
 		if _, after := tracer.count(); after-before != 4 {
 			t.Errorf("%s: an unchanged warehouse costs %d statements, want the 4 of the probe, which begins and ends a transaction", address, after-before)
 		}
@@ -254,8 +254,8 @@ func TestUnchangedWarehouseCostsAGlance(t *testing.T) {
 func FuzzURL(f *testing.F) {
 	sampleWarehouse(f)
 	s, tracer := tracedServer(f, as(f, "dashboard"))
-	ask(s, "/")
-	ask(s, "/?industry=Travel")
+	request(s, "/")
+	request(s, "/?industry=Travel")
 	statements, _ := tracer.count()
 	for _, seed := range []string{
 		"", "industry=Travel", "industry=Travel&hq=France&company=956c25b5-e9a6-46f1-bb85-930c6aad171b",

@@ -188,7 +188,7 @@ func TestProblemsAreTold(t *testing.T) {
 			t.Errorf("%s: %+v, want %q and %q", kind, got, c.title, c.case0)
 			continue
 		}
-		if text := distrust(d); len(text) != 1 || text[0] != got[0].Title+"." {
+		if text := problemAnswer(d); len(text) != 1 || text[0] != got[0].Title+"." {
 			t.Errorf("%s: the summary says %q", kind, text)
 		}
 		if table := qualitySection(d, selection{}).Table; len(table.Rows) != 1 || table.Rows[0][0].Raw != kind || table.Rows[0][1].Raw != "a.example" {

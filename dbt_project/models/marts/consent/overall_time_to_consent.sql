@@ -5,6 +5,12 @@ with headlines as (
 
 ),
 
+consent_durations as (
+
+    select * from {{ ref('int_consent_durations') }}
+
+),
+
 -- Each company's durations by its headline method, within each of the limits, added up by what their weight depends on.
 counted as (
 
@@ -25,7 +31,7 @@ counted as (
             durations.is_rate_unknown,
             durations.shift_seconds <> 0 as is_placebo,
             (durations.seconds * 1e6)::bigint as microseconds
-        from {{ ref('int_consent_durations') }} as durations
+        from consent_durations as durations
         inner join headlines on durations.api_key = headlines.api_key and durations.method = headlines.method
         inner join unnest(array[5, 30, 120]) as limits (within_minutes)
             on durations.seconds between 0 and 60 * limits.within_minutes
