@@ -6,7 +6,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// A banner says what is the matter and what to do.
+// A banner states a problem and how to fix it.
 type banner struct {
 	Title    string
 	Text     string
@@ -14,7 +14,7 @@ type banner struct {
 	Detail   string // what the database said
 }
 
-// problem is what the page says in place of numbers.
+// statusBanner is shown in place of the numbers.
 func statusBanner(s status) *banner {
 	b := banner{Title: "Database error", Text: "The database returned an error."}
 	switch s.condition {
@@ -55,7 +55,7 @@ func detail(err error) string {
 	return ""
 }
 
-// warning is what the page says above numbers that are not quite what they should be; nil where there is nothing.
+// warningBanner is shown above numbers that are not current; nil if they are.
 func warningBanner(c condition) *banner {
 	switch c {
 	case away, refused:
@@ -73,7 +73,7 @@ func warningBanner(c condition) *banner {
 	return nil
 }
 
-// emptiness says why there is no company to show.
+// emptyBanner gives the reason why there is no company to show.
 func emptyBanner(d *Data, s selection) *banner {
 	switch {
 	case s.isSet() && d.AllWithEvents > 0:

@@ -36,7 +36,7 @@ func newMetrics(s *Server) *metrics {
 	return m
 }
 
-// conditionCollector tells the condition that the last reader met; asking the database is not a matter of who collects metrics.
+// conditionCollector tells the condition that the last reader met; a scrape does not query the database.
 type conditionCollector struct {
 	desc   *prometheus.Desc
 	server *Server

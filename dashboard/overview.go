@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// An Answer is one of the three things that the page says first: which notice works, how sure that is, what to distrust.
+// An Answer is one of the three that the page begins with: which notice works, how sure that is, what to distrust.
 type Answer struct {
 	Question string
 	Text     []string
@@ -46,7 +46,7 @@ func summarySection(d *Data, s selection) Section {
 	return section
 }
 
-// figuresOf says what the figures are of, and which switches change them.
+// figuresOf describes what the figures cover, and which switches change them.
 func figuresOf(d *Data, s selection) string {
 	switch {
 	case len(d.Companies) == 1:
@@ -188,7 +188,7 @@ func conversionAnswer(d *Data, s selection, with []companyRate) []string {
 	return text
 }
 
-// ranking says which company has the highest conversion and which the lowest, of two or more.
+// ranking names the company with the highest conversion and the one with the lowest, of two or more.
 func ranking(rates []companyRate) string {
 	first, last := rates[0], rates[len(rates)-1]
 	highest := fmt.Sprintf("%s has the highest conversion: %s of prompts lead to a consent", first.company.Name, withInterval(first.estimate))
@@ -252,7 +252,7 @@ func certaintyAnswer(d *Data, s selection, with []companyRate) []string {
 	return text
 }
 
-// restsOn says on how many rows of prompts the conversions rest, and how far their intervals reach.
+// restsOn gives the rows of prompts behind the conversions, and their margin of error.
 func restsOn(d *Data, s selection, with []companyRate) string {
 	var asked, widths []float64
 	for _, c := range d.Companies {

@@ -60,7 +60,7 @@ func companiesOf(cases []problemCase) []*Company {
 	return all
 }
 
-// at says where a problem is: its company, or how many of them.
+// at names the company that has a problem, or counts them.
 func at(d *Data, cases []problemCase) string {
 	companies := companiesOf(cases)
 	if len(companies) == 1 {
@@ -226,7 +226,7 @@ func codingGap(d *Data) *Problem {
 			"all events. Opt-in against opt-out can be compared."}
 }
 
-// words says both shares of full opt-ins.
+// words gives both shares of full opt-ins.
 func (o Coding) words() string {
 	share := func(full, all int64) string {
 		if all == 0 {

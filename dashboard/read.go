@@ -88,7 +88,7 @@ func (d *Data) readRest(ctx context.Context, tx pgx.Tx) error {
 		batch.Queue(q.sql, q.args...)
 	}
 	results := tx.SendBatch(ctx, batch)
-	defer results.Close() //nolint:errcheck // after an error there is no second one to tell
+	defer results.Close() //nolint:errcheck // the first error is reported
 	for _, q := range queries {
 		rows, err := results.Query()
 		if err != nil {

@@ -479,8 +479,8 @@ func TestSwitchesChangeWhatTheySay(t *testing.T) {
 
 func near(a, b float64) bool { return a-b < 1e-6*(1+b) && b-a < 1e-6*(1+b) }
 
-// TestPageSaysWhatIsTheMatter goes through the states of a warehouse with one server, which recovers from each.
-func TestPageSaysWhatIsTheMatter(t *testing.T) {
+// TestPageShowsWhyThereAreNoNumbers goes through the states of a warehouse with one server, which recovers from each.
+func TestPageShowsWhyThereAreNoNumbers(t *testing.T) {
 	sampled := sampleWarehouse(t)
 	program := buildProgram(t)
 	database := warehousetest.Database(t)

@@ -132,9 +132,9 @@ func TestAnswersFollowTheSwitches(t *testing.T) {
 	}
 }
 
-// TestProblemsAreTold has each problem once, beside a company without any, and holds what is told of it.
-func TestProblemsAreTold(t *testing.T) {
-	told := func(change func(*Company)) *Data {
+// TestProblemsAreListed has each problem once, beside a company without any, and checks its title and detail.
+func TestProblemsAreListed(t *testing.T) {
+	withProblem := func(change func(*Company)) *Data {
 		plain, c := company("b", "Gaming", "Spain"), company("a", "Travel", "France")
 		for _, one := range []*Company{plain, c} {
 			one.Events = 100
@@ -182,7 +182,7 @@ func TestProblemsAreTold(t *testing.T) {
 		"no_prompts": {func(c *Company) { delete(c.Rates, rateKey{"all", "asked", recommended}) }, "No prompts in the files of a.example",
 			"none of 100 rows is a prompt"},
 	} {
-		d := told(c.change)
+		d := withProblem(c.change)
 		got := problems(d)
 		if len(got) != 1 || got[0].Kind != kind || plainSpaces(got[0].Title) != c.title || len(got[0].Cases) != 1 || got[0].Cases[0].detail != c.case0 {
 			t.Errorf("%s: %+v, want %q and %q", kind, got, c.title, c.case0)
@@ -195,13 +195,13 @@ func TestProblemsAreTold(t *testing.T) {
 			t.Errorf("%s: the table has %v", kind, table.Rows)
 		}
 	}
-	d := told(func(*Company) {})
+	d := withProblem(func(*Company) {})
 	d.Published, d.FileRows, d.Rejected = 2, 90, 10
 	if got := problems(d); len(got) != 1 || got[0].Title != "10 rows were rejected, of 100 rows in 2 files" {
-		t.Errorf("rejected rows are told as %+v", got)
+		t.Errorf("rejected rows are listed as %+v", got)
 	}
-	if got := problems(told(func(*Company) {})); len(got) != 0 {
-		t.Errorf("nothing is wrong, but the page tells %+v", got)
+	if got := problems(withProblem(func(*Company) {})); len(got) != 0 {
+		t.Errorf("there is no problem, but the page lists %+v", got)
 	}
 }
 
