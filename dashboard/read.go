@@ -88,7 +88,7 @@ func (d *Data) readRest(ctx context.Context, tx pgx.Tx) error {
 		batch.Queue(q.sql, q.args...)
 	}
 	results := tx.SendBatch(ctx, batch)
-	defer results.Close() //nolint:errcheck // after an error there is no second one to tell
+	defer results.Close() //nolint:errcheck // the first error is reported
 	for _, q := range queries {
 		rows, err := results.Query()
 		if err != nil {
@@ -317,17 +317,15 @@ func (d *Data) sharedQueries(keys []uuid.UUID) []query {
 				return err
 			}},
 		{"countries", `
-			select value, count(*), sum(n)::bigint,
-			       sum(recommended_estimate),
-			       count(*) over ()
+			select value, value_name, count(*), sum(n)::bigint, sum(recommended_estimate), count(*) over ()
 			from analytics.event_breakdown
 			where dimension = 'country' and value <> 'unknown' and n > 0 and api_key = any ($1)
-			group by value
-			order by 4 desc nulls last, value
+			group by value, value_name
+			order by 5 desc nulls last, value
 			limit 12`, []any{keys},
 			func(rows pgx.Rows) error {
 				var c Country
-				err := rows.Scan(&c.Code, &c.Companies, &c.N, &c.Estimate, &d.CountryCount)
+				err := rows.Scan(&c.Code, &c.Name, &c.Companies, &c.N, &c.Estimate, &d.CountryCount)
 				d.Countries = append(d.Countries, c)
 				return err
 			}},
