@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
-	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/test/kubetest"
+	"consentpipeline.io/test/testneeds"
 )
 
 // chartRules are the rules of the operator's Role in the chart. Every test runs the operator with exactly these.
