@@ -1,5 +1,5 @@
-# Everything a developer does, one target each: `make help`. It needs Go and Python 3.11 to 3.13; what else it uses it
-# installs itself, into this folder and Go's caches.
+# One target for each task of a developer: see `make help`. It needs Go and Python 3.11 to 3.13, and installs everything else
+# into this folder and Go's caches.
 
 INPUT        ?= input
 DATABASE_URL ?= $(value CONSENT_DATABASE_URL)
@@ -9,7 +9,7 @@ PKG          ?= ./...
 PYTHON       ?=
 CGO_ENABLED  ?= 0
 
-# The cluster, its images and the release in it. The tag is the one that the chart takes if none is set.
+# The cluster, its images and the release in it. The default tag is the chart's.
 CLUSTER        ?= consent
 NODE_IMAGE     ?=
 IMAGE          ?= consent
@@ -22,11 +22,12 @@ KUBE_CONTEXT   ?= kind-$(CLUSTER)
 
 export PYTHON DATABASE_URL DATA_DIR
 export CGO_ENABLED
-# golangci-lint's version is pinned in tools/go.mod, which keeps its dependencies out of ours.
+# The tools' versions are pinned in tools/go.mod, which keeps their dependencies out of ours.
 TOOL := go tool -modfile=tools/go.mod
+HELM_DOCS := $(TOOL) helm-docs --chart-search-root charts --sort-values-order file --log-level warning
 VENV := $(CURDIR)/.venv/bin
 export GOLANGCI_LINT_CACHE := $(CURDIR)/.cache/golangci-lint
-# Where the home folder cannot be written, Go's caches have no place but here.
+# If the home folder is not writable, Go's caches go into this folder.
 ifneq ($(shell test -n "$$HOME" -a -w "$$HOME" && echo yes),yes)
 export GOCACHE    := $(or $(GOCACHE),$(CURDIR)/.cache/go-build)
 export GOMODCACHE := $(or $(GOMODCACHE),$(if $(GOPATH),$(firstword $(subst :, ,$(GOPATH)))/pkg/mod,$(CURDIR)/.cache/go-mod))
@@ -35,7 +36,7 @@ endif
 # Settings for the scripts that work on the cluster.
 IN_CLUSTER = CLUSTER="$(CLUSTER)" NODE_IMAGE="$(NODE_IMAGE)" IMAGE="$(IMAGE)" DBT_IMAGE="$(DBT_IMAGE)" TAG="$(TAG)" \
     POSTGRES_IMAGE="$(POSTGRES_IMAGE)" NAMESPACE="$(NAMESPACE)" RELEASE="$(RELEASE)" KUBE_CONTEXT="$(KUBE_CONTEXT)"
-# A database that is named goes before the cluster: DATABASE_URL, or the embedded one in DATA_DIR.
+# A given database takes precedence over the cluster: DATABASE_URL, or the embedded one in DATA_DIR.
 HERE = CONSENT_DATABASE_URL="$$DATABASE_URL" CONSENT_DATA_DIR="$$DATA_DIR"
 
 .DEFAULT_GOAL := help
@@ -47,14 +48,14 @@ help: ## Show this list
 	@printf '\nVariables\n'
 	@printf '  %-17s %s\n' \
 	    'INPUT=DIR' 'the folder of files that `make run` loads (default: input)' \
-	    'DATABASE_URL=URL' 'a Postgres to use; without it run has one of its own, and seed, dbt-… and shell the cluster' \
-	    'DATA_DIR=DIR' 'an embedded Postgres to use, which keeps its data there' \
-	    'ARGS="..."' 'more arguments: of consent run, of dbt (dbt-run), of go test (test)' \
-	    'KILLS=200' 'how often make chaos kills' \
-	    'ROWS=1000000' 'how many events make bench-dbt takes' \
-	    'SEQUENCES=20' 'how many sequences make sequences makes' \
+	    'DATABASE_URL=URL' 'a Postgres to use (default: run starts one; seed, dbt-… and shell use the cluster)' \
+	    'DATA_DIR=DIR' 'the data folder of an embedded Postgres to use' \
+	    'ARGS="..."' 'further arguments for consent run, dbt (dbt-run) or go test (test)' \
+	    'KILLS=200' 'number of kills in make chaos' \
+	    'ROWS=1000000' 'number of events in make bench-dbt' \
+	    'SEQUENCES=20' 'number of sequences in make sequences' \
 	    'PKG=./...' 'the packages to test (default: all)' \
-	    'PYTHON=PATH' 'the Python to make .venv with (default: one of 3.11 to 3.13 on PATH)'
+	    'PYTHON=PATH' 'the Python for .venv (default: one of 3.11 to 3.13 in PATH)'
 
 ##@ Use
 
@@ -64,33 +65,33 @@ run: build venv ## Load INPUT, build the metrics, print them and write the dashb
 	    $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(ARGS)
 
 .PHONY: dbt-run
-dbt-run: ## Run dbt over what is loaded, in the cluster, or in DATABASE_URL or DATA_DIR
+dbt-run: ## Run dbt on the loaded data, in the cluster or in DATABASE_URL or DATA_DIR
 	@if [ -n "$$DATABASE_URL$$DATA_DIR" ]; then \
 	    $(MAKE) --no-print-directory build venv && $(HERE) bin/consent transform $(if $(ARGS),-- $(ARGS)); \
 	else $(IN_CLUSTER) tools/cluster-job dbt $(ARGS); fi
 
 .PHONY: dbt-debug
-dbt-debug: ## Test dbt and its way to the database: the cluster's, DATABASE_URL or DATA_DIR
+dbt-debug: ## Test dbt's connection to the database: the cluster's, DATABASE_URL or DATA_DIR
 	@if [ -n "$$DATABASE_URL$$DATA_DIR" ]; then \
 	    $(MAKE) --no-print-directory build venv && $(HERE) bin/consent transform --debug; \
 	else $(IN_CLUSTER) tools/cluster-job debug; fi
 
 .PHONY: seed
-seed: ## Load or reload what the cluster sees as input, or INPUT into DATABASE_URL or DATA_DIR
+seed: ## Load or reload the cluster's input, or INPUT into DATABASE_URL or DATA_DIR
 	@if [ -n "$$DATABASE_URL$$DATA_DIR" ]; then \
 	    $(MAKE) --no-print-directory build && $(HERE) bin/consent migrate && \
 	    $(HERE) bin/consent ingest --source "$(INPUT)" $(ARGS); \
 	else $(IN_CLUSTER) tools/cluster-job seed; fi
 
 .PHONY: shell
-shell: ## Open psql beside the data, in the cluster or in DATABASE_URL
+shell: ## Open psql, in the cluster or on DATABASE_URL
 	@if [ -n "$$DATABASE_URL" ]; then psql "$$DATABASE_URL"; \
 	else $(IN_CLUSTER) tools/cluster-job shell; fi
 
 ##@ Cluster
 
 .PHONY: kind-up
-kind-up: image ## Make the kind cluster, with the images in it; again, and it gets what is new
+kind-up: image ## Create the kind cluster with the images, or load new images into it
 	@$(IN_CLUSTER) tools/kind-up
 
 .PHONY: kind-load
@@ -115,12 +116,12 @@ image: ## Build the two images, IMAGE:TAG and DBT_IMAGE:TAG
 	done
 
 .PHONY: e2e
-e2e: ## Test the chart in a kind cluster of its own (KEEP=1 keeps it for the next time)
-	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e -count=1 -timeout 30m -parallel 4 -v $(ARGS) ./e2e
+e2e: ## Test the chart in a separate kind cluster (KEEP=1 keeps it for the next time)
+	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e -count=1 -timeout 30m -parallel 4 -v $(ARGS) ./test/e2e
 
 .PHONY: e2e-slow
-e2e-slow: ## Test what takes long: rotation and rollback with both Helms, restricted platforms, Prometheus
-	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e,slow -run '^TestSlow' -count=1 -timeout 60m -parallel 4 -v $(ARGS) ./e2e
+e2e-slow: ## Run the slow tests: rotation and rollback with both Helms, restricted platforms, Prometheus
+	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e,slow -run '^TestSlow' -count=1 -timeout 60m -parallel 4 -v $(ARGS) ./test/e2e
 
 ##@ Develop
 
@@ -129,50 +130,51 @@ build: ## Build bin/consent
 	go build -trimpath -ldflags "-s -w" -o bin/consent ./cmd/consent
 
 .PHONY: test
-test: venv ## Run the tests; the last lines say what did not run and how to get it
+test: venv ## Run the tests; the last lines list which tools are missing and how to get them
 	@skips=$$(mktemp) && trap 'rm -f "$$skips"' EXIT && \
+	KUBEBUILDER_ASSETS=$$(tools/envtest) && export KUBEBUILDER_ASSETS && \
 	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_SKIPS="$$skips" \
 	    CONSENT_TEST_REQUIRE="dbt$${CONSENT_TEST_REQUIRE:+,$$CONSENT_TEST_REQUIRE}" \
 	    go test -count=1 -timeout 30m $(ARGS) $(PKG); code=$$?; \
-	if [ -s "$$skips" ]; then \
-	    printf '\nDid not run:\n'; sort -u "$$skips" | sed 's/^/  /'; \
-	fi; exit $$code
+	awk -F': ' '{ count[$$1]++; how[$$1] = substr($$0, length($$1) + 3) } \
+	    END { for (tool in count) printf "SKIPPED %s (tests: %d): %s\n", tool, count[tool], how[tool] }' \
+	    "$$skips" | sort; exit $$code
 
 .PHONY: test-postgres
 test-postgres: ## Run only the tests on other versions of Postgres, 15, 16 and 18, which test includes
 	@$(MAKE) --no-print-directory test ARGS="-run Versions $(ARGS)" \
-	    PKG='./cmd/consent ./internal/chaos ./internal/warehouse/... ./jobs/ingest'
+	    PKG='./cmd/consent ./test/chaos ./internal/warehouse/... ./jobs/ingest'
 
 KILLS ?= 200
 .PHONY: chaos
 chaos: ## Kill and disturb ingestion and Postgres, KILLS times, and check every row
-	go run ./internal/chaos -kills "$(KILLS)" $(ARGS)
+	go run ./test/chaos -kills "$(KILLS)" $(ARGS)
 
 .PHONY: coverage
 coverage: venv ## Simulate how often the intervals hold the truth, and write the tables of docs/statistics.md
-	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 2h -v ./internal/coverage \
+	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 2h -v ./test/coverage \
 	    -thorough -write $(ARGS)
 
 SEQUENCES ?= 20
 .PHONY: sequences
 sequences: venv ## Compare incremental builds with a full refresh after SEQUENCES random sequences of changes
-	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 4h -v -run TestIncremental ./internal/oracle \
+	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 4h -v -run TestIncremental ./test/oracle \
 	    -sequences $(SEQUENCES) $(ARGS)
 
 .PHONY: bench
-bench: build ## Measure ingestion beside psql's \copy; empties the tables of DATABASE_URL, which should have lz4
+bench: build ## Compare ingestion with psql's \copy; empties the tables of DATABASE_URL, which should have lz4
 	@test -n "$$DATABASE_URL" || { echo 'bench needs a database to itself: make bench DATABASE_URL=postgres://…' >&2; exit 1; }
-	go run ./internal/bench --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
+	go run ./test/bench --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
 
 ROWS ?= 1000000
 .PHONY: bench-dbt
 bench-dbt: build venv ## Measure dbt with ROWS events; drops the tables of DATABASE_URL
 	@test -n "$$DATABASE_URL" || { echo 'bench-dbt needs a database to itself: make bench-dbt DATABASE_URL=postgres://…' >&2; exit 1; }
-	CONSENT_DBT="$(VENV)/dbt" go run ./internal/bench/dbt --database-url "$$DATABASE_URL" --consent bin/consent \
+	CONSENT_DBT="$(VENV)/dbt" go run ./test/bench/dbt --database-url "$$DATABASE_URL" --consent bin/consent \
 	    --rows "$(ROWS)" $(ARGS)
 
 .PHONY: docs
-docs: build venv ## Write dbt's documentation of what DATABASE_URL has to bin/metrics.html
+docs: build venv ## Write dbt's documentation of DATABASE_URL to bin/metrics.html
 	@test -n "$$DATABASE_URL" || { echo 'docs needs a database that make dbt-run has filled: make docs DATABASE_URL=postgres://…' >&2; exit 1; }
 	@CONSENT_DATABASE_URL="$$DATABASE_URL" bin/consent transform --docs bin/metrics.html
 
@@ -181,17 +183,17 @@ bench-operator: build ## Measure the operator with 1,000 pipelines of 10 files; 
 	go test -run '^$$' -bench BenchmarkOperator -benchtime 1x -timeout 60m -v ./operator $(ARGS)
 
 .PHONY: bench-dashboard
-bench-dashboard: build ## Read the dashboard of DATABASE_URL with 50 readers for 30 seconds; the metrics are there already
+bench-dashboard: build ## Read the dashboard of DATABASE_URL, which must have metrics, with 50 readers for 30 seconds
 	@test -n "$$DATABASE_URL" || { echo 'bench-dashboard needs a database with metrics: make run DATABASE_URL=postgres://…, then' \
 	    'make bench-dashboard DATABASE_URL=postgres://…' >&2; exit 1; }
-	go run ./internal/bench/dashboard --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
+	go run ./test/bench/dashboard --database-url "$$DATABASE_URL" --consent bin/consent $(ARGS)
 
 .PHONY: solution-numbers
-solution-numbers: build venv ## Run the queries of SOLUTION.md on CONSENT_REFERENCE_DATA, else on input/ (ARGS="-input DIR": on yours)
-	go run ./internal/docs numbers $(ARGS)
+solution-numbers: venv ## Run the queries of SOLUTION.md on input/ and CONSENT_REFERENCE_DATA (ARGS="-input DIR": also on yours)
+	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -v -run 'TestPages|TestSolution|TestQueries' ./test/docs $(ARGS)
 
 .PHONY: check
-check: check-go check-generated check-sql check-shell check-chart check-docs check-vuln ## Check format, linters, pages and dependencies; runs no tests
+check: check-go check-generated check-sql check-shell check-ci check-chart check-docs check-vuln ## Check format, linters, pages and dependencies; runs no tests
 
 .PHONY: check-go
 check-go: ## Check Go: format, vet, linters, import rules, go.mod
@@ -201,7 +203,7 @@ check-go: ## Check Go: format, vet, linters, import rules, go.mod
 	go mod verify
 
 .PHONY: check-generated
-check-generated: ## Check that what is generated from api/ is current
+check-generated: ## Check that the files generated from api/ are current
 	@tools/generate check
 
 .PHONY: check-sql
@@ -212,21 +214,26 @@ check-sql: venv-check ## Check the models' SQL
 check-shell: venv-check ## Check the shell scripts
 	@PATH="$(VENV):$$PATH"; \
 	if command -v shellcheck >/dev/null; then shellcheck .ci/run charts/consent-pipeline/files/postgresql/keep-password.sh \
-	        tools/cluster-job tools/generate tools/govulncheck tools/kind-load tools/kind-up tools/lock tools/venv; \
+	        tools/cluster-job tools/envtest tools/generate tools/govulncheck tools/kind-load tools/kind-up tools/lock tools/venv; \
 	else echo 'SKIPPED shellcheck: no wheel for this machine; install it (Debian: apt-get install shellcheck)'; fi
 
+.PHONY: check-ci
+check-ci: ## Check the workflows
+	$(TOOL) actionlint .github/workflows/*.yml
+
 .PHONY: check-chart
-check-chart: ## Check the chart: its form, its table of values
-	go run ./internal/chartdocs -check
+check-chart: ## Check the chart: helm lint, the values in its README
+	@$(HELM_DOCS) --dry-run | diff -u charts/consent-pipeline/README.md - || \
+	    { echo 'charts/consent-pipeline/README.md is not current: run `make generate`' >&2; exit 1; }
 	@if command -v helm >/dev/null; then helm lint --strict --quiet charts/consent-pipeline; \
-	else echo 'SKIPPED helm lint: helm is not there'; fi
+	else echo 'SKIPPED helm lint: helm is not installed'; fi
 
 .PHONY: check-docs
-check-docs: build ## Check the pages: links, paths, make targets, commands, flags, and what commands print
-	go run ./internal/docs check
+check-docs: build ## Check the pages: links, paths, make targets, commands, flags, numbers
+	go run ./test/docs
 
 .PHONY: check-vuln
-check-vuln: ## Look for known vulnerabilities, where their database can be reached
+check-vuln: ## Look for known vulnerabilities, if their database can be reached
 	@tools/govulncheck
 
 .PHONY: fmt
@@ -235,18 +242,18 @@ fmt: venv-check ## Format Go and SQL
 	$(VENV)/sqlfluff format --processes 2 dbt_project
 
 .PHONY: generate
-generate: build ## Make the generated files again: input/, CRD, docs/api.md, and what pages show of values and commands
+generate: build ## Generate input/, the CRD, docs/api.md and the README of the chart
 	bin/consent generate --force
 	tools/generate
-	go run ./internal/chartdocs
-	go run ./internal/docs check -write
+	$(HELM_DOCS)
+	@$(MAKE) --no-print-directory check-chart
 
 .PHONY: lock
-lock: ## Pin the Python packages anew from tools/*.in (needs Python 3.11)
+lock: ## Pin the Python packages again from tools/*.in (needs Python 3.11)
 	tools/lock
 
 .PHONY: venv
-venv: ## Make .venv with dbt; the targets that need it do so by themselves
+venv: ## Create .venv with dbt; the targets that need it run this target
 	@tools/venv
 
 .PHONY: venv-check
@@ -254,9 +261,9 @@ venv-check:
 	@tools/venv check
 
 .PHONY: zip
-zip: ## Pack what is committed as consent-pipeline.zip
+zip: ## Pack the committed files as consent-pipeline.zip
 	git archive --format zip --prefix consent-pipeline/ --output consent-pipeline.zip HEAD
 
 .PHONY: clean
-clean: ## Remove what was built; the embedded database's data stays
+clean: ## Remove build output; the embedded database's data stays
 	rm -rf bin .venv .cache dbt_project/target dbt_project/logs

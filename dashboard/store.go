@@ -2,12 +2,12 @@ package dashboard
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/klauspost/compress/gzip"
 	"golang.org/x/sync/singleflight"
 )
 

@@ -25,9 +25,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"consentpipeline.io/api/v1alpha1"
-	"consentpipeline.io/internal/kubetest"
 	"consentpipeline.io/internal/report"
-	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/test/kubetest"
+	"consentpipeline.io/test/testneeds"
 )
 
 const (

@@ -27,8 +27,8 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"consentpipeline.io/api/v1alpha1"
-	"consentpipeline.io/internal/kubetest"
 	"consentpipeline.io/internal/report"
+	"consentpipeline.io/test/kubetest"
 )
 
 func TestMain(m *testing.M) {

@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"consentpipeline.io/api/v1alpha1"
-	"consentpipeline.io/internal/kubetest"
-	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/test/kubetest"
+	"consentpipeline.io/test/testneeds"
 )
 
 func TestMain(m *testing.M) { kubetest.Main(m) }

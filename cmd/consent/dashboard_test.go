@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // TestRunServesAndReports runs the program as a person does who wants to see the numbers: the report is a file, and the

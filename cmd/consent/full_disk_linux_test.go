@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"testing"
 
-	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/test/testneeds"
 )
 
 // TestAFullDisk loads more than fits, and then again with enough space.

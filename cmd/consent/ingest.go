@@ -152,27 +152,27 @@ the files are only judged, without a database, and what is wrong with them is sh
 	return cmd
 }
 
-// openSource opens the folder and gives it its name in the ledger.
-func openSource(dir string, o *ingest.Options) (*source.Folder, error) {
-	if dir == "" {
+// openSource opens the place that --source names, so far a folder, and gives it its name in the ledger.
+func openSource(place string, o *ingest.Options) (source.Source, error) {
+	if place == "" {
 		return nil, badConfiguration("no source: give --source FOLDER")
 	}
-	folder, err := source.OpenFolder(dir)
+	opened, err := source.OpenFolder(place)
 	if err != nil {
 		return nil, report.New(report.BadConfig, err)
 	}
-	o.Folder = folder
+	o.Source = opened
 	if o.SourceID == "" {
-		o.SourceID, err = folder.ID()
+		o.SourceID = opened.ID()
 	}
 	if !utf8.ValidString(o.SourceID) || len(o.SourceID) > maxSourceID {
 		err = badConfiguration("the source's name, %s, is not valid UTF-8, or longer than %d bytes: give another one, --source-id URI",
 			contract.Excerpt([]byte(o.SourceID), 100), maxSourceID)
 	}
 	if err != nil {
-		return nil, errors.Join(err, folder.Close())
+		return nil, errors.Join(err, opened.Close())
 	}
-	return folder, nil
+	return opened, nil
 }
 
 // maxSourceID is how many bytes of a source's name fit the ledger's index beside the path.

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"consentpipeline.io/internal/testneeds"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/testneeds"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // asProgram makes the test binary the program itself, so that tests see what a person sees: streams and exit code.

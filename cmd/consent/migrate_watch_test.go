@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // TestMigrationWatch rotates passwords and changes the database behind the program's back. Each step waits until the

@@ -14,7 +14,7 @@ import (
 
 	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // TestTheWayToTheDatabaseDoesNotMatter runs everything on a database with hostile settings, and through a PgBouncer that

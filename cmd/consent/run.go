@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/jobs/ingest"
 	"consentpipeline.io/jobs/transform"
@@ -108,8 +109,8 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 		return err
 	}
 	defer folder.Close()
-	if files, ignored, err := folder.All(); err == nil && len(files) == 0 {
-		return ingest.NoFiles(folder, ignored)
+	if err := ingest.FindAny(ctx, o.Source); errors.Is(err, source.ErrNoMatch) {
+		return err // before a database is started
 	}
 	again := f.again()
 	if err := f.complete(); err != nil {

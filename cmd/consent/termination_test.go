@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"consentpipeline.io/internal/report"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 const (

@@ -11,10 +11,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/internal/warehouse/embedded"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/testneeds"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // TestMartsOnOtherVersions holds that each version of Postgres computes the same metrics of the sample, to the last digit.

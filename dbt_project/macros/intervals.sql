@@ -8,7 +8,7 @@
     process   f = w²          what the company does: every row is a draw of its process, sampled or not, so that the
                               number of rows varies like Poisson's.
 
-    `bound` is lower or upper; the other arguments are SQL expressions. Each is simulated in internal/coverage.
+    `bound` is lower or upper; the other arguments are SQL expressions. Each is simulated in test/coverage.
 #}
 
 {# The standard normal quantile of 97.5%. #}

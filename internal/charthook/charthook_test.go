@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"consentpipeline.io/api/v1alpha1"
-	"consentpipeline.io/internal/kubetest"
+	"consentpipeline.io/test/kubetest"
 )
 
 func TestMain(m *testing.M) { kubetest.Main(m) }

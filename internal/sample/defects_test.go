@@ -11,20 +11,22 @@ import (
 	"testing"
 
 	"consentpipeline.io/internal/contract"
-	"consentpipeline.io/internal/source"
+	"consentpipeline.io/internal/decode/csv"
+	"consentpipeline.io/internal/decode/parquet"
+	"consentpipeline.io/internal/decode/record"
 )
 
 // open opens a file of an export as ingestion does.
-func open(t *testing.T, path string, content []byte) source.Reader {
+func open(t *testing.T, path string, content []byte) record.Reader {
 	t.Helper()
 	if strings.HasSuffix(path, ".csv") {
-		r, err := source.NewCSVReader(bytes.NewReader(content))
+		r, err := csv.NewReader(bytes.NewReader(content), &record.Notes{})
 		if err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
 		return r
 	}
-	r, err := source.OpenParquet(bytes.NewReader(content), int64(len(content)))
+	r, err := parquet.NewReader(bytes.NewReader(content), int64(len(content)))
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}

@@ -1,10 +1,10 @@
-// Package source knows where files are and how they decode: a folder of CSV and Parquet files, read record by
-// record in bounded memory. It does not judge what the records hold.
 package source
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -15,84 +15,88 @@ import (
 
 // A Folder is a source whose files lie below one directory. No path and no symbolic link leads out of it.
 type Folder struct {
-	dir  string
-	root *os.Root
+	dir, absolute string
+	root          *os.Root
 }
 
 // OpenFolder opens a folder, which must exist and be readable.
 func OpenFolder(dir string) (*Folder, error) {
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the folder %s: %w", dir, err)
+	}
 	root, err := os.OpenRoot(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("the folder %s does not exist: give one that holds the files", dir)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, closed("the folder " + dir)
+		return nil, unreadable("the folder " + dir)
 	case err != nil:
 		if info, statErr := os.Stat(dir); statErr == nil && !info.IsDir() {
 			return nil, fmt.Errorf("%s is no folder: give the one that holds the files", dir)
 		}
 		return nil, fmt.Errorf("open the folder %s: %w", dir, err)
 	}
-	return &Folder{dir: dir, root: root}, nil
+	return &Folder{dir: dir, absolute: absolute, root: root}, nil
 }
 
-// closed is the error of a folder that this process may not list, or whose files it may not open.
-func closed(folder string) error {
+// unreadable is the error of a folder that this process may not list, or whose files it may not open.
+func unreadable(folder string) error {
 	return fmt.Errorf("%s cannot be read by user %d: make it and the folders above it readable (chmod a+rx)", folder, os.Getuid())
 }
 
-// ID names the folder as a source where no other name is given: file:// and its absolute path.
-func (f *Folder) ID() (string, error) {
-	dir, err := filepath.Abs(f.dir)
-	if err != nil {
-		return "", err
-	}
-	return "file://" + filepath.ToSlash(dir), nil
-}
+// ID is file:// and the absolute path.
+func (f *Folder) ID() string { return "file://" + filepath.ToSlash(f.absolute) }
 
-// Close gives the folder back.
+// String is "the folder" and the directory as it was given.
+func (f *Folder) String() string { return "the folder " + f.dir }
+
+// Close closes the directory.
 func (f *Folder) Close() error { return f.root.Close() }
 
-// List finds the files that a path or a glob pattern names, in the order of their names. A path that exists is that
-// file, whatever characters it holds. A pattern finds what is hidden only where it has the dot or underscore itself; what
-// it leaves out for that is ignored. Folders that would have to be looked into but cannot be read follow, as in All.
-// It gives ErrNoMatch if there is none.
-func (f *Folder) List(pattern string) (files []string, ignored []Ignored, err error) {
+// List finds files in the order of their names. A path that exists is that file, whatever characters it holds. A
+// pattern finds what is hidden only where it has the dot or underscore itself; what it leaves out for that is ignored.
+// A folder that would have to be looked into but cannot be read is among the files, as Closed.
+func (f *Folder) List(_ context.Context, pattern string) (Listing, error) {
+	if pattern == AllFiles {
+		return f.all()
+	}
 	if !filepath.IsLocal(pattern) {
-		return nil, nil, fmt.Errorf("the path %q leads out of the source: give it relative to the folder, without ..", pattern)
+		return Listing{}, fmt.Errorf("the path %q leads out of the source: give it relative to the folder, without ..", pattern)
 	}
 	name := path.Clean(filepath.ToSlash(pattern))
 	switch info, err := f.stat(name); {
 	case err == nil && !info.IsDir():
-		return []string{name}, nil, nil
+		return Listing{Files: []Entry{{Path: name, Size: info.Size()}}}, nil
 	case err == nil:
-		return nil, nil, fmt.Errorf("the path %q is a folder: name its files, for example %s/*.csv", pattern, name)
+		return Listing{}, fmt.Errorf("the path %q is a folder: name its files, for example %s/*.csv", pattern, name)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, nil, closed(fmt.Sprintf("the path %q", pattern))
+		return Listing{}, unreadable(fmt.Sprintf("the path %q", pattern))
 	}
 	matches, err := fs.Glob(globbed{f.root}, name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the pattern %q: %w: [ needs its ]", pattern, err)
+		return Listing{}, fmt.Errorf("the pattern %q: %w: [ needs its ]", pattern, err)
 	}
+	var l Listing
 	for _, match := range matches {
 		switch part := hiddenPart(match, name); {
 		case f.isFolder(match):
 		case part == "":
-			files = append(files, match)
+			l.Files = append(l.Files, f.entry(match))
 		default:
-			ignored = addIgnored(ignored, part, part != match)
+			l.ignoreHidden(part, part != match)
 		}
 	}
-	files = append(files, f.closedParents(name)...)
-	if len(files) > 0 {
-		return files, ignored, nil
+	l.Files = append(l.Files, f.unreadableParents(name)...)
+	if len(l.Files) > 0 {
+		return l, nil
 	}
 	err = fmt.Errorf("%w matches %q in %s", ErrNoMatch, pattern, f.dir)
-	if len(ignored) > 0 {
+	if len(l.Ignored) > 0 {
 		err = fmt.Errorf("%w, but for %s (%s): write the first character of the name in the pattern to find it",
-			err, ignored[0].Path, ignored[0].Reason)
+			err, l.Ignored[0].Path, l.Ignored[0].Reason)
 	}
-	return nil, ignored, err
+	return l, err
 }
 
 // globbed is a folder as Glob may read it: Glob lists whatever a part of its pattern matches, and opening a named pipe for
@@ -108,38 +112,21 @@ func (g globbed) ReadDir(name string) ([]fs.DirEntry, error) {
 	return fs.ReadDir(g.root.FS(), name)
 }
 
-// An Ignored is a file or folder in a source that is not loaded, and why.
-type Ignored struct {
-	Path   string `json:"path"` // of a hidden folder with a slash at its end
-	Reason string `json:"reason"`
-}
-
-// The reasons for which something is ignored.
-const (
-	otherFormat  = "not CSV or Parquet"
-	hiddenName   = "name begins with _ or ."
-	linkToFolder = "link to a folder"
-)
-
-// addIgnored names what is hidden, once. Of files only those that would be loaded by another name: markers and checksums, such
-// as _SUCCESS and .part-0.csv.crc, are part of how a tool writes. Of folders not those whose names begin with two dots,
-// in which Kubernetes keeps the files of a volume.
-func addIgnored(ignored []Ignored, name string, isFolder bool) []Ignored {
+// ignoreHidden adds a hidden file or folder, once. Left out are folders whose names begin with two dots, in which
+// Kubernetes keeps the files of a volume.
+func (l *Listing) ignoreHidden(name string, isFolder bool) {
 	base := path.Base(name)
 	if isFolder {
 		name += "/"
-	} else if _, err := formatOf(name); err != nil {
-		return ignored
 	}
-	added := Ignored{name, hiddenName}
-	if strings.HasPrefix(base, "..") || slices.Contains(ignored, added) {
-		return ignored
+	hidden := Ignored{name, HiddenName}
+	if !strings.HasPrefix(base, "..") && !slices.Contains(l.Ignored, hidden) {
+		l.Ignored = append(l.Ignored, hidden)
 	}
-	return append(ignored, added)
 }
 
-// isHidden tells of the name of a file or folder that is not for readers, by the convention of Hadoop, Spark and Arrow. A
-// partition is never hidden, also if its column's name begins so: _date=2025-09-05.
+// isHidden reports whether a file or folder of this name is not for readers, by the convention of Hadoop, Spark and
+// Arrow. A partition is never hidden, also if its column's name begins so: _date=2025-09-05.
 func isHidden(name string) bool {
 	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") && !strings.Contains(name, "=")
 }
@@ -157,10 +144,10 @@ func hiddenPart(match, pattern string) string {
 	return ""
 }
 
-// closedParents finds the folders that a pattern looks into but that cannot be read: Glob takes them for empty ones.
-func (f *Folder) closedParents(pattern string) (dirs []string) {
+// unreadableParents finds the folders that a pattern looks into but that cannot be read: Glob takes them for empty ones.
+func (f *Folder) unreadableParents(pattern string) (dirs []Entry) {
 	for parent := path.Dir(pattern); parent != "."; parent = path.Dir(parent) {
-		matches, _ := fs.Glob(globbed{f.root}, parent) // List tells of a bad pattern
+		matches, _ := fs.Glob(globbed{f.root}, parent) // List reports a bad pattern
 		for _, dir := range matches {
 			if !f.isFolder(dir) || path.Base(dir) == lostAndFound || hiddenPart(dir, parent) != "" {
 				continue
@@ -168,7 +155,7 @@ func (f *Folder) closedParents(pattern string) (dirs []string) {
 			if opened, err := f.root.Open(dir); err == nil {
 				_ = opened.Close()
 			} else if errors.Is(err, fs.ErrPermission) {
-				dirs = append(dirs, dir)
+				dirs = append(dirs, Entry{Path: dir, Closed: true})
 			}
 		}
 	}
@@ -178,40 +165,33 @@ func (f *Folder) closedParents(pattern string) (dirs []string) {
 // lostAndFound is the folder that a file system keeps at its top for itself; only root may read it.
 const lostAndFound = "lost+found"
 
-// All finds every file below the folder that has the name of a format, in the order of their paths, and what is ignored:
-// files of other names, links to folders, and what is hidden. A folder that cannot be read is among the files, for nobody
-// knows how many are in it; opening it says why.
-func (f *Folder) All() (files []string, ignored []Ignored, err error) {
+// all finds every file below the folder, and ignores links to folders and what is hidden.
+func (f *Folder) all() (l Listing, err error) {
 	err = fs.WalkDir(f.root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case name != "." && isHidden(path.Base(name)):
-			isFolder := entry.IsDir() || entry.Type()&fs.ModeSymlink != 0 && f.isFolder(name)
-			ignored = addIgnored(ignored, name, isFolder)
+			l.ignoreHidden(name, entry.IsDir() || entry.Type()&fs.ModeSymlink != 0 && f.isFolder(name))
 			if entry.IsDir() {
 				return fs.SkipDir
 			}
 		case errors.Is(err, fs.ErrPermission) && name == ".":
-			return closed("the folder " + f.dir)
+			return unreadable(f.String())
 		case errors.Is(err, fs.ErrPermission):
 			if entry.Name() != lostAndFound {
-				files = append(files, name)
+				l.Files = append(l.Files, Entry{Path: name, Closed: true})
 			}
 			return fs.SkipDir
 		case err != nil:
 			return fmt.Errorf("list the folder %s: %w", filepath.Join(f.dir, name), err)
 		case entry.IsDir():
 		case entry.Type()&fs.ModeSymlink != 0 && f.isFolder(name):
-			ignored = append(ignored, Ignored{name, linkToFolder})
+			l.Ignored = append(l.Ignored, Ignored{name, LinkToFolder})
 		default:
-			if _, err := formatOf(name); err == nil {
-				files = append(files, name)
-			} else {
-				ignored = append(ignored, Ignored{name, otherFormat})
-			}
+			l.Files = append(l.Files, f.entry(name))
 		}
 		return nil
 	})
-	return files, ignored, err
+	return l, err
 }
 
 // stat looks at a file or folder, also where an absolute link leads to it.
@@ -230,11 +210,8 @@ func (f *Folder) stat(name string) (fs.FileInfo, error) {
 // itself if they lead nowhere or out of the folder.
 func (f *Folder) inside(name string) string {
 	name = filepath.FromSlash(name)
-	dir, err := filepath.Abs(f.dir)
+	dir, err := filepath.EvalSymlinks(f.absolute)
 	if err != nil {
-		return name
-	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return name
 	}
 	target, err := filepath.EvalSymlinks(filepath.Join(dir, name))
@@ -247,19 +224,97 @@ func (f *Folder) inside(name string) string {
 	return name
 }
 
-// Dir is the directory as it was given.
-func (f *Folder) Dir() string { return f.dir }
-
-// Size is a file's length in bytes; 0 if it cannot be looked at.
-func (f *Folder) Size(name string) int64 {
+func (f *Folder) entry(name string) Entry {
 	info, err := f.stat(name)
 	if err != nil {
-		return 0
+		return Entry{Path: name}
 	}
-	return info.Size()
+	return Entry{Path: name, Size: info.Size()}
 }
 
 func (f *Folder) isFolder(name string) bool {
 	info, err := f.stat(name)
 	return err == nil && info.IsDir()
+}
+
+// Open opens a regular file.
+func (f *Folder) Open(_ context.Context, name string) (File, error) {
+	switch info, err := f.stat(name); {
+	case err == nil && info.IsDir():
+		return nil, Wrap(unreadable("the folder"))
+	case err == nil && !info.Mode().IsRegular():
+		// Opening a named pipe would wait for somebody to write to it.
+		return nil, Wrap(fmt.Errorf("it is not a regular file (%s)", info.Mode()))
+	}
+	file, err := f.root.Open(filepath.FromSlash(name))
+	if err != nil {
+		file, err = f.root.Open(f.inside(name))
+	}
+	if err != nil {
+		return nil, Wrap(f.explain(name, err))
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, Wrap(errors.Join(err, file.Close()))
+	}
+	return &folderFile{path: name, folder: f, file: file, info: info}, nil
+}
+
+// explain says why a file cannot be opened; if for its mode, with the mode and the user.
+func (f *Folder) explain(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the file does not exist in %s", f.dir)
+	}
+	if info, statErr := f.root.Stat(name); statErr == nil && errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("the file has mode %04o and cannot be read by user %d: make it readable (chmod a+r)",
+			info.Mode().Perm(), os.Getuid())
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return unreadable("the file")
+	}
+	if info, statErr := f.root.Lstat(name); statErr == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return fmt.Errorf("the link cannot be followed (%w): put the file itself into the folder", err)
+	}
+	return err
+}
+
+// A folderFile is an open file of a folder.
+type folderFile struct {
+	path   string
+	folder *Folder
+	file   *os.File
+	info   fs.FileInfo // when it was opened
+}
+
+func (f *folderFile) Path() string { return f.path }
+func (f *folderFile) Size() int64  { return f.info.Size() }
+func (f *folderFile) Close() error { return f.file.Close() }
+
+// ReadAt reads as io.ReaderAt says.
+func (f *folderFile) ReadAt(p []byte, offset int64) (int, error) {
+	n, err := f.file.ReadAt(p, offset)
+	if err != nil && err != io.EOF {
+		err = Wrap(fmt.Errorf("read the file: %w", err))
+	}
+	return n, err
+}
+
+// Version is the file's size and modification time.
+func (f *folderFile) Version() string { return version(f.info) }
+
+func version(info fs.FileInfo) string {
+	return fmt.Sprintf("%d bytes of %s", info.Size(), info.ModTime().UTC().Format("2006-01-02T15:04:05.000000000Z"))
+}
+
+// Unchanged compares the version, and whether the path leads to the same file.
+func (f *folderFile) Unchanged() error {
+	open, err := f.file.Stat()
+	if err != nil {
+		return Wrap(fmt.Errorf("look at the file again: %w", err))
+	}
+	now, err := f.folder.stat(f.path)
+	if err != nil || !os.SameFile(open, now) || version(open) != version(f.info) {
+		return Wrap(ErrChanged)
+	}
+	return nil
 }

@@ -1,10 +1,7 @@
 package source
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +12,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 func folder(t *testing.T, files map[string]string) (*Folder, string) {
@@ -36,6 +31,15 @@ func folder(t *testing.T, files map[string]string) (*Folder, string) {
 	return f, dir
 }
 
+// paths are the files of a listing.
+func paths(l Listing) string {
+	var paths []string
+	for _, file := range l.Files {
+		paths = append(paths, file.Path)
+	}
+	return strings.Join(paths, ", ")
+}
+
 func TestFolderThatIsNone(t *testing.T) {
 	_, dir := folder(t, map[string]string{"a.csv": ""})
 	if _, err := OpenFolder(filepath.Join(dir, "b")); err == nil || !strings.Contains(err.Error(), "does not exist") {
@@ -50,15 +54,21 @@ func TestAllFiles(t *testing.T) {
 	f, _ := folder(t, map[string]string{"b/c d.CSV": "", "a.parquet": "", "b/e.csv.gz": "", "b/e.csv.zst": "", "notes.md": "", ".git/x.csv": "", "b/.y.csv": "",
 		"_SUCCESS": "", ".a.parquet.crc": "", "b/_z.csv.gz": "", "_temporary/0/x.csv": "", "_temporary/0/y.csv": "", "_delta_log/1.checkpoint.parquet": "",
 		"..2025_09_05/a.csv": "", "_day=1/f.csv": ""})
-	files, ignored, err := f.All()
+	listing, err := f.List(t.Context(), AllFiles)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(files, ", "); got != "_day=1/f.csv, a.parquet, b/c d.CSV, b/e.csv.gz, b/e.csv.zst" {
+	if got := paths(listing); got != "_day=1/f.csv, a.parquet, b/c d.CSV, b/e.csv.gz, b/e.csv.zst, notes.md" {
 		t.Errorf("files are %s", got)
 	}
-	if got, want := fmt.Sprint(ignored), "[{.git/ name begins with _ or .} {_delta_log/ name begins with _ or .} {_temporary/ name begins with _ or .} "+
-		"{b/.y.csv name begins with _ or .} {b/_z.csv.gz name begins with _ or .} {notes.md not CSV or Parquet}]"; got != want {
+	var ignored []string
+	for _, i := range listing.Ignored {
+		if i.Reason != HiddenName {
+			t.Errorf("%s is ignored as %s", i.Path, i.Reason)
+		}
+		ignored = append(ignored, i.Path)
+	}
+	if got, want := strings.Join(ignored, " "), ".a.parquet.crc .git/ _SUCCESS _delta_log/ _temporary/ b/.y.csv b/_z.csv.gz"; got != want {
 		t.Errorf("ignored: %s, want %s", got, want)
 	}
 }
@@ -72,9 +82,9 @@ func TestPatternsFindWhatIsHiddenOnlyByItsDot(t *testing.T) {
 		"x/.*.csv": "x/.b.csv", ".*/*.csv": ".y/a.csv", "x/.b.csv": "x/.b.csv",
 		"_*/*.csv": "_d=1/a.csv, _z/a.csv, _z/b.csv", "_z/a.csv": "_z/a.csv", "x/_*": "x/_c.csv",
 	} {
-		got, ignored, err := f.List(pattern)
-		found := strings.Join(got, ", ")
-		for i, left := range ignored {
+		listing, err := f.List(t.Context(), pattern)
+		found := paths(listing)
+		for i, left := range listing.Ignored {
 			if i == 0 {
 				found += ", without"
 			} else {
@@ -86,7 +96,7 @@ func TestPatternsFindWhatIsHiddenOnlyByItsDot(t *testing.T) {
 			t.Errorf("%s finds %q, %v, want %q", pattern, found, err, want)
 		}
 	}
-	_, _, err := f.List("x/?c.csv")
+	_, err := f.List(t.Context(), "x/?c.csv")
 	if !errors.Is(err, ErrNoMatch) || !strings.Contains(err.Error(), "but for x/_c.csv (name begins with _ or .)") {
 		t.Errorf("nothing but a hidden file gives %v", err)
 	}
@@ -107,131 +117,23 @@ func TestLinksDoNotLeadOut(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"in.csv", "absolute.csv", "folder/c.csv"} {
-		file, err := f.Open(name)
+		file, err := f.Open(t.Context(), name)
 		if err != nil {
 			t.Errorf("a link inside the folder, %s, gives %v", name, err)
 			continue
 		}
-		if err := file.Unchanged(); err != nil || file.Size() != 2 || f.Size(name) != 2 {
+		if err := file.Unchanged(); err != nil || file.Size() != 2 {
 			t.Errorf("%s has %d bytes, %v", name, file.Size(), err)
 		}
-		if files, _, err := f.List(name); err != nil || len(files) != 1 || files[0] != name {
-			t.Errorf("%s is listed as %q, %v", name, files, err)
+		if l, err := f.List(t.Context(), name); err != nil || paths(l) != name || l.Files[0].Size != 2 {
+			t.Errorf("%s is listed as %v, %v", name, l.Files, err)
 		}
 		file.Close()
 	}
 	for _, name := range []string{"out.csv", "up.csv", "chain.csv"} {
-		if file, err := f.Open(name); err == nil {
+		if file, err := f.Open(t.Context(), name); err == nil {
 			file.Close()
 			t.Errorf("a link out of the folder, %s, is followed", name)
-		}
-	}
-}
-
-func TestRecordsAndSum(t *testing.T) {
-	plain := "a,b\n1,2\n3,4\n"
-	var gz, zst bytes.Buffer
-	gzWriter := gzip.NewWriter(&gz)
-	zstWriter, err := zstd.NewWriter(&zst)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, w := range []io.WriteCloser{gzWriter, zstWriter} {
-		if _, err := io.WriteString(w, plain); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	contents := map[string]string{"a.csv": plain, "a.csv.gz": gz.String(), "a.csv.zst": zst.String()}
-	f, _ := folder(t, contents)
-	for name, content := range contents {
-		t.Run(name, func(t *testing.T) {
-			file, err := f.Open(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer file.Close()
-			want := sha256.Sum256([]byte(content))
-			if sum, err := file.Sum(t.Context()); err != nil || !bytes.Equal(sum, want[:]) {
-				t.Errorf("sum is %x, %v", sum, err)
-			}
-			records, finish, err := file.Records(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			n := 0
-			for {
-				if _, err := records.Next(); err == io.EOF {
-					break
-				} else if err != nil {
-					t.Fatal(err)
-				}
-				n++
-			}
-			if sum, err := finish(); err != nil || !bytes.Equal(sum, want[:]) || n != 2 {
-				t.Errorf("%d records, sum is %x, %v", n, sum, err)
-			}
-			if file.BytesRead() != int64(len(content)) {
-				t.Errorf("%d bytes read of %d", file.BytesRead(), len(content))
-			}
-			if err := file.Unchanged(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
-func TestDamagedCompression(t *testing.T) {
-	f, _ := folder(t, map[string]string{"a.csv.gz": magicGzip + "a,b\n", "a.csv.zst": magicZstd + "a,b\n"})
-	for name, want := range map[string]string{"a.csv.gz": "the gzip file is damaged", "a.csv.zst": "cannot be read on, or is cut off"} {
-		file, err := f.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		if _, _, err := file.Records(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s gives %v, want %q", name, err, want)
-		}
-	}
-}
-
-// TestCutOffCompression holds that what a decompressor gives before the cut is not taken for the whole file.
-func TestCutOffCompression(t *testing.T) {
-	plain := "a,b\n" + strings.Repeat("1,1234567\n", 50_000)
-	var gz, zst bytes.Buffer
-	gzWriter := gzip.NewWriter(&gz)
-	zstWriter, err := zstd.NewWriter(&zst)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, w := range []io.WriteCloser{gzWriter, zstWriter} {
-		if _, err := io.WriteString(w, plain); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, whole := range map[string][]byte{"a.csv.gz": gz.Bytes(), "a.csv.zst": zst.Bytes()} {
-		for _, size := range []int{0, 1, 5, len(whole) / 2, len(whole) - 5, len(whole) - 1} {
-			f, _ := folder(t, map[string]string{name: string(whole[:size])})
-			file, err := f.Open(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			records, finish, err := file.Records(t.Context())
-			for err == nil {
-				_, err = records.Next()
-			}
-			if err == io.EOF {
-				_, err = finish()
-			}
-			if err == nil {
-				t.Errorf("%s, cut to %d of %d bytes, is read without an error", name, size, len(whole))
-			}
-			file.Close()
 		}
 	}
 }
@@ -241,12 +143,12 @@ func TestPipesAreNotWaitedFor(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.csv"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Open("pipe.csv"); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if _, err := f.Open(t.Context(), "pipe.csv"); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a pipe gives %v", err)
 	}
 	// A pattern looks into all that its folders match; a pipe among them would wait for a writer.
-	if files, _, err := f.List("*/*.csv"); !errors.Is(err, ErrNoMatch) {
-		t.Errorf("a pattern of folders that matches a pipe gives %q, %v", files, err)
+	if l, err := f.List(t.Context(), "*/*.csv"); !errors.Is(err, ErrNoMatch) {
+		t.Errorf("a pattern of folders that matches a pipe gives %v, %v", l.Files, err)
 	}
 }
 
@@ -290,7 +192,7 @@ func TestChangedFilesAreNoticed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, dir := folder(t, map[string]string{"a.csv": "a,b\n1,2\n"})
-			file, err := f.Open("a.csv")
+			file, err := f.Open(t.Context(), "a.csv")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,7 +6,7 @@ import (
 
 	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/internal/warehouse/embedded"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 func TestSchemaAndRolesOnOtherVersions(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/decode"
+	"consentpipeline.io/internal/decode/record"
 	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
@@ -37,20 +39,21 @@ type CheckFinding struct {
 	Examples []warehouse.Finding `json:"examples"`
 }
 
-// Check judges files as Run would, without a database, and gives also what Run would ignore. Of the options it needs folder, patterns, drift, nulls and ratio.
+// Check judges files as Run would, without a database, and gives also what Run would ignore. Of the options
+// it needs source, patterns, drift, nulls and ratio.
 func Check(ctx context.Context, o Options) ([]CheckResult, []source.Ignored, error) {
 	var found Result
-	paths, unmatched, err := resolve(o, &found)
+	files, unmatched, err := resolve(ctx, o, &found)
 	if err != nil {
 		return nil, found.Ignored, report.New(report.BadData, err)
 	}
 	results := []CheckResult{}
 	var failed []error
-	for _, path := range paths {
-		r := o.check(ctx, path)
+	for _, file := range files {
+		r := o.check(ctx, file.Path)
 		if r.err != nil {
 			r.Message = r.err.Error()
-			failed = append(failed, classify(fmt.Errorf("%s: %w", path, r.err)))
+			failed = append(failed, classify(fmt.Errorf("%s: %w", file.Path, r.err)))
 		}
 		results = append(results, r)
 	}
@@ -63,7 +66,7 @@ func Check(ctx context.Context, o Options) ([]CheckResult, []source.Ignored, err
 
 func (o Options) check(ctx context.Context, path string) (r CheckResult) {
 	r.Path = path
-	file, err := o.Folder.Open(path)
+	file, err := decode.Open(ctx, o.Source, path)
 	if err != nil {
 		r.err = err
 		return r
@@ -74,7 +77,7 @@ func (o Options) check(ctx context.Context, path string) (r CheckResult) {
 		r.err = err
 		return r
 	}
-	records, c, judge, err := identify(file.Path, records, o)
+	records, c, judge, err := identify(path, records, o)
 	if err != nil {
 		r.err = err
 		return r
@@ -99,16 +102,16 @@ func (o Options) check(ctx context.Context, path string) (r CheckResult) {
 }
 
 // all judges all records of a file, and then the file.
-func (t *tally) all(records source.Reader) error {
+func (t *tally) all(records record.Reader) error {
 	for {
-		record, err := records.Next()
+		next, err := records.Next()
 		if err == io.EOF {
 			return t.verdict()
 		}
 		if err != nil {
 			return source.Wrap(err)
 		}
-		t.record(record)
+		t.record(next)
 		if err := t.tooManyEarly(); err != nil {
 			return err
 		}

@@ -447,7 +447,7 @@ func TestNestedParameters(t *testing.T) {
 
 // TestParquetOfOtherWriters loads the same events as each writer has them: the tables hold the same values of all.
 func TestParquetOfOtherWriters(t *testing.T) {
-	folder := filepath.Join("..", "..", "internal", "source", "testdata", "parquet", "interop")
+	folder := filepath.Join("..", "..", "internal", "decode", "parquet", "testdata", "interop")
 	files, err := filepath.Glob(filepath.Join(folder, "*.parquet"))
 	if err != nil || len(files) < 20 {
 		t.Fatalf("%d files in %s (%v)", len(files), folder, err)

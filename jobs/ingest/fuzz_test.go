@@ -3,18 +3,20 @@ package ingest
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
+	stdcsv "encoding/csv"
 	"io"
 	"log/slog"
 	"math"
 	"testing"
 
+	"consentpipeline.io/internal/decode/csv"
+
 	"github.com/jackc/pgx/v5"
 
 	"consentpipeline.io/internal/contract"
-	"consentpipeline.io/internal/source"
+	"consentpipeline.io/internal/decode/record"
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // FuzzAcceptedRows sends every row that the contract accepts to a real server: none may fail COPY, and PARAMETERS must
@@ -33,7 +35,7 @@ func FuzzAcceptedRows(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, kind, rate, parameters, at, window, count, text, name, value string) {
 		var file bytes.Buffer
-		w := csv.NewWriter(&file)
+		w := stdcsv.NewWriter(&file)
 		err := w.WriteAll([][]string{
 			{"EVENT_ID", "TYPE", "RATE", "PARAMETERS", "EVENT_TIME", "WINDOW_START", "APIKEY", "COUNT", "CONSENT", "COUNTRY", "USER_ID", name},
 			{id, kind, rate, parameters, at, window, id, count, text, text, text, value},
@@ -129,7 +131,7 @@ func checkCopied(t *testing.T, conn *pgx.Conn, stream []byte, rows int64) {
 
 // encodeAccepted makes the COPY stream of what is accepted of a file of events.
 func encodeAccepted(file []byte) (stream []byte, accepted int64) {
-	records, err := source.NewCSVReader(bytes.NewReader(file))
+	records, err := csv.NewReader(bytes.NewReader(file), &record.Notes{})
 	if err != nil {
 		return nil, 0
 	}
@@ -140,18 +142,18 @@ func encodeAccepted(file []byte) (stream []byte, accepted int64) {
 	encoder := warehouse.NewEncoder(contract.Event, 1)
 	stream = encoder.Header(nil)
 	for {
-		record, err := records.Next()
+		next, err := records.Next()
 		if err == io.EOF {
 			return encoder.Trailer(stream), accepted
 		}
 		if err != nil {
 			return nil, 0
 		}
-		if record.Broken != nil {
+		if next.Broken != nil {
 			continue
 		}
-		if values, ok := judge.Row(record.Fields); ok {
-			stream = encoder.Row(stream, record.Number, values)
+		if values, ok := judge.Row(next.Fields); ok {
+			stream = encoder.Row(stream, next.Number, values)
 			accepted++
 		}
 	}

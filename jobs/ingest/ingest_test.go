@@ -17,7 +17,7 @@ import (
 	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 func TestMain(m *testing.M) { warehousetest.Main(m) }
@@ -82,7 +82,7 @@ func (b *bench) run(change func(*Options)) (Result, error) {
 	}
 	defer folder.Close()
 	o := Options{
-		DB: b.db, Folder: folder, SourceID: "test", RunID: uuid.New(), RunName: "test", Drift: contract.Evolve, Nulls: contract.DefaultNulls,
+		DB: b.db, Source: folder, SourceID: "test", RunID: uuid.New(), RunName: "test", Drift: contract.Evolve, Nulls: contract.DefaultNulls,
 		MaxRejectedRatio: 0.01, Concurrency: 4, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
@@ -441,7 +441,7 @@ func TestAStoppedRunLeavesNothingBehind(t *testing.T) {
 		}
 		cancel()
 	}()
-	_, err = Run(ctx, Options{DB: b.db, Folder: folder, SourceID: "test", RunID: uuid.New(), Drift: contract.Evolve,
+	_, err = Run(ctx, Options{DB: b.db, Source: folder, SourceID: "test", RunID: uuid.New(), Drift: contract.Evolve,
 		MaxRejectedRatio: 0.01, Concurrency: 1, Progress: progress, Log: slog.New(slog.DiscardHandler)})
 	if report.ExitCode(err) != report.TryAgain {
 		t.Fatalf("error is %v", err)
@@ -498,7 +498,7 @@ func TestFindingsBeforeAnErrorAreKept(t *testing.T) {
 func TestCheckNeedsNoDatabase(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
-		"good.csv": events(0, 200), "bad.csv": events(0, 20) + "x\n", "none.csv": "a,b\n",
+		"good.csv": events(0, 200), "bad.csv": events(0, 20) + "x\n", "none.csv": "a,b\n", "notes.md": "x", "_more.csv": "a,b\n",
 		"some.csv": events(0, 200) + "x\n" + strings.Replace(event(1), "0.1", "often", 1),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
@@ -510,7 +510,7 @@ func TestCheckNeedsNoDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer folder.Close()
-	results, _, err := Check(t.Context(), Options{Folder: folder, Drift: contract.Evolve, MaxRejectedRatio: 0.01})
+	results, ignored, err := Check(t.Context(), Options{Source: folder, Drift: contract.Evolve, MaxRejectedRatio: 0.01})
 	if report.ExitCode(err) != report.BadData {
 		t.Errorf("error is %v", err)
 	}
@@ -526,6 +526,9 @@ func TestCheckNeedsNoDatabase(t *testing.T) {
 		"some.csv event 201 1 true field_count 1 201 rate_malformed 1 202"}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("results are\n%s, want\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if got := fmt.Sprint(ignored); got != "[{_more.csv name begins with _ or .} {notes.md not CSV or Parquet}]" {
+		t.Errorf("ignored: %s", got)
 	}
 }
 

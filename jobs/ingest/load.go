@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"consentpipeline.io/internal/contract"
-	"consentpipeline.io/internal/source"
+	"consentpipeline.io/internal/decode"
+	"consentpipeline.io/internal/decode/record"
 	"consentpipeline.io/internal/warehouse"
 )
 
 // load loads one file, unless the ledger says that it is there already.
 func (o Options) load(ctx context.Context, path string) (FileResult, error) {
-	file, err := o.Folder.Open(path)
+	file, err := decode.Open(ctx, o.Source, path)
 	if err != nil {
 		return FileResult{}, err
 	}
@@ -34,7 +35,7 @@ func (o Options) load(ctx context.Context, path string) (FileResult, error) {
 	if r, done, err := o.decide(ctx, file, latest); err != nil || (done && !attempted) {
 		return r, err
 	}
-	if file.Format == source.Parquet {
+	if file.Format == decode.Parquet {
 		// It is hashed in a pass of its own, which must not keep a transaction waiting.
 		if _, err := file.Sum(ctx); err != nil {
 			return FileResult{}, err
@@ -63,7 +64,7 @@ func (o Options) load(ctx context.Context, path string) (FileResult, error) {
 
 // decide tells whether a file is to be loaded, by the load that counts for it so far: done is true if it is not, and
 // then the result says why. The file is read only if it may be the one that was loaded.
-func (o Options) decide(ctx context.Context, file *source.File, latest *warehouse.Load) (r FileResult, done bool, err error) {
+func (o Options) decide(ctx context.Context, file *decode.File, latest *warehouse.Load) (r FileResult, done bool, err error) {
 	switch {
 	case latest == nil:
 		return r, false, nil
@@ -89,13 +90,13 @@ func (o Options) decide(ctx context.Context, file *source.File, latest *warehous
 }
 
 // attempt writes the file's rows in the lock's transaction and publishes them, or records why not.
-func (o Options) attempt(ctx context.Context, file *source.File, lock *warehouse.FileLock) (FileResult, error) {
+func (o Options) attempt(ctx context.Context, file *decode.File, lock *warehouse.FileLock) (FileResult, error) {
 	records, finish, openErr := file.Records(ctx)
 	var c *contract.Contract
 	var judge *contract.Judge
 	var columns []string
 	if openErr == nil {
-		if records, c, judge, openErr = identify(file.Path, records, o); openErr == nil {
+		if records, c, judge, openErr = identify(file.Path(), records, o); openErr == nil {
 			columns = records.Columns()
 		}
 	}
@@ -133,7 +134,7 @@ func (o Options) attempt(ctx context.Context, file *source.File, lock *warehouse
 }
 
 // publish copies all rows and makes them the file's rows, if the file is still what it was.
-func (s *stream) publish(ctx context.Context, file *source.File, finish func() ([]byte, error),
+func (s *stream) publish(ctx context.Context, file *decode.File, finish func() ([]byte, error),
 	summary *warehouse.Summary,
 ) error {
 	err := s.copy(ctx)
@@ -153,16 +154,16 @@ func (s *stream) publish(ctx context.Context, file *source.File, finish func() (
 
 // identify finds the contract that a file follows, and makes the judge of its rows. The reader that it gives has also
 // the columns of the path that the file lacks: those of the contract, and the others if new columns are kept.
-func identify(path string, records source.Reader, o Options) (source.Reader, *contract.Contract, *contract.Judge, error) {
+func identify(path string, records record.Reader, o Options) (record.Reader, *contract.Contract, *contract.Judge, error) {
 	header := records.Columns()
-	inPath, err := source.PathColumns(path)
+	inPath, err := decode.PathColumns(path)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	c, err := contract.Identify(header)
 	if err != nil {
 		// Only the path may have the columns that tell.
-		all := source.WithPath(records, inPath).Columns()
+		all := decode.WithPath(records, inPath).Columns()
 		if known, pathErr := contract.Identify(all); pathErr == nil {
 			c, err = known, nil
 		}
@@ -170,7 +171,7 @@ func identify(path string, records source.Reader, o Options) (source.Reader, *co
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("header: %w", err)
 	}
-	var lacking, both []source.PathColumn
+	var lacking, both []decode.PathColumn
 	for _, column := range inPath {
 		switch {
 		case slices.ContainsFunc(header, func(name string) bool { return strings.EqualFold(name, column.Name) }):
@@ -179,7 +180,7 @@ func identify(path string, records source.Reader, o Options) (source.Reader, *co
 			lacking = append(lacking, column)
 		}
 	}
-	records = source.WithPath(records, lacking)
+	records = decode.WithPath(records, lacking)
 	judge, err := contract.NewJudge(c, records.Columns(), o.Drift)
 	if err != nil {
 		return nil, c, nil, fmt.Errorf("header: %w", err)

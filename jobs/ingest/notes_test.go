@@ -5,9 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"consentpipeline.io/internal/decode/csv"
+
 	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/decode/record"
 	"consentpipeline.io/internal/report"
-	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
 )
 
@@ -182,7 +184,7 @@ func TestTheRatioThatIsAskedFor(t *testing.T) {
 		"row 10,000 is good":             {file(0, 9999, 10), 0.01, "9999 of the first 10000 rows are rejected: given up"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			records, err := source.NewCSVReader(strings.NewReader(c.content))
+			records, err := csv.NewReader(strings.NewReader(c.content), &record.Notes{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -90,7 +90,7 @@ func TestPathsThatContradict(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer folder.Close()
-	checked, _, err := Check(t.Context(), Options{Folder: folder, Patterns: []string{"COUNTRY=*/*.csv", "COUNTRY=ES/COUNTRY=FR/a.csv", "APIKEY=*/*"},
+	checked, _, err := Check(t.Context(), Options{Source: folder, Patterns: []string{"COUNTRY=*/*.csv", "COUNTRY=ES/COUNTRY=FR/a.csv", "APIKEY=*/*"},
 		Drift: contract.Evolve, MaxRejectedRatio: 0.01})
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("the check gives %v", err)

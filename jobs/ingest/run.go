@@ -12,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
@@ -26,9 +25,9 @@ import (
 // Options say what a run loads and how.
 type Options struct {
 	DB       *warehouse.DB
-	Folder   *source.Folder
+	Source   source.Source
 	SourceID string   // names the source in the ledger
-	Patterns []string // paths or globs in the folder; none, or ** alone, for all its files
+	Patterns []string // paths or globs in the source; none, or ** alone, for all its files
 
 	RunID   uuid.UUID // of the run; processes with the same id are one run
 	RunName string    // for display
@@ -127,12 +126,12 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		o.Progress = &Progress{}
 	}
 	result := Result{RunID: o.RunID, Source: o.SourceID}
-	paths, unmatched, err := resolve(o, &result)
+	files, unmatched, err := resolve(ctx, o, &result)
 	if err != nil {
 		return result, classify(err)
 	}
-	for _, path := range paths {
-		o.Progress.set(path, func(f *fileProgress) { f.size = o.Folder.Size(path) })
+	for _, file := range files {
+		o.Progress.set(file.Path, func(f *fileProgress) { f.size = file.Size })
 	}
 	err = o.DB.Retry(ctx, "the database", func() error { return o.DB.StartRun(ctx, o.RunID, o.RunName, o.SourceID) })
 	if err != nil {
@@ -141,12 +140,12 @@ func Run(ctx context.Context, o Options) (Result, error) {
 
 	closing, cancel := outlive(ctx, closingTime)
 	defer cancel()
-	results := make([]FileResult, len(paths))
+	results := make([]FileResult, len(files))
 	var group errgroup.Group
 	group.SetLimit(max(o.Concurrency, 1))
-	for i, path := range paths {
+	for i, file := range files {
 		group.Go(func() error {
-			results[i] = o.file(ctx, closing, path)
+			results[i] = o.file(ctx, closing, file.Path)
 			return nil
 		})
 	}
@@ -187,77 +186,6 @@ func outlive(ctx context.Context, grace time.Duration) (context.Context, context
 	})
 	return longer, func() { stop(); cancel() }
 }
-
-// resolve turns the patterns into paths, each once. A pattern without a match becomes a result of its own, and so does
-// a path that the ledger cannot hold.
-func resolve(o Options, result *Result) (paths []string, refused []FileResult, err error) {
-	if slices.Equal(o.Patterns, []string{allFiles}) {
-		o.Patterns = nil
-	}
-	if len(o.Patterns) == 0 {
-		paths, result.Ignored, err = o.Folder.All()
-		if err != nil {
-			return nil, nil, err
-		}
-		if len(paths) == 0 {
-			return nil, nil, NoFiles(o.Folder, result.Ignored)
-		}
-	}
-	refuse := func(path string, outcome warehouse.Outcome, err error) {
-		name := contract.Excerpt([]byte(path), maxPath)
-		refused = append(refused, FileResult{Path: name, Outcome: outcome, Message: err.Error(),
-			err: report.New(report.BadData, fmt.Errorf("%s: %w", name, err))})
-	}
-	for _, pattern := range o.Patterns {
-		matches, ignored, err := o.Folder.List(pattern)
-		if err != nil {
-			refuse(pattern, warehouse.NoMatch, err)
-		}
-		paths = append(paths, matches...)
-		for _, i := range ignored {
-			if !slices.Contains(result.Ignored, i) {
-				result.Ignored = append(result.Ignored, i)
-			}
-		}
-	}
-	seen := map[string]bool{}
-	storable := paths[:0]
-	for _, path := range paths {
-		switch {
-		case seen[path]:
-		case !utf8.ValidString(path) || len(path) > maxPath:
-			refuse(path, warehouse.Failed,
-				fmt.Errorf("the path is not valid UTF-8, or longer than %d bytes: rename the file", maxPath))
-		default:
-			storable = append(storable, path)
-		}
-		seen[path] = true
-	}
-	return storable, refused, nil
-}
-
-// allFiles is the pattern for every file of the folder, for lists that cannot be empty.
-const allFiles = "**"
-
-// NoFiles is the error of a folder that holds no file to load.
-func NoFiles(folder *source.Folder, ignored []source.Ignored) error {
-	err := fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet is in the folder %s: "+
-		"give one that holds the export", source.ErrNoMatch, folder.Dir())
-	if len(ignored) > 0 {
-		err = fmt.Errorf("%w; ignored: %s (%s)%s", err, ignored[0].Path, ignored[0].Reason, andMore(len(ignored)-1))
-	}
-	return report.New(report.BadData, err)
-}
-
-func andMore(n int) string {
-	if n <= 0 {
-		return ""
-	}
-	return fmt.Sprintf(" and %d more", n)
-}
-
-// maxPath is how many bytes of path fit the ledger's index beside the source.
-const maxPath = 1024
 
 // file loads one file, again from its start whenever the database was away, and records the outcome with the context
 // that outlives ctx. Once ctx is done it starts nothing.

@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/decode/record"
 	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
 )
@@ -26,7 +27,7 @@ type stream struct {
 	stop     context.CancelFunc
 	progress *Progress
 	loading  *warehouse.Loading
-	records  source.Reader
+	records  record.Reader
 	tally    *tally
 	encoder  *warehouse.Encoder
 
@@ -40,7 +41,7 @@ type stream struct {
 }
 
 func newStream(ctx context.Context, o Options, loading *warehouse.Loading, c *contract.Contract, judge *contract.Judge,
-	records source.Reader,
+	records record.Reader,
 ) *stream {
 	s := &stream{
 		progress: o.Progress, loading: loading, records: records, encoder: warehouse.NewEncoder(c, loading.ID),
@@ -125,14 +126,14 @@ func (s *stream) produce() error {
 	}
 	chunk = s.encoder.Header(chunk)
 	for {
-		record, err := s.records.Next()
+		row, err := s.records.Next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return cmp.Or(s.ctx.Err(), source.Wrap(err))
 		}
-		values, ok := s.tally.record(record)
+		values, ok := s.tally.record(row)
 		s.progress.rows.Add(1)
 		if len(s.findings) >= findingBatch || s.findingBytes >= findingBytes {
 			if err := s.flushFindings(); err != nil {
@@ -145,7 +146,7 @@ func (s *stream) produce() error {
 		if !ok {
 			continue
 		}
-		chunk = s.encoder.Row(chunk, record.Number, values)
+		chunk = s.encoder.Row(chunk, row.Number, values)
 		if len(chunk) >= chunkSize {
 			s.full <- chunk // there is always room: the channel holds all chunks
 			if chunk, err = s.nextChunk(); err != nil {

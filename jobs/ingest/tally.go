@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"consentpipeline.io/internal/contract"
-	"consentpipeline.io/internal/source"
+	"consentpipeline.io/internal/decode/record"
 	"consentpipeline.io/internal/warehouse"
 )
 
@@ -41,7 +41,7 @@ func newTally(judge *contract.Judge, maxRejectedRatio float64, found func(wareho
 }
 
 // record judges one record. It gives its values, and false if it is rejected.
-func (t *tally) record(r *source.Record) (values []contract.Value, ok bool) {
+func (t *tally) record(r *record.Record) (values []contract.Value, ok bool) {
 	if r.Broken != nil {
 		t.rejected++
 		t.add(r, contract.Finding{Severity: contract.Reject, Code: r.Broken.Code, Message: r.Broken.Message}, true)
@@ -63,7 +63,7 @@ func (t *tally) record(r *source.Record) (values []contract.Value, ok bool) {
 }
 
 // add counts a finding and hands it on: a reject always, of warnings the first of each code.
-func (t *tally) add(r *source.Record, f contract.Finding, whole bool) {
+func (t *tally) add(r *record.Record, f contract.Finding, whole bool) {
 	t.counts[f.Code]++
 	switch {
 	case f.Once:
@@ -94,7 +94,7 @@ func (t *tally) add(r *source.Record, f contract.Finding, whole bool) {
 }
 
 // firstReject describes the first reject of a code.
-func firstReject(r *source.Record, f contract.Finding) string {
+func firstReject(r *record.Record, f contract.Finding) string {
 	text := fmt.Sprintf("row %d: ", r.Number)
 	if f.Column != "" {
 		text += f.Column + " "
@@ -118,7 +118,7 @@ func (t *tally) addOnce(f warehouse.Finding, n int64) {
 }
 
 // end hands on what is kept once, after the last record or an error: the reader's notes, too.
-func (t *tally) end(records source.Reader) {
+func (t *tally) end(records record.Reader) {
 	for _, note := range records.Notes() {
 		t.counts[note.Code] += note.N
 		t.addOnce(warehouse.Finding{Row: note.Row, Offset: note.Offset, Severity: contract.Warning, Code: note.Code,

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"consentpipeline.io/internal/contract"
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // aServersReading is what Postgres reads a text as: microseconds since 1970, and whether every session reads the same;

@@ -3,7 +3,7 @@ package ingest
 import (
 	"testing"
 
-	"consentpipeline.io/internal/warehouse/warehousetest"
+	"consentpipeline.io/test/warehousetest"
 )
 
 func TestLedgerAndCopyOnOtherVersions(t *testing.T) {

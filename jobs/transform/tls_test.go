@@ -22,9 +22,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"consentpipeline.io/internal/testneeds"
 	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/internal/warehouse/embedded"
+	"consentpipeline.io/test/testneeds"
 )
 
 // An authority is a certificate authority of the test's own.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/test/testneeds"
 )
 
 // preparedFolder returns a folder with the cluster of a server that was stopped.

@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"testing"
 
-	"consentpipeline.io/internal/testneeds"
+	"consentpipeline.io/test/testneeds"
 )
 
 func TestFullDisk(t *testing.T) {

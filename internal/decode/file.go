@@ -1,0 +1,155 @@
+// Package decode turns the files of a source into records: CSV, compressed or not, and Parquet, in bounded memory. It tells
+// formats apart by name and first bytes, adds the columns that are in a file's path, and gives the SHA-256 of what it
+// read. It does not judge what the records hold.
+package decode
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+	"sync/atomic"
+
+	"consentpipeline.io/internal/decode/csv"
+	"consentpipeline.io/internal/decode/parquet"
+	"consentpipeline.io/internal/decode/record"
+	"consentpipeline.io/internal/source"
+)
+
+// A File decodes one open file of a source.
+type File struct {
+	source.File
+	Format Format // by its name; of a CSV file by its content, once Records has looked
+
+	hash  hash.Hash // of what was read so far
+	sum   []byte    // of the whole file, once it was read; nil before
+	read  atomic.Int64
+	close func() // of the decompressor
+}
+
+// Open opens a file of a source for decoding.
+func Open(ctx context.Context, place source.Source, path string) (*File, error) {
+	file, err := place.Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	format, err := FormatOf(path)
+	if err != nil {
+		return nil, source.Wrap(errors.Join(err, file.Close()))
+	}
+	return &File{File: file, Format: format, hash: sha256.New(), close: func() {}}, nil
+}
+
+// BytesRead is how far the file has been read, for showing progress.
+func (f *File) BytesRead() int64 { return min(f.read.Load(), f.Size()) }
+
+// Close closes the file and its decoder.
+func (f *File) Close() error {
+	f.close()
+	return f.File.Close()
+}
+
+// Sum gives the SHA-256 of the file's bytes. The first call reads all of them; records can be read afterwards.
+func (f *File) Sum(ctx context.Context) ([]byte, error) {
+	if f.sum != nil {
+		return f.sum, nil
+	}
+	return f.sumRest(f.fromStart(ctx))
+}
+
+// sumRest reads what is left of the file, in large pieces for volumes on a network.
+func (f *File) sumRest(rest io.Reader) ([]byte, error) {
+	// The writer is wrapped because io.Discard would read in small pieces of its own.
+	if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, rest, make([]byte, 1<<20)); err != nil {
+		return nil, source.Wrap(err)
+	}
+	f.sum = f.hash.Sum(nil)
+	return f.sum, nil
+}
+
+// Records gives a reader of the file's records, and a function to call after the last one, which gives the SHA-256
+// of the file's bytes. A CSV file is hashed as it is read; a Parquet file, which is not read from front to back, in
+// a pass of its own beforehand, unless Sum has made it.
+func (f *File) Records(ctx context.Context) (record.Reader, func() ([]byte, error), error) {
+	head := make([]byte, headSize)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return nil, nil, source.Wrap(err)
+	}
+	if f.Format == Parquet {
+		return f.parquetRecords(ctx, head[:n])
+	}
+	return f.csvRecords(ctx, head[:n])
+}
+
+func (f *File) parquetRecords(ctx context.Context, head []byte) (record.Reader, func() ([]byte, error), error) {
+	if err := notParquet(head); err != nil {
+		return nil, nil, source.Wrap(err)
+	}
+	if _, err := f.Sum(ctx); err != nil {
+		return nil, nil, err
+	}
+	f.read.Store(0)
+	records, err := parquet.NewReader(countedReaderAt{f.File, &f.read}, f.Size())
+	if err != nil {
+		return nil, nil, source.Wrap(err)
+	}
+	return records, func() ([]byte, error) { return f.sum, nil }, nil
+}
+
+func (f *File) csvRecords(ctx context.Context, head []byte) (record.Reader, func() ([]byte, error), error) {
+	notes := &record.Notes{}
+	if err := f.formatByContent(head, notes); err != nil {
+		return nil, nil, source.Wrap(err)
+	}
+	raw := f.fromStart(ctx)
+	plain, err := f.decompress(raw, notes)
+	if err != nil {
+		return nil, nil, source.Wrap(err)
+	}
+	records, err := csv.NewReader(plain, notes)
+	if err != nil {
+		return nil, nil, source.Wrap(err)
+	}
+	// What a decompressor leaves unread belongs to the file as well.
+	return records, func() ([]byte, error) { return f.sumRest(raw) }, nil
+}
+
+// fromStart reads the file from its start, and hashes and counts what is read. It ends with the context's error once the
+// context is done.
+func (f *File) fromStart(ctx context.Context) io.Reader {
+	f.hash.Reset()
+	f.sum = nil
+	f.read.Store(0)
+	return &hashingReader{ctx, io.NewSectionReader(f.File, 0, f.Size()), f}
+}
+
+type hashingReader struct {
+	ctx  context.Context
+	r    io.Reader
+	file *File
+}
+
+func (h *hashingReader) Read(p []byte) (int, error) {
+	if err := h.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := h.r.Read(p)
+	h.file.hash.Write(p[:n])
+	h.file.read.Add(int64(n))
+	return n, err
+}
+
+// A countedReaderAt counts the bytes that are read out of order. Some are read twice, so that the sum is only good for
+// progress.
+type countedReaderAt struct {
+	r io.ReaderAt
+	n *atomic.Int64
+}
+
+func (c countedReaderAt) ReadAt(p []byte, offset int64) (int, error) {
+	n, err := c.r.ReadAt(p, offset)
+	c.n.Add(int64(n))
+	return n, err
+}

@@ -1,0 +1,32 @@
+package parquet
+
+// shared is what the leaves of a reader share: the file, and buffers, as only one leaf decodes at a time.
+type shared struct {
+	in         *input
+	whole      int // bytes of a page, compressed or not, up to which it is decompressed whole
+	header     [4 << 10]byte
+	compressed []byte
+	codecs     decompressor
+	numbers    [batchValues]int64 // decoded lengths
+	taken      int                // bytes of all that the leaves keep to use again
+}
+
+// take makes sure that there is room for n bytes more.
+func (s *shared) take(n int) error {
+	if s.taken += n; s.taken > maxBuffers {
+		return unsupported("export it again with fewer columns, smaller pages or smaller row groups",
+			"the pages and dictionaries of its columns take more than %d MiB in memory", maxBuffers>>20)
+	}
+	return nil
+}
+
+// grow gives a leaf's buffer of at least n bytes, which is old if it is large enough. What old held is lost.
+func (s *shared) grow(old []byte, n int) ([]byte, error) {
+	if cap(old) >= n {
+		return old[:cap(old)], nil
+	}
+	if err := s.take(n - cap(old)); err != nil {
+		return old, err
+	}
+	return make([]byte, n), nil
+}

@@ -1,0 +1,212 @@
+package parquet
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+	"slices"
+
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// A window gives the decompressed bytes of a page one after another: buf[pos:], and then what stream has.
+type window struct {
+	buf    []byte
+	pos    int
+	store  []byte // what buf is cut from
+	stream io.Reader
+	ahead  int // bytes that stream has yet to give
+	taken  int // bytes that the decompressor of stream takes
+	source *pageSource
+	codecs decompressor
+
+	shared *shared
+}
+
+// open opens a page. A small one is decompressed at once, into memory that the next page uses again.
+func (w *window) open(l *leaf, b pageBody) error {
+	w.pos, w.stream, w.ahead, w.shared = 0, nil, 0, l.shared
+	if b.compressed > l.shared.whole || b.size > l.shared.whole {
+		return w.openStream(l, b)
+	}
+	return w.openWhole(l, b)
+}
+
+// openWhole decompresses a page at once.
+func (w *window) openWhole(l *leaf, b pageBody) error {
+	if b.codec == format.Uncompressed && b.compressed != b.size {
+		return damaged("%d bytes that are not compressed claim to be %d", b.compressed, b.size)
+	}
+	if err := w.grow(b.size); err != nil {
+		return err
+	}
+	w.buf = w.store[:b.size]
+	read := w.buf
+	if b.codec != format.Uncompressed {
+		l.shared.compressed = slices.Grow(l.shared.compressed[:0], b.compressed)
+		read = l.shared.compressed[:b.compressed]
+	}
+	if err := l.shared.in.readFull(read, b.offset); err != nil {
+		return err
+	}
+	if b.crc != 0 && crc32.Update(b.crcBefore, crc32.IEEETable, read) != b.crc {
+		return errChecksum
+	}
+	if b.codec == format.Uncompressed || b.size == 0 {
+		return nil
+	}
+	return l.shared.codecs.decompress(b.codec, w.buf, read)
+}
+
+var errChecksum = damaged("a page's bytes do not match its checksum")
+
+// openStream opens a page of which only a window is in memory at a time.
+func (w *window) openStream(l *leaf, b pageBody) error {
+	if w.source == nil {
+		w.source = new(pageSource)
+	}
+	w.source.reset(l.shared.in, b)
+	if b.size == 0 { // what is compressed is nothing; its checksum may still be wrong
+		w.buf, w.stream = w.store[:0], bytes.NewReader(nil)
+		return nil
+	}
+	history := lz4History
+	if b.codec == format.Snappy {
+		var err error
+		if history, err = snappyHistory(w.source.buffered); err != nil {
+			return err
+		}
+		w.source.reset(l.shared.in, b)
+	}
+	cost := streamCost + windowSize(b.codec, w.source.buffered, b.size, history)
+	if cost >= b.size && max(b.compressed, b.size) <= maxWholePage && l.shared.whole >= minWholePage {
+		return w.openWhole(l, b) // zstd and brotli may have larger windows than pages
+	}
+	if err := w.grow(streamWindow); err != nil {
+		return err
+	}
+	w.buf = w.store[:0]
+	w.ahead = b.size
+	if cost > w.taken {
+		if err := w.shared.take(cost - w.taken); err != nil {
+			return err
+		}
+		w.taken = cost
+	}
+	var err error
+	w.stream, err = w.codecs.stream(b.codec, w.source.buffered, history)
+	return err
+}
+
+// grow makes room for n bytes of the page.
+func (w *window) grow(n int) (err error) {
+	w.store, err = w.shared.grow(w.store, n)
+	return err
+}
+
+// remaining is how many bytes of the page were not taken yet.
+func (w *window) remaining() int64 { return int64(len(w.buf)-w.pos) + int64(w.ahead) }
+
+// need gives the next n bytes, and what follows them in memory, without moving past them. What it gave before is lost if the page is a stream.
+func (w *window) need(n int) ([]byte, error) {
+	if n <= len(w.buf)-w.pos {
+		return w.buf[w.pos:], nil
+	}
+	if int64(n) > w.remaining() {
+		return nil, io.ErrUnexpectedEOF
+	}
+	rest := w.buf[w.pos:]
+	if n > cap(w.store) {
+		if err := w.grow(n + n/4); err != nil {
+			return nil, err
+		}
+	}
+	copy(w.store[:cap(w.store)], rest)
+	space := w.store[:cap(w.store)]
+	space = space[:min(len(space), len(rest)+w.ahead)]
+	got, err := io.ReadAtLeast(w.stream, space[len(rest):], n-len(rest))
+	if err != nil {
+		return nil, err
+	}
+	w.ahead -= got
+	w.buf, w.pos = space[:len(rest)+got], 0
+	return w.buf, nil
+}
+
+// take gives the next n bytes and moves past them. The slice goes on with what follows them in memory, which fast loads
+// may read.
+func (w *window) take(n int) ([]byte, error) {
+	if n > len(w.buf)-w.pos {
+		if _, err := w.need(n); err != nil {
+			return nil, err
+		}
+	}
+	b := w.buf[w.pos:]
+	w.pos += n
+	return b, nil
+}
+
+// read takes the next bytes, as many as dst has.
+func (w *window) read(dst []byte) error {
+	n := copy(dst, w.buf[w.pos:])
+	w.pos += n
+	if n == len(dst) {
+		return nil
+	}
+	if w.stream == nil || len(dst)-n > w.ahead {
+		return io.ErrUnexpectedEOF
+	}
+	got, err := io.ReadFull(w.stream, dst[n:])
+	w.ahead -= got
+	return err
+}
+
+// uvarint takes a number of variable length.
+func (w *window) uvarint() (uint64, error) {
+	n := int(min(w.remaining(), binary.MaxVarintLen64))
+	b, err := w.need(n)
+	if err != nil {
+		return 0, err
+	}
+	v, size := binary.Uvarint(b)
+	if size <= 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	w.pos += size
+	return v, nil
+}
+
+// restIsZero takes the rest of the page, leaving alone what was decoded. It tells whether all of it is zero, with which
+// fastparquet fills up its pages: what is left of a damaged page rarely is.
+func (w *window) restIsZero() (bool, error) {
+	zero := isZero(w.buf[w.pos:])
+	w.pos = len(w.buf)
+	var b [512]byte
+	for zero && w.ahead > 0 {
+		n, err := io.ReadFull(w.stream, b[:min(len(b), w.ahead)])
+		if err != nil {
+			return false, err
+		}
+		w.ahead -= n
+		zero = isZero(b[:n])
+	}
+	return zero, nil
+}
+
+func isZero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
+
+// finish makes sure that a page that was a stream had the size and the checksum that its header says.
+func (w *window) finish() error {
+	if w.stream == nil {
+		return nil
+	}
+	if n, err := io.Copy(io.Discard, w.stream); err != nil || n != int64(w.ahead) {
+		if err != nil {
+			return err
+		}
+		return damaged("a page has %d bytes more than its header says", n-int64(w.ahead))
+	}
+	w.stream, w.ahead = nil, 0
+	return w.source.finish()
+}

@@ -1,0 +1,67 @@
+// Package source knows places that hold files: which files a place has, and how to read and recognize each. It knows
+// nothing of what the files hold. Another kind of place is another type that is a Source.
+package source
+
+import (
+	"context"
+	"io"
+)
+
+// AllFiles is the pattern for every file of a source that is not hidden.
+const AllFiles = "**"
+
+// A Source is a place with files, each named by its path, with slashes, below that place.
+type Source interface {
+	// ID names the source in the ledger where no other name is given, such as file:///exports.
+	ID() string
+	// String names the source in messages, as the user gave it.
+	String() string
+	// List finds the files that a path or a glob pattern names, or all of them (AllFiles). It gives ErrNoMatch if a
+	// path or pattern names none.
+	List(ctx context.Context, pattern string) (Listing, error)
+	// Open opens a file by its path.
+	Open(ctx context.Context, path string) (File, error)
+	Close() error
+}
+
+// A Listing is what List found.
+type Listing struct {
+	Files   []Entry   // in the order of their paths
+	Ignored []Ignored // what would match but for its name, or for being a link
+}
+
+// An Entry is one file in a listing.
+type Entry struct {
+	Path string
+	Size int64 // bytes; 0 if unknown
+	// Closed says that it is a folder that cannot be looked into. Nobody knows how many files are in it; opening it
+	// says why.
+	Closed bool
+}
+
+// An Ignored is a file or folder in a source that is not loaded, and why.
+type Ignored struct {
+	Path   string `json:"path"` // of a folder with a slash at its end
+	Reason string `json:"reason"`
+}
+
+// The reasons for which a source ignores something.
+const (
+	HiddenName   = "name begins with _ or ."
+	LinkToFolder = "link to a folder"
+)
+
+// A File is one file of a source, open for reading. The errors of ReadAt are marked (Wrap), all but io.EOF.
+type File interface {
+	io.ReaderAt
+	io.Closer
+	// Path is the file's path in its source.
+	Path() string
+	// Size is the file's length in bytes when it was opened.
+	Size() int64
+	// Version changes whenever the file is written or replaced; equal versions of one path have equal bytes, as far as
+	// the place can know.
+	Version() string
+	// Unchanged gives ErrChanged if the path no longer leads to the version that was opened.
+	Unchanged() error
+}

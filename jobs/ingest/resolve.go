@@ -1,0 +1,118 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/decode"
+	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/source"
+	"consentpipeline.io/internal/warehouse"
+)
+
+// maxPath is how many bytes of path fit the ledger's index beside the source.
+const maxPath = 1024
+
+// otherFormat is the reason for which a file of a whole source is ignored.
+const otherFormat = "not CSV or Parquet"
+
+// resolve turns the patterns into files, each once, and adds to the result what is ignored. A pattern without a match
+// becomes a result of its own, and so does a path that the ledger cannot hold.
+func resolve(ctx context.Context, o Options, result *Result) (files []source.Entry, refused []FileResult, err error) {
+	if len(o.Patterns) == 0 || slices.Equal(o.Patterns, []string{source.AllFiles}) {
+		if files, err = o.all(ctx, result); err != nil {
+			return nil, nil, err
+		}
+		o.Patterns = nil
+	}
+	refuse := func(path string, outcome warehouse.Outcome, err error) {
+		name := contract.Excerpt([]byte(path), maxPath)
+		refused = append(refused, FileResult{Path: name, Outcome: outcome, Message: err.Error(),
+			err: report.New(report.BadData, fmt.Errorf("%s: %w", name, err))})
+	}
+	for _, pattern := range o.Patterns {
+		listing, err := o.Source.List(ctx, pattern)
+		if err != nil {
+			refuse(pattern, warehouse.NoMatch, err)
+		}
+		files = append(files, listing.Files...)
+		result.ignore(listing.Ignored)
+	}
+	seen := map[string]bool{}
+	storable := files[:0]
+	for _, file := range files {
+		switch path := file.Path; {
+		case seen[path]:
+		case !utf8.ValidString(path) || len(path) > maxPath:
+			refuse(path, warehouse.Failed,
+				fmt.Errorf("the path is not valid UTF-8, or longer than %d bytes: rename the file", maxPath))
+		default:
+			storable = append(storable, file)
+		}
+		seen[file.Path] = true
+	}
+	return storable, refused, nil
+}
+
+// all lists the whole source. Files of other formats are ignored.
+func (o Options) all(ctx context.Context, result *Result) (files []source.Entry, err error) {
+	listing, err := o.Source.List(ctx, source.AllFiles)
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range listing.Files {
+		if _, err := decode.FormatOf(file.Path); err == nil || file.Closed {
+			files = append(files, file)
+		} else {
+			listing.Ignored = append(listing.Ignored, source.Ignored{Path: file.Path, Reason: otherFormat})
+		}
+	}
+	slices.SortFunc(listing.Ignored, func(a, b source.Ignored) int { return strings.Compare(a.Path, b.Path) })
+	result.ignore(listing.Ignored)
+	if len(files) == 0 {
+		return nil, noFiles(o.Source, result.Ignored)
+	}
+	return files, nil
+}
+
+// ignore adds what is ignored, each once. Left out are hidden files that would not be loaded by another name either:
+// markers and checksums, such as _SUCCESS and .part-0.csv.crc, are part of how a tool writes.
+func (r *Result) ignore(ignored []source.Ignored) {
+	for _, i := range ignored {
+		if i.Reason == source.HiddenName && !strings.HasSuffix(i.Path, "/") {
+			if _, err := decode.FormatOf(i.Path); err != nil {
+				continue
+			}
+		}
+		if !slices.Contains(r.Ignored, i) {
+			r.Ignored = append(r.Ignored, i)
+		}
+	}
+}
+
+// FindAny gives source.ErrNoMatch if the source holds no file to load.
+func FindAny(ctx context.Context, place source.Source) error {
+	_, err := Options{Source: place}.all(ctx, &Result{})
+	return err
+}
+
+// noFiles is the error of a source that holds no file to load.
+func noFiles(place source.Source, ignored []source.Ignored) error {
+	err := fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet is in %s: "+
+		"give one that holds the export", source.ErrNoMatch, place)
+	if len(ignored) > 0 {
+		err = fmt.Errorf("%w; ignored: %s (%s)%s", err, ignored[0].Path, ignored[0].Reason, andMore(len(ignored)-1))
+	}
+	return report.New(report.BadData, err)
+}
+
+func andMore(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and %d more", n)
+}

@@ -1,0 +1,414 @@
+// Command bench measures ingestion side by side with what Postgres itself can do: psql's \copy of the same file into
+// the same table, and the replay of the ready-made binary COPY stream, which is the floor. It prints a table in
+// Markdown. Every figure is the median of interleaved runs, so that a busy machine disturbs all of them alike.
+//
+//	go run ./test/bench --database-url postgres://… --consent bin/consent
+//
+// The server should have lz4, and its tables raw.* are emptied: name a database of its own.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/decode"
+	"consentpipeline.io/internal/sample"
+	"consentpipeline.io/internal/source"
+	"consentpipeline.io/internal/warehouse"
+)
+
+type bench struct {
+	url, consent string
+	runs         int
+	dir          string
+	conn         *pgx.Conn
+}
+
+func main() {
+	b := bench{}
+	flag.StringVar(&b.url, "database-url", "", "`URL` of a database whose tables may be emptied")
+	flag.StringVar(&b.consent, "consent", "bin/consent", "`path` of the program")
+	flag.IntVar(&b.runs, "runs", 5, "runs of each, of which the median counts")
+	rows := flag.Int64("rows", 400_000, "rows of the file with PARAMETERS empty; the one as exported has as many")
+	large := flag.Int64("large", 4_000_000, "rows of the file that shows that memory does not grow; 0 to leave it out")
+	flag.Parse()
+	if err := b.run(context.Background(), *rows, *large); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func (b *bench) run(ctx context.Context, rows, large int64) (err error) {
+	if b.url == "" {
+		return errors.New("name a database: --database-url postgres://…")
+	}
+	if b.dir, err = os.MkdirTemp("", "consent-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	if err := b.command("migrate").Run(); err != nil {
+		return fmt.Errorf("consent migrate: %w", err)
+	}
+	if b.conn, err = pgx.Connect(ctx, b.url); err != nil {
+		return err
+	}
+	defer b.conn.Close(ctx)
+	var server string
+	if err := b.conn.QueryRow(ctx, "select version()").Scan(&server); err != nil {
+		return err
+	}
+	fmt.Printf("%s, %d cores, %s; medians of %d runs, the runs of all interleaved.\n\n", strings.Split(server, " on ")[0],
+		runtime.NumCPU(), runtime.Version(), b.runs)
+
+	fmt.Println("| one CSV file | rows | MB | `\\copy` s | floor s | consent s | × as fast as `\\copy` | of the floor | CPU s | MiB |")
+	fmt.Println("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+	for _, parameters := range []sample.Parameters{sample.ParametersEmpty, sample.ParametersExported} {
+		dir, err := b.generate(ctx, sample.Options{Events: rows, Companies: 1, Parameters: parameters, Format: sample.FormatCSV})
+		if err != nil {
+			return err
+		}
+		if err := b.oneFile(ctx, string(parameters), dir, rows); err != nil {
+			return err
+		}
+	}
+	if err := b.sideBySide(ctx, rows/4); err != nil {
+		return err
+	}
+	if err := b.parquet(ctx, rows); err != nil {
+		return err
+	}
+	return b.large(ctx, large)
+}
+
+// generate makes an export, unless it is there, and gives its folder.
+func (b *bench) generate(ctx context.Context, o sample.Options) (string, error) {
+	defaults := sample.Defaults()
+	o.Seed, o.Count = defaults.Seed, defaults.Count
+	dir := filepath.Join(b.dir, fmt.Sprintf("%s-%s-%d-%d", o.Parameters, o.Format, o.Companies, o.Events))
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	_, err := sample.Generate(ctx, o, dir, nil)
+	return dir, err
+}
+
+func (b *bench) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(b.consent, append(args, "--database-url", b.url, "--log-level", "error")...)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// A cost is what a run of a process took.
+type cost struct {
+	wall, cpu time.Duration
+	mebibytes int64 // at its peak
+}
+
+func measure(cmd *exec.Cmd) (cost, error) {
+	began := time.Now()
+	if err := cmd.Run(); err != nil {
+		return cost{}, fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
+	}
+	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return cost{time.Since(began), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), usage.Maxrss / 1024}, nil
+}
+
+// empty makes the table as it is before each run, for all the same.
+func (b *bench) empty(ctx context.Context) error {
+	_, err := b.conn.Exec(ctx,
+		"truncate raw.event, raw.company, raw.run_file, raw.finding, raw.finding_count, raw.load, raw.file, raw.run")
+	if err == nil {
+		_, err = b.conn.Exec(ctx, "checkpoint")
+	}
+	return err
+}
+
+func (b *bench) ingest(ctx context.Context, dir string, args ...string) (cost, error) {
+	if err := b.empty(ctx); err != nil {
+		return cost{}, err
+	}
+	return measure(b.command(append([]string{"ingest", "--source", dir}, args...)...))
+}
+
+// oneFile compares the three ways for one file.
+func (b *bench) oneFile(ctx context.Context, name, dir string, rows int64) error {
+	const path = "events/csv/events-company-1.csv"
+	file := filepath.Join(dir, path)
+	copyCommand, err := psqlCopy(file)
+	if err != nil {
+		return err
+	}
+	stream, err := b.encode(ctx, dir, path)
+	if err != nil {
+		return err
+	}
+	var byCopy, floor, ours []cost
+	for range b.runs {
+		if err := b.empty(ctx); err != nil {
+			return err
+		}
+		// \copy gives no load: the columns need a default for its sake.
+		_, err := b.conn.Exec(ctx, "alter table raw.event alter load_id set default 0, alter row_number set default 0")
+		if err != nil {
+			return err
+		}
+		c, err := measure(exec.Command("psql", "-q", "-d", b.url, "-c", copyCommand))
+		if err != nil {
+			return err
+		}
+		byCopy = append(byCopy, c)
+
+		if err := b.empty(ctx); err != nil {
+			return err
+		}
+		began := time.Now()
+		if err := b.replay(ctx, stream); err != nil {
+			return err
+		}
+		floor = append(floor, cost{wall: time.Since(began)})
+
+		if c, err = b.ingest(ctx, dir, path); err != nil {
+			return err
+		}
+		ours = append(ours, c)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	c, f, o := median(byCopy), median(floor), median(ours)
+	fmt.Printf("| PARAMETERS %s | %d | %d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %d |\n", name, rows, info.Size()/1e6,
+		c.wall.Seconds(), f.wall.Seconds(), o.wall.Seconds(), c.wall.Seconds()/o.wall.Seconds(),
+		o.wall.Seconds()/f.wall.Seconds(), o.cpu.Seconds(), o.mebibytes)
+	return nil
+}
+
+// psqlCopy is psql's command for loading the file by its header.
+func psqlCopy(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	header, err := csv.NewReader(file).Read()
+	if err != nil {
+		return "", err
+	}
+	for i, column := range header {
+		for _, known := range contract.Event.Columns {
+			if known.Name == column {
+				header[i] = known.SQL
+			}
+		}
+	}
+	return fmt.Sprintf(`\copy raw.event (%s) from '%s' (format csv, header)`, strings.Join(header, ", "), path), nil
+}
+
+// encode writes the binary COPY stream of a file to another file. It is not kept in memory, for a process that is
+// started counts its parent's memory at that moment as its own peak.
+func (b *bench) encode(ctx context.Context, dir, path string) (stream string, err error) {
+	file, err := os.Create(filepath.Join(b.dir, "stream"))
+	if err != nil {
+		return "", err
+	}
+	out := bufio.NewWriterSize(file, 1<<20)
+	encoder := warehouse.NewEncoder(contract.Event, 1)
+	var buffer []byte
+	if _, err := out.Write(encoder.Header(nil)); err != nil {
+		return "", err
+	}
+	err = judgeAll(ctx, dir, path, func(number int64, values []contract.Value) {
+		buffer = encoder.Row(buffer[:0], number, values)
+		_, _ = out.Write(buffer) // Flush tells of an error
+	})
+	_, _ = out.Write(encoder.Trailer(nil))
+	return file.Name(), errors.Join(err, out.Flush(), file.Close())
+}
+
+// judgeAll reads and judges a file as the ingestion does.
+func judgeAll(ctx context.Context, dir, path string, row func(int64, []contract.Value)) error {
+	folder, err := source.OpenFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	file, err := decode.Open(ctx, folder, path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	records, _, err := file.Records(ctx)
+	if err != nil {
+		return err
+	}
+	judge, err := contract.NewJudge(contract.Event, records.Columns(), contract.Evolve)
+	if err != nil {
+		return err
+	}
+	for {
+		record, err := records.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if values, ok := judge.Row(record.Fields); ok {
+			row(record.Number, values)
+		}
+	}
+}
+
+// replay sends the stream over one connection, in one transaction.
+func (b *bench) replay(ctx context.Context, stream string) error {
+	file, err := os.Open(stream)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	conn, err := pgx.Connect(ctx, b.url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.PgConn().CopyFrom(ctx, file, warehouse.CopyCommand(contract.Event))
+	return err
+}
+
+// sideBySide compares ten files two at a time with one at a time.
+func (b *bench) sideBySide(ctx context.Context, rows int64) error {
+	dir, err := b.generate(ctx,
+		sample.Options{Events: rows, Companies: 10, Parameters: sample.ParametersEmpty, Format: sample.FormatCSV})
+	if err != nil {
+		return err
+	}
+	var one, two []cost
+	for range b.runs {
+		c, err := b.ingest(ctx, dir, "--concurrency", "1", "events/csv/*.csv")
+		if err != nil {
+			return err
+		}
+		one = append(one, c)
+		if c, err = b.ingest(ctx, dir, "--concurrency", "2", "events/csv/*.csv"); err != nil {
+			return err
+		}
+		two = append(two, c)
+	}
+	fmt.Println("\n| ten CSV files | one after another s | two at a time s | × as fast |")
+	fmt.Println("|---|---:|---:|---:|")
+	o, t := median(one).wall.Seconds(), median(two).wall.Seconds()
+	fmt.Printf("| PARAMETERS empty, %d rows each | %.2f | %.2f | %.2f |\n", rows, o, t, o/t)
+
+	began := time.Now()
+	var before string
+	if err := b.conn.QueryRow(ctx, "select pg_current_wal_insert_lsn()::text").Scan(&before); err != nil {
+		return err
+	}
+	c, err := measure(b.command("ingest", "--source", dir, "events/csv/*.csv"))
+	if err != nil {
+		return err
+	}
+	var written int64
+	err = b.conn.QueryRow(ctx, "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1::pg_lsn)::bigint", before).Scan(&written)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\nThe same files again, unchanged: %.2f s, %.2f CPU s, %d bytes of WAL (the run's outcomes).\n",
+		time.Since(began).Seconds(), c.cpu.Seconds(), written)
+	return nil
+}
+
+// parquet measures what decoding, judging and encoding cost without a server.
+func (b *bench) parquet(ctx context.Context, rows int64) error {
+	fmt.Println("\n| decode + check + encode | rows | CPU s | M rows per CPU s |")
+	fmt.Println("|---|---:|---:|---:|")
+	for _, parameters := range []sample.Parameters{sample.ParametersEmpty, sample.ParametersExported} {
+		for _, format := range []sample.Format{sample.FormatParquet, sample.FormatCSV} {
+			dir, err := b.generate(ctx, sample.Options{Events: rows, Companies: 1, Parameters: parameters, Format: format})
+			if err != nil {
+				return err
+			}
+			path := fmt.Sprintf("events/%s/events-company-1.%[1]s", format)
+			var costs []cost
+			var buffer []byte
+			for range b.runs {
+				before := cpu()
+				encoder := warehouse.NewEncoder(contract.Event, 1)
+				err := judgeAll(ctx, dir, path, func(number int64, values []contract.Value) {
+					if buffer = encoder.Row(buffer, number, values); len(buffer) > 1<<18 {
+						buffer = buffer[:0]
+					}
+				})
+				if err != nil {
+					return err
+				}
+				costs = append(costs, cost{wall: cpu() - before})
+			}
+			seconds := median(costs).wall.Seconds()
+			fmt.Printf("| %s, PARAMETERS %s | %d | %.3f | %.2f |\n", format, parameters, rows, seconds, float64(rows)/seconds/1e6)
+		}
+	}
+	return nil
+}
+
+// large shows the memory of one file of a few hundred MB and of gigabytes.
+func (b *bench) large(ctx context.Context, rows int64) error {
+	if rows == 0 {
+		return nil
+	}
+	fmt.Println("\n| memory of `consent ingest` | rows | MB | s | MiB |")
+	fmt.Println("|---|---:|---:|---:|---:|")
+	for _, n := range []int64{rows / 10, rows} {
+		for _, format := range []sample.Format{sample.FormatCSV, sample.FormatParquet} {
+			dir, err := b.generate(ctx,
+				sample.Options{Events: n, Companies: 1, Parameters: sample.ParametersExported, Format: format})
+			if err != nil {
+				return err
+			}
+			path := fmt.Sprintf("events/%s/events-company-1.%[1]s", format)
+			c, err := b.ingest(ctx, dir, path)
+			if err != nil {
+				return err
+			}
+			info, err := os.Stat(filepath.Join(dir, path))
+			if err != nil {
+				return err
+			}
+			fmt.Printf("| %s as exported | %d | %d | %.1f | %d |\n", format, n, info.Size()/1e6, c.wall.Seconds(), c.mebibytes)
+			if err := os.RemoveAll(dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func median(costs []cost) cost {
+	slices.SortFunc(costs, func(a, b cost) int { return int(a.wall - b.wall) })
+	return costs[len(costs)/2]
+}
+
+// cpu is the CPU time of this process so far.
+func cpu() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}

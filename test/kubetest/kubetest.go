@@ -1,0 +1,155 @@
+// Package kubetest gives tests namespaces on a real Kubernetes API server that knows ConsentPipelines, which all tests of
+// the process share. Nothing else of a cluster is there: no controller acts on Jobs, and no kubelet runs pods.
+package kubetest
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"consentpipeline.io/api/v1alpha1"
+	"consentpipeline.io/test/testneeds"
+)
+
+const assetsVariable = "KUBEBUILDER_ASSETS"
+
+var (
+	mutex  sync.Mutex
+	shared *envtest.Environment
+)
+
+// Main runs the tests and then stops the shared server, if there is one:
+//
+//	func TestMain(m *testing.M) { kubetest.Main(m) }
+func Main(m *testing.M) {
+	m.Run() // the exit status reaches os.Exit through m
+	if err := stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "stop the tests' API server:", err)
+		os.Exit(1)
+	}
+}
+
+func stop() error {
+	mutex.Lock()
+	defer mutex.Unlock()
+	if shared == nil {
+		return nil
+	}
+	return shared.Stop()
+}
+
+// Config is how to reach the server, without a limit to the rate of calls. It starts the server on first use, and skips
+// the test where there is none to start.
+func Config(t testing.TB) *rest.Config {
+	t.Helper()
+	assets := assets()
+	testneeds.Need(t, "envtest", assets != "", "tools/envtest fetches kube-apiserver and etcd; or set "+assetsVariable+" to their folder")
+	mutex.Lock()
+	defer mutex.Unlock()
+	if shared == nil {
+		server := &envtest.Environment{
+			BinaryAssetsDirectory: assets,
+			CRDDirectoryPaths:     []string{filepath.Join(testneeds.Root(t), "charts", "consent-pipeline", "files", "crds")},
+			ErrorIfCRDPathMissing: true,
+		}
+		if _, err := server.Start(); err != nil {
+			t.Fatalf("start the API server in %s: %v", assets, err)
+		}
+		shared = server
+	}
+	config := rest.CopyConfig(shared.Config)
+	config.QPS = -1
+	return config
+}
+
+// User is how to reach the server as a user who may do in the namespace what the rules allow, and nothing else.
+func User(t testing.TB, c client.Client, namespace string, rules []rbacv1.PolicyRule) *rest.Config {
+	t.Helper()
+	name := "user-of-" + namespace
+	meta := metav1.ObjectMeta{Namespace: namespace, Name: name}
+	role := &rbacv1.Role{ObjectMeta: meta, Rules: rules}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: meta,
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}},
+	}
+	for _, object := range []client.Object{role, binding} {
+		if err := c.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	base := Config(t)
+	mutex.Lock()
+	defer mutex.Unlock()
+	user, err := shared.AddUser(envtest.User{Name: name}, base)
+	if err != nil {
+		t.Fatalf("make a user of the API server: %v", err)
+	}
+	return user.Config()
+}
+
+// assets is the folder of the server's programs: that of the environment, else the newest one that setup-envtest has
+// fetched; empty if there is none.
+func assets() string {
+	folders := []string{os.Getenv(assetsVariable)}
+	if folders[0] == "" {
+		data := os.Getenv("XDG_DATA_HOME")
+		if home, err := os.UserHomeDir(); data == "" && err == nil {
+			data = filepath.Join(home, ".local", "share")
+		}
+		folders, _ = filepath.Glob(filepath.Join(data, "kubebuilder-envtest", "k8s", "*")) // the pattern is well-formed
+		slices.Reverse(folders)
+	}
+	for _, folder := range folders {
+		if _, err := os.Stat(filepath.Join(folder, "kube-apiserver")); err == nil {
+			return folder
+		}
+	}
+	return ""
+}
+
+// Scheme knows the types of Kubernetes and ours.
+func Scheme(t testing.TB) *runtime.Scheme {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return scheme
+}
+
+// Client talks to the server without a cache.
+func Client(t testing.TB) client.WithWatch {
+	t.Helper()
+	c, err := client.NewWithWatch(Config(t), client.Options{Scheme: Scheme(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Namespace makes a new namespace. It stays: nothing but the end of the server removes it.
+func Namespace(t testing.TB, c client.Client) string {
+	t.Helper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "test-" + strings.ToLower(rand.Text()[:12])}}
+	if err := c.Create(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	return namespace.Name
+}

@@ -1,0 +1,116 @@
+package warehousetest
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"consentpipeline.io/test/testneeds"
+)
+
+// PgBouncer starts a PgBouncer in front of a database's server, and returns the database's URL by way of it. mode is
+// its pool_mode, session or transaction; besides that it has its defaults, and lines says what else its configuration has.
+func PgBouncer(t testing.TB, database, mode, lines string) string {
+	t.Helper()
+	path := testneeds.PgBouncer(t)
+	server, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It does not run as root, and then has to reach its files.
+	folder, err := os.MkdirTemp("", "consent-pgbouncer-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	file := func(name, content string) string {
+		path := filepath.Join(folder, name)
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	if err := os.Chmod(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	password, _ := server.User.Password()
+	users := file("users", fmt.Sprintf("%q %q\n", server.User.Username(), password))
+	port := freePort(t)
+	config := file("pgbouncer.ini", fmt.Sprintf(`[databases]
+* = host=%s port=%s
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_file = %s
+pool_mode = %s
+%s
+`, server.Hostname(), server.Port(), port, users, mode, lines))
+
+	arguments := []string{config}
+	if os.Getuid() == 0 {
+		nobody, err := user.Lookup("nobody")
+		if err != nil {
+			t.Fatal(err)
+		}
+		arguments = append(arguments, "-u", nobody.Username)
+	}
+	output, err := os.Create(filepath.Join(folder, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, arguments...)
+	cmd.Stdout, cmd.Stderr = output, output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+		output.Close()
+		if t.Failed() {
+			log, _ := os.ReadFile(output.Name())
+			t.Logf("PgBouncer says at its end:\n%s", log[max(0, len(log)-2000):])
+		}
+	})
+	through := *server
+	through.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", through.Host)
+		if err == nil {
+			_ = conn.Close()
+			return through.String()
+		}
+		select {
+		case <-ended:
+			log, _ := os.ReadFile(output.Name())
+			t.Fatalf("PgBouncer does not start:\n%s", log)
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("PgBouncer does not answer")
+		}
+	}
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
