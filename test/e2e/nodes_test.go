@@ -86,7 +86,7 @@ func (r *release) startSlow(name, worker, load string) {
 func (r *release) awaitReplaced(name, worker string) {
 	r.Helper()
 	lost := r.podsOf(name + "-1")[0]
-	r.await("the deletion of the pod by Kubernetes", 4*time.Minute, func() bool {
+	r.await("the deletion of the pod by Kubernetes", 6*time.Minute, func() bool {
 		lost = r.podsOf(name + "-1")[0]
 		return !lost.Metadata.DeletionTimestamp.IsZero()
 	})
@@ -115,7 +115,7 @@ func (r *release) awaitReplaced(name, worker string) {
 // awaitBack waits until the worker is ready again, runs the pipeline of that name once more, there, and looks at the rows.
 func (r *release) awaitBack(name, worker string) {
 	r.Helper()
-	r.kubectl("wait", "--for=condition=Ready", "node/"+worker, "--timeout=2m")
+	r.kubectl("wait", "--for=condition=Ready", "node/"+worker, "--timeout=5m")
 	r.await("the end of the lost pod's container", 2*time.Minute, func() bool {
 		processes, _ := r.try("docker", "exec", worker, "sh", "-c", "cat /proc/[0-9]*/comm") // of which some end meanwhile
 		return strings.Contains(processes, "kubelet\n") && !strings.Contains(processes, "consent\n")
