@@ -20,7 +20,7 @@ func TestEveryRowIsThereExactlyOnce(t *testing.T) {
 	}
 }
 
-// TestKillsOnOtherVersions kills ingestion and Postgres a few times. The seed draws one of each first.
+// TestKillsOnOtherVersions kills a backend, all of Postgres, and an ingestion: with this seed, these events come first.
 func TestKillsOnOtherVersions(t *testing.T) {
 	dir, err := newFolder()
 	if err != nil {
@@ -33,7 +33,7 @@ func TestKillsOnOtherVersions(t *testing.T) {
 	}
 	warehousetest.OnOtherVersions(t, func(t *testing.T, major string) {
 		err := run(t.Context(), options{
-			seed: 209, kills: 3, from: len(events) + 1, events: 1000, consent: consent, major: major, out: t.Output(),
+			seed: 208, kills: 3, from: len(events) + 1, events: 1000, consent: consent, major: major, out: t.Output(),
 		})
 		if err != nil {
 			t.Error(err)

@@ -12,17 +12,17 @@ import (
 	"time"
 )
 
-// A profile says what is special about an invented company. Real exports have few of the cases that the rules are for.
+// A profile describes an invented company. Real exports have few of the cases that the rules cover.
 type profile struct {
 	name     string
 	rows     int
 	rates    []string // of all types but given
-	given    []string // rates of given; empty as rates
-	counts   []string // empty: round(1 / rate), as in exports whose COUNT is extrapolated already
+	given    []string // rates of given; empty: rates
+	counts   []string // empty: round(1 / rate), as in exports whose COUNT is already extrapolated
 	types    []string
 	statuses []string // of given
-	users    int      // 0: nobody is known
-	notNamed bool     // in no file of companies
+	users    int      // 0: no USER_ID
+	notNamed bool     // in no company file
 }
 
 var (
@@ -89,7 +89,7 @@ func invent(t *testing.T, folder string) {
 			event := p.event(random, key, n)
 			at := random.IntN(2)
 			files[at] = append(files[at], event)
-			// Some events come again, in the same file, in the other one or in a third, and say something else.
+			// Some events are repeated with other values, in the same file, in the other one or in a third.
 			if random.IntN(25) == 0 {
 				second := p.event(random, key, n)
 				second[0] = event[0]
@@ -98,7 +98,7 @@ func invent(t *testing.T, folder string) {
 			}
 		}
 	}
-	// As many rows in two files, as if both had been cut off.
+	// The same number of rows in two files, as if both were truncated.
 	for at := range 2 {
 		files[at] = files[at][:1+(len(files[at])-1)/100*100]
 	}
@@ -132,7 +132,7 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 		}
 		status = pick(random, statuses)
 	}
-	// Three days, around midnight too, and within each a few minutes, so that notices and choices are near each other.
+	// A few minutes in each of three days, also around midnight, so that notices and choices are close together.
 	at := time.Date(2026, 3, 1+random.IntN(3), random.IntN(2)*23, 50+random.IntN(20), random.IntN(60),
 		random.IntN(1000)*1e6, time.UTC)
 	if eventType == "consent.given" {
@@ -161,15 +161,15 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 		pick(random, []string{"desktop", "smartphone", ""}), user}
 }
 
-// parametersOfGiven has the action, and the token's times: mostly those of a choice within seconds.
+// parametersOfGiven returns the action and the token's times, in most cases of a choice within seconds.
 func parametersOfGiven(random *rand.Rand, at time.Time) string {
 	created := at.Add(-time.Duration(random.ExpFloat64() * 20 * float64(time.Second)))
 	updated := at.Add(time.Duration(random.IntN(5)-1) * time.Second)
 	switch random.IntN(30) {
 	case 0:
-		created = created.Add(-time.Hour) // a change of mind
+		created = created.Add(-time.Hour) // a changed choice
 	case 1:
-		updated = updated.Add(-2 * time.Hour) // another clock
+		updated = updated.Add(-2 * time.Hour) // clock skew
 	case 2:
 		created = updated.Add(time.Second)
 	}
