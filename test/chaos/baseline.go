@@ -104,7 +104,7 @@ func (c *chaos) loadAll(ctx context.Context, database string) error {
 // succeed waits until the process has exited with 0.
 func succeed(ctx context.Context, r *process, err error) error {
 	if err == nil && r.wait(ctx) != exited(0) {
-		err = errors.New(unexpectedExit(r.cmd.String(), r, []exitStatus{exited(0)}))
+		err = errors.New(unexpectedExit(r.cmd.String(), r, onlyOK))
 	}
 	return err
 }

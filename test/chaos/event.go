@@ -10,15 +10,16 @@ import (
 	"github.com/google/uuid"
 )
 
-// An event disturbs a run. disturb starts the run, acts at a random time, and finishes it.
+// An event disturbs a run. act is called at a random time of it; afterwards the run must exit with 0 or one of allowed.
 type event struct {
 	name    string
-	weight  int // how often it is drawn, relative to the others; 0: once, and only with fullKills
-	disturb func(context.Context, *round) error
+	weight  int // how often it is drawn, relative to the others; 0: once, with fullKills, and with longOutage
+	allowed []exitStatus
+	act     func(context.Context, *round) error
 }
 
-// How a disturbed run may exit, besides with 0.
 var (
+	onlyOK         = []exitStatus{exited(0)}
 	okOrKilled     = []exitStatus{exited(0), killed} // the run may end before the kill
 	okOrTempFail   = []exitStatus{exited(0), exited(75)}
 	okOrDataError  = []exitStatus{exited(0), exited(75), exited(65)} // a half-written file may be invalid
@@ -26,26 +27,23 @@ var (
 )
 
 var events = []event{
-	{"kill -9 of ingestion", 6, killIngestion},
-	{"kill -9 of ingestion, same run again", 5, killAndRetry},
-	{"kill -9 of Postgres: postmaster", 3, func(ctx context.Context, r *round) error {
-		return r.killPostgres(ctx, func() []int { return []int{r.postmaster} })
+	{"kill -9 of ingestion", 6, okOrKilled, killIngestion},
+	{"kill -9 of ingestion, same run again", 5, onlyOK, killAndRetry},
+	{"kill -9 of Postgres: postmaster", 3, okOrTempFail, func(ctx context.Context, r *round) error {
+		return r.killPostgres(ctx, r.postmaster)
 	}},
-	{"kill -9 of Postgres: all processes", 3, func(ctx context.Context, r *round) error {
-		return r.killPostgres(ctx, func() []int { return r.processes })
+	{"kill -9 of Postgres: all processes", 3, okOrTempFail, func(ctx context.Context, r *round) error {
+		return r.killPostgres(ctx, r.processes...)
 	}},
-	{"kill -9 of Postgres: a backend", 3, killBackend},
-	{"kill -9 of ingestion and Postgres", 2, killBoth},
-	{"two ingestions at once", 2, runTwo},
-	{"files replaced: renamed", 1, replaceWith((*export).rename)},
-	{"files replaced: rewritten in place", 1, replaceWith((*export).rewrite)},
-	{"files replaced: appended to, truncated", 1, replaceWith((*export).resize)},
-	{"SIGTERM", 2, terminate},
-	{"Postgres stopped", 2, stopPostgres},
-	{"Postgres stopped for a minute", 0, func(ctx context.Context, r *round) error {
-		r.outage, r.args = time.Minute, nil
-		return stopPostgres(ctx, r)
-	}},
+	{"kill -9 of Postgres: a backend", 3, okOrTempFail, killBackend},
+	{"kill -9 of ingestion and Postgres", 2, okOrKilled, killBoth},
+	{"two ingestions at once", 2, okOrTempFail, runTwo},
+	{"files replaced: renamed", 1, okOrDataError, replaceWith((*export).rename)},
+	{"files replaced: rewritten in place", 1, okOrDataError, replaceWith((*export).rewrite)},
+	{"files replaced: appended to, truncated", 1, okOrDataError, replaceWith((*export).resize)},
+	{"SIGTERM", 2, okOrTerminated, terminate},
+	{"Postgres stopped", 2, okOrTempFail, stopPostgres},
+	{"Postgres stopped for a minute", 0, okOrTempFail, stopPostgres},
 }
 
 // start starts the run, waits for the time of the event, and looks at Postgres. It adjusts the expected duration of a
@@ -79,27 +77,14 @@ func (r *round) finish(ctx context.Context, run *process, allowed []exitStatus) 
 	}
 }
 
-// kill kills processes of Postgres, and counts that if the run was not over.
-func (r *round) kill(pids []int) error {
-	if !r.run.isOver() {
-		r.kills++
-	}
-	return kill(pids...)
-}
-
-func killIngestion(ctx context.Context, r *round) error {
-	if err := r.start(ctx); err != nil {
-		return err
-	}
-	if err := r.run.signal(syscall.SIGKILL); err != nil {
-		return err
-	}
-	r.finish(ctx, r.run, okOrKilled)
+func killIngestion(_ context.Context, r *round) error {
+	r.hasResult = false
+	err := r.run.signal(syscall.SIGKILL)
+	<-r.run.done
 	if r.run.status == killed {
 		r.kills++
 	}
-	r.hasResult = false
-	return nil
+	return err
 }
 
 // killAndRetry does what a Kubernetes Job does: it starts the same run again, as another process.
@@ -107,42 +92,33 @@ func killAndRetry(ctx context.Context, r *round) (err error) {
 	if err := killIngestion(ctx, r); err != nil {
 		return err
 	}
-	if r.run, err = r.program.ingest(r.run.id, r.server.url(databaseName), r.args...); err != nil {
-		return err
-	}
-	r.finish(ctx, r.run, []exitStatus{exited(0)})
+	r.finish(ctx, r.run, okOrKilled)
 	r.hasResult = true
-	return nil
+	r.run, err = r.program.ingest(r.run.id, r.server.url(databaseName), r.args...)
+	return err
 }
 
-func (r *round) killPostgres(ctx context.Context, pids func() []int) error {
-	if err := r.start(ctx); err != nil {
+func (r *round) killPostgres(ctx context.Context, pids ...int) error {
+	if !r.run.isOver() {
+		r.kills++
+	}
+	if err := kill(pids...); err != nil {
 		return err
 	}
-	if err := r.kill(pids()); err != nil {
-		return err
-	}
-	if err := r.server.restartKilled(ctx, r.outage); err != nil {
-		return err
-	}
-	r.finish(ctx, r.run, okOrTempFail)
-	return nil
+	return r.server.restartKilled(ctx, r.outage)
 }
 
 // killBackend kills one process that serves the ingestion. The postmaster then ends all others, and recovers.
 func killBackend(ctx context.Context, r *round) error {
-	if err := r.start(ctx); err != nil {
+	if len(r.backends) == 0 {
+		return nil
+	}
+	if err := kill(r.backends[r.random.IntN(len(r.backends))]); err != nil {
 		return err
 	}
-	if len(r.backends) > 0 {
-		if err := kill(r.backends[r.random.IntN(len(r.backends))]); err != nil {
-			return err
-		}
-		if r.server.hasCrashed(ctx, r.watch) {
-			r.kills++
-		}
+	if r.server.hasCrashed(ctx, r.watch) {
+		r.kills++
 	}
-	r.finish(ctx, r.run, okOrTempFail)
 	return nil
 }
 
@@ -151,19 +127,13 @@ func killBoth(ctx context.Context, r *round) error {
 		return err
 	}
 	if r.run.status == killed {
-		r.kills++
+		r.kills++ // of Postgres, which was serving the run
 	}
-	if err := kill(r.processes...); err != nil {
-		return err
-	}
-	return r.server.restartKilled(ctx, r.outage)
+	return r.killPostgres(ctx, r.processes...)
 }
 
 // runTwo starts a second process, in half of the cases as another pod of the same run.
 func runTwo(ctx context.Context, r *round) error {
-	if err := r.start(ctx); err != nil {
-		return err
-	}
 	id := r.run.id
 	if r.random.IntN(2) == 0 {
 		id = uuid.NewString()
@@ -172,7 +142,6 @@ func runTwo(ctx context.Context, r *round) error {
 	if err != nil {
 		return err
 	}
-	r.finish(ctx, r.run, okOrTempFail)
 	r.finish(ctx, other, okOrTempFail)
 	r.hasResult = false
 	return nil
@@ -180,51 +149,34 @@ func runTwo(ctx context.Context, r *round) error {
 
 // replaceWith changes half of the files, so that some of them change while they are read.
 func replaceWith(replace func(e *export, path string, version int) error) func(context.Context, *round) error {
-	return func(ctx context.Context, r *round) error {
-		if err := r.start(ctx); err != nil {
-			return err
-		}
+	return func(_ context.Context, r *round) error {
+		r.hasResult = false
 		for _, i := range r.random.Perm(len(r.export.paths))[:(len(r.export.paths)+1)/2] {
 			path := r.export.paths[i]
 			if err := replace(r.export, path, r.export.otherVersion(r.random, path)); err != nil {
 				return err
 			}
 		}
-		r.finish(ctx, r.run, okOrDataError)
-		r.hasResult = false
 		return nil
 	}
 }
 
 func terminate(ctx context.Context, r *round) error {
-	if err := r.start(ctx); err != nil {
-		return err
-	}
-	if err := r.run.signal(syscall.SIGTERM); err != nil {
-		return err
-	}
-	r.finish(ctx, r.run, okOrTerminated)
-	// Go's runtime handles the signal until the program has installed its handler, which is before it connects.
-	if r.run.status == terminated && (len(r.backends) > 0 || r.run.stderr.Len() > 0) {
+	err := r.run.signal(syscall.SIGTERM)
+	// Before the program has installed its handler, which is before it connects, the signal ends it.
+	if r.run.wait(ctx) == terminated && (len(r.backends) > 0 || r.run.stderr.Len() > 0) {
 		r.violations = append(r.violations, fmt.Sprintf("SIGTERM ended the program without its handler after %s", r.at))
 	}
-	return nil
+	return err
 }
 
 // stopPostgres stops Postgres in order, as an upgrade does.
 func stopPostgres(ctx context.Context, r *round) error {
-	if err := r.start(ctx); err != nil {
-		return err
-	}
 	if err := r.server.stop(); err != nil {
 		return err
 	}
 	if err := pause(ctx, r.outage); err != nil {
 		return err
 	}
-	if err := r.server.restart(ctx); err != nil {
-		return err
-	}
-	r.finish(ctx, r.run, okOrTempFail)
-	return nil
+	return r.server.restart(ctx)
 }

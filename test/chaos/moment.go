@@ -185,7 +185,7 @@ func (c *chaos) runMoment(ctx context.Context, m moment, action, state string) (
 			return nil, err
 		}
 		if r.wait(ctx) != exited(0) {
-			violations = append(violations, unexpectedExit("the retry", r, []exitStatus{exited(0)}))
+			violations = append(violations, unexpectedExit("the retry", r, onlyOK))
 		}
 	}
 	loads, err := c.loads(ctx, databaseName)
@@ -207,7 +207,7 @@ func (m moment) allowedAfter(action string) []exitStatus {
 	case m.allowed != nil:
 		return m.allowed
 	}
-	return []exitStatus{exited(0)}
+	return onlyOK
 }
 
 // prepareState brings the database into a state in which the run has every file to load. It returns the run's arguments.

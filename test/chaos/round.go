@@ -14,6 +14,8 @@ import (
 // for a minute.
 const fullKills = 100
 
+const longOutage = time.Minute
+
 // A round is one run of the ingestion and the event that disturbs it. All that is random in it follows from the seed
 // and the round's number.
 type round struct {
@@ -103,11 +105,14 @@ func (r *round) do(ctx context.Context, settles bool) (err error) {
 	if r.watch, err = r.server.watch(ctx); err != nil {
 		return err
 	}
-	err = r.event.disturb(ctx, r)
-	_ = r.watch.Close(ctx) // its server may have been killed
-	if err != nil {
-		return fmt.Errorf("disturb: %w", err)
+	defer func() { _ = r.watch.Close(context.WithoutCancel(ctx)) }() // its server may have been killed
+	if err := r.start(ctx); err != nil {
+		return fmt.Errorf("start: %w", err)
 	}
+	if err := r.event.act(ctx, r); err != nil {
+		return fmt.Errorf("act: %w", err)
+	}
+	r.finish(ctx, r.run, r.event.allowed)
 	if err := r.check(ctx); err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
@@ -129,7 +134,10 @@ func (r *round) prepare(ctx context.Context) error {
 		r.args = append(r.args, "--database-wait", "300ms")
 	}
 	r.outage = time.Duration(r.random.IntN(1500)) * time.Millisecond
-	if r.chaos.kills < fullKills {
+	switch {
+	case r.event.weight == 0:
+		r.outage, r.args = longOutage, nil // the run waits
+	case r.chaos.kills < fullKills:
 		r.outage /= 3
 	}
 	changed := len(r.export.paths)

@@ -216,7 +216,7 @@ func (c *chaos) settle(ctx context.Context) (violations []string, err error) {
 		return nil, err
 	}
 	if r.wait(ctx) != exited(0) {
-		return []string{unexpectedExit("the undisturbed run", r, []exitStatus{exited(0)})}, context.Cause(ctx)
+		return []string{unexpectedExit("the undisturbed run", r, onlyOK)}, context.Cause(ctx)
 	}
 	if r.leavesProcess() {
 		violations = append(violations, "a process of the run is left")
