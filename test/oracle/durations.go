@@ -242,15 +242,7 @@ func (m method) record(choices int) Record {
 			record["mean_"+column+"_seconds"] = mean
 		}
 	}
-	median := estimate{n: int64(n), nLeast: int64(n), missing: "withheld", interval: m.medianInterval}
-	for _, p := range m.kept {
-		if p.p < 1 {
-			median.nSampled++
-		}
-		if p.rateUnknown {
-			median.nRateUnknown++
-		}
-	}
+	median := m.estimate("withheld", m.medianInterval)
 	record["n_sampled"] = median.nSampled
 	mean := median
 	mean.interval = m.meanInterval
@@ -267,6 +259,20 @@ func (m method) record(choices int) Record {
 	delete(record, "is_conservative")
 	mean.meanBounds(record)
 	return record
+}
+
+// estimate returns an estimate from the kept durations, without its value. missing is the reason if it has none.
+func (m method) estimate(missing string, interval func(Kind) Interval) estimate {
+	e := estimate{n: int64(len(m.kept)), nLeast: int64(len(m.kept)), missing: missing, interval: interval}
+	for _, p := range m.kept {
+		if p.p < 1 {
+			e.nSampled++
+		}
+		if p.rateUnknown {
+			e.nRateUnknown++
+		}
+	}
+	return e
 }
 
 // meanBounds adds the bounds of a mean duration. Durations are so skewed that the interval needs many rows.
@@ -303,15 +309,7 @@ func overallTimes(headlines []*method) []Record {
 			pooled.kept = append(pooled.kept, limited.kept...)
 			pooled.placebo = append(pooled.placebo, limited.placebo...)
 		}
-		e := estimate{n: int64(len(pooled.kept)), nLeast: int64(len(pooled.kept)), missing: "no_durations", interval: pooled.meanInterval}
-		for _, p := range pooled.kept {
-			if p.p < 1 {
-				e.nSampled++
-			}
-			if p.rateUnknown {
-				e.nRateUnknown++
-			}
-		}
+		e := pooled.estimate("no_durations", pooled.meanInterval)
 		if mean := pooled.mean(); !math.IsNaN(mean) {
 			e.value = &mean
 		}

@@ -114,7 +114,7 @@ func where(rows []row, condition func(row) bool) []row {
 
 // weighting reports whether a company's COUNT is already extrapolated: it is if it equals round(1/p) in 90% of at least
 // 30 rows. Rows with round(1/p) = 1 or without a COUNT are no evidence.
-func weighting(rows []row) (finding string, evidence int64, share *float64) {
+func weighting(rows []row) (result string, evidence int64, share *float64) {
 	var inverse int64
 	sampled := false
 	for _, r := range rows {
