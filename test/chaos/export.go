@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -85,31 +86,28 @@ func isCSV(path string) bool { return strings.Contains(path, ".csv") }
 
 // compress compresses some of the CSV files. Each part is a gzip member or Zstandard frame, so that parts can be joined.
 func compress(path string, parts ...[]byte) (suffix string, compressed [][]byte, err error) {
+	var newWriter func(io.Writer) (io.WriteCloser, error)
 	switch {
 	case strings.HasSuffix(path, "-2.csv"):
 		suffix = ".gz"
-		for _, part := range parts {
-			var b bytes.Buffer
-			w := gzip.NewWriter(&b)
-			if _, err := w.Write(part); err != nil {
-				return "", nil, err
-			}
-			if err := w.Close(); err != nil {
-				return "", nil, err
-			}
-			compressed = append(compressed, b.Bytes())
-		}
+		newWriter = func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }
 	case strings.HasSuffix(path, "-3.csv"):
 		suffix = ".zst"
-		encoder, err := zstd.NewWriter(nil)
+		newWriter = func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) }
+	default:
+		return "", parts, nil
+	}
+	for _, part := range parts {
+		var b bytes.Buffer
+		w, err := newWriter(&b)
 		if err != nil {
 			return "", nil, err
 		}
-		for _, part := range parts {
-			compressed = append(compressed, encoder.EncodeAll(part, nil))
+		_, err = w.Write(part)
+		if err := errors.Join(err, w.Close()); err != nil {
+			return "", nil, err
 		}
-	default:
-		return "", parts, nil
+		compressed = append(compressed, b.Bytes())
 	}
 	return suffix, compressed, nil
 }

@@ -122,12 +122,12 @@ func (p *proxy) close() {
 }
 
 func (p *proxy) serve(client net.Conn) {
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	server, err := net.Dial("tcp4", p.server)
 	if err != nil {
 		return // Postgres is not running
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	responses := &responses{dropped: make(chan struct{}, 1)}
 	p.serving.Go(func() { responses.forward(server, client) })
 
