@@ -124,7 +124,7 @@ func (r *round) do(ctx context.Context, settles bool) (err error) {
 	return context.Cause(ctx)
 }
 
-// prepare gives the run something to load, and draws its settings and the time of the event: anywhere in the expected
+// prepare changes what the run has to load, and draws its settings and the time of the event: anywhere in the expected
 // duration, and 5% beyond.
 func (r *round) prepare(ctx context.Context) error {
 	if r.random.IntN(3) == 0 {

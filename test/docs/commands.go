@@ -163,7 +163,7 @@ func splitCommands(line string) [][]string {
 // placeholder is a word that the reader replaces, such as TARGET or ….
 var placeholder = regexp.MustCompile(`^([A-Z]+…?|…|\[.*)$`)
 
-// checkCommand returns what is wrong with a command, if it is one of make or of the program.
+// checkCommand returns the problems of a command of make or of the program.
 func (h help) checkCommand(words []string) (problems []string) {
 	switch strings.TrimPrefix(strings.TrimPrefix(words[0], "./"), "bin/") {
 	case "make":

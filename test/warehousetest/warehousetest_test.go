@@ -79,7 +79,7 @@ func TestExistingServerIsUsed(t *testing.T) {
 	}
 	output, err = other(t, "TestExistingServerIsUsed", serverVariable+"=host=localhost password=secret").CombinedOutput()
 	if err == nil || !strings.Contains(string(output), "not a URL") || strings.Contains(string(output), "secret") {
-		t.Errorf("a wrong %s: %v: %s", serverVariable, err, output)
+		t.Errorf("invalid %s: %v: %s", serverVariable, err, output)
 	}
 }
 
