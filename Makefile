@@ -141,23 +141,23 @@ test: venv ## Run the tests; the last lines list which tools are missing and how
 	    "$$skips" | sort; exit $$code
 
 .PHONY: test-postgres
-test-postgres: ## Run only the tests on other versions of Postgres, 15, 16 and 18, which test includes
+test-postgres: ## Run only the tests on Postgres 15, 16 and 18 (make test includes them)
 	@$(MAKE) --no-print-directory test ARGS="-run Versions $(ARGS)" \
 	    PKG='./cmd/consent ./test/chaos ./internal/warehouse/... ./jobs/ingest'
 
 KILLS ?= 200
 .PHONY: chaos
-chaos: ## Kill and disturb ingestion and Postgres, KILLS times, and check every row
+chaos: ## Kill ingestion and Postgres KILLS times, and check every row after each
 	go run ./test/chaos -kills "$(KILLS)" $(ARGS)
 
 .PHONY: coverage
-coverage: venv ## Simulate how often the intervals hold the truth, and write the tables of docs/statistics.md
+coverage: venv ## Simulate the coverage of the intervals, and write the tables of docs/statistics.md
 	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 2h -v ./test/coverage \
 	    -thorough -write $(ARGS)
 
 SEQUENCES ?= 20
 .PHONY: sequences
-sequences: venv ## Compare incremental builds with a full refresh after SEQUENCES random sequences of changes
+sequences: venv ## Compare incremental builds with a full refresh, for SEQUENCES random sequences of changes
 	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -timeout 4h -v -run TestIncremental ./test/oracle \
 	    -sequences $(SEQUENCES) $(ARGS)
 
@@ -168,8 +168,8 @@ bench: build ## Compare ingestion with psql's \copy; empties the tables of DATAB
 
 ROWS ?= 1000000
 .PHONY: bench-dbt
-bench-dbt: build venv ## Measure dbt with ROWS events; drops the tables of DATABASE_URL
-	@test -n "$$DATABASE_URL" || { echo 'bench-dbt needs a database to itself: make bench-dbt DATABASE_URL=postgres://…' >&2; exit 1; }
+bench-dbt: build venv ## Measure dbt with ROWS events; drops the schemas raw and analytics of DATABASE_URL
+	@test -n "$$DATABASE_URL" || { echo 'bench-dbt needs a database of its own: make bench-dbt DATABASE_URL=postgres://…' >&2; exit 1; }
 	CONSENT_DBT="$(VENV)/dbt" go run ./test/bench/dbt --database-url "$$DATABASE_URL" --consent bin/consent \
 	    --rows "$(ROWS)" $(ARGS)
 

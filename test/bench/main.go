@@ -1,10 +1,10 @@
-// Command bench measures ingestion side by side with what Postgres itself can do: psql's \copy of the same file into
-// the same table, and the replay of the ready-made binary COPY stream, which is the floor. It prints a table in
-// Markdown. Every figure is the median of interleaved runs, so that a busy machine disturbs all of them alike.
+// Command bench compares ingestion with psql's \copy of the same file into the same table, and with the replay of a
+// prepared binary COPY stream, which is the lower limit (floor). It prints tables in Markdown. Every figure is the median
+// of interleaved runs, so that other load on the machine affects all of them equally.
 //
 //	go run ./test/bench --database-url postgres://… --consent bin/consent
 //
-// The server should have lz4, and its tables raw.* are emptied: name a database of its own.
+// The server should have lz4. The tables raw.* are emptied: use a separate database.
 package main
 
 import (
@@ -44,9 +44,9 @@ func main() {
 	b := bench{}
 	flag.StringVar(&b.url, "database-url", "", "`URL` of a database whose tables may be emptied")
 	flag.StringVar(&b.consent, "consent", "bin/consent", "`path` of the program")
-	flag.IntVar(&b.runs, "runs", 5, "runs of each, of which the median counts")
-	rows := flag.Int64("rows", 400_000, "rows of the file with PARAMETERS empty; the one as exported has as many")
-	large := flag.Int64("large", 4_000_000, "rows of the file that shows that memory does not grow; 0 to leave it out")
+	flag.IntVar(&b.runs, "runs", 5, "number of runs; the results are medians")
+	rows := flag.Int64("rows", 400_000, "rows of each file: with PARAMETERS empty, and as exported")
+	large := flag.Int64("large", 4_000_000, "rows of the file for the memory measurement; 0: none")
 	flag.Parse()
 	if err := b.run(context.Background(), *rows, *large); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -56,7 +56,7 @@ func main() {
 
 func (b *bench) run(ctx context.Context, rows, large int64) (err error) {
 	if b.url == "" {
-		return errors.New("name a database: --database-url postgres://…")
+		return errors.New("no database: set --database-url postgres://…")
 	}
 	if b.dir, err = os.MkdirTemp("", "consent-bench-"); err != nil {
 		return err
@@ -96,7 +96,7 @@ func (b *bench) run(ctx context.Context, rows, large int64) (err error) {
 	return b.large(ctx, large)
 }
 
-// generate makes an export, unless it is there, and gives its folder.
+// generate generates an export, unless it exists, and returns its folder.
 func (b *bench) generate(ctx context.Context, o sample.Options) (string, error) {
 	defaults := sample.Defaults()
 	o.Seed, o.Count = defaults.Seed, defaults.Count
@@ -114,10 +114,10 @@ func (b *bench) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// A cost is what a run of a process took.
+// A cost is what a process used.
 type cost struct {
 	wall, cpu time.Duration
-	mebibytes int64 // at its peak
+	mebibytes int64 // peak resident memory
 }
 
 func measure(cmd *exec.Cmd) (cost, error) {
@@ -129,7 +129,7 @@ func measure(cmd *exec.Cmd) (cost, error) {
 	return cost{time.Since(began), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), usage.Maxrss / 1024}, nil
 }
 
-// empty makes the table as it is before each run, for all the same.
+// empty brings the table into the same state before each run.
 func (b *bench) empty(ctx context.Context) error {
 	_, err := b.conn.Exec(ctx,
 		"truncate raw.event, raw.company, raw.run_file, raw.finding, raw.finding_count, raw.load, raw.file, raw.run")
@@ -163,7 +163,7 @@ func (b *bench) oneFile(ctx context.Context, name, dir string, rows int64) error
 		if err := b.empty(ctx); err != nil {
 			return err
 		}
-		// \copy gives no load: the columns need a default for its sake.
+		// \copy does not set load_id and row_number, so the columns need a default.
 		_, err := b.conn.Exec(ctx, "alter table raw.event alter load_id set default 0, alter row_number set default 0")
 		if err != nil {
 			return err
@@ -220,8 +220,8 @@ func psqlCopy(path string) (string, error) {
 	return fmt.Sprintf(`\copy raw.event (%s) from '%s' (format csv, header)`, strings.Join(header, ", "), path), nil
 }
 
-// encode writes the binary COPY stream of a file to another file. It is not kept in memory, for a process that is
-// started counts its parent's memory at that moment as its own peak.
+// encode writes the binary COPY stream of a file to another file, not to memory: a child process counts its parent's
+// memory at the start as its own peak.
 func (b *bench) encode(ctx context.Context, dir, path string) (stream string, err error) {
 	file, err := os.Create(filepath.Join(b.dir, "stream"))
 	if err != nil {
@@ -235,13 +235,13 @@ func (b *bench) encode(ctx context.Context, dir, path string) (stream string, er
 	}
 	err = judgeAll(ctx, dir, path, func(number int64, values []contract.Value) {
 		buffer = encoder.Row(buffer[:0], number, values)
-		_, _ = out.Write(buffer) // Flush tells of an error
+		_, _ = out.Write(buffer) // Flush returns the error
 	})
 	_, _ = out.Write(encoder.Trailer(nil))
 	return file.Name(), errors.Join(err, out.Flush(), file.Close())
 }
 
-// judgeAll reads and judges a file as the ingestion does.
+// judgeAll reads and checks a file as ingestion does.
 func judgeAll(ctx context.Context, dir, path string, row func(int64, []contract.Value)) error {
 	folder, err := source.OpenFolder(dir)
 	if err != nil {
@@ -291,7 +291,7 @@ func (b *bench) replay(ctx context.Context, stream string) error {
 	return err
 }
 
-// sideBySide compares ten files two at a time with one at a time.
+// sideBySide compares loading ten files two at a time with one at a time.
 func (b *bench) sideBySide(ctx context.Context, rows int64) error {
 	dir, err := b.generate(ctx,
 		sample.Options{Events: rows, Companies: 10, Parameters: sample.ParametersEmpty, Format: sample.FormatCSV})
@@ -334,7 +334,7 @@ func (b *bench) sideBySide(ctx context.Context, rows int64) error {
 	return nil
 }
 
-// parquet measures what decoding, judging and encoding cost without a server.
+// parquet measures decoding, checking and encoding without a server.
 func (b *bench) parquet(ctx context.Context, rows int64) error {
 	fmt.Println("\n| decode + check + encode | rows | CPU s | M rows per CPU s |")
 	fmt.Println("|---|---:|---:|---:|")
@@ -367,7 +367,7 @@ func (b *bench) parquet(ctx context.Context, rows int64) error {
 	return nil
 }
 
-// large shows the memory of one file of a few hundred MB and of gigabytes.
+// large measures the memory for one file of a few hundred MB, and of gigabytes.
 func (b *bench) large(ctx context.Context, rows int64) error {
 	if rows == 0 {
 		return nil

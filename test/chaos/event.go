@@ -3,281 +3,180 @@ package main
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 )
 
-// An event is one thing that can happen to an ingestion.
+// An event disturbs a run. act is called at a random time of it; afterwards the run must exit with 0 or one of allowed.
 type event struct {
-	name   string
-	weight int // how often it is drawn, beside the others
-	strike func(context.Context, *round) error
+	name    string
+	weight  int // how often it is drawn, relative to the others; 0: once, with fullKills, and with longOutage
+	allowed []exitStatus
+	act     func(context.Context, *round) error
 }
 
-const (
-	killed     ending = "killed"     // SIGKILL
-	terminated ending = "terminated" // SIGTERM, before the program can heed it
-)
-
-// How a disturbed run may end.
 var (
-	orLater   = []ending{ended(0), ended(75)}
-	orAnother = []ending{ended(0), ended(75), ended(65)} // a file that is half there is wrong in itself
-	orStopped = []ending{ended(0), ended(75), terminated}
-	orDead    = []ending{ended(0), killed} // it was over when the kill came
+	onlyOK         = []exitStatus{exited(0)}
+	okOrKilled     = []exitStatus{exited(0), killed} // the run may end before the kill
+	okOrTempFail   = []exitStatus{exited(0), exited(75)}
+	okOrDataError  = []exitStatus{exited(0), exited(75), exited(65)} // a half-written file may be invalid
+	okOrTerminated = []exitStatus{exited(0), exited(75), terminated}
 )
 
-// events are all. Each is drawn once, then by weight.
 var events = []event{
-	{"kill -9 of ingestion", 6, killIngestion},
-	{"kill -9 of ingestion, retry of the run", 5, killAndRetry},
-	{"kill -9 of Postgres: postmaster", 3, killPostmaster},
-	{"kill -9 of Postgres: all processes", 3, killServer},
-	{"kill -9 of Postgres: a backend", 3, killBackend},
-	{"kill -9 of ingestion and Postgres", 2, killBoth},
-	{"two ingestions at once", 2, runTwo},
-	{"files replaced: renamed", 1, replaceBy((*export).rename)},
-	{"files replaced: rewritten in place", 1, replaceBy((*export).rewrite)},
-	{"files replaced: appended to, cut off", 1, replaceBy(resizeIfCSV)},
-	{"SIGTERM", 2, terminate},
-	{"Postgres away", 2, stopServer},
+	{"kill -9 of ingestion", 6, okOrKilled, killIngestion},
+	{"kill -9 of ingestion, same run again", 5, onlyOK, killAndRetry},
+	{"kill -9 of Postgres: postmaster", 3, okOrTempFail, func(ctx context.Context, r *round) error {
+		return r.killPostgres(ctx, r.postmaster)
+	}},
+	{"kill -9 of Postgres: all processes", 3, okOrTempFail, func(ctx context.Context, r *round) error {
+		return r.killPostgres(ctx, r.processes...)
+	}},
+	{"kill -9 of Postgres: a backend", 3, okOrTempFail, killBackend},
+	{"kill -9 of ingestion and Postgres", 2, okOrKilled, killBoth},
+	{"two ingestions at once", 2, okOrTempFail, runTwo},
+	{"files replaced: renamed", 1, okOrDataError, replaceWith((*export).rename)},
+	{"files replaced: rewritten in place", 1, okOrDataError, replaceWith((*export).rewrite)},
+	{"files replaced: appended to, truncated", 1, okOrDataError, replaceWith((*export).resize)},
+	{"SIGTERM", 2, okOrTerminated, terminate},
+	{"Postgres stopped", 2, okOrTempFail, stopPostgres},
+	{"Postgres stopped for a minute", 0, okOrTempFail, stopPostgres},
 }
 
-// A round is one run of the ingestion and what happened to it.
-type round struct {
-	*chaos
-	number int
-	random *rand.Rand
-	event  event
-	watch  *pgx.Conn
-	args   []string      // of the run
-	takes  time.Duration // that it would take undisturbed, about
-	moment time.Duration // after its start
-	outage time.Duration // how long Postgres is away, if it is
-
-	run     *programRun // the one that was disturbed last
-	alone   bool        // no other run was there, and no file was changed: what it says can be checked
-	view                // at the moment of the event
-	kills   int         // that hit
-	retries int
-	endings []ending
-	wrong   []string
-}
-
-// begin starts the run, waits for the moment of the event, and looks where the ingestion is. A run that is over before
-// the moment shows that runs have become faster; else they may have become slower.
-func (r *round) begin(ctx context.Context) error {
-	var err error
-	if r.run, err = r.program.ingest(r.server.url(databaseName), r.args...); err != nil {
+// start starts the run, waits for the time of the event, and looks at Postgres. It adjusts the expected duration of a
+// run: the speed of the machine may change.
+func (r *round) start(ctx context.Context) (err error) {
+	if r.run, err = r.program.ingest(uuid.NewString(), r.server.url(databaseName), r.args...); err != nil {
 		return err
 	}
 	began := time.Now()
 	select {
-	case <-time.After(r.moment):
-		r.pace *= 1.01
+	case <-time.After(r.at):
+		r.duration += r.duration / 100
 	case <-r.run.done:
-		r.pace *= (1 + float64(time.Since(began))/float64(r.takes)) / 2
+		r.duration = time.Duration(float64(r.duration) * (1 + float64(time.Since(began))/float64(r.expected)) / 2)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	r.view, err = look(ctx, r.watch)
-	if r.run.isOver() {
-		r.phase = phases[len(phases)-1]
+	r.activity, err = look(ctx, r.watch)
+	return err
+}
+
+// finish waits for a run's end and checks its exit status.
+func (r *round) finish(ctx context.Context, run *process, allowed []exitStatus) {
+	status := run.wait(ctx)
+	r.statuses = append(r.statuses, status)
+	if !slices.Contains(allowed, status) {
+		r.violations = append(r.violations, unexpectedExit("the run", run, allowed))
+	}
+	if run.leavesProcess() {
+		r.violations = append(r.violations, "a process of the run is left")
+	}
+}
+
+func killIngestion(_ context.Context, r *round) error {
+	r.hasResult = false
+	err := r.run.signal(syscall.SIGKILL)
+	<-r.run.done
+	if r.run.status == killed {
+		r.kills++
 	}
 	return err
 }
 
-// end waits for a run's end, and judges how it ended.
-func (r *round) end(ctx context.Context, run *programRun, may []ending) {
-	ending := run.wait(ctx)
-	r.endings = append(r.endings, ending)
-	if !slices.Contains(may, ending) {
-		r.wrong = append(r.wrong, fmt.Sprintf("the run ends with %s, expected one of %v:\n%s", ending, may,
-			lastLines(run.stderr.String(), 20)))
-	}
-	if run.leavesProcess() {
-		r.wrong = append(r.wrong, "a process is left of the run")
-	}
-}
-
-// hit counts a kill if there was something at work to kill.
-func (r *round) hit() {
-	if r.phase != phases[len(phases)-1] {
-		r.kills++
-	}
-}
-
-func killIngestion(ctx context.Context, r *round) error {
-	if err := r.begin(ctx); err != nil {
-		return err
-	}
-	if err := r.run.signal(syscall.SIGKILL); err != nil {
-		return err
-	}
-	r.end(ctx, r.run, orDead)
-	if r.run.ending == killed {
-		r.kills++
-	}
-	r.alone = false // it says nothing
-	return nil
-}
-
-// killAndRetry does what a Job of Kubernetes does: the same run again, as another process.
+// killAndRetry does what a Kubernetes Job does: it starts the same run again, as another process.
 func killAndRetry(ctx context.Context, r *round) (err error) {
 	if err := killIngestion(ctx, r); err != nil {
 		return err
 	}
-	r.run, err = r.program.ingestAs(r.run.id, r.server.url(databaseName), r.args...)
-	if err != nil {
-		return err
-	}
-	r.retries++
-	r.alone = true
-	r.end(ctx, r.run, []ending{ended(0)})
-	return nil
+	r.finish(ctx, r.run, okOrKilled)
+	r.hasResult = true
+	r.run, err = r.program.ingest(r.run.id, r.server.url(databaseName), r.args...)
+	return err
 }
 
-func killPostmaster(ctx context.Context, r *round) error {
-	return r.killPostgres(ctx, func() error { return kill(r.postmaster) })
-}
-
-func killServer(ctx context.Context, r *round) error {
-	return r.killPostgres(ctx, func() error { return kill(r.all()...) })
-}
-
-func (r *round) killPostgres(ctx context.Context, kill func() error) error {
-	if err := r.begin(ctx); err != nil {
+func (r *round) killPostgres(ctx context.Context, pids ...int) error {
+	if !r.run.isOver() {
+		r.kills++
+	}
+	if err := kill(pids...); err != nil {
 		return err
 	}
-	if err := kill(); err != nil {
-		return err
-	}
-	r.hit()
-	if err := r.server.killed(ctx); err != nil {
-		return err
-	}
-	if err := r.comeBack(ctx); err != nil {
-		return err
-	}
-	r.end(ctx, r.run, orLater)
-	return nil
-}
-
-// comeBack starts Postgres after the outage.
-func (r *round) comeBack(ctx context.Context) error {
-	if err := pause(ctx, r.outage); err != nil {
-		return err
-	}
-	return r.server.restart(ctx)
+	return r.server.restartKilled(ctx, r.outage)
 }
 
 // killBackend kills one process that serves the ingestion. The postmaster then ends all others, and recovers.
 func killBackend(ctx context.Context, r *round) error {
-	if err := r.begin(ctx); err != nil {
+	if len(r.backends) == 0 {
+		return nil
+	}
+	if err := kill(r.backends[r.random.IntN(len(r.backends))]); err != nil {
 		return err
 	}
-	if len(r.backends) > 0 {
-		if err := kill(r.backends[r.random.IntN(len(r.backends))]); err != nil {
-			return err
-		}
-		if r.server.hasCrashed(ctx, r.watch) {
-			r.kills++
-		}
+	if r.server.hasCrashed(ctx, r.watch) {
+		r.kills++
 	}
-	r.end(ctx, r.run, orLater)
-	return r.server.ready(ctx)
+	return nil
 }
 
 func killBoth(ctx context.Context, r *round) error {
 	if err := killIngestion(ctx, r); err != nil {
 		return err
 	}
-	if err := kill(r.all()...); err != nil {
-		return err
+	if r.run.status == killed {
+		r.kills++ // of Postgres, which was serving the run
 	}
-	r.hit()
-	if err := r.server.killed(ctx); err != nil {
-		return err
-	}
-	return r.comeBack(ctx)
+	return r.killPostgres(ctx, r.processes...)
 }
 
-// runTwo starts a second run at the moment, often as another pod of the same one.
+// runTwo starts a second process, in half of the cases as another pod of the same run.
 func runTwo(ctx context.Context, r *round) error {
-	if err := r.begin(ctx); err != nil {
-		return err
-	}
 	id := r.run.id
 	if r.random.IntN(2) == 0 {
 		id = uuid.NewString()
 	}
-	other, err := r.program.ingestAs(id, r.server.url(databaseName), r.args...)
+	other, err := r.program.ingest(id, r.server.url(databaseName), r.args...)
 	if err != nil {
 		return err
 	}
-	r.end(ctx, r.run, orLater)
-	r.end(ctx, other, orLater)
-	r.alone = false
+	r.finish(ctx, other, okOrTempFail)
+	r.hasResult = false
 	return nil
 }
 
-// replaceBy changes half of the files, so that some of them are being read.
-func replaceBy(how func(e *export, path string, version int) error) func(context.Context, *round) error {
-	return func(ctx context.Context, r *round) error {
-		if err := r.begin(ctx); err != nil {
-			return err
-		}
+// replaceWith changes half of the files, so that some of them change while they are read.
+func replaceWith(replace func(e *export, path string, version int) error) func(context.Context, *round) error {
+	return func(_ context.Context, r *round) error {
+		r.hasResult = false
 		for _, i := range r.random.Perm(len(r.export.paths))[:(len(r.export.paths)+1)/2] {
 			path := r.export.paths[i]
-			if err := how(r.export, path, r.export.other(r.random, path)); err != nil {
+			if err := replace(r.export, path, r.export.otherVersion(r.random, path)); err != nil {
 				return err
 			}
 		}
-		r.end(ctx, r.run, orAnother)
-		r.alone = false
 		return nil
 	}
-}
-
-// resizeIfCSV appends to a CSV file or cuts it off; other files, and the versions that are neither, are left alone.
-func resizeIfCSV(e *export, path string, _ int) error {
-	if !isCSV(path) || e.now[path] == second {
-		return nil
-	}
-	return e.resize(path)
 }
 
 func terminate(ctx context.Context, r *round) error {
-	if err := r.begin(ctx); err != nil {
-		return err
+	err := r.run.signal(syscall.SIGTERM)
+	// Before the program has installed its handler, which is before it connects, the signal ends it.
+	if r.run.wait(ctx) == terminated && (len(r.backends) > 0 || r.run.stderr.Len() > 0) {
+		r.violations = append(r.violations, fmt.Sprintf("SIGTERM ended the program without its handler after %s", r.at))
 	}
-	if err := r.run.signal(syscall.SIGTERM); err != nil {
-		return err
-	}
-	r.end(ctx, r.run, orStopped)
-	// Between its start and its first line the program cannot do anything about the signal.
-	if r.run.ending == terminated && (r.phase != phases[0] || r.run.stderr.Len() > 0) {
-		r.wrong = append(r.wrong, "SIGTERM ended the program at work as if it did not know the signal")
-	}
-	return nil
+	return err
 }
 
-// stopServer lets Postgres go away in order, as in an upgrade.
-func stopServer(ctx context.Context, r *round) error {
-	if err := r.begin(ctx); err != nil {
-		return err
-	}
+// stopPostgres stops Postgres in order, as an upgrade does.
+func stopPostgres(ctx context.Context, r *round) error {
 	if err := r.server.stop(); err != nil {
 		return err
 	}
-	if err := r.comeBack(ctx); err != nil {
+	if err := pause(ctx, r.outage); err != nil {
 		return err
 	}
-	r.end(ctx, r.run, orLater)
-	return nil
+	return r.server.restart(ctx)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -20,9 +21,9 @@ import (
 	"consentpipeline.io/internal/sample"
 )
 
-// Each file has these versions. The second has other rows and fewer; the longer one is the first with the second's
-// rows after it, so that a file can come to another version by being appended to or cut off. Parquet cannot be
-// appended to: its longer version is the first.
+// Versions of each file. The second has other and fewer rows. The longer one is the first followed by the rows of the
+// second, so that appending or truncating gives another version. Parquet files cannot be appended to: their longer
+// version is the first.
 const (
 	first = iota
 	second
@@ -35,7 +36,7 @@ type export struct {
 	dir     string
 	paths   []string // sorted
 	content map[string][versions][]byte
-	now     map[string]int // the version that each path has
+	current map[string]int // version of each path
 }
 
 func newExport(ctx context.Context, dir string, seed uint64, companies int, events int64) (*export, error) {
@@ -61,7 +62,7 @@ func newExport(ctx context.Context, dir string, seed uint64, companies int, even
 			return nil, err
 		}
 	}
-	e := &export{dir: dir, content: map[string][versions][]byte{}, now: map[string]int{}}
+	e := &export{dir: dir, content: map[string][versions][]byte{}, current: map[string]int{}}
 	for path, all := range plain {
 		all[longer] = all[first]
 		if isCSV(path) {
@@ -80,41 +81,38 @@ func newExport(ctx context.Context, dir string, seed uint64, companies int, even
 	return e, nil
 }
 
-// isCSV tells of CSV files, compressed or not: they can be appended to.
+// isCSV reports whether a file is CSV, compressed or not, and so can be appended to.
 func isCSV(path string) bool { return strings.Contains(path, ".csv") }
 
-// compress compresses some of the CSV files, each part by itself, as whoever appends to a compressed file does.
+// compress compresses some of the CSV files. Each part is a gzip member or Zstandard frame, so that parts can be joined.
 func compress(path string, parts ...[]byte) (suffix string, compressed [][]byte, err error) {
+	var newWriter func(io.Writer) (io.WriteCloser, error)
 	switch {
 	case strings.HasSuffix(path, "-2.csv"):
 		suffix = ".gz"
-		for _, part := range parts {
-			var b bytes.Buffer
-			w := gzip.NewWriter(&b)
-			if _, err := w.Write(part); err != nil {
-				return "", nil, err
-			}
-			if err := w.Close(); err != nil {
-				return "", nil, err
-			}
-			compressed = append(compressed, b.Bytes())
-		}
+		newWriter = func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }
 	case strings.HasSuffix(path, "-3.csv"):
 		suffix = ".zst"
-		encoder, err := zstd.NewWriter(nil)
+		newWriter = func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) }
+	default:
+		return "", parts, nil
+	}
+	for _, part := range parts {
+		var b bytes.Buffer
+		w, err := newWriter(&b)
 		if err != nil {
 			return "", nil, err
 		}
-		for _, part := range parts {
-			compressed = append(compressed, encoder.EncodeAll(part, nil))
+		_, err = w.Write(part)
+		if err := errors.Join(err, w.Close()); err != nil {
+			return "", nil, err
 		}
-	default:
-		return "", parts, nil
+		compressed = append(compressed, b.Bytes())
 	}
 	return suffix, compressed, nil
 }
 
-// installAll gives every path the version.
+// installAll writes one version of every path.
 func (e *export) installAll(version int) error {
 	var errs []error
 	for _, path := range e.paths {
@@ -129,63 +127,67 @@ func (e *export) sum(path string, version int) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// rename replaces the file as whoever delivers files should.
+// rename replaces the file atomically, as a supplier of files should.
 func (e *export) rename(path string, version int) error {
 	name := filepath.Join(e.dir, path)
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	e.now[path] = version
+	e.current[path] = version
 	return errors.Join(os.WriteFile(name+".new", e.content[path][version], 0o644), os.Rename(name+".new", name))
 }
 
-// rewrite replaces the file as whoever delivers files should not: bit by bit, in its place.
+// rewrite replaces the file in place and in pieces, as a supplier of files should not.
 func (e *export) rewrite(path string, version int) error {
 	file, err := os.OpenFile(filepath.Join(e.dir, path), os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return err
 	}
-	e.now[path] = version
-	return errors.Join(trickle(file, e.content[path][version]), file.Close())
+	e.current[path] = version
+	return errors.Join(writeInPieces(file, e.content[path][version]), file.Close())
 }
 
-// resize appends to a CSV file, or cuts it off, so that it gets the other one of its first and its longer version.
-func (e *export) resize(path string) error {
+// resize appends to a CSV file or truncates it, which changes the first version to the longer one and back. It skips
+// other files and the second version.
+func (e *export) resize(path string, _ int) error {
+	if !isCSV(path) || e.current[path] == second {
+		return nil
+	}
 	all := e.content[path]
 	file, err := os.OpenFile(filepath.Join(e.dir, path), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	if e.now[path] == longer {
-		e.now[path] = first
+	if e.current[path] == longer {
+		e.current[path] = first
 		return file.Truncate(int64(len(all[first])))
 	}
-	e.now[path] = longer
-	return trickle(file, all[longer][len(all[first]):])
+	e.current[path] = longer
+	return writeInPieces(file, all[longer][len(all[first]):])
 }
 
-// trickle writes in pieces, so that a reader sees some of them.
-func trickle(file *os.File, content []byte) error {
+// writeInPieces writes slowly enough for a reader to see a part of the file.
+func writeInPieces(file *os.File, content []byte) error {
 	const pieces = 8
 	for piece := range slices.Chunk(content, len(content)/pieces+1) {
 		if _, err := file.Write(piece); err != nil {
 			return err
 		}
-		time.Sleep(2 * time.Millisecond) // how long the file is incomplete, not a wait for anything
+		time.Sleep(2 * time.Millisecond) // keeps the file incomplete; waits for nothing
 	}
 	return nil
 }
 
-// other draws a version that the path does not have.
-func (e *export) other(random *rand.Rand, path string) int {
+// otherVersion draws a version other than the current one.
+func (e *export) otherVersion(random *rand.Rand, path string) int {
 	version := random.IntN(versions - 1)
-	if version >= e.now[path] {
+	if version >= e.current[path] {
 		version++
 	}
 	if version == longer && !isCSV(path) {
-		version = first // which is the same, see newExport
-		if e.now[path] != second {
+		version = first // the same content
+		if e.current[path] != second {
 			version = second
 		}
 	}

@@ -1,11 +1,11 @@
-// Command chaos disturbs the ingestion in every way that it has to survive, and checks after each that every row is in
-// Postgres exactly once. It runs the real program on real files and a Postgres of its own, which it kills as well; it
-// knows the ledger's tables, but nothing of how the program works.
+// Command chaos kills and disturbs the ingestion and its Postgres, and checks after each disturbance that every row is
+// in Postgres exactly once. It runs the real program on generated files with an embedded Postgres. It knows the
+// ledger's tables, and the statements that the program sends.
 //
 //	go run ./test/chaos -kills 200
 //
-// First come moments that can be met exactly, by a proxy that reads along (moment.go); then rounds with one event each
-// at a random moment (round.go, event.go). What must hold afterwards is in verify.go.
+// First, a proxy fails connections at exact moments (moment.go). Then each round disturbs a run with one event at a
+// random time (round.go, event.go). verify.go has the checks.
 package main
 
 import (
@@ -19,35 +19,34 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
 
-// options say how much is done; the same seed draws the same events, though no two runs are at the same place at the
-// same time.
+// options select what is done. The same seed draws the same events and times; what the program does at such a time may
+// differ.
 type options struct {
 	seed    uint64
-	kills   int    // rounds go on until that many processes, or whole servers, were killed with SIGKILL while they worked
-	limit   int    // rounds at most; 0 for as many as the kills take
+	kills   int    // rounds continue until a run or its Postgres was killed that often while the run was active
+	limit   int    // maximum number of rounds; 0: no maximum
 	from    int    // the first round
-	events  int64  // rows of most files
-	consent string // path of the program; empty to build it
-	moments bool   // whether the exact moments come first
-	major   string // the major version of Postgres; empty for the program's own
+	events  int64  // rows of most files, in the rounds
+	consent string // path of the program; empty: build it
+	moments bool   // run the exact moments first
+	major   string // major version of Postgres; empty: the program's default
 	out     io.Writer
 }
 
 func main() {
 	o := options{out: os.Stdout}
-	flag.Uint64Var(&o.seed, "seed", rand.Uint64N(1_000_000), "`number` that decides which events are drawn")
-	flag.IntVar(&o.kills, "kills", 200, "kill -9 that hit, in all")
-	flag.IntVar(&o.limit, "rounds", 0, "rounds at most; 0 for as many as the kills take")
-	flag.IntVar(&o.from, "from", 1, "`round` to begin with, to see a failure again")
+	flag.Uint64Var(&o.seed, "seed", rand.Uint64N(1_000_000), "`number` that determines the events")
+	flag.IntVar(&o.kills, "kills", 200, "number of kills of active runs or their Postgres")
+	flag.IntVar(&o.limit, "rounds", 0, "maximum `number` of rounds; 0: no maximum")
+	flag.IntVar(&o.from, "from", 1, "first `round`, to reproduce a violation")
 	flag.Int64Var(&o.events, "events", 8_000, "rows of most files, in the rounds")
-	flag.StringVar(&o.consent, "consent", "", "`path` of the program; without it, it is built")
-	flag.BoolVar(&o.moments, "moments", true, "meet exact moments first")
-	flag.StringVar(&o.major, "postgres", "", "major `version` of Postgres: 15 to 18; without it, that of the program")
+	flag.StringVar(&o.consent, "consent", "", "`path` of the program; default: build it")
+	flag.BoolVar(&o.moments, "moments", true, "run the exact moments first")
+	flag.StringVar(&o.major, "postgres", "", "major `version` of Postgres, 15 to 18; default: the program's")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -59,7 +58,7 @@ func main() {
 	}
 }
 
-// run does all and prints the tables. What was violated is an error.
+// run runs moments and rounds and prints the totals. Violations are an error.
 func run(ctx context.Context, o options) (err error) {
 	t := newTally(o)
 	defer every(10*time.Second, t.progress)()
@@ -68,8 +67,8 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() {
-		if len(t.violations) > 0 {
-			fmt.Fprintln(o.out, "what is left for looking at it:", dir)
+		if t.violations > 0 {
+			fmt.Fprintln(o.out, "the files and the database are kept in", dir)
 			return
 		}
 		err = errors.Join(err, os.RemoveAll(dir))
@@ -80,21 +79,21 @@ func run(ctx context.Context, o options) (err error) {
 		}
 	}
 	if o.moments {
-		err = with(ctx, o, t, filepath.Join(dir, "moments"), 2, momentEvents, (*chaos).meetMoments)
+		err = with(ctx, o, t, filepath.Join(dir, "moments"), 2, momentEvents, (*chaos).runMoments)
 	}
 	if err == nil {
-		err = with(ctx, o, t, filepath.Join(dir, "rounds"), 6, o.events, (*chaos).rounds)
+		err = with(ctx, o, t, filepath.Join(dir, "rounds"), 6, o.events, (*chaos).runRounds)
 	}
 	return errors.Join(err, t.report())
 }
 
-// newFolder makes a folder for all that is made.
+// newFolder creates the temporary folder.
 func newFolder() (string, error) {
 	dir, err := os.MkdirTemp("", "consent-chaos-")
 	if err != nil {
 		return "", err
 	}
-	return dir, os.Chmod(dir, 0o711) // Postgres, which is not root, has to get to its data
+	return dir, os.Chmod(dir, 0o711) // Postgres does not run as root and needs access to its data
 }
 
 // build builds the program into the folder.
@@ -107,8 +106,8 @@ func build(ctx context.Context, dir string) (path string, err error) {
 	return path, nil
 }
 
-// every calls show at each interval until stop is called.
-func every(interval time.Duration, show func()) (stop func()) {
+// every calls f at each interval until stop is called.
+func every(interval time.Duration, f func()) (stop func()) {
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -117,7 +116,7 @@ func every(interval time.Duration, show func()) (stop func()) {
 		for {
 			select {
 			case <-ticker.C:
-				show()
+				f()
 			case <-done:
 				return
 			}
@@ -126,7 +125,7 @@ func every(interval time.Duration, show func()) (stop func()) {
 	return func() { close(done); <-stopped }
 }
 
-// pause waits, unless ctx ends.
+// pause waits, at most until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
@@ -136,8 +135,12 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// lastLines is the end of what a program wrote.
-func lastLines(text string, n int) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+// poll calls condition until it returns true. It returns false after the timeout, or when ctx ends.
+func poll(ctx context.Context, timeout time.Duration, condition func() bool) bool {
+	for deadline := time.Now().Add(timeout); !condition(); {
+		if time.Now().After(deadline) || pause(ctx, 10*time.Millisecond) != nil {
+			return false
+		}
+	}
+	return true
 }

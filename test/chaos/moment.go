@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -9,68 +10,84 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// A moment is a message of the program to Postgres at which the connection breaks.
+// A moment is a request of the program to Postgres at which the connection fails.
 type moment struct {
-	name   string
-	at     func(message) bool
-	manner manner
-	cut    []ending // how a run may end whose connection was cut there; nil: only well
-	only   string   // the state in which there is such a message; empty: in all
+	name    string
+	match   func(request) bool
+	failure failure
+	allowed []exitStatus // of a run whose connection fails there; nil: only 0
+	only    string       // the state in which the program sends the request; empty: in all
 }
 
 // moments are in the order in which they come.
 var moments = []moment{
-	{name: "BEGIN does not arrive", at: statement("begin")},
-	{name: "BEGIN is not answered", at: statement("begin"), manner: answered},
-	{name: "the lock is granted, unheard", at: prepared("for no key update"), manner: answered},
-	{name: "the new load does not arrive in the ledger", at: prepared("insert into raw.load")},
-	{name: "the new load is in the ledger, unheard", at: prepared("insert into raw.load"), manner: answered},
-	{name: "COPY does not begin", at: statement("copy raw.event")},
-	{name: "COPY breaks off", at: func(m message) bool { return isEventCopy(m) && m.kind == 'd' && m.data == 2 }},
-	{name: "the end of COPY does not arrive", at: func(m message) bool { return isEventCopy(m) && m.kind == 'c' }},
-	{name: "the end of COPY is not answered", at: func(m message) bool { return isEventCopy(m) && m.kind == 'c' }, manner: answered},
-	{name: "findings do not arrive", at: statement(`copy "raw"."finding"`)},
-	{name: "findings are kept, unheard", at: func(m message) bool {
-		return m.kind == 'c' && strings.HasPrefix(m.copied, `copy "raw"."finding"`)
-	}, manner: answered},
-	{name: "the old rows are not deleted", at: prepared("delete from raw.event"), only: replacement},
-	{name: "publishing does not arrive", at: prepared("set state = $2")},
-	{name: "COMMIT does not arrive", at: commit},
-	{name: "COMMIT arrives, nobody waits", at: commit, manner: unheard},
-	{name: "COMMIT's acknowledgement is lost", at: commit, manner: answered},
-	{name: "COMMIT arrives late", at: commit, manner: late},
-	// What was loaded is on record by its load; a retry puts the outcome on record, too.
-	{name: "the outcome does not arrive", at: prepared("insert into raw.run_file"), cut: orLater},
-	{name: "the outcome is on record, unheard", at: prepared("insert into raw.run_file"), manner: answered, cut: orLater},
-	{name: "the end of the run does not arrive", at: prepared("set finished = now() where run_id"), cut: orLater},
+	{name: "BEGIN does not arrive", match: query("begin")},
+	{name: "BEGIN: acknowledgement lost", match: query("begin"), failure: lostAcknowledgement},
+	{name: "file locked: acknowledgement lost", match: prepared("for no key update"), failure: lostAcknowledgement},
+	{name: "new load does not arrive", match: prepared("insert into raw.load")},
+	{name: "new load: acknowledgement lost", match: prepared("insert into raw.load"), failure: lostAcknowledgement},
+	{name: "COPY does not arrive", match: query("copy raw.event")},
+	{name: "second CopyData does not arrive", match: func(q request) bool { return isEventCopy(q) && q.copyData == 2 }},
+	{name: "CopyDone does not arrive", match: func(q request) bool { return isEventCopy(q) && isCopyDone(q) }},
+	{name: "CopyDone: acknowledgement lost", match: func(q request) bool { return isEventCopy(q) && isCopyDone(q) }, failure: lostAcknowledgement},
+	{name: "COPY of findings does not arrive", match: query(copyFindings)},
+	{name: "findings: acknowledgement lost", match: func(q request) bool {
+		return strings.HasPrefix(q.copySQL, copyFindings) && isCopyDone(q)
+	}, failure: lostAcknowledgement},
+	{name: "DELETE of the old rows does not arrive", match: prepared("delete from raw.event"), only: replacement},
+	{name: "publication does not arrive", match: prepared("set state = $2")},
+	{name: "COMMIT does not arrive", match: isCommit},
+	{name: "COMMIT arrives, connection closes", match: isCommit, failure: dropConnection},
+	{name: "COMMIT: acknowledgement lost", match: isCommit, failure: lostAcknowledgement},
+	{name: "COMMIT arrives late", match: isCommit, failure: delayRequest},
+	// The ledger has the load at this point; a retry adds the outcome.
+	{name: "outcome does not arrive", match: prepared("insert into raw.run_file"), allowed: okOrTempFail},
+	{name: "outcome: acknowledgement lost", match: prepared("insert into raw.run_file"), failure: lostAcknowledgement, allowed: okOrTempFail},
+	{name: "end of the run does not arrive", match: prepared("set finished = now() where run_id"), allowed: okOrTempFail},
 }
 
-func statement(prefix string) func(message) bool {
-	return func(m message) bool { return m.kind == 'Q' && strings.HasPrefix(m.text, prefix) }
+const copyFindings = `copy "raw"."finding"`
+
+func query(prefix string) func(request) bool {
+	return func(q request) bool {
+		_, isQuery := q.message.(*pgproto3.Query)
+		return isQuery && strings.HasPrefix(q.sql, prefix)
+	}
 }
 
-func prepared(part string) func(message) bool {
-	return func(m message) bool { return m.kind == 'B' && strings.Contains(m.text, part) }
+func prepared(part string) func(request) bool {
+	return func(q request) bool {
+		_, isBind := q.message.(*pgproto3.Bind)
+		return isBind && strings.Contains(q.sql, part)
+	}
 }
 
-func isEventCopy(m message) bool { return strings.HasPrefix(m.copied, "copy raw.event") }
+func isEventCopy(q request) bool { return strings.HasPrefix(q.copySQL, "copy raw.event") }
 
-func commit(m message) bool { return isEventCopy(m) && m.kind == 'Q' && m.text == "commit" }
+func isCopyDone(q request) bool {
+	_, ok := q.message.(*pgproto3.CopyDone)
+	return ok
+}
 
-// deeds are what happens at a moment.
+func isCommit(q request) bool { return isEventCopy(q) && q.sql == "commit" }
+
+// Actions at a moment.
 const (
-	cut              = "connection cut"
-	ingestionKilled  = "ingestion killed"
-	ingestionLost    = "ingestion killed, no retry"
-	ingestionStopped = "SIGTERM"
-	postgresKilled   = "Postgres killed"
+	closeConnection  = "connection closed"
+	killThenRetry    = "ingestion killed, same run again"
+	killWithoutRetry = "ingestion killed, another run"
+	terminateRun     = "SIGTERM"
+	killServer       = "Postgres killed"
 )
 
-var deeds = []string{cut, ingestionKilled, ingestionLost, ingestionStopped, postgresKilled}
+var actions = []string{closeConnection, killThenRetry, killWithoutRetry, terminateRun, killServer}
 
-// states are what the run has to do.
+// States of the database before the run.
 const (
 	firstLoad   = "first load"
 	replacement = "replacement"
@@ -79,129 +96,127 @@ const (
 
 var states = []string{firstLoad, replacement, forced}
 
-// meetMoments goes through all moments. A small export is enough, for every moment is met. With many kills it does
-// everything at each moment in each state, else a selection.
-func (c *chaos) meetMoments(ctx context.Context) error {
+// runMoments combines moments, actions and states: all of them if there are many kills, else a selection.
+func (c *chaos) runMoments(ctx context.Context) error {
 	turn := 0
 	for _, m := range moments {
-		for _, deed := range deeds {
+		for _, action := range actions {
 			turn++
 			for i, state := range states {
-				if !m.canMeet(deed, state) || c.kills < manyKills && !m.isSelected(deed, state, i == turn%len(states)) {
+				if !m.isPossible(action, state) || c.kills < fullKills && !m.isSelected(action, state, i == turn%len(states)) {
 					continue
 				}
-				wrong, err := c.meet(ctx, m, deed, state)
+				where := fmt.Sprintf("%s, %s, %s", m.name, action, state)
+				violations, err := c.runMoment(ctx, m, action, state)
 				if err != nil {
-					return fmt.Errorf("%s, %s, %s: %w", m.name, deed, state, err)
+					return fmt.Errorf("%s: %w", where, err)
 				}
-				if len(wrong) > 0 {
-					c.tally.violated(fmt.Sprintf("%s, %s, %s", m.name, deed, state), wrong, "")
-				}
+				c.tally.addViolations(where, violations)
 			}
 		}
 	}
 	return nil
 }
 
-func (m moment) canMeet(deed, state string) bool {
-	if m.manner == late && deed == postgresKilled {
-		return false // what comes late to a server that was killed does not come
+func (m moment) isPossible(action, state string) bool {
+	if m.failure == delayRequest && action == killServer {
+		return false // a killed server does not get the request
 	}
 	return m.only == "" || m.only == state
 }
 
-// isSelected tells whether it is done where time is short: each moment once, but everything around COMMIT, each time
-// in the state whose turn it is.
-func (m moment) isSelected(deed, state string, itsTurn bool) bool {
+// isSelected selects each moment once, and COMMIT with every action. The states take turns.
+func (m moment) isSelected(action, state string, itsTurn bool) bool {
 	switch {
-	case deed != cut && (!m.isAroundCommit() || m.manner == unheard):
+	case action != closeConnection && (!m.isCommit() || m.failure == dropConnection):
 		return false
-	case deed == ingestionLost:
-		return state == forced // nothing has changed, so that the next run has nothing to load
+	case action == killWithoutRetry:
+		return state == forced // the files have not changed, so the next run does not load them
 	}
 	return itsTurn || m.only != ""
 }
 
-func (m moment) isAroundCommit() bool { return strings.HasPrefix(m.name, "COMMIT") }
+func (m moment) isCommit() bool { return strings.HasPrefix(m.name, "COMMIT") }
 
-// isSuccess tells whether the load is published although the run does not know.
-func (m moment) isSuccess() bool {
-	return m.isAroundCommit() && (m.manner == answered || m.manner == late)
+// isPublished reports whether Postgres publishes the load although the program gets no acknowledgement.
+func (m moment) isPublished() bool {
+	return m.isCommit() && (m.failure == lostAcknowledgement || m.failure == delayRequest)
 }
 
-// meet does one thing at one moment: the run, or the same run again, says that it has loaded every file, and has.
-func (c *chaos) meet(ctx context.Context, m moment, deed, state string) (wrong []string, err error) {
-	args, err := c.bringAbout(ctx, state)
+// runMoment disturbs one run at a moment. The run or its retry must have loaded every file, and report so.
+func (c *chaos) runMoment(ctx context.Context, m moment, action, state string) (violations []string, err error) {
+	args, err := c.prepareState(ctx, state)
 	if err != nil {
 		return nil, err
 	}
-	p, err := newProxy(net.JoinHostPort("127.0.0.1", strconv.Itoa(c.server.options.Port)), m.at, m.manner)
+	p, err := newProxy(net.JoinHostPort("127.0.0.1", strconv.Itoa(c.server.options.Port)), m.match, m.failure)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
-	r, err := c.program.ingest(c.through(p), args...)
+	r, err := c.program.ingest(uuid.NewString(), c.urlThrough(p), args...)
 	if err != nil {
 		return nil, err
 	}
-	met, err := p.await(ctx, r)
-	if err == nil && met {
-		err = c.do(ctx, deed, r)
+	reached, err := p.await(ctx, r)
+	if err == nil && reached {
+		err = c.act(ctx, action, r)
 	}
-	close(p.proceed)
+	close(p.resume)
+	status := r.wait(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w; the run ends with %s", err, r.wait(ctx))
+		return nil, fmt.Errorf("%w; the run exits with %s", err, status)
 	}
-	if !met {
-		return []string{fmt.Sprintf("the moment did not come; the run ends with %s:\n%s", r.wait(ctx),
-			lastLines(r.stderr.String(), 5))}, nil
+	allowed := m.allowedAfter(action)
+	if !reached {
+		return []string{"the program did not send the request: " + unexpectedExit("the run", r, allowed)}, nil
 	}
-
-	may := map[string][]ending{
-		cut: {ended(0)}, ingestionKilled: {killed}, ingestionLost: {killed}, ingestionStopped: orLater, postgresKilled: orLater,
-	}[deed]
-	if deed == cut && m.cut != nil {
-		may = m.cut
+	c.tally.addMoment(m.name, status)
+	if !slices.Contains(allowed, status) {
+		violations = append(violations, unexpectedExit("the run", r, allowed))
 	}
-	ending := r.wait(ctx)
-	c.tally.met(m.name, ending)
-	if !slices.Contains(may, ending) {
-		wrong = append(wrong, fmt.Sprintf("the run ends with %s, expected one of %v:\n%s", ending, may,
-			lastLines(r.stderr.String(), 5)))
-	}
-	if deed == ingestionLost {
-		p.close() // what comes late has come
+	if action == killWithoutRetry {
+		p.close() // after this, a delayed request has arrived
 		settled, err := c.settle(ctx)
-		return append(wrong, settled...), err
+		return append(violations, settled...), err
 	}
-	if ending != ended(0) {
-		if r, err = c.program.ingestAs(r.id, c.server.url(databaseName), args...); err != nil {
+	if status != exited(0) {
+		if r, err = c.program.ingest(r.id, c.server.url(databaseName), args...); err != nil {
 			return nil, err
 		}
-		if ending := r.wait(ctx); ending != ended(0) {
-			wrong = append(wrong, fmt.Sprintf("the retry ends with %s:\n%s", ending, lastLines(r.stderr.String(), 5)))
+		if r.wait(ctx) != exited(0) {
+			violations = append(violations, unexpectedExit("the retry", r, onlyOK))
 		}
 	}
 	loads, err := c.loads(ctx, databaseName)
 	if err != nil {
 		return nil, err
 	}
-	wrong = append(wrong, c.checkLoads(loads)...)
-	wrong = append(wrong, checkAllLoaded(loads, r, m.isSuccess())...)
+	violations = append(violations, c.checkLoads(loads)...)
+	violations = append(violations, checkAllLoaded(loads, r, m.isPublished())...)
 	settled, err := c.settle(ctx)
-	return append(wrong, settled...), err
+	return append(violations, settled...), err
 }
 
-// bringAbout makes the state in which the run has every file to load, and gives the arguments that it then needs.
-func (c *chaos) bringAbout(ctx context.Context, state string) (args []string, err error) {
+func (m moment) allowedAfter(action string) []exitStatus {
+	switch {
+	case action == killThenRetry || action == killWithoutRetry:
+		return []exitStatus{killed}
+	case action != closeConnection:
+		return okOrTempFail
+	case m.allowed != nil:
+		return m.allowed
+	}
+	return onlyOK
+}
+
+// prepareState brings the database into a state in which the run has every file to load. It returns the run's arguments.
+func (c *chaos) prepareState(ctx context.Context, state string) (args []string, err error) {
 	args = []string{"--concurrency", "1"}
-	if err := c.empty(ctx); err != nil {
-		return nil, err
+	if state == firstLoad {
+		return args, errors.Join(c.empty(ctx), c.export.installAll(first))
 	}
-	if err := c.export.installAll(first); err != nil || state == firstLoad {
-		return args, err
-	}
-	if err := c.loadAll(ctx, databaseName); err != nil {
+	if err := c.loadFirst(ctx); err != nil {
 		return nil, err
 	}
 	if state == replacement {
@@ -210,69 +225,65 @@ func (c *chaos) bringAbout(ctx context.Context, state string) (args []string, er
 	return append(args, "--force"), nil
 }
 
-// through is the URL of the database behind the proxy.
-func (c *chaos) through(p *proxy) string {
+// urlThrough is the URL of the database behind the proxy.
+func (c *chaos) urlThrough(p *proxy) string {
 	u, err := url.Parse(c.server.url(databaseName))
 	if err != nil {
-		panic(err) // we made it
+		panic(err) // we built it
 	}
 	u.Host = p.address()
 	return u.String()
 }
 
-func (c *chaos) do(ctx context.Context, deed string, r *programRun) error {
-	switch deed {
-	case ingestionKilled, ingestionLost:
-		if err := r.signal(syscall.SIGKILL); err != nil {
-			return err
-		}
+func (c *chaos) act(ctx context.Context, action string, r *process) error {
+	switch action {
+	case killThenRetry, killWithoutRetry:
+		err := r.signal(syscall.SIGKILL)
 		<-r.done
-	case ingestionStopped:
+		return err
+	case terminateRun:
 		return r.signal(syscall.SIGTERM)
-	case postgresKilled:
+	case killServer:
 		watch, err := c.server.watch(ctx)
 		if err != nil {
 			return err
 		}
-		v, err := look(ctx, watch)
+		a, err := look(ctx, watch)
 		if err != nil {
 			return err
 		}
-		if err := kill(v.all()...); err != nil {
+		if err := kill(a.processes...); err != nil {
 			return err
 		}
-		_ = watch.Close(ctx) // the server that it led to is gone
-		if err := c.server.killed(ctx); err != nil {
-			return err
-		}
-		return c.server.restart(ctx)
+		_ = watch.Close(ctx) // its server was killed
+		return c.server.restartKilled(ctx, 0)
 	}
 	return nil
 }
 
-// checkAllLoaded says what is wrong with the result of a run that had every file to load. onlyOnce: no file may have
-// been begun a second time, for the first time was a success that only the acknowledgement was lost of.
-func checkAllLoaded(loads []load, r *programRun, onlyOnce bool) []string {
-	wrong := checkOutcomes(loads, r)
+// checkAllLoaded checks the result of a run that had every file to load. With once, no file may have been started a
+// second time: the first load was published, and only its acknowledgement was lost.
+func checkAllLoaded(loads []load, r *process, once bool) []string {
+	violations := checkResult(loads, r)
 	files, err := r.files()
 	if err != nil {
-		return wrong // which says so
+		return violations // which has the error
 	}
 	for _, file := range files {
 		if file.Outcome != "Loaded" {
-			wrong = append(wrong, fmt.Sprintf("%s: the run says %s, but it has loaded the file", file.Path, file.Outcome))
+			violations = append(violations, fmt.Sprintf("%s: the run reports %s, expected Loaded", file.Path, file.Outcome))
 		}
 	}
-	begun := map[string]int{}
+	started := map[string]int{}
 	for _, l := range loads {
 		if l.run == r.id {
-			begun[l.path]++
+			started[l.path]++
 		}
 	}
-	for path, n := range begun {
-		if onlyOnce && n > 1 {
-			wrong = append(wrong, fmt.Sprintf("%s: begun %d times, though the first was a success", path, n))
+	for path, n := range started {
+		if once && n > 1 {
+			violations = append(violations, fmt.Sprintf("%s: loaded %d times, though the first load was published", path, n))
 		}
 	}
-	return wrong
+	return violations
 }

@@ -11,40 +11,37 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/google/uuid"
 )
 
-// A program is the built program and what it loads.
+// A program is the built program and the folder that it loads.
 type program struct {
 	path, source string
 }
 
-// longestRun is longer than any run takes; one that is not over then hangs.
-const longestRun = 4 * time.Minute
+// runTimeout is longer than any run takes.
+const runTimeout = 4 * time.Minute
 
-// A programRun is one process of the program.
-type programRun struct {
-	id             string // the run's
+// A process is one process of the program.
+type process struct {
+	id             string // of the run, if it is an ingestion
 	cmd            *exec.Cmd
-	stdout, stderr bytes.Buffer // to be read after done
+	stdout, stderr bytes.Buffer // complete after done
 	done           chan struct{}
-	ending         ending
+	status         exitStatus // set before done
 }
 
-// An ending is how a process ended: "0", "killed".
-type ending string
+// An exitStatus is an exit code, or the name of a signal: "0", "killed".
+type exitStatus string
 
-const hung ending = "hung"
+const (
+	killed     exitStatus = "killed"     // SIGKILL
+	terminated exitStatus = "terminated" // SIGTERM
+)
 
-func ended(code int) ending { return ending(fmt.Sprint(code)) }
+func exited(code int) exitStatus { return exitStatus(fmt.Sprint(code)) }
 
-// ingest starts an ingestion of the whole folder, as a new run unless args say otherwise.
-func (p *program) ingest(databaseURL string, args ...string) (*programRun, error) {
-	return p.ingestAs(uuid.NewString(), databaseURL, args...)
-}
-
-func (p *program) ingestAs(runID, databaseURL string, args ...string) (*programRun, error) {
+// ingest starts an ingestion of the whole folder.
+func (p *program) ingest(runID, databaseURL string, args ...string) (*process, error) {
 	all := []string{"ingest", "--source", p.source, "--source-id", "chaos:export", "--run-id", runID, "-o", "json"}
 	r, err := p.start(databaseURL, append(all, args...)...)
 	if r != nil {
@@ -54,8 +51,8 @@ func (p *program) ingestAs(runID, databaseURL string, args ...string) (*programR
 }
 
 // start starts the program in a process group of its own, with no settings but these.
-func (p *program) start(databaseURL string, args ...string) (*programRun, error) {
-	r := &programRun{cmd: exec.Command(p.path, args...), done: make(chan struct{})}
+func (p *program) start(databaseURL string, args ...string) (*process, error) {
+	r := &process{cmd: exec.Command(p.path, args...), done: make(chan struct{})}
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "CONSENT_") {
 			r.cmd.Env = append(r.cmd.Env, variable)
@@ -69,21 +66,16 @@ func (p *program) start(databaseURL string, args ...string) (*programRun, error)
 	}
 	go func() {
 		defer close(r.done)
-		_ = r.cmd.Wait() // the state tells all
-		r.ending = endingOf(r.cmd.ProcessState)
+		_ = r.cmd.Wait() // the status is in the process state
+		r.status = exited(r.cmd.ProcessState.ExitCode())
+		if status, ok := r.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			r.status = exitStatus(status.Signal().String())
+		}
 	}()
 	return r, nil
 }
 
-func endingOf(state *os.ProcessState) ending {
-	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return ending(status.Signal().String())
-	}
-	return ended(state.ExitCode())
-}
-
-// isOver tells whether the process has ended.
-func (r *programRun) isOver() bool {
+func (r *process) isOver() bool {
 	select {
 	case <-r.done:
 		return true
@@ -92,33 +84,40 @@ func (r *programRun) isOver() bool {
 	}
 }
 
-// signal reaches the process unless it is over.
-func (r *programRun) signal(signal syscall.Signal) error {
+// signal sends a signal unless the process has ended.
+func (r *process) signal(signal syscall.Signal) error {
 	if err := r.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	return nil
 }
 
-// wait waits for the end. One that hangs is made to say where, and ended.
-func (r *programRun) wait(ctx context.Context) ending {
+// wait waits for the end. After runTimeout, SIGQUIT makes the process print its stacks and exit with 2.
+func (r *process) wait(ctx context.Context) exitStatus {
 	select {
 	case <-r.done:
-		return r.ending
+		return r.status
 	case <-ctx.Done():
-	case <-time.After(longestRun):
+	case <-time.After(runTimeout):
 	}
-	_ = r.cmd.Process.Signal(syscall.SIGQUIT) // Go's runtime then writes all stacks
+	_ = r.cmd.Process.Signal(syscall.SIGQUIT)
 	<-r.done
-	return hung
+	return r.status
 }
 
-// leavesProcess tells whether a process of the run's group lives after the run's end.
-func (r *programRun) leavesProcess() bool {
+// unexpectedExit describes a process that has ended with another status than the allowed ones.
+func unexpectedExit(what string, r *process, allowed []exitStatus) string {
+	lines := strings.Split(strings.TrimSpace(r.stderr.String()), "\n")
+	return fmt.Sprintf("%s exits with %s, expected one of %v:\n%s", what, r.status, allowed,
+		strings.Join(lines[max(0, len(lines)-20):], "\n"))
+}
+
+// leavesProcess reports whether a process of the run's group is still there after the run's end.
+func (r *process) leavesProcess() bool {
 	return !errors.Is(syscall.Kill(-r.cmd.Process.Pid, 0), syscall.ESRCH)
 }
 
-// A fileResult is what the program says became of a file.
+// A fileResult is the outcome of a file as the program reports it.
 type fileResult struct {
 	Path    string `json:"path"`
 	Outcome string `json:"outcome"`
@@ -126,12 +125,12 @@ type fileResult struct {
 	LoadID  int64  `json:"load_id"`
 }
 
-func (r *programRun) files() ([]fileResult, error) {
+func (r *process) files() ([]fileResult, error) {
 	var result struct {
 		Files []fileResult `json:"files"`
 	}
 	if err := json.Unmarshal(r.stdout.Bytes(), &result); err != nil {
-		return nil, fmt.Errorf("the result of the run is not JSON: %w", err)
+		return nil, fmt.Errorf("the run's output is not JSON: %w", err)
 	}
 	return result.Files, nil
 }

@@ -1,69 +1,113 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
-	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// A message is one that the program sends to Postgres ("Frontend/Backend Protocol" in PostgreSQL's documentation).
-type message struct {
-	kind   byte   // Q: a statement; B: a prepared statement, about to be executed; d, c: data of COPY and their end
-	text   string // of the statement
-	copied string // the statement of the connection's last COPY
-	data   int    // how many messages of data that COPY has had, this one included
+// A request is a message from the program to Postgres, with the statement that it belongs to.
+type request struct {
+	message  pgproto3.FrontendMessage
+	sql      string // of a Query, or of the prepared statement of a Bind
+	copySQL  string // the last COPY on the connection
+	copyData int    // number of CopyData messages of that COPY so far, this one included
 }
 
-// A proxy stands between the program and Postgres. It passes everything on, until a message comes that it waits for;
-// then it breaks that connection, once.
+// A requestReader reads what a client sends. The client authenticates with SCRAM, as the embedded server requires.
+type requestReader struct {
+	backend  *pgproto3.Backend
+	started  bool
+	prepared map[string]string // SQL by name
+	copySQL  string
+	copyData int
+}
+
+func newRequestReader(client io.Reader) *requestReader {
+	return &requestReader{backend: pgproto3.NewBackend(client, io.Discard), prepared: map[string]string{}}
+}
+
+// next returns the next message, which is valid until the next call.
+func (r *requestReader) next() (q request, err error) {
+	if r.started {
+		q.message, err = r.backend.Receive()
+	} else {
+		q.message, err = r.backend.ReceiveStartupMessage()
+		r.started = true
+	}
+	if err != nil {
+		return q, err
+	}
+	switch m := q.message.(type) {
+	case *pgproto3.StartupMessage:
+		err = r.backend.SetAuthType(pgproto3.AuthTypeSASL)
+	case *pgproto3.SASLInitialResponse:
+		err = r.backend.SetAuthType(pgproto3.AuthTypeSASLContinue)
+	case *pgproto3.Parse:
+		r.prepared[m.Name] = strings.TrimSpace(m.Query)
+	case *pgproto3.Bind:
+		q.sql = r.prepared[m.PreparedStatement]
+	case *pgproto3.CopyData:
+		r.copyData++
+	case *pgproto3.Query:
+		q.sql = strings.TrimSpace(m.String)
+		if strings.HasPrefix(q.sql, "copy ") {
+			r.copySQL, r.copyData = q.sql, 0
+		}
+	}
+	q.copySQL, q.copyData = r.copySQL, r.copyData
+	return q, err
+}
+
+// A failure is what the proxy does with a matching request. Each ends with the connection closed.
+type failure int
+
+const (
+	dropRequest         failure = iota // Postgres does not get the request
+	dropConnection                     // Postgres gets it; the connection closes at once
+	lostAcknowledgement                // Postgres executes it; the program does not get the response
+	delayRequest                       // Postgres gets it after the program has lost the connection
+)
+
+// requestDelay is long enough for the program to notice the lost connection and to query the ledger on a new one.
+const requestDelay = 400 * time.Millisecond
+
+// A proxy forwards connections to Postgres until a request matches. It then fails that one connection, once.
 type proxy struct {
 	listener net.Listener
 	server   string
-	at       func(message) bool
-	manner   manner
+	match    func(request) bool
+	failure  failure
 
 	armed   atomic.Bool
-	reached chan struct{} // gets a value when the message is there
-	proceed chan struct{} // is to be closed then: the connection breaks
-	ended   sync.WaitGroup
+	reached chan struct{} // receives a value at the request
+	resume  chan struct{} // the caller closes it after its action; the proxy then closes the connection
+	serving sync.WaitGroup
 }
 
-// A manner is how a connection breaks.
-type manner int
-
-const (
-	before   manner = iota // the message does not arrive
-	unheard                // it arrives, nobody waits for what becomes of it
-	answered               // it arrives, the answer does not
-	late                   // it arrives after the program has lost the connection
-)
-
-// lateBy is enough for the program to notice, to connect again and to ask.
-const lateBy = 400 * time.Millisecond
-
-func newProxy(server string, at func(message) bool, manner manner) (*proxy, error) {
+func newProxy(server string, match func(request) bool, failure failure) (*proxy, error) {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{listener: listener, server: server, at: at, manner: manner,
-		reached: make(chan struct{}, 1), proceed: make(chan struct{})}
+	p := &proxy{
+		listener: listener, server: server, match: match, failure: failure,
+		reached: make(chan struct{}, 1), resume: make(chan struct{}),
+	}
 	p.armed.Store(true)
-	p.ended.Go(func() {
+	p.serving.Go(func() {
 		for {
 			client, err := listener.Accept()
 			if err != nil {
-				return // close
+				return // closed
 			}
-			p.ended.Go(func() { p.serve(client) })
+			p.serving.Go(func() { p.serve(client) })
 		}
 	})
 	return p, nil
@@ -71,123 +115,67 @@ func newProxy(server string, at func(message) bool, manner manner) (*proxy, erro
 
 func (p *proxy) address() string { return p.listener.Addr().String() }
 
-// close ends the proxy after all of its connections. It may be called again.
+// close returns when all connections have ended. It may be called again.
 func (p *proxy) close() {
 	p.listener.Close()
-	p.ended.Wait()
+	p.serving.Wait()
 }
 
 func (p *proxy) serve(client net.Conn) {
-	defer hangUp(client)
+	defer func() { _ = client.Close() }()
 	server, err := net.Dial("tcp4", p.server)
 	if err != nil {
-		return // Postgres is away
+		return // Postgres is not running
 	}
-	defer hangUp(server)
+	defer func() { _ = server.Close() }()
+	responses := &responses{dropped: make(chan struct{}, 1)}
+	p.serving.Go(func() { responses.forward(server, client) })
 
-	answers := &answers{withheld: make(chan struct{}, 1)}
-	p.ended.Go(func() { answers.pass(server, client) })
-
-	reader := &messageReader{r: client, prepared: map[string]string{}}
+	requests := newRequestReader(client)
 	for {
-		raw, m, err := reader.next()
+		q, err := requests.next()
 		if err != nil {
 			return
 		}
-		if p.at(m) && p.armed.CompareAndSwap(true, false) {
-			answers.isMute.Store(true)
-			p.breakOff(client, func() { forward(server, reader, raw, m) }, answers.await)
+		if p.match(q) && p.armed.CompareAndSwap(true, false) {
+			responses.drop.Store(true)
+			p.fail(client, func() { forwardStatement(server, requests, q.message) }, responses.awaitDropped)
 			return
 		}
-		if _, err := server.Write(raw); err != nil {
+		if !send(server, q.message) {
 			return
 		}
 	}
 }
 
-// breakOff breaks the connection at the message that the proxy waits for. forward passes the message on, and await
-// waits for its answer.
-func (p *proxy) breakOff(client io.Closer, forward, await func()) {
-	switch p.manner {
-	case before:
-		p.meet()
-	case unheard:
+func (p *proxy) fail(client io.Closer, forward, awaitResponse func()) {
+	switch p.failure {
+	case dropRequest:
+		p.pause()
+	case dropConnection:
 		forward()
-		p.meet()
-	case answered:
+		p.pause()
+	case lostAcknowledgement:
 		forward()
-		await()
-		p.meet()
-	case late:
-		hangUp(client)
-		p.meet()
-		time.Sleep(lateBy)
+		awaitResponse()
+		p.pause()
+	case delayRequest:
+		client.Close()
+		p.pause()
+		time.Sleep(requestDelay)
 		forward()
-		await()
+		awaitResponse()
 	}
 }
 
-// forward passes a message on. A prepared statement is executed by the messages that come along with it.
-func forward(server io.Writer, reader *messageReader, raw []byte, m message) {
-	_, _ = server.Write(raw) // an error: it was killed
-	for kind := m.kind; kind == 'B' || kind == 'D' || kind == 'E'; {
-		raw, m, err := reader.next()
-		if err != nil {
-			return
-		}
-		kind = m.kind
-		_, _ = server.Write(raw)
-	}
-}
-
-// The answers of Postgres on one connection.
-type answers struct {
-	isMute   atomic.Bool   // they are not passed on any more
-	withheld chan struct{} // gets a value at each that is not passed on, and is closed at the end
-}
-
-// pass passes them on until the connection ends.
-func (a *answers) pass(server io.Reader, client io.WriteCloser) {
-	defer close(a.withheld)
-	defer hangUp(client)
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := server.Read(buffer)
-		if err != nil {
-			return
-		}
-		if a.isMute.Load() {
-			select {
-			case a.withheld <- struct{}{}:
-			default:
-			}
-			continue
-		}
-		if _, err := client.Write(buffer[:n]); err != nil {
-			return
-		}
-	}
-}
-
-// await waits for one that is not passed on.
-func (a *answers) await() {
-	select {
-	case <-a.withheld:
-	case <-time.After(10 * time.Second): // a lost message shows in what the program says
-	}
-}
-
-// hangUp ends a connection, which may have ended.
-func hangUp(connection io.Closer) { connection.Close() }
-
-// meet says that the moment is there, and waits until what is to happen has happened.
-func (p *proxy) meet() {
+// pause reports that the request is here, and waits for the caller's action.
+func (p *proxy) pause() {
 	p.reached <- struct{}{}
-	<-p.proceed
+	<-p.resume
 }
 
-// await waits for the moment; it gives false if the run is over before.
-func (p *proxy) await(ctx context.Context, r *programRun) (bool, error) {
+// await waits for the request. It returns false if the run ends without sending it.
+func (p *proxy) await(ctx context.Context, r *process) (bool, error) {
 	select {
 	case <-p.reached:
 		return true, nil
@@ -198,59 +186,61 @@ func (p *proxy) await(ctx context.Context, r *programRun) (bool, error) {
 	}
 }
 
-// A messageReader splits what a client sends into messages.
-type messageReader struct {
-	r        io.Reader
-	started  bool
-	prepared map[string]string // statements by name
-	last     message
+func send(server io.Writer, message pgproto3.FrontendMessage) bool {
+	encoded, err := message.Encode(nil)
+	if err == nil {
+		_, err = server.Write(encoded)
+	}
+	return err == nil
 }
 
-// next gives a message as it was sent, and what it says.
-func (r *messageReader) next() (raw []byte, m message, err error) {
-	const length = 4 // bytes of a message's length, which counts itself but not the kind before it
-	head := make([]byte, 1+length)
-	if !r.started {
-		head = head[1:] // the first message has no kind
-	}
-	if _, err := io.ReadFull(r.r, head); err != nil {
-		return nil, m, err
-	}
-	n := binary.BigEndian.Uint32(head[len(head)-length:])
-	if n < length || n > 1<<28 {
-		return nil, m, fmt.Errorf("a message of %d bytes", n)
-	}
-	body := make([]byte, n-length)
-	if _, err := io.ReadFull(r.r, body); err != nil {
-		return nil, m, err
-	}
-	raw = slices.Concat(head, body)
-	if !r.started {
-		r.started = true
-		return raw, m, nil
-	}
-	return raw, r.describe(head[0], body), nil
-}
-
-func (r *messageReader) describe(kind byte, body []byte) message {
-	m := message{kind: kind, copied: r.last.copied, data: r.last.data}
-	switch kind {
-	case 'Q':
-		m.text = strings.TrimSpace(string(bytes.TrimRight(body, "\x00")))
-		if strings.HasPrefix(m.text, "copy ") {
-			m.copied, m.data = m.text, 0
+// forwardStatement sends a message. A Bind is executed by the messages up to Sync, which the client has sent with it.
+func forwardStatement(server io.Writer, requests *requestReader, message pgproto3.FrontendMessage) {
+	_, isExtended := message.(*pgproto3.Bind)
+	for send(server, message) && isExtended {
+		q, err := requests.next()
+		if err != nil {
+			return
 		}
-	case 'P':
-		name, rest, _ := bytes.Cut(body, []byte{0})
-		statement, _, _ := bytes.Cut(rest, []byte{0})
-		r.prepared[string(name)] = strings.TrimSpace(string(statement))
-	case 'B':
-		_, rest, _ := bytes.Cut(body, []byte{0}) // the portal
-		name, _, _ := bytes.Cut(rest, []byte{0})
-		m.text = r.prepared[string(name)]
-	case 'd':
-		m.data++
+		message = q.message
+		if _, isSync := message.(*pgproto3.Sync); isSync {
+			isExtended = false
+		}
 	}
-	r.last = m
-	return m
+}
+
+// responses are what Postgres sends on one connection.
+type responses struct {
+	drop    atomic.Bool   // from here on, they are not forwarded
+	dropped chan struct{} // receives a value if one was dropped; closed when the connection ends
+}
+
+func (r *responses) forward(server io.Reader, client io.WriteCloser) {
+	defer close(r.dropped)
+	defer client.Close()
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(buffer)
+		if err != nil {
+			return
+		}
+		if r.drop.Load() {
+			select {
+			case r.dropped <- struct{}{}:
+			default:
+			}
+			continue
+		}
+		if _, err := client.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// awaitDropped waits until Postgres has responded. Without a response, the checks after the run fail.
+func (r *responses) awaitDropped() {
+	select {
+	case <-r.dropped:
+	case <-time.After(10 * time.Second):
+	}
 }

@@ -7,45 +7,47 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-func TestMessagesAreReadAsTheyAreSent(t *testing.T) {
-	var sent bytes.Buffer
-	var wanted []message
-	send := func(m pgproto3.FrontendMessage, says message) {
-		encoded, err := m.Encode(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sent.Write(encoded)
-		wanted = append(wanted, says)
-	}
+func TestRequestsAreReadAndForwardedUnchanged(t *testing.T) {
 	const copying = "copy raw.event (load_id) from stdin (format binary)"
-	send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "x"}}, message{})
-	send(&pgproto3.Parse{Name: "s1", Query: "\n\tinsert into raw.load"}, message{kind: 'P'})
-	send(&pgproto3.Query{String: "begin"}, message{kind: 'Q', text: "begin"})
-	send(&pgproto3.Query{String: copying}, message{kind: 'Q', text: copying, copied: copying})
-	send(&pgproto3.CopyData{Data: []byte("one")}, message{kind: 'd', copied: copying, data: 1})
-	send(&pgproto3.CopyData{Data: []byte("two")}, message{kind: 'd', copied: copying, data: 2})
-	send(&pgproto3.CopyDone{}, message{kind: 'c', copied: copying, data: 2})
-	send(&pgproto3.Bind{PreparedStatement: "s1"}, message{kind: 'B', text: "insert into raw.load", copied: copying, data: 2})
-	send(&pgproto3.Query{String: "commit"}, message{kind: 'Q', text: "commit", copied: copying, data: 2})
-
-	all := bytes.Clone(sent.Bytes())
-	reader := &messageReader{r: &sent, prepared: map[string]string{}}
-	var passed []byte
-	for _, want := range wanted {
-		raw, m, err := reader.next()
+	tests := []struct {
+		sent pgproto3.FrontendMessage
+		want request // without the message
+	}{
+		{&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "x"}}, request{}},
+		{&pgproto3.SASLInitialResponse{AuthMechanism: "SCRAM-SHA-256", Data: []byte("n,,n=,r=\x00")}, request{}},
+		{&pgproto3.SASLResponse{Data: []byte("c=biws\x00,r=1")}, request{}},
+		{&pgproto3.Parse{Name: "s1", Query: "\n\tinsert into raw.load"}, request{}},
+		{&pgproto3.Query{String: "begin"}, request{sql: "begin"}},
+		{&pgproto3.Query{String: copying}, request{sql: copying, copySQL: copying}},
+		{&pgproto3.CopyData{Data: []byte("one")}, request{copySQL: copying, copyData: 1}},
+		{&pgproto3.CopyData{Data: []byte("two")}, request{copySQL: copying, copyData: 2}},
+		{&pgproto3.CopyDone{}, request{copySQL: copying, copyData: 2}},
+		{&pgproto3.Bind{PreparedStatement: "s1"}, request{sql: "insert into raw.load", copySQL: copying, copyData: 2}},
+		{&pgproto3.Sync{}, request{copySQL: copying, copyData: 2}},
+		{&pgproto3.Query{String: "commit"}, request{sql: "commit", copySQL: copying, copyData: 2}},
+	}
+	var sent, forwarded bytes.Buffer
+	for _, test := range tests {
+		if !send(&sent, test.sent) {
+			t.Fatalf("%T cannot be encoded", test.sent)
+		}
+	}
+	want := bytes.Clone(sent.Bytes())
+	requests := newRequestReader(&sent)
+	for _, test := range tests {
+		q, err := requests.next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m != want {
-			t.Errorf("read %+v, sent %+v", m, want)
+		send(&forwarded, q.message)
+		if q.message = nil; q != test.want {
+			t.Errorf("%T: read %+v, want %+v", test.sent, q, test.want)
 		}
-		passed = append(passed, raw...)
 	}
-	if !bytes.Equal(passed, all) {
-		t.Error("what is passed on is not what was sent")
+	if !bytes.Equal(forwarded.Bytes(), want) {
+		t.Error("the bytes forwarded differ from the bytes sent")
 	}
-	if _, _, err := reader.next(); err == nil {
+	if _, err := requests.next(); err == nil {
 		t.Error("read a message after the last")
 	}
 }

@@ -6,177 +6,178 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
-const (
-	longOutage   = time.Minute
-	shortOutage  = 1500 * time.Millisecond // at most, and a third of it where time is short
-	manyKills    = 100                     // from here on, one outage is a long one
-	settleChance = 0.6                     // that the ordinary run comes right after a round, and not after several
-)
+// fullKills is the number of kills from which on every moment is combined with every action, and Postgres is stopped
+// for a minute.
+const fullKills = 100
 
-// rounds disturbs until enough was killed.
-func (c *chaos) rounds(ctx context.Context) error {
-	if err := c.startOver(ctx); err != nil {
+const longOutage = time.Minute
+
+// A round is one run of the ingestion and the event that disturbs it. All that is random in it follows from the seed
+// and the round's number.
+type round struct {
+	*chaos
+	random   *rand.Rand
+	event    event
+	watch    *pgx.Conn
+	args     []string      // of the run
+	expected time.Duration // of the run, undisturbed
+	at       time.Duration // when the event comes, after the run's start
+	outage   time.Duration // how long Postgres is stopped, if the event stops it
+
+	run        *process
+	hasResult  bool // run was the only one, its input did not change, and its output can be checked
+	activity        // at the time of the event
+	kills      int  // while the ingestion was running
+	statuses   []exitStatus
+	violations []string
+}
+
+// runRounds disturbs runs until there were enough kills. After one, two and three rounds in turn, an undisturbed run
+// must repair everything.
+func (c *chaos) runRounds(ctx context.Context) error {
+	if err := c.loadFirst(ctx); err != nil {
 		return err
 	}
-	since := c.from // the first round after everything was seen to be right
+	once, weighted := c.shuffleEvents()
+	first := c.from // the first round since everything was checked
 	for n := c.from; c.tally.kills < c.kills && (c.limit == 0 || n < c.from+c.limit); n++ {
-		r, settled, err := c.disturb(ctx, n)
-		if err != nil {
-			return fmt.Errorf("round %d, %s, %w", n, r.event.name, err)
+		settles := n%6 == 1 || n%6 == 3 || n%6 == 0
+		event := weighted[n%len(weighted)]
+		if n <= len(once) {
+			event = once[n-1]
 		}
-		if len(r.wrong) > 0 {
-			c.tally.violated(fmt.Sprintf("rounds %d to %d, the last: %s, after %s in phase %s, arguments %v",
-				since, n, r.event.name, r.moment.Round(time.Millisecond), r.phase, r.args), r.wrong,
-				fmt.Sprintf("go run ./test/chaos -moments=false -seed %d -kills %d -events %d -from %d -rounds %d -postgres=%s",
-					c.seed, c.kills, c.events, since, n-since+1, c.major))
-			if err := c.startOver(ctx); err != nil {
+		r := &round{chaos: c, event: event, random: rand.New(rand.NewPCG(c.seed, uint64(n))), hasResult: true}
+		if err := r.do(ctx, settles); err != nil {
+			return fmt.Errorf("round %d, %s: %w", n, r.event.name, err)
+		}
+		c.tally.addRound(r)
+		if len(r.violations) > 0 {
+			c.tally.addViolations(fmt.Sprintf("rounds %d to %d, the last: %s, after %s, arguments %v", first, n, r.event.name, r.at, r.args),
+				append(r.violations, fmt.Sprintf("to reproduce: go run ./test/chaos -moments=false -seed %d -kills %d -events %d -from %d -rounds %d -postgres=%s",
+					c.seed, c.kills, c.events, first, n-first+1, c.major)))
+			if err := c.loadFirst(ctx); err != nil {
 				return err
 			}
-			settled = true
 		}
-		if settled {
-			since = n + 1
+		if settles || len(r.violations) > 0 {
+			first = n + 1
 		}
 	}
-	wrong, err := c.settle(ctx)
-	if len(wrong) > 0 {
-		c.tally.violated(fmt.Sprintf("what is left of the rounds from %d on", since), wrong, "")
-	}
+	violations, err := c.settle(ctx)
+	c.tally.addViolations(fmt.Sprintf("rounds %d and later", first), violations)
 	return err
 }
 
-// startOver has all files loaded, undisturbed.
-func (c *chaos) startOver(ctx context.Context) error {
-	if err := c.export.installAll(first); err != nil {
-		return err
-	}
-	if err := c.empty(ctx); err != nil {
+// loadFirst loads the first version of all files into an empty database, undisturbed.
+func (c *chaos) loadFirst(ctx context.Context) error {
+	if err := errors.Join(c.empty(ctx), c.export.installAll(first)); err != nil {
 		return err
 	}
 	return c.loadAll(ctx, databaseName)
 }
 
-// disturb does one round. All that is drawn follows from the seed and the round's number.
-func (c *chaos) disturb(ctx context.Context, n int) (r *round, settled bool, err error) {
-	r = &round{chaos: c, number: n, random: rand.New(rand.NewPCG(c.seed, uint64(n))), alone: true}
-	r.event = c.draw(n, r.random)
+// shuffleEvents returns each event once, for the first rounds, and each as often as its weight says, for the others.
+func (c *chaos) shuffleEvents() (once, weighted []event) {
+	for _, e := range events {
+		if e.weight > 0 || c.kills >= fullKills {
+			once = append(once, e)
+		}
+		for range e.weight {
+			weighted = append(weighted, e)
+		}
+	}
+	random := rand.New(rand.NewPCG(c.seed, 0))
+	for _, deck := range [][]event{once, weighted} {
+		random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+	}
+	return once, weighted
+}
+
+// do prepares and disturbs one run, and checks what must hold after it.
+func (r *round) do(ctx context.Context, settles bool) (err error) {
 	if err := r.prepare(ctx); err != nil {
-		return r, false, fmt.Errorf("before it: %w", err)
+		return fmt.Errorf("prepare: %w", err)
 	}
-	if r.watch, err = c.server.watch(ctx); err != nil {
-		return r, false, err
+	if r.watch, err = r.server.watch(ctx); err != nil {
+		return err
 	}
-	defer func() { _ = r.watch.Close(context.WithoutCancel(ctx)) }() // the server that it led to may be gone
-	if err := r.event.strike(ctx, r); err != nil {
-		return r, false, fmt.Errorf("in it: %w", err)
+	defer func() { _ = r.watch.Close(context.WithoutCancel(ctx)) }() // its server may have been killed
+	if err := r.start(ctx); err != nil {
+		return fmt.Errorf("start: %w", err)
 	}
+	if err := r.event.act(ctx, r); err != nil {
+		return fmt.Errorf("act: %w", err)
+	}
+	r.finish(ctx, r.run, r.event.allowed)
 	if err := r.check(ctx); err != nil {
-		return r, false, fmt.Errorf("after it: %w", err)
+		return fmt.Errorf("check: %w", err)
 	}
-	if len(r.wrong) == 0 && r.random.Float64() < settleChance {
-		settled = true
-		if r.wrong, err = c.settle(ctx); err != nil {
-			return r, false, fmt.Errorf("in the run after it: %w", err)
+	if len(r.violations) == 0 && settles {
+		if r.violations, err = r.settle(ctx); err != nil {
+			return fmt.Errorf("undisturbed run: %w", err)
 		}
 	}
-	c.tally.add(r)
-	return r, settled, context.Cause(ctx)
+	return context.Cause(ctx)
 }
 
-// draw gives each event once, in an order of its own for each seed, then any by weight.
-func (c *chaos) draw(n int, random *rand.Rand) event {
-	if n <= len(events) {
-		return events[rand.New(rand.NewPCG(c.seed, 0)).Perm(len(events))[n-1]]
-	}
-	if c.longOutageIs(n) {
-		return events[len(events)-1]
-	}
-	sum := 0
-	for _, e := range events {
-		sum += e.weight
-	}
-	at := random.IntN(sum)
-	for _, e := range events {
-		if at -= e.weight; at < 0 {
-			return e
-		}
-	}
-	panic("weights do not add up")
-}
-
-// longOutageIs tells whether Postgres is to be away for long in round n.
-func (c *chaos) longOutageIs(n int) bool { return c.kills >= manyKills && n == len(events)+1 }
-
-// prepare gives the run something to load, draws its settings, and the moment at which it is disturbed: anywhere in
-// the time that it would take undisturbed, and a little beyond.
+// prepare changes what the run has to load, and draws its settings and the time of the event: anywhere in the expected
+// duration, and 5% beyond.
 func (r *round) prepare(ctx context.Context) error {
 	if r.random.IntN(3) == 0 {
 		r.args = append(r.args, "--concurrency", fmt.Sprint(1+r.random.IntN(4)))
 	}
-	r.outage = time.Duration(r.random.Float64() * float64(shortOutage))
-	switch {
-	case r.longOutageIs(r.number):
-		r.outage = longOutage
-	case r.chaos.kills < manyKills:
-		r.outage /= 3
-	}
-	switch {
-	case r.outage == longOutage:
-	case r.random.IntN(4) == 0: // one in four does not wait for long
+	if r.random.IntN(4) == 0 {
 		r.args = append(r.args, "--database-wait", "300ms")
 	}
-	takes := r.replaced
-	switch r.random.IntN(10) {
-	case 0, 1, 2:
-		takes = r.fresh
+	r.outage = time.Duration(r.random.IntN(1500)) * time.Millisecond
+	switch {
+	case r.event.weight == 0:
+		r.outage, r.args = longOutage, nil // the run waits
+	case r.chaos.kills < fullKills:
+		r.outage /= 3
+	}
+	changed := len(r.export.paths)
+	switch kind := r.random.IntN(10); {
+	case kind < 3: // into empty tables
 		if err := r.empty(ctx); err != nil {
 			return err
 		}
-	case 3, 4:
+	case kind < 5:
 		r.args = append(r.args, "--force")
 	default:
-		changed := 0
 		for _, path := range r.export.paths {
 			if r.random.IntN(4) == 0 {
-				continue
-			}
-			changed++
-			if err := r.export.rename(path, r.export.other(r.random, path)); err != nil {
+				changed--
+			} else if err := r.export.rename(path, r.export.otherVersion(r.random, path)); err != nil {
 				return err
 			}
 		}
-		takes = takes * time.Duration(changed) / time.Duration(len(r.export.paths))
 	}
-	r.takes = max(time.Duration(r.pace*float64(takes)), time.Millisecond)
-	r.moment = time.Duration(r.random.Float64() * 1.05 * float64(r.takes))
+	r.expected = max(r.duration*time.Duration(changed)/time.Duration(len(r.export.paths)), time.Millisecond)
+	r.at = time.Duration(r.random.Float64() * 1.05 * float64(r.expected))
 	return nil
 }
 
-// check looks at what must hold right after the event, whatever became of the run.
+// check checks what must hold right after the event, whatever the run's exit status.
 func (r *round) check(ctx context.Context) error {
-	watch, err := r.server.watch(ctx)
-	if err != nil {
-		return err
-	}
-	defer watch.Close(ctx)
-	left, err := r.server.sessionsGone(ctx, watch)
+	left, err := r.server.sessionsLeft(ctx)
 	if err != nil {
 		return err
 	}
 	if left > 0 {
-		r.wrong = append(r.wrong, fmt.Sprintf("%d sessions are left of programs that have ended", left))
+		r.violations = append(r.violations, fmt.Sprintf("%d sessions of ended programs are left", left))
 	}
 	loads, err := r.loads(ctx, databaseName)
 	if err != nil {
 		return err
 	}
-	r.wrong = append(r.wrong, r.checkLoads(loads)...)
-	if r.alone && r.run.ending == ended(0) {
-		r.wrong = append(r.wrong, checkOutcomes(loads, r.run)...)
+	r.violations = append(r.violations, r.checkLoads(loads)...)
+	if r.hasResult && r.run.status == exited(0) {
+		r.violations = append(r.violations, checkResult(loads, r.run)...)
 	}
 	return nil
 }
-
-var errViolated = errors.New("not every row is there exactly once, or something else does not hold")

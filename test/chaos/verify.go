@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"consentpipeline.io/internal/contract"
@@ -13,24 +14,24 @@ import (
 // A load is one row of the ledger together with what the tables hold of it.
 type load struct {
 	id          int64
-	path        string // empty where the ledger has no such load
+	path        string // empty if the ledger has no such load
 	run, state  string
 	sha256      string
 	interrupted bool
-	made
+	content
 
 	inTables int64 // rows there
 }
 
-// made is what a load makes of a file: the same whenever, and however often, it is loaded.
-type made struct {
+// content is what a load stores of a file. It does not depend on when, or how often, the file is loaded.
+type content struct {
 	rows, rejected, warnings int64
 	digest                   string // of all rows with all columns but the load's number, in the file's order
-	findings                 int64  // that are kept
+	findings                 int64  // rows in raw.finding
 	counts                   string // of findings by code
 }
 
-// loadsQuery gives every load of the ledger and every group of rows, also where one is without the other.
+// loadsQuery returns every load of the ledger and every group of rows, also if one is without the other.
 var loadsQuery = `
 	with contents as (` + contentsOf(contract.Event) + " union all " + contentsOf(contract.Company) + `),
 	     tables as (
@@ -55,7 +56,7 @@ func contentsOf(c *contract.Contract) string {
 	return "select load_id, row_number, md5(row(" + strings.Join(columns, ", ") + ")::text) as hash from " + c.Table
 }
 
-// loads gives all that the ledger and the tables hold, at one moment.
+// loads returns what the ledger and the tables hold, in one snapshot.
 func (c *chaos) loads(ctx context.Context, database string) ([]load, error) {
 	conn, err := pgx.Connect(ctx, c.server.url(database))
 	if err != nil {
@@ -73,46 +74,46 @@ func (c *chaos) loads(ctx context.Context, database string) ([]load, error) {
 	})
 }
 
-// checkLoads says what is wrong with the ledger and the tables at any moment, also right after a disturbance.
+// checkLoads checks what must hold in the ledger and the tables at any time.
 func (c *chaos) checkLoads(loads []load) []string {
-	var wrong []string
+	var violations []string
 	published := map[string]int64{}
 	for _, l := range loads {
-		expected, isKnown := c.known[l.path][l.sha256]
+		expected, ok := c.baseline[l.path][l.sha256]
 		switch {
 		case l.path == "":
-			wrong = append(wrong, fmt.Sprintf("%d rows belong to load %d, which the ledger does not have", l.inTables, l.id))
+			violations = append(violations, fmt.Sprintf("%d rows belong to load %d, which is not in the ledger", l.inTables, l.id))
 		case l.state != "published" && l.inTables > 0:
-			wrong = append(wrong, fmt.Sprintf("%s: load %d is %s and has %d rows", l.path, l.id, l.state, l.inTables))
+			violations = append(violations, fmt.Sprintf("%s: load %d is %s and has %d rows", l.path, l.id, l.state, l.inTables))
 		case l.state != "published":
 		case published[l.path] != 0:
-			wrong = append(wrong, fmt.Sprintf("%s: loads %d and %d are published", l.path, published[l.path], l.id))
+			violations = append(violations, fmt.Sprintf("%s: loads %d and %d are published", l.path, published[l.path], l.id))
 		case l.rows != l.inTables:
-			wrong = append(wrong, fmt.Sprintf("%s: the ledger has %d rows for load %d, the tables have %d",
+			violations = append(violations, fmt.Sprintf("%s: the ledger has %d rows for load %d, the tables have %d",
 				l.path, l.rows, l.id, l.inTables))
-		// A file that was read half-written counts as it was: nobody can know that more was to come.
-		case isKnown && l.made != expected.made:
-			wrong = append(wrong, fmt.Sprintf("%s: load %d made %+v, an undisturbed load of the same bytes %+v",
-				l.path, l.id, l.made, expected.made))
+		// A file that was read half-written has no baseline: the program cannot know that more was to come.
+		case ok && l.content != expected.content:
+			violations = append(violations, fmt.Sprintf("%s: load %d has %+v, an undisturbed load of the same bytes %+v",
+				l.path, l.id, l.content, expected.content))
 		}
 		if l.state == "published" && l.path != "" {
 			published[l.path] = l.id
 		}
 	}
-	return wrong
+	return violations
 }
 
-// checkSettled says what is wrong after an undisturbed run that ended well: every file has its present content, and
-// nothing is left of what went before.
-func (c *chaos) checkSettled(ctx context.Context, loads []load, last *programRun) ([]string, error) {
-	wrong := c.checkLoads(loads)
+// checkSettled checks what must hold after an undisturbed run that exits with 0: every file is published with its
+// current content, and nothing else is left.
+func (c *chaos) checkSettled(ctx context.Context, loads []load, last *process) ([]string, error) {
+	violations := c.checkLoads(loads)
 	published := map[string]load{}
 	for _, l := range loads {
 		switch l.state {
 		case "published":
 			published[l.path] = l
 		case "loading":
-			wrong = append(wrong, fmt.Sprintf("%s: load %d is still loading", l.path, l.id))
+			violations = append(violations, fmt.Sprintf("%s: load %d is still loading", l.path, l.id))
 		}
 	}
 	recorded, finished, err := c.recorded(ctx, last.id)
@@ -120,30 +121,30 @@ func (c *chaos) checkSettled(ctx context.Context, loads []load, last *programRun
 		return nil, err
 	}
 	if !finished {
-		wrong = append(wrong, "the ledger does not know that the last run has finished")
+		violations = append(violations, "the last run is not finished in the ledger")
 	}
 	if len(published) != len(c.export.paths) || len(recorded) != len(c.export.paths) {
-		wrong = append(wrong, fmt.Sprintf("of %d files %d are published and %d are in the last run",
+		violations = append(violations, fmt.Sprintf("of %d files, %d are published and %d are in the last run",
 			len(c.export.paths), len(published), len(recorded)))
 	}
 	for _, path := range c.export.paths {
 		l, file := published[path], recorded[path]
-		sum := c.export.sum(path, c.export.now[path])
-		if _, isKnown := c.known[path][sum]; !isKnown {
-			wrong = append(wrong, fmt.Sprintf("%s: content %.8s was never loaded undisturbed: nothing to compare with", path, sum))
+		sum := c.export.sum(path, c.export.current[path])
+		if _, ok := c.baseline[path][sum]; !ok {
+			violations = append(violations, fmt.Sprintf("%s: no baseline for content %.8s", path, sum))
 		}
 		if l.sha256 != sum {
-			wrong = append(wrong, fmt.Sprintf("%s: load %d has content %.8s, the file has %.8s", path, l.id, l.sha256, sum))
+			violations = append(violations, fmt.Sprintf("%s: load %d has content %.8s, the file has %.8s", path, l.id, l.sha256, sum))
 		}
 		if file.Outcome != "Loaded" && file.Outcome != "Unchanged" || file.LoadID != l.id {
-			wrong = append(wrong, fmt.Sprintf("%s: the last run is on record with %s and load %d, published is load %d",
+			violations = append(violations, fmt.Sprintf("%s: the ledger has %s and load %d for the last run, but load %d is published",
 				path, file.Outcome, file.LoadID, l.id))
 		}
 	}
-	return append(wrong, checkOutcomes(loads, last)...), nil
+	return append(violations, checkResult(loads, last)...), nil
 }
 
-// recorded gives what the ledger says of a run.
+// recorded returns what the ledger has of a run.
 func (c *chaos) recorded(ctx context.Context, run string) (files map[string]fileResult, finished bool, err error) {
 	conn, err := pgx.Connect(ctx, c.server.url(databaseName))
 	if err != nil {
@@ -167,25 +168,25 @@ func (c *chaos) recorded(ctx context.Context, run string) (files map[string]file
 	return files, finished, err
 }
 
-// checkOutcomes says what is wrong with the result of a run that ended well and was the last to touch the files: it
-// must have loaded what carries its number, also if the acknowledgement was lost, and nothing twice.
-func checkOutcomes(loads []load, r *programRun) []string {
+// checkResult checks the output of a run that exits with 0 and was the last to load the files. It must report as Loaded
+// every load with its ID, also if the acknowledgement was lost, and have loaded no file twice.
+func checkResult(loads []load, r *process) []string {
 	files, err := r.files()
 	if err != nil {
 		return []string{err.Error()}
 	}
-	var wrong []string
+	var violations []string
 	byPath := map[string]fileResult{}
 	for _, file := range files {
 		byPath[file.Path] = file
 	}
-	done := map[string]int64{}
+	loaded := map[string]int64{}
 	for _, l := range loads {
 		if l.run == r.id && (l.state == "published" || l.state == "superseded") {
-			if done[l.path] != 0 {
-				wrong = append(wrong, fmt.Sprintf("%s: one run has loaded it twice, as %d and %d", l.path, done[l.path], l.id))
+			if loaded[l.path] != 0 {
+				violations = append(violations, fmt.Sprintf("%s: one run has loaded it twice, as loads %d and %d", l.path, loaded[l.path], l.id))
 			}
-			done[l.path] = l.id
+			loaded[l.path] = l.id
 		}
 		if l.state != "published" {
 			continue
@@ -195,37 +196,36 @@ func checkOutcomes(loads []load, r *programRun) []string {
 			outcome = "Loaded"
 		}
 		if file := byPath[l.path]; file.Outcome != outcome || file.LoadID != l.id || file.Rows != l.rows {
-			wrong = append(wrong, fmt.Sprintf("%s: the run says %s, load %d, %d rows; it should say %s, load %d, %d rows",
+			violations = append(violations, fmt.Sprintf("%s: the run reports %s, load %d, %d rows; expected %s, load %d, %d rows",
 				l.path, file.Outcome, file.LoadID, file.Rows, outcome, l.id, l.rows))
 		}
 	}
-	return wrong
+	return violations
 }
 
-// empty makes the database as it was before the first run.
+// empty empties the tables, as before the first run.
 func (c *chaos) empty(ctx context.Context) error {
 	return c.server.execute(ctx, databaseName,
 		"truncate raw.event, raw.company, raw.run_file, raw.finding, raw.finding_count, raw.load, raw.file, raw.run")
 }
 
-// settle loads once more, undisturbed, and checks everything.
-func (c *chaos) settle(ctx context.Context) (wrong []string, err error) {
-	r, err := c.program.ingest(c.server.url(databaseName))
+// settle runs the ingestion once more, undisturbed, and checks everything.
+func (c *chaos) settle(ctx context.Context) (violations []string, err error) {
+	r, err := c.program.ingest(uuid.NewString(), c.server.url(databaseName))
 	if err != nil {
 		return nil, err
 	}
-	if ending := r.wait(ctx); ending != ended(0) {
-		return []string{fmt.Sprintf("the run afterwards, which nothing disturbs, ends with %s:\n%s", ending,
-			lastLines(r.stderr.String(), 5))}, context.Cause(ctx)
+	if r.wait(ctx) != exited(0) {
+		return []string{unexpectedExit("the undisturbed run", r, onlyOK)}, context.Cause(ctx)
 	}
 	if r.leavesProcess() {
-		wrong = append(wrong, "a process is left of the run")
+		violations = append(violations, "a process of the run is left")
 	}
 	loads, err := c.loads(ctx, databaseName)
 	if err != nil {
 		return nil, err
 	}
-	c.tally.countInterrupted(loads)
+	c.tally.addInterrupted(loads)
 	more, err := c.checkSettled(ctx, loads, r)
-	return append(wrong, more...), err
+	return append(violations, more...), err
 }

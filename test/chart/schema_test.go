@@ -1,4 +1,4 @@
-// Package chart checks that values.schema.json of the Helm chart fits its values.yaml.
+// Package chart checks that values.schema.json of the Helm chart matches its values.yaml.
 package chart
 
 import (
@@ -22,7 +22,7 @@ type schema struct {
 // optional are values that only a parent chart sets.
 var optional = []string{"/enabled", "/global"}
 
-// problems lists what is wrong with the schema at a path. Each object must refuse unknown keys, list its keys in
+// problems lists the faults of the schema at a path. Each object must refuse unknown keys, list its keys in
 // propertyNames (whose error message names them), and have the keys of values.yaml. values is nil in lists.
 func (s schema) problems(path string, values map[string]any) (problems []string) {
 	if s.Items != nil {

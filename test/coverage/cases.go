@@ -6,16 +6,16 @@ import (
 	"slices"
 )
 
-// A Case is a population with the statistic that is estimated from samples of it.
+// A Case is a population and a statistic that is estimated from samples of it.
 type Case struct {
 	Statistic string // total, ratio, share or median
 	Kind      Kind
-	Name      string  // what the population is like
-	Count     string  // how COUNT is to be read: 1, inverse or independent
+	Name      string  // description of the population
+	Count     string  // values of COUNT: 1, inverse or independent
 	Rate      float64 // of the sampled rows
-	Sampled   int     // how many of them a sample has on average
+	Sampled   int     // average number of sampled rows in a sample
 	Truth     float64
-	OneSided  bool // only too little coverage is wrong: the interval is an upper bound, or few rows decide
+	OneSided  bool // only too little coverage fails: the interval is an upper bound, or depends on few rows
 	Uneven    bool // the share is very different in the sampled and in the unsampled rows
 	groups    []group
 	sigma     float64 // of a median: the standard deviation of the durations' logarithm
@@ -31,7 +31,7 @@ var (
 	readings = []string{"1", "inverse", "independent"}
 )
 
-// Cases are all that are simulated.
+// Cases returns all cases.
 func Cases() []Case {
 	var cases []Case
 	for _, kind := range []Kind{Sampling, Process} {
@@ -39,7 +39,7 @@ func Cases() []Case {
 			for _, rate := range rates {
 				for _, reading := range readings {
 					if reading == "inverse" && sampled != 5 && sampled != 30 && sampled != 300 {
-						continue // its weights are those of COUNT 1
+						continue // has the same weights as COUNT 1
 					}
 					p := plan{kind, rate, sampled, countsAt(reading)}
 					cases = append(cases, p.totals()...)
@@ -58,7 +58,7 @@ func Cases() []Case {
 	return cases
 }
 
-// A plan is what the cases of several populations have in common.
+// A plan has the parameters that the cases of several populations share.
 type plan struct {
 	kind    Kind
 	rate    float64
@@ -66,7 +66,7 @@ type plan struct {
 	counts  counts
 }
 
-// population is how many rows there are if as many are sampled, on average, as planned.
+// population is the number of rows for the planned average number of sampled rows.
 func (p plan) population() float64 { return math.Round(float64(p.sampled) / p.rate) }
 
 func (p plan) rows(size, rate float64, yes bool, types ...string) []group {
@@ -125,8 +125,8 @@ func (p plan) ratios() []Case {
 	}
 }
 
-// share makes the case of a share that is different in the sampled rows and in as many unsampled ones; below 0 there
-// are no unsampled rows.
+// share returns the case of a share that differs between the sampled rows and an equal number of unsampled rows.
+// unsampledShare < 0 means that there are no unsampled rows.
 func (p plan) share(name string, sampledShare, unsampledShare float64) Case {
 	n := p.population()
 	groups := p.answers(n, p.rate, sampledShare, view)
@@ -141,13 +141,13 @@ func (p plan) share(name string, sampledShare, unsampledShare float64) Case {
 func (p plan) shareOf(name string, oneSided bool, groups ...group) Case {
 	yes := expected(groups, func(_ string, g group) bool { return g.yes })
 	truth := yes / expected(groups, func(string, group) bool { return true })
-	// Where fewer than ten rows are behind a share, or behind the rest, its coverage goes up and down with each row, up to
-	// 100% (Brown, Cai and DasGupta 2001).
+	// With fewer than ten rows behind a share or its complement, the coverage oscillates with each row, up to 100%
+	// (Brown, Cai and DasGupta 2001).
 	few := min(truth, 1-truth)*float64(p.sampled) < 10
 	return p.newCase("share", name, truth, oneSided || few, groups)
 }
 
-// answers makes rows of which a share is yes: at least one, for of nothing there is no share.
+// answers returns rows of which a share is yes: at least one row, since a share needs one.
 func (p plan) answers(n, rate, share float64, types ...string) []group {
 	yes := n * share
 	if p.kind == Sampling {
@@ -175,7 +175,7 @@ func (p plan) shares() []Case {
 	)
 }
 
-// unsampled are the cases at a rate of 1, where the sampling interval is the estimate.
+// unsampled returns the cases at a rate of 1, where the sampling interval is the estimate itself.
 func (p plan) unsampled() []Case {
 	n := p.population()
 	cases := []Case{

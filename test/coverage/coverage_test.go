@@ -22,13 +22,14 @@ var (
 
 func TestMain(m *testing.M) { warehousetest.Main(m) }
 
-// quick are the cases that stand for all where time is short: every population, where rows are few and weights differ.
+// quick selects cases for a short run: every population, with few rows and unequal weights.
 func quick(c Case) bool {
 	return (c.Sampled == 5 || c.Sampled == 30) && (c.Rate == 1 || c.Rate == 0.1) &&
 		(c.Count == "independent" || c.Statistic == "median")
 }
 
-// TestIntervalsCover draws samples from known populations and counts how often the SQL formulas' intervals hold the truth.
+// TestIntervalsCover draws samples from known populations and counts how often the intervals of the SQL formulas contain
+// the true value.
 func TestIntervalsCover(t *testing.T) {
 	root := testneeds.Root(t)
 	formulas, err := Compile(t.Context(), testneeds.Dbt(t), filepath.Join(root, "dbt_project"), t.TempDir())
@@ -65,7 +66,7 @@ func TestIntervalsCover(t *testing.T) {
 	}
 }
 
-// TestDraws compares the mean and the variance of what is drawn with those of the distributions.
+// TestDraws compares the mean and the variance of the draws with those of the distributions.
 func TestDraws(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	const n = 200_000
@@ -84,7 +85,8 @@ func TestDraws(t *testing.T) {
 			sum += x
 			squares += x * x
 		}
-		// Five standard errors: of the mean, and of the variance, whose own is 2 variance² / n and a little more.
+		// Five standard errors, of the mean and of the variance. The variance of the latter is a little more than
+		// 2 variance² / n.
 		if off := sum / n; math.Abs(off) > 5*math.Sqrt(test.variance/n) {
 			t.Errorf("%s: the mean is off by %g", test.name, off)
 		}

@@ -7,22 +7,22 @@ import (
 	"slices"
 )
 
-// medians are the cases of durations that are distributed lognormally: with 0.5 they are moderately skewed, with 2 so
-// much as those of real exports, whose mean is many times their median.
+// medians returns the cases of lognormal durations: with sigma 0.5 moderately skewed, with 2 as skewed as in real
+// exports, whose mean is many times the median.
 func medians(kind Kind, rate float64, sampled int) []Case {
 	if sampled > 300 || rate == 1 && kind == Sampling {
 		return nil
 	}
 	var cases []Case
 	for _, sigma := range []float64{0.5, 1, 2} {
-		// The bounds are durations that occur, so that few rows give more than 95%.
+		// The bounds are observed durations, so the coverage with few rows is above 95%.
 		cases = append(cases, Case{Statistic: "median", Kind: kind, Name: fmt.Sprintf("sigma %g", sigma), Count: "1", Rate: rate,
 			Sampled: sampled, OneSided: sampled <= 30, sigma: sigma})
 	}
 	return cases
 }
 
-// A population of durations. For the process the values are none but the distribution's.
+// A population of durations. For the process, it has no fixed values, only the distribution.
 type durations struct {
 	Case
 	values []float64
@@ -42,7 +42,7 @@ func (c Case) durations(random *rand.Rand) durations {
 	return d
 }
 
-// one gives a duration with the median e seconds.
+// one draws a duration. The median is e seconds.
 func (d durations) one(random *rand.Rand) float64 { return math.Exp(1 + d.sigma*random.NormFloat64()) }
 
 func (d durations) draw(random *rand.Rand) sample {

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The queries over the table of strata, in the dbt project's macros. Each gives for a sample the estimate with its
+// The queries over the table of strata, with the dbt project's macros. Each returns a sample's estimate with its
 // interval, and the numbers of rows that decide whether the marts publish one.
 const (
 	totalQuery = `
@@ -59,14 +59,14 @@ const (
 		group by draw`
 )
 
-// statistics are what is estimated, in the order of the queries.
+// statistics are in the order of the queries.
 var statistics = []string{"total", "ratio", "share", "median"}
 
 // Formulas are the queries as dbt compiles them, by statistic.
 type Formulas map[string]string
 
-// Compile has dbt compile the queries, in a project that has the given one's macros only: its models would have to be
-// parsed, and connected to their database. folder is for what dbt writes.
+// Compile compiles the queries with dbt, in a project with only the given project's macros: its models would need
+// parsing and a database. dbt writes to folder.
 func Compile(ctx context.Context, dbt, project, folder string) (Formulas, error) {
 	for _, part := range []string{"dbt_project.yml", "profiles.yml", "macros"} {
 		if err := copyTo(filepath.Join(folder, part), filepath.Join(project, part)); err != nil {
@@ -98,7 +98,7 @@ func Compile(ctx context.Context, dbt, project, folder string) (Formulas, error)
 	return formulas, nil
 }
 
-// copyTo copies a file, or a folder with all that is in it.
+// copyTo copies a file or a folder, recursively.
 func copyTo(to, from string) error {
 	info, err := os.Stat(from)
 	if err != nil {
@@ -114,10 +114,10 @@ func copyTo(to, from string) error {
 	return os.WriteFile(to, content, 0o600)
 }
 
-// An estimate is what Postgres made of one sample. A bound is nil where the formula gives none.
+// An estimate is what Postgres computed from one sample. A bound is nil if the formula has none.
 type estimate struct {
 	value      float64
-	n, sampled int64 // the least numbers of rows, and of sampled rows where there are any
+	n, sampled int64 // smallest number of rows, and of sampled rows if there are any
 	sampling   bounds
 	process    bounds
 }
@@ -131,12 +131,12 @@ func (e estimate) bounds(kind Kind) bounds {
 	return e.process
 }
 
-// published tells whether the marts give the interval: from five rows, and from five sampled ones where there are any.
+// published reports whether the marts publish the interval: with at least five rows, and five sampled ones if there are any.
 func (e estimate) published() bool { return e.n >= 5 && (e.sampled == 0 || e.sampled >= 5) }
 
-// prepare makes the tables of the samples. conn is to be used for nothing else.
+// prepare creates the tables of the samples. Do not use conn for anything else.
 func prepare(ctx context.Context, conn *pgx.Conn) error {
-	// Compiling queries of this size would take longer than they run. The strata have the types of the daily sums.
+	// JIT-compiling queries of this size takes longer than running them. The strata have the types of the daily sums.
 	_, err := conn.Exec(ctx, `
 		set jit = off;
 		create temporary table if not exists drawn (
@@ -153,7 +153,7 @@ func prepare(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// evaluate gives the estimates of samples.
+// evaluate computes the estimates of samples.
 func (f Formulas) evaluate(ctx context.Context, conn *pgx.Conn, statistic string, drawn []sample) ([]estimate, error) {
 	if err := prepare(ctx, conn); err != nil {
 		return nil, err

@@ -1,6 +1,6 @@
-// Package coverage shows by simulation that the intervals of the marts hold what they promise: it draws samples from
-// populations that it knows, has Postgres compute the intervals with the dbt project's own formulas, and counts how
-// often they hold the truth, and how wide they are. It knows of the project only the macros of intervals.sql.
+// Package coverage checks the coverage of the marts' intervals by simulation: it draws samples from known populations,
+// computes the intervals in Postgres with the dbt project's formulas, and measures how often they contain the true value
+// and how wide they are. It uses only the macros of intervals.sql.
 package coverage
 
 import (
@@ -8,43 +8,43 @@ import (
 	"math/rand/v2"
 )
 
-// A Kind of interval, and with it what is left to chance.
+// A Kind of interval, which determines what is random.
 type Kind string
 
-// The kinds. For sampling the population is given, and which of its rows are kept is left to chance. For the process
-// the population itself is: rows come as in a Poisson process.
+// The kinds. For sampling, the population is fixed and the selection of rows is random. For the process, the population
+// is random, too: rows arrive as in a Poisson process.
 const (
 	Sampling Kind = "sampling"
 	Process  Kind = "process"
 )
 
-// The types of events. The streams of a ratio are told apart by them.
+// The types of events, which distinguish the streams of a ratio.
 const (
 	view  = "pageview"
 	asked = "consent.asked"
 	given = "consent.given"
 )
 
-// A group is a number of equal things that are kept or lost: a row, or a page with a row of each of several types.
+// A group is a number of equal units that are kept or dropped: rows, or pages with a row of each of several types.
 type group struct {
 	types []string
 	rate  float64
 	count float64
 	yes   bool
-	size  float64 // how many there are; for the process how many there are on average
+	size  float64 // number of units; for the process, on average
 }
 
 func (g group) weight() float64 { return g.count / g.rate }
 
-// counts are how often COUNT has which value.
+// counts is the distribution of COUNT.
 type counts struct {
 	name   string
 	values []float64
-	shares []float64 // of the values, the last one takes the rest
+	shares []float64 // of the values; the last value gets the rest
 }
 
-// countsAt gives the readings of COUNT. Inverse is what exports have whose COUNT is round(1/RATE): the metrics then take
-// 1 / p, and give no interval for COUNT / p. Its weights are those of rows with COUNT 1.
+// countsAt returns the distributions of COUNT. Inverse is that of exports whose COUNT is round(1/RATE): the metrics then
+// use 1 / p, and have no interval for COUNT / p. Its weights are those of rows with COUNT 1.
 func countsAt(name string) counts {
 	if name == "independent" {
 		return counts{name, []float64{5, 3, 2, 1}, []float64{0.03, 0.05, 0.12, 0.80}}
@@ -52,8 +52,8 @@ func countsAt(name string) counts {
 	return counts{name, []float64{1}, []float64{1}}
 }
 
-// spread makes the groups of a number of rows with the COUNTs as they are distributed. A given population has whole
-// rows, one of an expected size need not.
+// spread returns the groups of a number of rows with this distribution of COUNT. A fixed population has a whole number
+// of rows in each; an expected number need not be whole.
 func spread(kind Kind, size, rate float64, c counts, yes bool, types ...string) []group {
 	var groups []group
 	left := size
@@ -71,7 +71,7 @@ func spread(kind Kind, size, rate float64, c counts, yes bool, types ...string) 
 	return groups
 }
 
-// draw says how many of the group are kept.
+// draw draws the number of units that are kept.
 func (g group) draw(random *rand.Rand, kind Kind) float64 {
 	switch {
 	case kind == Process:
@@ -82,8 +82,8 @@ func (g group) draw(random *rand.Rand, kind Kind) float64 {
 	return binomial(random, g.size, g.rate)
 }
 
-// poisson draws from a Poisson distribution: it counts the arrivals within a time of the mean's length, or where they are
-// many uses Hörmann's transformed rejection (1993, Insurance: Mathematics and Economics 12, 39-45, algorithm PTRS).
+// poisson draws from a Poisson distribution: it counts the arrivals within a time of the mean's length. For large means
+// it uses Hörmann's transformed rejection (1993, Insurance: Mathematics and Economics 12, 39-45, algorithm PTRS).
 func poisson(random *rand.Rand, mean float64) float64 {
 	if mean < 30 {
 		n := 0.0
@@ -113,7 +113,7 @@ func poisson(random *rand.Rand, mean float64) float64 {
 	}
 }
 
-// binomial leaps from one row that is kept to the next, so that rows that are lost cost nothing.
+// binomial skips from one kept row to the next, so dropped rows take no time.
 func binomial(random *rand.Rand, size, rate float64) float64 {
 	lost := math.Log1p(-rate)
 	leap := func() float64 { return math.Floor(math.Log(1-random.Float64()) / lost) }
@@ -134,14 +134,14 @@ type stratum struct {
 	squares   float64 // Σ w²
 }
 
-// A sample is what was drawn of a population: the sums over its rows, or for a median its durations.
+// A sample is drawn from a population: the sums over its rows, or the durations for a median.
 type sample struct {
 	strata    []stratum
 	durations []float64
 	rate      float64 // of the durations
 }
 
-// draw draws the strata of one sample. Those without rows are left out, as they are in the daily sums.
+// draw draws the strata of one sample, without empty strata, as in the daily sums.
 func draw(random *rand.Rand, kind Kind, groups []group) []stratum {
 	var strata []stratum
 	for _, g := range groups {
@@ -168,7 +168,7 @@ func add(strata []stratum, s stratum) []stratum {
 	return append(strata, s)
 }
 
-// expected is what the weights of all groups with a condition add up to on average.
+// expected is the expected sum of the weights of all groups that meet a condition.
 func expected(groups []group, condition func(eventType string, g group) bool) float64 {
 	sum := 0.0
 	for _, g := range groups {

@@ -10,27 +10,27 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A Result is what the samples of a case have shown.
+// A Result has the counts and means over the samples of a case.
 type Result struct {
 	Case
 	Draws     int
-	Published int     // intervals that the marts would give
-	Below     int     // of these, intervals that lie below the truth
+	Published int     // intervals that the marts would publish
+	Below     int     // of these, intervals below the true value
 	Above     int     // and above it
-	Width     float64 // on average, of totals and ratios in relation to the truth
-	Factor    float64 // the width in relation to 2 · 1.96 standard deviations of the estimate itself
+	Width     float64 // on average; for totals and ratios, relative to the true value
+	Factor    float64 // width relative to 2 · 1.96 standard deviations of the estimate
 }
 
-// Coverage is the share of the published intervals that hold the truth.
+// Coverage is the share of the published intervals that contain the true value.
 func (r Result) Coverage() float64 {
 	return 1 - float64(r.Below+r.Above)/float64(r.Published)
 }
 
-// noise widens the gates: of 2,000 draws with a coverage of 94% the share that is counted strays by 1.5 points in less
-// than one of 200 cases.
+// noise widens the limits: with 2,000 draws and a coverage of 94%, the observed share is off by 1.5 points in less than
+// one of 200 cases.
 const noise = 0.015
 
-// Gate gives the least and the greatest coverage that the case may show.
+// Gate returns the smallest and the largest coverage that passes.
 func (c Case) Gate() (least, most float64) {
 	switch {
 	case c.Sampled < 10 && c.Uneven:
@@ -43,19 +43,19 @@ func (c Case) Gate() (least, most float64) {
 	return 0.94 - noise, 0.98 + noise
 }
 
-// Check says what is wrong with a result.
+// Check returns an error if a result does not pass.
 func (r Result) Check() error {
 	if float64(r.Published) < 0.05*float64(r.Draws) {
 		return fmt.Errorf("%v: only %d of %d samples have an interval", r.Case, r.Published, r.Draws)
 	}
 	if least, most := r.Gate(); r.Coverage() < least || r.Coverage() > most {
-		return fmt.Errorf("%v: coverage %.1f%% (%d intervals below the truth, %d above), want %.1f%% to %.1f%%",
+		return fmt.Errorf("%v: coverage %.1f%% (%d intervals below the true value, %d above), want %.1f%% to %.1f%%",
 			r.Case, 100*r.Coverage(), r.Below, r.Above, 100*least, 100*most)
 	}
 	return nil
 }
 
-// Simulate draws samples of a case and judges their intervals. A case's draws depend on nothing but its description.
+// Simulate draws samples of a case and evaluates their intervals. The draws depend only on the case's description.
 func (f Formulas) Simulate(ctx context.Context, conn *pgx.Conn, c Case, draws int) (Result, error) {
 	name := fnv.New64a()
 	name.Write([]byte(c.String()))

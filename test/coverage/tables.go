@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// The markers in a page between which the tables stand.
+// The markers around the tables in a page.
 const (
 	begin = "<!-- The tables from here are made by `make coverage`. -->"
 	end   = "<!-- The tables end here. -->"
 )
 
-// WriteTables replaces what stands between the markers of a page.
+// WriteTables replaces the text between the markers of a page.
 func WriteTables(path string, results []Result) error {
 	page, err := os.ReadFile(path)
 	if err != nil {
@@ -28,7 +28,7 @@ func WriteTables(path string, results []Result) error {
 	return os.WriteFile(path, []byte(before+begin+"\n\n"+Tables(results)+"\n"+end+after), 0o644)
 }
 
-// Tables shows the results in Markdown: first how the coverage grows with the rows, over all cases of a kind, then each
+// Tables returns the results in Markdown: first the coverage by number of rows, over all cases of a kind, then each
 // population at one number of rows.
 func Tables(results []Result) string {
 	var page strings.Builder
@@ -66,7 +66,7 @@ func Tables(results []Result) string {
 	return page.String()
 }
 
-// isCensus tells whether nothing is left to chance: the interval is the estimate.
+// isCensus reports whether nothing is random: the interval is the estimate itself.
 func (r Result) isCensus() bool { return r.Kind == Sampling && r.Rate == 1 }
 
 func summary(kind Kind, oneSided bool, n int, group []Result) string {

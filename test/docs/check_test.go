@@ -54,7 +54,7 @@ func writeFile(t *testing.T, path, text string) {
 	}
 }
 
-// folder returns a project with our program and Makefile and two files to link to, and its help.
+// folder returns a project with the program, the Makefile and two files to link to, and its help.
 func folder(t *testing.T) (root string, help help) {
 	t.Helper()
 	root = t.TempDir()
@@ -80,7 +80,7 @@ func TestCheck(t *testing.T) {
 	root, help := folder(t)
 	tests := map[string]struct {
 		text string
-		want []string // how what is found ends, in order
+		want []string // suffixes of the problems, in order
 	}{
 		"links to files, headings and pictures that are there": {
 			text: "[a](docs/other.md), [b](docs/other.md#each-row-once), [c](docs/other.md#each-row-once-1), [d](#readme),\n" +

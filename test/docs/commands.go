@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// help is what the help of make and of the program lists.
+// help is what `make help` and the help of the program list.
 type help struct {
 	targets       map[string]bool            // make targets
-	makeVariables map[string]bool            // variables to which the Makefile gives a default
+	makeVariables map[string]bool            // variables with a default in the Makefile
 	flags         map[string]map[string]bool // of each command of the program
 }
 
@@ -79,7 +79,7 @@ func output(ctx context.Context, root, name string, args ...string) (string, err
 	return string(text), nil
 }
 
-// environment is that of this process without the settings of the program, except those in keep, and those of make.
+// environment is this process's environment without variables of make and of the program, except those in keep.
 func environment(keep ...string) []string {
 	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
@@ -138,8 +138,8 @@ var (
 	assignment = regexp.MustCompile(`^[A-Za-z_]\w*=`)
 )
 
-// splitCommands splits a line into commands and these into words, roughly as a shell does. A line of a command's output
-// gives words that are no command of ours. What follows `--` is a command of its own, as in kubectl exec.
+// splitCommands splits a line into commands and words, roughly as a shell does. A line of a command's output yields words
+// that are not a known command. What follows `--` is a command of its own, as in kubectl exec.
 func splitCommands(line string) [][]string {
 	commands := [][]string{nil}
 	line = strings.TrimPrefix(strings.TrimSpace(line), "$ ")
@@ -160,10 +160,10 @@ func splitCommands(line string) [][]string {
 	return slices.DeleteFunc(commands, func(words []string) bool { return len(words) == 0 })
 }
 
-// placeholder is a word for which the reader puts another, such as TARGET or ….
+// placeholder is a word that the reader replaces, such as TARGET or ….
 var placeholder = regexp.MustCompile(`^([A-Z]+…?|…|\[.*)$`)
 
-// checkCommand returns what is wrong with a command, if it is one of make or of the program.
+// checkCommand returns the problems of a command of make or of the program.
 func (h help) checkCommand(words []string) (problems []string) {
 	switch strings.TrimPrefix(strings.TrimPrefix(words[0], "./"), "bin/") {
 	case "make":

@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// A project is a folder with pages, and what its programs list in their help.
+// A project is a folder with pages, and the help of its programs.
 type project struct {
 	root  string
 	pages map[string]*page // by path
 	help  help
 }
 
-// Folders whose pages are not the project's own: what is built or installed, and what tools write.
+// Folders with pages that are built, installed, or written by tools.
 var otherFolders = []string{".git", ".venv", ".cache", "bin", "node_modules", "dbt_project/target", "dbt_project/dbt_packages"}
 
 func readProject(root string) (*project, error) {

@@ -1,6 +1,6 @@
-// Command docs checks the Markdown pages below the current folder: links, paths, make targets, commands, flags and
-// variables that do not exist, and numbers that are in no result of a page's queries. It runs `make help` and
-// `bin/consent --help`; of the pipeline it knows only its command line.
+// Command docs checks the Markdown pages below the current folder. It finds links, paths, make targets, commands, flags
+// and variables that do not exist, and numbers that are in no result of a page's queries. It runs `make help` and
+// `bin/consent --help`.
 package main
 
 import (

@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// Comments before a block of code. A query's comment names the data that its result is of; the next block of the page
-// holds the result.
+// Comments before a block of code. A query's comment names the data of its result; the next block of the page has the
+// result.
 const (
 	onSample   = "query on: input/"
 	onReal     = "query on: the real export"
 	printedRun = "printed by: make run"
 )
 
-// A query is one of a page, with the block that holds its result.
+// A query is a block of a page with the block of its result.
 type query struct {
 	real   bool
 	sql    string
 	result block
 }
 
-// queries returns those queries of a page that have a result.
+// queries returns the queries of a page that have a result.
 func (p *page) queries() (queries []query, problems []problem) {
 	for i, b := range p.blocks {
 		switch {
@@ -36,7 +36,7 @@ func (p *page) queries() (queries []query, problems []problem) {
 	return queries, problems
 }
 
-// number matches one in text or in a result, but not a part of a word, such as the 2 of w2.
+// number matches a number, but not a part of a word such as the 2 of w2.
 var number = regexp.MustCompile(`(?:^|[^\w.])(\d[\d,]*(?:\.\d+)?)`)
 
 func numbersIn(text string) (found []string) {

@@ -22,12 +22,12 @@ import (
 )
 
 var (
-	input = flag.String("input", "", "`folder` of an export, from the project's folder: print what the queries of all pages give on it")
-	write = flag.Bool("write", false, "write what queries and `make run` give into the pages instead of comparing")
+	input = flag.String("input", "", "`folder` of an export, from the project's folder: print the results of the queries of all pages")
+	write = flag.Bool("write", false, "write the results of queries and of `make run` into the pages instead of comparing")
 )
 
-// TestPagesShowWhatTheSampleGives compares what README shows of `make run`, and the results of queries on input/, with
-// what the program prints and the queries give. It also runs every other query of the pages.
+// TestPagesShowWhatTheSampleGives compares the output of `make run` in README and the results of queries on input/ with
+// what the program prints and the queries return. It also runs every other query of the pages.
 func TestPagesShowWhatTheSampleGives(t *testing.T) {
 	conn, printed := loaded(t, "input")
 	shown := 0
@@ -51,7 +51,7 @@ func TestPagesShowWhatTheSampleGives(t *testing.T) {
 	}
 }
 
-// TestSolutionHasTheNumbersOfTheRealExport compares the numbers of SOLUTION.md with what its queries give.
+// TestSolutionHasTheNumbersOfTheRealExport compares the numbers of SOLUTION.md with the results of its queries.
 func TestSolutionHasTheNumbersOfTheRealExport(t *testing.T) {
 	conn, _ := loaded(t, filepath.Join(testneeds.ReferenceData(t), "input"))
 	n := 0
@@ -65,7 +65,7 @@ func TestSolutionHasTheNumbersOfTheRealExport(t *testing.T) {
 	}
 }
 
-// TestQueriesOnInput prints what all queries give on the export that -input names.
+// TestQueriesOnInput prints the results of all queries on the export in -input.
 func TestQueriesOnInput(t *testing.T) {
 	if *input == "" {
 		t.Skip("-input names no export")
@@ -133,7 +133,7 @@ func resultsOf(t *testing.T, conn *pgx.Conn, page *page, real bool) (results []r
 	return results
 }
 
-// compare fails where a block does not show its result. With -write it writes the result into the page instead.
+// compare fails if a block does not show its result. With -write it writes the result into the page instead.
 func compare(t *testing.T, page *page, results []result) {
 	t.Helper()
 	source := page.source
@@ -154,8 +154,7 @@ func compare(t *testing.T, page *page, results []result) {
 	}
 }
 
-// load runs the whole pipeline and gives what it prints of its work, without the last lines, which say where the data
-// is.
+// load runs the whole pipeline and returns its output without the last lines, which name the location of the data.
 func load(ctx context.Context, root, program, input, database string) (string, error) {
 	program, err := filepath.Abs(program)
 	if err != nil {
@@ -166,7 +165,7 @@ func load(ctx context.Context, root, program, input, database string) (string, e
 	}
 	cmd := exec.CommandContext(ctx, program, "run", "--input", input, "--log-level", "warn")
 	cmd.Dir = root
-	// The database is not an argument, for it holds a password.
+	// The URL is not an argument because it contains a password.
 	cmd.Env = append(environment("CONSENT_CACHE_DIR", "CONSENT_DBT"), "CONSENT_DATABASE_URL="+database)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -175,7 +174,7 @@ func load(ctx context.Context, root, program, input, database string) (string, e
 	}
 	printed, _, ok := strings.Cut(stdout.String(), "\nThe data is in ")
 	if !ok {
-		return "", fmt.Errorf("`consent run` does not say where the data is:\n%s", stdout.String())
+		return "", fmt.Errorf("`consent run` does not print the location of the data:\n%s", stdout.String())
 	}
 	return printed, nil
 }
@@ -190,7 +189,7 @@ func answer(ctx context.Context, conn *pgx.Conn, sql string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer tx.Rollback(context.WithoutCancel(ctx))                    //nolint:errcheck // it wrote nothing
+	defer tx.Rollback(context.WithoutCancel(ctx))                    //nolint:errcheck // it only reads
 	reader := conn.PgConn().ExecParams(ctx, sql, nil, nil, nil, nil) // one statement, its values as text
 	var header []string
 	var numeric []bool
@@ -301,8 +300,8 @@ func TestAnswerOnlyReads(t *testing.T) {
 	}
 }
 
-// TestLoadTellsWhatFailed holds that the program's own words come through.
-func TestLoadTellsWhatFailed(t *testing.T) {
+// TestLoadReportsTheProgramsError checks that load's error contains the program's message.
+func TestLoadReportsTheProgramsError(t *testing.T) {
 	_, err := load(t.Context(), testneeds.Root(t), programPath(t), filepath.Join(t.TempDir(), "gone"), "postgres://x@127.0.0.1:1/x")
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 78 || !strings.Contains(err.Error(), "gone does not exist") {

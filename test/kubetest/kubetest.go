@@ -1,5 +1,5 @@
-// Package kubetest gives tests namespaces on a real Kubernetes API server that knows ConsentPipelines, which all tests of
-// the process share. Nothing else of a cluster is there: no controller acts on Jobs, and no kubelet runs pods.
+// Package kubetest gives tests namespaces on a real Kubernetes API server with the ConsentPipeline CRD, which all tests
+// of the process share. There are no controllers and no kubelet: nothing acts on Jobs or runs pods.
 package kubetest
 
 import (
@@ -52,8 +52,8 @@ func stop() error {
 	return shared.Stop()
 }
 
-// Config is how to reach the server, without a limit to the rate of calls. It starts the server on first use, and skips
-// the test where there is none to start.
+// Config returns a client configuration without a rate limit. It starts the server on first use, and skips the test if
+// its binaries are missing.
 func Config(t testing.TB) *rest.Config {
 	t.Helper()
 	assets := assets()
@@ -76,7 +76,7 @@ func Config(t testing.TB) *rest.Config {
 	return config
 }
 
-// User is how to reach the server as a user who may do in the namespace what the rules allow, and nothing else.
+// User returns the configuration of a user with only the permissions of the rules, in the namespace.
 func User(t testing.TB, c client.Client, namespace string, rules []rbacv1.PolicyRule) *rest.Config {
 	t.Helper()
 	name := "user-of-" + namespace
@@ -97,13 +97,13 @@ func User(t testing.TB, c client.Client, namespace string, rules []rbacv1.Policy
 	defer mutex.Unlock()
 	user, err := shared.AddUser(envtest.User{Name: name}, base)
 	if err != nil {
-		t.Fatalf("make a user of the API server: %v", err)
+		t.Fatalf("add a user to the API server: %v", err)
 	}
 	return user.Config()
 }
 
-// assets is the folder of the server's programs: that of the environment, else the newest one that setup-envtest has
-// fetched; empty if there is none.
+// assets returns the folder of the server's binaries: KUBEBUILDER_ASSETS, else the newest one that setup-envtest has
+// downloaded; empty if there is none.
 func assets() string {
 	folders := []string{os.Getenv(assetsVariable)}
 	if folders[0] == "" {
@@ -122,7 +122,7 @@ func assets() string {
 	return ""
 }
 
-// Scheme knows the types of Kubernetes and ours.
+// Scheme returns a scheme with the types of Kubernetes and of this project.
 func Scheme(t testing.TB) *runtime.Scheme {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -134,7 +134,7 @@ func Scheme(t testing.TB) *runtime.Scheme {
 	return scheme
 }
 
-// Client talks to the server without a cache.
+// Client returns a client without a cache.
 func Client(t testing.TB) client.WithWatch {
 	t.Helper()
 	c, err := client.NewWithWatch(Config(t), client.Options{Scheme: Scheme(t)})
@@ -144,7 +144,7 @@ func Client(t testing.TB) client.WithWatch {
 	return c
 }
 
-// Namespace makes a new namespace. It stays: nothing but the end of the server removes it.
+// Namespace creates a namespace, which lasts until the server stops.
 func Namespace(t testing.TB, c client.Client) string {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "test-" + strings.ToLower(rand.Text()[:12])}}

@@ -13,7 +13,7 @@ import (
 type pair struct {
 	seconds     float64
 	p           float64
-	weight      float64 // below 0 where it is subtracted
+	weight      float64 // negative if it is subtracted
 	rateUnknown bool
 	near        bool // the token was updated less than an hour from the event
 }
@@ -23,14 +23,14 @@ func newPair(given, asked row, at time.Time) pair {
 	return pair{seconds: given.At.Sub(at).Seconds(), p: p, weight: 1 / p, rateUnknown: asked.rateUnknown || given.rateUnknown}
 }
 
-// timeToConsent makes the rows of the three methods, and gives the one to quote.
+// timeToConsent returns the rows of the three methods, and the method to report.
 func (c *company) timeToConsent() (records []Record, headline *method) {
 	choices := where(c.rows, func(r row) bool { return r.isChoice() && r.inNotice() })
 	asked := where(c.rows, row.isAsked)
 	methods := []method{newMethod("user_id", byUser(asked, choices)), newMethod("token_update", byToken(choices)),
 		matched(asked, choices)}
 	for i, m := range methods {
-		record := m.judge(len(choices))
+		record := m.record(len(choices))
 		coverage, _ := record["coverage"].(float64)
 		reason := ""
 		switch {
@@ -51,7 +51,7 @@ func (c *company) timeToConsent() (records []Record, headline *method) {
 	return records, headline
 }
 
-// byToken gives the time from a consent token's creation to its update.
+// byToken measures from a consent token's creation to its update.
 func byToken(choices []row) []pair {
 	var pairs []pair
 	for _, r := range choices {
@@ -64,8 +64,8 @@ func byToken(choices []row) []pair {
 	return pairs
 }
 
-// byUser pairs each choice with the notice that is the user's last event before it, within a day. A choice without any
-// event in the day before and with a notice right after it is reversed, unless that notice belongs to the next choice.
+// byUser pairs each choice with the notice that is the user's last event before it, within a day. If a choice has no
+// event in the day before it and a notice right after it, the pair is reversed, unless the next choice has that notice.
 func byUser(asked, choices []row) []pair {
 	users := map[string][]row{}
 	for _, r := range slices.Concat(asked, choices) {
@@ -103,15 +103,15 @@ func byUser(asked, choices []row) []pair {
 	return pairs
 }
 
-// A place is what an asked and a given must share to be matched.
+// A place holds the values that an asked and a given must have in common to be matched.
 type place struct{ domain, deployment, country, region, browser, device, sdk string }
 
 func (r row) place() place {
 	return place{r.Domain, r.Deployment, r.Country, r.Region, r.Browser, r.Device, r.SDK}
 }
 
-// match gives each asked, moved by a shift, the first given after it within 20 seconds. Of several asked with the same
-// given the latest keeps it.
+// match pairs each asked, moved by a shift, with the first given within 20 seconds after it. Of several asked with the
+// same given, the latest gets it.
 func match(asked, choices []row, shift time.Duration) []pair {
 	later := map[place][]row{}
 	for _, r := range choices {
@@ -145,13 +145,13 @@ func match(asked, choices []row, shift time.Duration) []pair {
 	return pairs
 }
 
-// A method holds what is known of a company's durations by one method.
+// A method holds a company's durations by one method.
 type method struct {
 	name                   string
 	n                      int64
 	kept                   []pair  // from 0 to 30 minutes
 	long                   []pair  // over 30 minutes, up to 2 hours
-	placebo                []pair  // with their weights below 0
+	placebo                []pair  // with negative weights
 	weight, over           float64 // of all, and of those over 30 minutes
 	nOver, nReversed, near int64
 }
@@ -179,7 +179,7 @@ func newMethod(name string, pairs []pair) method {
 	return m
 }
 
-// shifts by which notices are moved to see how many match by chance.
+// shifts move the notices, to count the matches by chance.
 var shifts = []time.Duration{-1200 * time.Second, -900 * time.Second, -600 * time.Second,
 	600 * time.Second, 900 * time.Second, 1200 * time.Second}
 
@@ -194,10 +194,10 @@ func matched(asked, choices []row) method {
 	return m
 }
 
-// byChance is how many matches chance makes.
+// byChance is the expected number of matches by chance.
 func (m method) byChance() float64 { return float64(len(m.placebo)) / float64(len(shifts)) }
 
-// withheld says why the method gives no durations.
+// withheld is why the method has no durations; empty if it has.
 func (m method) withheld() string {
 	n := float64(len(m.kept))
 	switch {
@@ -215,8 +215,8 @@ func (m method) withheld() string {
 	return ""
 }
 
-// judge makes the method's row; choices is how many rows of choices in the notice there are.
-func (m method) judge(choices int) Record {
+// record returns the method's row; choices is the number of choices in the notice.
+func (m method) record(choices int) Record {
 	n := float64(len(m.kept))
 	record := Record{"method": m.name, "withheld_because": nullable(m.withheld()),
 		"n": int64(len(m.kept)), "n_over_30min": m.nOver, "n_reversed": m.nReversed,
@@ -242,15 +242,7 @@ func (m method) judge(choices int) Record {
 			record["mean_"+column+"_seconds"] = mean
 		}
 	}
-	median := estimate{n: int64(n), nLeast: int64(n), missing: "withheld", interval: m.medianInterval}
-	for _, p := range m.kept {
-		if p.p < 1 {
-			median.nSampled++
-		}
-		if p.rateUnknown {
-			median.nRateUnknown++
-		}
-	}
+	median := m.estimate("withheld", m.medianInterval)
 	record["n_sampled"] = median.nSampled
 	mean := median
 	mean.interval = m.meanInterval
@@ -269,7 +261,21 @@ func (m method) judge(choices int) Record {
 	return record
 }
 
-// meanBounds adds the bounds of a mean duration: so skewed a quantity needs many rows before its interval holds.
+// estimate returns an estimate from the kept durations, without its value. missing is the reason if it has none.
+func (m method) estimate(missing string, interval func(Kind) Interval) estimate {
+	e := estimate{n: int64(len(m.kept)), nLeast: int64(len(m.kept)), missing: missing, interval: interval}
+	for _, p := range m.kept {
+		if p.p < 1 {
+			e.nSampled++
+		}
+		if p.rateUnknown {
+			e.nRateUnknown++
+		}
+	}
+	return e
+}
+
+// meanBounds adds the bounds of a mean duration. Durations are so skewed that the interval needs many rows.
 func (e estimate) meanBounds(record Record) {
 	e.bounds(reading{extrapolation: "inverse_rate"}, record, "mean_", "mean_null_because")
 	if e.n < 1000 {
@@ -282,7 +288,7 @@ func (e estimate) meanBounds(record Record) {
 	}
 }
 
-// within is the method with the durations up to a limit.
+// within returns the method with only the durations up to a limit.
 func (m method) within(minutes int) method {
 	limited := method{name: m.name, placebo: m.placebo}
 	for _, p := range slices.Concat(m.kept, m.long) {
@@ -293,7 +299,7 @@ func (m method) within(minutes int) method {
 	return limited
 }
 
-// overallTimes pools the durations of each company's headline method, within each limit.
+// overallTimes combines the durations of each company's headline method, for each limit.
 func overallTimes(headlines []*method) []Record {
 	var records []Record
 	for _, minutes := range []int{5, 30, 120} {
@@ -303,15 +309,7 @@ func overallTimes(headlines []*method) []Record {
 			pooled.kept = append(pooled.kept, limited.kept...)
 			pooled.placebo = append(pooled.placebo, limited.placebo...)
 		}
-		e := estimate{n: int64(len(pooled.kept)), nLeast: int64(len(pooled.kept)), missing: "no_durations", interval: pooled.meanInterval}
-		for _, p := range pooled.kept {
-			if p.p < 1 {
-				e.nSampled++
-			}
-			if p.rateUnknown {
-				e.nRateUnknown++
-			}
-		}
+		e := pooled.estimate("no_durations", pooled.meanInterval)
 		if mean := pooled.mean(); !math.IsNaN(mean) {
 			e.value = &mean
 		}
@@ -325,7 +323,7 @@ func overallTimes(headlines []*method) []Record {
 	return records
 }
 
-// signed are the durations with those that chance makes subtracted.
+// signed are the durations, and those of the matches by chance with negative weights.
 func (m method) signed() []pair { return slices.Concat(m.kept, m.placebo) }
 
 func (m method) mean() float64 {
@@ -350,7 +348,7 @@ func (m method) meanInterval(kind Kind) Interval {
 // A step is a duration with the weight below it, and up to and including it.
 type step struct{ seconds, below, upTo float64 }
 
-// steps are the distribution of the durations, as shares of the whole weight.
+// steps are the cumulative distribution of the durations, as shares of the total weight.
 func (m method) steps() []step {
 	pairs := m.signed()
 	slices.SortFunc(pairs, func(a, b pair) int { return cmp.Compare(a.seconds, b.seconds) })
@@ -369,10 +367,10 @@ func (m method) steps() []step {
 	return steps
 }
 
-// rounding is what sums of shares may be off by.
+// rounding is the tolerance for sums of shares.
 const rounding = 1e-9
 
-// quantile is the middle between the least duration that a share q of the weight reaches and the least that passes it.
+// quantile is the mean of the smallest durations whose cumulative share is at least q, and greater than q.
 func (m method) quantile(q float64) float64 {
 	reaches, passes := math.NaN(), math.NaN()
 	for _, s := range m.steps() {
@@ -386,7 +384,7 @@ func (m method) quantile(q float64) float64 {
 	return (reaches + passes) / 2
 }
 
-// medianInterval is Woodruff's: the durations at the bounds of the share of one half.
+// medianInterval is Woodruff's: the durations at the bounds of the interval of the share one half.
 func (m method) medianInterval(kind Kind) Interval {
 	var weight, squares float64
 	for _, p := range m.signed() {

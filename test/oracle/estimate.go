@@ -3,25 +3,25 @@ package oracle
 // A Record is a row of a mart by column: nil, bool, int64, float64, string or time.Time.
 type Record map[string]any
 
-// An estimate is a number with all that decides whether it and its intervals are given.
+// An estimate is a number with what decides whether it and its intervals are published.
 type estimate struct {
 	value        *float64
-	missing      string // why there is none
+	missing      string // reason why there is none
 	n            int64  // rows behind it
-	nLeast       int64  // of a ratio's lesser stream, of those that have any
+	nLeast       int64  // rows of a ratio's smaller stream that has any
 	nSampled     int64  // likewise
 	nRateUnknown int64
 	conservative bool
 	interval     func(Kind) Interval
 }
 
-// A reading is how the COUNT of a company's rows is taken.
+// A reading is the interpretation of COUNT in a company's rows.
 type reading struct {
 	extrapolation string
 	weighting     string
 }
 
-// draws gives rows as an estimate takes them. yes may be nil.
+// draws converts rows to draws. yes may be nil.
 func (r reading) draws(rows []row, yes func(row) bool) []Draw {
 	draws := make([]Draw, len(rows))
 	for i, row := range rows {
@@ -45,7 +45,7 @@ func (r reading) total(rows []row) estimate {
 
 func (r reading) ratio(numerator, denominator []row) estimate {
 	n, d := NewTotal(r.draws(numerator, nil)), NewTotal(r.draws(denominator, nil))
-	e := estimate{n: n.N + d.N, nLeast: least(n.N, d.N), nSampled: least(n.NSampled, d.NSampled),
+	e := estimate{n: n.N + d.N, nLeast: minNonZero(n.N, d.N), nSampled: minNonZero(n.NSampled, d.NSampled),
 		nRateUnknown: n.NRateUnknown + d.NRateUnknown,
 		conservative: n.NSampled > 0 && d.NSampled > 0 || n.SampledTypes > 1 || d.SampledTypes > 1,
 		interval:     func(kind Kind) Interval { return RatioInterval(n, d, kind) }}
@@ -55,15 +55,15 @@ func (r reading) ratio(numerator, denominator []row) estimate {
 	return e
 }
 
-// least gives the lesser of two numbers that is not 0.
-func least(a, b int64) int64 {
+// minNonZero returns the smaller of two numbers, without those that are 0.
+func minNonZero(a, b int64) int64 {
 	if a == 0 || b == 0 {
 		return a + b
 	}
 	return min(a, b)
 }
 
-// complement is 1 - r of a ratio of choices to asked.
+// complement is 1 - r, for a ratio r of choices to asked.
 func (e estimate) complement() estimate {
 	if e.value == nil {
 		return e
@@ -88,7 +88,7 @@ func (r reading) share(rows []row, yes func(row) bool) estimate {
 		conservative: s.SampledTypes > 1, interval: s.Interval}
 }
 
-// reason says why the estimate or an interval is not given, empty if all are.
+// reason is why the estimate or an interval is not published; empty if all are.
 func (e estimate) reason(r reading) string {
 	extrapolated := r.weighting == "count_already_extrapolated"
 	switch {
@@ -103,12 +103,12 @@ func (e estimate) reason(r reading) string {
 	case e.nSampled > 0 && e.nSampled < 5:
 		return "few_sampled_rows"
 	case e.nLeast < 5:
-		return "few_rows" // for the process; sampling has nothing to vary
+		return "few_rows" // for the process; without sampled rows the sampling interval is exact
 	}
 	return ""
 }
 
-// bounds adds the estimate's four bounds to a record, and why they are missing.
+// bounds adds the estimate's four bounds to a record, and the reason if they are missing.
 func (e estimate) bounds(r reading, record Record, prefix, because string) {
 	reason := e.reason(r)
 	for name, kind := range map[string]Kind{"sampling": Sampling, "process": Process} {
@@ -121,27 +121,28 @@ func (e estimate) bounds(r reading, record Record, prefix, because string) {
 	record[because] = nullable(reason)
 }
 
-// flags adds how the estimate's interval is to be taken.
+// flags adds the warnings about the estimate's interval.
 func (e estimate) flags(record Record, prefix string) {
 	record[prefix+"is_low_sample"] = e.nSampled > 0 && e.nSampled < 30
 	record[prefix+"is_census"] = e.n > 0 && e.nSampled == 0
 	record[prefix+"is_conservative"] = e.conservative
 }
 
-// block adds the columns that every estimate of a long mart has.
+// block adds the columns of an estimate in a mart with a row per metric.
 func (e estimate) block(r reading, record Record) {
 	record["n"], record["n_sampled"], record["estimate"] = e.n, e.nSampled, optional(e.value)
 	e.bounds(r, record, "", "null_because")
 	e.flags(record, "")
 }
 
-// inverseBlock adds those of the estimate under inverse_rate.
+// inverseBlock adds the columns of the estimate under inverse_rate.
 func (e estimate) inverseBlock(r reading, record Record) {
 	record["estimate_inverse_rate"] = optional(e.value)
 	e.bounds(r, record, "inverse_rate_", "inverse_rate_null_because")
 }
 
-// recommendedBlock adds those of the recommended estimate, with the metric's name in a mart that has a row per company.
+// recommendedBlock adds the columns of the recommended estimate, prefixed with the metric's name in a mart with a row
+// per company.
 func (e estimate) recommendedBlock(r reading, record Record, name string) {
 	record["recommended_extrapolation"] = r.extrapolation
 	value, prefix := "recommended_"+name, "recommended_"+name+"_"
@@ -152,7 +153,7 @@ func (e estimate) recommendedBlock(r reading, record Record, name string) {
 	e.bounds(r, record, prefix, prefix+"null_because")
 }
 
-// metric adds those of a metric of a mart that has a row per company.
+// metric adds the columns of a metric in a mart with a row per company.
 func (e estimate) metric(r reading, record Record, name string) {
 	record[name] = optional(e.value)
 	e.bounds(r, record, name+"_", name+"_null_because")

@@ -1,6 +1,6 @@
-// Package oracle computes every value of the marts a second time, straight from an export's files, so that the dbt
-// project can be compared with it. It follows docs/metrics.md and knows neither the project's readers nor its SQL:
-// what both get wrong, both must have got wrong independently.
+// Package oracle computes every value of the marts independently, from an export's files, to compare the dbt project
+// with it. It follows docs/metrics.md and uses neither the project's readers nor its SQL, so that an error must be made
+// twice to go unnoticed.
 package oracle
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// An Export is what the files of some folders say.
+// An Export is the content of the files of some folders.
 type Export struct {
 	Files     []File
 	Events    []Event
@@ -38,19 +38,19 @@ type File struct {
 	Rows     int64
 	Bytes    int64
 	SHA256   string
-	Unknown  map[string]int64 // findings of values that are not known or cannot be read, by code
+	Unknown  map[string]int64 // number of findings of unknown or invalid values, by code
 }
 
-// An Event is a row of an event file. Text that is absent is empty.
+// An Event is a row of an event file. Missing text is empty.
 type Event struct {
-	Load                 int64 // the load that brought it
-	Row                  int64 // its number in the file, from 1
+	Load                 int64 // ID
+	Row                  int64 // number in the file, from 1
 	ID, Company, Type    string
 	Rate                 *float64
 	Count                *int64
 	At                   time.Time
 	Created, Updated     *time.Time // of the consent token
-	Malformed            []string   // codes of what cannot be read in PARAMETERS
+	Malformed            []string   // finding codes of invalid values in PARAMETERS
 	Status, Action       string
 	Country, Region      string
 	Device, Browser, SDK string
@@ -64,8 +64,8 @@ type Company struct {
 	Key, Industry, IndustryGroup, Home string
 }
 
-// Read adds every CSV and Parquet file below a folder, which is a source of its own. loads gives the load of each path:
-// which of two rows of an event is the later one is the ledger's to say. Files that are not in loads are not read.
+// Read adds the CSV and Parquet files below a folder. loads has the load ID of each path, which decides between duplicate
+// events. Files that are not in loads are not read.
 func (e *Export) Read(folder, source string, loads map[string]int64) error {
 	return filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -130,7 +130,7 @@ func (e *Export) add(path, source, relative string, load int64) error {
 	return nil
 }
 
-// A record is a row's text by column; what is absent is empty.
+// A record is a row's text by column; missing values are empty.
 type record map[string]string
 
 func readCSV(path string) ([]record, error) {
@@ -192,7 +192,7 @@ func readParquet(path string) ([]record, error) {
 	return records, nil
 }
 
-// newEvent reads a record. The exports that the oracle is made for have no row that ingestion rejects: any is an error.
+// newEvent parses a record. The exports for the oracle have no rows that ingestion rejects; such a row is an error.
 func newEvent(r record) (Event, error) {
 	e := Event{
 		ID: strings.ToLower(r["EVENT_ID"]), Company: strings.ToLower(r["APIKEY"]), Type: r["TYPE"], Status: r["CONSENT"],
@@ -207,16 +207,16 @@ func newEvent(r record) (Event, error) {
 	if text := r["RATE"]; text != "" {
 		rate, err := strconv.ParseFloat(text, 64)
 		if err != nil || math.IsInf(rate, 0) {
-			return e, fmt.Errorf("RATE %q is no finite number", text)
+			return e, fmt.Errorf("RATE %q is not a finite number", text)
 		}
-		if !math.IsNaN(rate) { // how some writers of Parquet say that there is none
+		if !math.IsNaN(rate) { // some Parquet writers use NaN for null
 			e.Rate = &rate
 		}
 	}
 	if text := r["COUNT"]; text != "" {
-		count, err := strconv.ParseFloat(text, 64) // some writers give whole numbers as floats
+		count, err := strconv.ParseFloat(text, 64) // some writers write integers as floats
 		if err != nil || count != math.Trunc(count) {
-			return e, fmt.Errorf("COUNT %q is no whole number", text)
+			return e, fmt.Errorf("COUNT %q is not an integer", text)
 		}
 		whole := int64(count)
 		e.Count = &whole
@@ -241,7 +241,7 @@ func newEvent(r record) (Event, error) {
 	return e, nil
 }
 
-// unquoted takes off the pair of quotes that COUNTRY and REGION hold inside their value.
+// unquoted removes the quotes that are part of the value in COUNTRY and REGION.
 func unquoted(text string) string {
 	if len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"' {
 		return text[1 : len(text)-1]
@@ -249,14 +249,14 @@ func unquoted(text string) string {
 	return text
 }
 
-// parseTime reads a timestamp to the microsecond; without a zone it is UTC.
+// parseTime parses a timestamp to the microsecond; without a zone it is UTC.
 func parseTime(text string) (time.Time, error) {
 	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02T15:04:05", time.RFC3339, "2006-01-02 15:04:05Z07:00"} {
-		if at, err := time.Parse(layout, text); err == nil { // a fraction is read without standing in the layout
+		if at, err := time.Parse(layout, text); err == nil { // Parse accepts a fraction that the layout does not have
 			return at.UTC().Truncate(time.Microsecond), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is no timestamp", text)
+	return time.Time{}, fmt.Errorf("%q is not a timestamp", text)
 }
 
 func optionalTime(value any) *time.Time {

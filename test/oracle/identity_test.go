@@ -7,7 +7,7 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-// TestBuildsKeepViewsOfOthers builds the project under a view on each of its relations.
+// TestBuildsKeepViewsOfOthers builds the project while a view depends on each of its relations.
 func TestBuildsKeepViewsOfOthers(t *testing.T) {
 	w := newWorld(t, 1)
 	w.publish(w.newFile(), w.someRows(60))
@@ -37,7 +37,7 @@ func TestBuildsKeepViewsOfOthers(t *testing.T) {
 		t.Errorf("the view shows %d events after another file, %d before", n, rows)
 	}
 
-	// The incremental models are private; a full refresh makes them anew, and names who would notice.
+	// The incremental models are private: a full refresh recreates them, and its error names the dependent views.
 	err := w.run(t.Context(), "--full-refresh", "--vars={extrapolation: inverse_rate}")
 	if report.ExitCode(err) != report.BadConfig || !strings.Contains(err.Error(), "view others.int_events") {
 		t.Errorf("a full refresh under a view on a private table: %v", err)
@@ -53,7 +53,7 @@ func TestBuildsKeepViewsOfOthers(t *testing.T) {
 	w.compareViews()
 }
 
-// compareViews compares each view of the schema others with what it is of.
+// compareViews compares each view of the schema others with its relation.
 func (w *world) compareViews() {
 	w.t.Helper()
 	for _, table := range w.tables() {

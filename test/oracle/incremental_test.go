@@ -22,12 +22,12 @@ import (
 
 var sequences = flag.Int("sequences", 1, "random sequences of changes after which incremental models are compared")
 
-// A change is something that happens to the ledger between two builds, or during one.
+// A change is made to the ledger between two builds, or during one.
 type change struct {
 	name   string
 	apply  func(*world)
-	during []int // it happens in the midst of one of these models
-	kill   bool  // dbt is killed then
+	during []int // apply it while one of these models runs
+	kill   bool  // then kill dbt
 }
 
 var changes = []change{
@@ -48,8 +48,8 @@ var changes = []change{
 		apply: func(w *world) { w.publish(w.newFile(), w.someRows(10)) }},
 }
 
-// TestIncrementalEqualsFullRefresh lets random sequences of changes happen to the loads, each followed by an incremental
-// build. What the builds have left is then what a full refresh makes, value by value.
+// TestIncrementalEqualsFullRefresh makes random sequences of changes, each followed by an incremental build. The tables
+// must then equal those of a full refresh, value by value.
 func TestIncrementalEqualsFullRefresh(t *testing.T) {
 	for sequence := range *sequences {
 		t.Run(strconv.Itoa(sequence), func(t *testing.T) {
@@ -86,17 +86,17 @@ func TestIncrementalEqualsFullRefresh(t *testing.T) {
 	}
 }
 
-// A world is a warehouse whose ledger is written by hand, so that any order of commits can be had.
+// A world is a warehouse whose ledger the test writes itself, to commit in any order.
 type world struct {
 	*pipeline
 	t      *testing.T
 	random *rand.Rand
-	dbt    string // a file with the process id of the dbt that runs
+	dbt    string // file with the process ID of the running dbt
 	rows   map[int64][]raw
-	begun  int64 // a load that has yet to commit
+	begun  int64 // load that has not committed yet
 }
 
-// A raw event is a row of raw.event, without what no model reads.
+// A raw is a row of raw.event, without the columns that no model reads.
 type raw struct {
 	id, company, kind, status, action, user string
 	at                                      time.Time
@@ -109,7 +109,7 @@ type raw struct {
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
 	w := &world{pipeline: newPipeline(t), t: t, random: rand.New(rand.NewPCG(20260302, seed)), rows: map[int64][]raw{}}
-	// A dbt that says which process it is, so that it can be killed.
+	// A dbt that writes its process ID, so that it can be killed.
 	folder := t.TempDir()
 	w.dbt = filepath.Join(folder, "pid")
 	script := fmt.Sprintf("#!/bin/sh\necho $$ > '%s'\nexec '%s' \"$@\"\n", w.dbt, w.options.Dbt)
@@ -136,9 +136,9 @@ func (w *world) number(sql string, args ...any) (n int64) {
 	return n
 }
 
-// someRows invents rows with few ids, so that many are duplicates. A third of them are near each other around three
-// midnights. The others have days to themselves, which no later change mends by chance: single ones, and visits that are
-// asked before midnight and choose after it, mostly in different files.
+// someRows generates rows with few IDs, so that many are duplicates. A third of them are close together around three
+// midnights. The others have days of their own, which no later change repairs by chance: single rows, and visits with a
+// notice before midnight and a choice after it, mostly in different files.
 func (w *world) someRows(n int) []raw {
 	id := func(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
 	midnight := func(day int) time.Time { return time.Date(2026, 3, day, 0, 0, 0, 0, time.UTC) }
@@ -169,7 +169,7 @@ func (w *world) someRows(n int) []raw {
 	return rows
 }
 
-// part gives fewer of the rows, and some of them with other values.
+// part returns some of the rows, some of them with other values.
 func (w *world) part(rows []raw) []raw {
 	var kept []raw
 	for _, r := range rows {
@@ -189,7 +189,7 @@ func (w *world) newFile() int64 {
 	return w.number("insert into raw.file (source, path) values ('s', $1) returning file_id", path)
 }
 
-// file gives one of the files with rows.
+// file draws one of the files with rows.
 func (w *world) file() int64 {
 	var files []int64
 	for _, f := range slices.Sorted(maps.Keys(w.rows)) {
@@ -208,7 +208,7 @@ func (w *world) file() int64 {
 // publish loads a file's rows in one transaction, as ingestion does.
 func (w *world) publish(file int64, rows []raw) { w.commit(file, w.load(file), rows) }
 
-// load begins a load.
+// load starts a load.
 func (w *world) load(file int64) int64 {
 	return w.number(`insert into raw.load (file_id, run_id, state, contract, contract_version, options, format)
 		values ($1, '00000000-0000-0000-0000-000000000001', 'loading', 'event', 1, '', 'csv') returning load_id`, file)
@@ -254,7 +254,7 @@ func (w *world) retract(file int64) {
 	delete(w.rows, file)
 }
 
-// supersedeWinners replaces the file of the latest load without its rows that win over duplicates in other files.
+// supersedeWinners replaces the file of the latest load, without the rows that win over duplicates in other files.
 func (w *world) supersedeWinners() {
 	file := w.number("select file_id from raw.load where state = 'published' and rows > 0 order by load_id desc limit 1")
 	elsewhere := map[string]bool{}
@@ -272,12 +272,12 @@ func (w *world) supersedeWinners() {
 		}
 	}
 	if len(kept) == len(w.rows[file]) {
-		w.t.Fatal("no duplicate wins: the test shows nothing")
+		w.t.Fatal("no duplicate wins, so the test proves nothing")
 	}
 	w.publish(file, kept)
 }
 
-// begin begins a load that commits later, after loads with higher numbers.
+// begin starts a load that commits after loads with higher IDs.
 func (w *world) begin() { w.begun = w.load(w.newFile()) }
 
 func (w *world) commitLate() {
@@ -286,11 +286,11 @@ func (w *world) commitLate() {
 	w.begin()
 }
 
-// models are the incremental ones: the marts are made anew from them each time.
+// models are the incremental models. Every build recreates the marts from them.
 var models = []string{"int_events", "int_daily__events", "int_daily__dimensions", "int_consent_durations", "int_daily__domains", "int_company_loads"}
 
-// makeGates lets each model wait, as it writes its rows, while the test holds the lock with the model's number. By then
-// its transaction has read what it builds from and has yet to record it.
+// makeGates makes each model wait when it writes its rows, while the test holds the lock with the model's number. The
+// transaction has then read its input and not yet recorded it.
 func (w *world) makeGates() {
 	w.exec(`create function public.gate() returns trigger language plpgsql as
 		'begin perform pg_advisory_xact_lock_shared(tg_argv[0]::bigint); return null; end'`)
@@ -300,8 +300,8 @@ func (w *world) makeGates() {
 	}
 }
 
-// buildDuring builds the models, and lets a change happen in the midst of one. After a kill nothing is built again: the
-// next build has to cope with what is there.
+// buildDuring builds the models and makes a change while one of them runs. After a kill it does not build again: the
+// next build must handle what is left.
 func (w *world) buildDuring(c *change) {
 	w.t.Helper()
 	selection := []string{"--select", strings.Join(models, " ")}
@@ -310,7 +310,7 @@ func (w *world) buildDuring(c *change) {
 		return
 	}
 	if c.kill {
-		c.apply(w) // so that there is something to do
+		c.apply(w) // gives the build some work
 	}
 	model := pick(w.random, c.during)
 	w.exec("select pg_advisory_lock($1)", model)
@@ -326,7 +326,7 @@ func (w *world) buildDuring(c *change) {
 	}
 	w.exec("select pg_advisory_unlock($1)", model)
 	if c.kill && !atOnce {
-		// Nothing tells how far the model is then; any moment will do, and each seed has another one.
+		// The progress of the model is unknown; any time will do, and each seed has another one.
 		time.Sleep(time.Duration(w.random.IntN(200)) * time.Millisecond)
 		w.kill()
 	}
@@ -335,7 +335,7 @@ func (w *world) buildDuring(c *change) {
 	}
 }
 
-// waitForModel waits until a model stands at its gate.
+// waitForModel waits until a model waits at its gate.
 func (w *world) waitForModel(model int, ended chan error) {
 	w.t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
@@ -350,7 +350,7 @@ func (w *world) waitForModel(model int, ended chan error) {
 			return
 		}
 	}
-	w.t.Fatalf("%s did not begin within two minutes", models[model])
+	w.t.Fatalf("%s did not start within two minutes", models[model])
 }
 
 func (w *world) kill() {
@@ -369,7 +369,7 @@ func (w *world) kill() {
 	}
 }
 
-// compare keeps all tables that the builds have left, makes them anew and says where they differ.
+// compare copies all tables, runs a full refresh, and reports the differences.
 func (w *world) compare() {
 	w.t.Helper()
 	tables := w.tables()
@@ -404,7 +404,7 @@ func (w *world) compare() {
 	}
 }
 
-// tables are those that dbt makes.
+// tables returns the tables that dbt creates.
 func (w *world) tables() []string {
 	rows, err := w.conn.Query(context.Background(), `select tablename::text from pg_tables where schemaname = 'analytics'
 		and tablename not in ('applied_load', 'touched', 'build', 'documentation') order by tablename`)

@@ -2,24 +2,24 @@ package oracle
 
 import "math"
 
-// The 95% intervals, as docs/statistics.md derives them. Each exists twice: sampling, what all events of the files would
-// have shown, where only rows with p < 1 vary; and process, what the company does, where every row is a draw.
+// The 95% intervals, as docs/statistics.md derives them. There are two kinds. Sampling: the result for all events of the
+// period; only rows with p < 1 vary. Process: the underlying rate of the company; every row varies.
 
-// z is the normal distribution's quantile of 97.5%.
+// z is the 97.5% quantile of the normal distribution.
 const z = 1.959963984540054
 
-// noEvent is the upper bound of the mean of a Poisson variable of which nothing was seen: -ln 0.025.
+// noEvent is the upper bound of the mean of a Poisson variable with the observed value 0: -ln 0.025.
 const noEvent = 3.688879454113936
 
 // An Interval holds the two bounds.
 type Interval struct{ Lower, Upper float64 }
 
-// A Draw is a row as an estimate takes it.
+// A Draw is a row with what an estimate needs of it.
 type Draw struct {
 	Type        string
 	P, Weight   float64
 	RateUnknown bool
-	Yes         bool // it has what a share is of
+	Yes         bool // counts towards a share
 }
 
 // A Kind is one of the two kinds of interval.
@@ -31,7 +31,7 @@ const (
 	Process
 )
 
-// f is what a row adds to a variance.
+// f is a row's contribution to a variance.
 func (k Kind) f(d Draw) float64 {
 	if k == Sampling {
 		return d.Weight * d.Weight * (1 - d.P)
@@ -39,7 +39,7 @@ func (k Kind) f(d Draw) float64 {
 	return d.Weight * d.Weight
 }
 
-// A Total is the sum of the weights of some rows, with what its intervals follow from.
+// A Total is the sum of the weights of rows, with what its intervals are computed from.
 type Total struct {
 	N, NSampled, NRateUnknown int64
 	Value                     float64
@@ -54,8 +54,8 @@ type part struct {
 	variance [2]float64 // by kind
 }
 
-// NewTotal adds up rows. Over several types the variance is the upper bound (Σ √V)²: the events of a page share one
-// draw.
+// NewTotal adds up rows. Over several types the variance is the upper bound (Σ √V)²: the events of a page are sampled
+// together.
 func NewTotal(draws []Draw) Total {
 	t := Total{}
 	deviations := [2]map[string][2]float64{{}, {}} // by part and type: the variances
@@ -90,7 +90,7 @@ func NewTotal(draws []Draw) Total {
 	return t
 }
 
-// Interval combines the parts, each on its own log scale, as MOVER does: the distances to their bounds, squared and added.
+// Interval combines the parts by MOVER, each on its own log scale: it adds the squares of the distances to their bounds.
 func (t Total) Interval(kind Kind) Interval {
 	below, above := 0.0, 0.0
 	for _, p := range t.parts {
@@ -104,7 +104,7 @@ func (t Total) Interval(kind Kind) Interval {
 	return Interval{t.Value - below, t.Value + above}
 }
 
-// RatioInterval combines the bounds of numerator and denominator on the log scale, also by MOVER.
+// RatioInterval combines the bounds of numerator and denominator by MOVER on the log scale.
 func RatioInterval(numerator, denominator Total, kind Kind) Interval {
 	if numerator.N == 0 {
 		if kind == Sampling && denominator.NSampled == 0 {
@@ -120,7 +120,7 @@ func RatioInterval(numerator, denominator Total, kind Kind) Interval {
 	}
 }
 
-// A Share is the part of a total that the rows with Yes have.
+// A Share is the part of a total that is due to rows with Yes.
 type Share struct {
 	Total
 	Yes   Total
@@ -141,8 +141,8 @@ func NewShare(draws []Draw) Share {
 	return s
 }
 
-// Interval is Wilson's with the number of unweighted rows that would be as uncertain, with its lower end mended where
-// that is known to be too high.
+// Interval is Wilson's interval for the effective number of rows, with a lower bound that is corrected if few rows are
+// behind the share.
 func (s Share) Interval(kind Kind) Interval {
 	n := s.EffectiveRows(kind)
 	if math.IsInf(n, 1) {
@@ -151,9 +151,9 @@ func (s Share) Interval(kind Kind) Interval {
 	return Interval{wilsonLower(s.Value, n), 1 - wilsonLower(1-s.Value, n)}
 }
 
-// EffectiveRows is infinite where nothing varies.
+// EffectiveRows is the number of unweighted rows with the same variance. It is infinite if nothing varies.
 func (s Share) EffectiveRows(kind Kind) float64 {
-	// Within each rate the rows' y are smoothed: of few sampled rows none may have a rare y, and the variance be nothing.
+	// y is smoothed within each rate: few sampled rows may have no rare y, and their variance would be 0.
 	type stratum struct{ n, yes float64 }
 	rates := map[float64]stratum{}
 	for _, d := range s.draws {
@@ -185,8 +185,8 @@ func (s Share) EffectiveRows(kind Kind) float64 {
 	return m * (1 - m) / bound(residuals)
 }
 
-// wilsonLower is the lower bound of a share m seen in n rows. Where fewer than three of them are behind m, Wilson's bound
-// is too high, and the quantile of 5% of the gamma distribution (here Wilson and Hilferty's) takes its place.
+// wilsonLower is the lower bound of an observed share m of n rows. With fewer than three rows behind m, Wilson's bound is
+// too high; the 5% quantile of the gamma distribution (in Wilson and Hilferty's approximation) replaces it.
 func wilsonLower(m, n float64) float64 {
 	if m <= 0 {
 		return 0

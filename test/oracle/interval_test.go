@@ -12,7 +12,7 @@ func TestWilson(t *testing.T) {
 		{81, 263, 0.2553, 0.3662},
 		{15, 148, 0.0624, 0.1605},
 		{0, 20, 0, 0.1611},
-		{1, 29, 0.0014, 0.1718}, // his lower bound is 0.0061: ours is the Poisson variable's, 0.0395 / 29
+		{1, 29, 0.0014, 0.1718}, // Newcombe has 0.0061; ours is the bound of a Poisson variable, 0.0395 / 29
 	} {
 		m := test.yes / test.n
 		lower, upper := wilsonLower(m, test.n), 1-wilsonLower(1-m, test.n)
@@ -22,7 +22,7 @@ func TestWilson(t *testing.T) {
 	}
 }
 
-// TestIntervalsByHand has what a pocket calculator gives.
+// TestIntervalsByHand compares with values computed by hand.
 func TestIntervalsByHand(t *testing.T) {
 	of := func(n int, eventType string, p, weight float64) []Draw {
 		var draws []Draw

@@ -12,17 +12,17 @@ import (
 	"time"
 )
 
-// A profile says what is special about an invented company. Real exports have few of the cases that the rules are for.
+// A profile describes an invented company. Real exports have few of the cases that the rules cover.
 type profile struct {
 	name     string
 	rows     int
 	rates    []string // of all types but given
-	given    []string // rates of given; empty as rates
-	counts   []string // empty: round(1 / rate), as in exports whose COUNT is extrapolated already
+	given    []string // rates of given; empty: rates
+	counts   []string // empty: round(1 / rate), as in exports whose COUNT is already extrapolated
 	types    []string
 	statuses []string // of given
-	users    int      // 0: nobody is known
-	notNamed bool     // in no file of companies
+	users    int      // 0: no USER_ID
+	notNamed bool     // in no company file
 }
 
 var (
@@ -32,39 +32,39 @@ var (
 )
 
 var profiles = []profile{
-	{name: "counts each row", rows: 400, rates: []string{"0.1", "0.2"}, given: ones,
+	{name: "has COUNT per row", rows: 400, rates: []string{"0.1", "0.2"}, given: ones,
 		counts: []string{"1", "1", "1", "2", "3"}},
-	{name: "has extrapolated COUNT already", rows: 400, rates: []string{"0.1", "0.03"}, given: ones},
+	{name: "has extrapolated COUNT", rows: 400, rates: []string{"0.1", "0.03"}, given: ones},
 	{name: "is unsampled", rows: 300, rates: ones, counts: []string{"1", "4"}},
-	{name: "samples given, too", rows: 500, rates: []string{"0.2", "0.1000000015", "1"}, counts: ones},
-	{name: "samples a little less than all", rows: 80, rates: []string{"0.8", "1"}, counts: ones},
-	{name: "does not know its rates", rows: 200, rates: []string{"0.1", "0.1", "", "0", "-1", "1.5", "0.0000004"},
+	{name: "has sampled consents", rows: 500, rates: []string{"0.2", "0.1000000015", "1"}, counts: ones},
+	{name: "has a sampling rate near 1", rows: 80, rates: []string{"0.8", "1"}, counts: ones},
+	{name: "has missing and invalid rates", rows: 200, rates: []string{"0.1", "0.1", "", "0", "-1", "1.5", "0.0000004"},
 		given: ones, counts: ones},
-	{name: "hardly knows its COUNT", rows: 100, rates: []string{"0.5"}, given: ones,
+	{name: "has few valid COUNTs", rows: 100, rates: []string{"0.5"}, given: ones,
 		counts: []string{"", "0", "-3", "1", "7"}},
 	{name: "has few sampled rows", rows: 30, rates: []string{"1", "1", "1", "1", "1", "1", "1", "1", "1", "0.1"},
 		given: ones, counts: ones},
 	{name: "has 29 rows of evidence", rows: 29, rates: []string{"0.1"}, types: []string{"pageview"}},
 	{name: "has 30 rows of evidence", rows: 30, rates: []string{"0.1"}, types: []string{"pageview"}},
 	{name: "has one event", rows: 1, rates: ones, counts: ones, types: []string{"consent.given"}},
-	{name: "never asks", rows: 60, rates: []string{"0.2"}, given: ones, counts: ones,
+	{name: "has no prompts", rows: 60, rates: []string{"0.2"}, given: ones, counts: ones,
 		types: []string{"pageview", "consent.given"}},
-	{name: "gets nothing", rows: 60, rates: []string{"0.2"}, counts: ones,
+	{name: "has no consents", rows: 60, rates: []string{"0.2"}, counts: ones,
 		types: []string{"pageview", "consent.asked"}},
-	{name: "gets nothing unsampled", rows: 40, rates: ones, counts: ones, types: []string{"consent.asked"}},
-	{name: "gets no choice", rows: 90, rates: []string{"0.5"}, given: ones, counts: ones, statuses: []string{"empty", ""}},
-	{name: "gets opt-ins only", rows: 90, rates: []string{"0.5"}, counts: ones, statuses: []string{"full opt-in"}},
-	{name: "gets more than it asks for", rows: 300, rates: ones, counts: ones,
+	{name: "has no consents, unsampled", rows: 40, rates: ones, counts: ones, types: []string{"consent.asked"}},
+	{name: "has consents without a choice", rows: 90, rates: []string{"0.5"}, given: ones, counts: ones, statuses: []string{"empty", ""}},
+	{name: "has only opt-ins", rows: 90, rates: []string{"0.5"}, counts: ones, statuses: []string{"full opt-in"}},
+	{name: "has more consents than prompts", rows: 300, rates: ones, counts: ones,
 		types: []string{"consent.asked", "consent.given", "consent.given", "consent.given"}},
-	{name: "says what nobody knows", rows: 120, rates: []string{"0.25"}, given: ones, counts: ones,
+	{name: "has unknown types and statuses", rows: 120, rates: []string{"0.25"}, given: ones, counts: ones,
 		types:    []string{"pageview", "consent.asked", "consent.given", "custom", "Pageview"},
 		statuses: []string{"opt-out", "maybe", "", "full opt-in"}},
-	{name: "is not named", rows: 50, rates: []string{"0.1"}, given: ones, notNamed: true},
+	{name: "is in no company file", rows: 50, rates: []string{"0.1"}, given: ones, notNamed: true},
 	{name: "has no events"},
-	{name: "knows its users", rows: 1500, rates: []string{"0.9", "1"}, given: ones, counts: ones, users: 120,
+	{name: "has user IDs", rows: 1500, rates: []string{"0.9", "1"}, given: ones, counts: ones, users: 120,
 		types: []string{"pageview", "consent.asked", "consent.asked", "consent.given"}},
-	{name: "knows none of its rates", rows: 60, rates: []string{""}, counts: ones},
-	{name: "has extrapolated COUNT already, where it has one", rows: 400, rates: []string{"0.1"}, given: ones,
+	{name: "has no rates", rows: 60, rates: []string{""}, counts: ones},
+	{name: "has extrapolated COUNT, some missing", rows: 400, rates: []string{"0.1"}, given: ones,
 		counts: append(slices.Repeat([]string{"10"}, 16), "9", "", "0", "-2")},
 }
 
@@ -83,13 +83,13 @@ func invent(t *testing.T, folder string) {
 			companies = append(companies, []string{key, "Group " + p.name, p.name, pick(random, []string{"", "Spain", "FR", "NA"})})
 		}
 		if i%5 == 0 && !p.notNamed {
-			again = append(again, []string{"Italy", key, "", p.name + " by its second file"})
+			again = append(again, []string{"Italy", key, "", p.name + " (second file)"})
 		}
 		for n := range p.rows {
 			event := p.event(random, key, n)
 			at := random.IntN(2)
 			files[at] = append(files[at], event)
-			// Some events come again, in the same file, in the other one or in a third, and say something else.
+			// Some events are repeated with other values, in the same file, in the other one or in a third.
 			if random.IntN(25) == 0 {
 				second := p.event(random, key, n)
 				second[0] = event[0]
@@ -98,7 +98,7 @@ func invent(t *testing.T, folder string) {
 			}
 		}
 	}
-	// As many rows in two files, as if both had been cut off.
+	// The same number of rows in two files, as if both were truncated.
 	for at := range 2 {
 		files[at] = files[at][:1+(len(files[at])-1)/100*100]
 	}
@@ -132,7 +132,7 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 		}
 		status = pick(random, statuses)
 	}
-	// Three days, around midnight too, and within each a few minutes, so that notices and choices are near each other.
+	// A few minutes in each of three days, also around midnight, so that notices and choices are close together.
 	at := time.Date(2026, 3, 1+random.IntN(3), random.IntN(2)*23, 50+random.IntN(20), random.IntN(60),
 		random.IntN(1000)*1e6, time.UTC)
 	if eventType == "consent.given" {
@@ -161,15 +161,15 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 		pick(random, []string{"desktop", "smartphone", ""}), user}
 }
 
-// parametersOfGiven has the action, and the token's times: mostly those of a choice within seconds.
+// parametersOfGiven returns the action and the token's times, in most cases of a choice within seconds.
 func parametersOfGiven(random *rand.Rand, at time.Time) string {
 	created := at.Add(-time.Duration(random.ExpFloat64() * 20 * float64(time.Second)))
 	updated := at.Add(time.Duration(random.IntN(5)-1) * time.Second)
 	switch random.IntN(30) {
 	case 0:
-		created = created.Add(-time.Hour) // a change of mind
+		created = created.Add(-time.Hour) // a changed choice
 	case 1:
-		updated = updated.Add(-2 * time.Hour) // another clock
+		updated = updated.Add(-2 * time.Hour) // clock skew
 	case 2:
 		created = updated.Add(time.Second)
 	}

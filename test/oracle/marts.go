@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Marts are the rows of each mart by the mart's name.
+// Marts holds the rows of each mart by name.
 type Marts map[string][]Record
 
-// Keys are the columns that tell the rows of a mart apart.
+// Keys are the columns that identify a row of each mart.
 var Keys = map[string][]string{
 	"company_consent_metrics":     {"api_key"},
 	"company_consent_rates":       {"api_key", "scope", "rate"},
@@ -28,12 +28,12 @@ var Keys = map[string][]string{
 	"consent_coding":              {"api_key", "sdk_type"},
 }
 
-// A company holds what the marts say of one company.
+// A company holds the input of one company's marts.
 type company struct {
 	key        string
-	attributes Record // the columns that all of its rows begin with
-	known      bool   // a company file names it
-	rows       []row  // that count
+	attributes Record // columns that all of its rows begin with
+	known      bool   // it is in a company file
+	rows       []row  // without duplicates
 	duplicates int64
 	truncated  bool
 
@@ -45,7 +45,7 @@ type company struct {
 	recommended  reading
 }
 
-// Compute makes the marts of an export under one extrapolation.
+// Compute computes the marts of an export under one extrapolation.
 func Compute(e *Export, extrapolation string) Marts {
 	all := companies(e, extrapolation)
 	marts := Marts{"data_quality": dataQuality(e), "overall_consent_metrics": overall(all)}
@@ -76,7 +76,7 @@ func (m Marts) add(mart string, c *company, records ...Record) {
 	}
 }
 
-// companies are those that a company file names, as its latest row does, and those that only events carry.
+// companies returns the companies of the company files, with each one's latest row, and those that only events have.
 func companies(e *Export, extrapolation string) []*company {
 	latest := map[string]Company{}
 	for _, c := range e.Companies {
@@ -119,8 +119,8 @@ func companies(e *Export, extrapolation string) []*company {
 	return all
 }
 
-// nameCompanies gives each company the domain of at least half of its rows as its name, else the start of its key. Those
-// that share a domain have both.
+// nameCompanies names each company by the domain of at least half of its rows, else by the start of its key. Companies
+// with the same domain get both.
 func nameCompanies(all []*company) {
 	domains, sharing := map[*company]string{}, map[string]int{}
 	for _, c := range all {
@@ -159,17 +159,17 @@ func (c *company) stream(scope string) stream {
 		where(rows, row.isOptOut)}
 }
 
-// rateNames are the rates in the order of the pages that define them.
+// rateNames are the rates in the order of docs/metrics.md.
 var rateNames = []string{"conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate"}
 
-// statusShares are the shares of consent.given, each with the status that it is of.
+// statusShares are the shares of consent.given, with their status.
 var statusShares = map[string]string{"full_opt_in_share": "full opt-in", "partial_opt_in_share": "partial opt-in",
 	"opt_out_share": "opt-out", "empty_share": "empty"}
 
-// rateAndShareNames are all that is a rate or a share.
+// rateAndShareNames are all rates and shares.
 var rateAndShareNames = slices.Concat(rateNames, slices.Sorted(maps.Keys(statusShares)))
 
-// parts gives a rate's numerator and denominator; of no_choice_rate the choices that are subtracted.
+// parts returns a rate's numerator and denominator; for no_choice_rate, the numerator is the choices that are subtracted.
 func (s stream) parts(rate string) (numerator, denominator []row) {
 	switch rate {
 	case "conversion":
@@ -425,7 +425,7 @@ func (c *company) breakdown() []Record {
 	return records
 }
 
-// sumOf is a total of which no row is nothing, as a share takes it.
+// sumOf is a total for a share: 0 without rows.
 func sumOf(e estimate) float64 {
 	if e.value == nil {
 		return 0
@@ -458,7 +458,7 @@ func (c *company) sensitivity() []Record {
 	return records
 }
 
-// overall are the metrics of all companies together, each row weighted as is recommended for its company.
+// overall returns the metrics of all companies together, with each row weighted as recommended for its company.
 func overall(all []*company) []Record {
 	together, r := &company{}, reading{extrapolation: "recommended"}
 	for _, c := range all {
@@ -486,7 +486,7 @@ func overall(all []*company) []Record {
 	return records
 }
 
-// coding compares how page views and consents of an SDK write an opt-in.
+// coding compares the opt-in values of page views and consents for each SDK.
 func (c *company) coding() []Record {
 	type counts struct{ pageview, pageviewFull, given, givenFull int64 }
 	bySDK := map[string]*counts{}
@@ -519,7 +519,8 @@ func (c *company) coding() []Record {
 	return records
 }
 
-// truncatedFiles are the loads of files that share a round number of rows with another, as if both had been cut off.
+// truncatedFiles returns the loads of files with the same round number of rows as another file, which suggests a limit
+// on the export.
 func truncatedFiles(e *Export) map[int64]bool {
 	files := map[string][]File{}
 	for _, f := range e.Files {
@@ -537,7 +538,7 @@ func truncatedFiles(e *Export) map[int64]bool {
 	return truncated
 }
 
-// dataQuality has a row for each file, or for each thing that was doubted in it.
+// dataQuality returns a row for each file, or for each kind of finding in it.
 func dataQuality(e *Export) []Record {
 	truncated := truncatedFiles(e)
 	var records []Record
@@ -559,7 +560,7 @@ func dataQuality(e *Export) []Record {
 		for code, n := range f.Unknown {
 			column, _, _ := strings.Cut(strings.ToUpper(code), "_")
 			if column == "ACTION" || column == "TOKEN" {
-				column = "PARAMETERS" // that they are taken from
+				column = "PARAMETERS" // which holds them
 			}
 			add(code, "warning", column, n)
 		}

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { warehousetest.Main(m) }
 
-// A pipeline is a database with the program's own jobs to fill it.
+// A pipeline is a database that the program's jobs fill.
 type pipeline struct {
 	config  warehouse.Config
 	conn    *pgx.Conn
@@ -55,7 +55,7 @@ func newPipeline(t *testing.T) *pipeline {
 	return p
 }
 
-// load ingests a folder as a source of its own, and has the oracle read it.
+// load ingests a folder as a source of its own, and reads it into the oracle.
 func (p *pipeline) load(t *testing.T, name, path string) {
 	t.Helper()
 	db, err := warehouse.Open(t.Context(), p.config, 8)
@@ -90,7 +90,7 @@ func (p *pipeline) build(t *testing.T, args ...string) {
 	}
 }
 
-// run runs the models without their tests, which would take most of the time.
+// run runs the models without their dbt tests, which take most of the time.
 func (p *pipeline) run(ctx context.Context, args ...string) error {
 	options := p.options
 	options.Args = append([]string{"--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"}, args...)
@@ -139,7 +139,7 @@ func keyOf(record Record, keys []string) string {
 	return strings.Join(parts, " ")
 }
 
-// notComputed are the columns that are the ledger's own.
+// notComputed are columns that only the ledger has.
 var notComputed = []string{"started_at", "finished_at"}
 
 // TestMarts compares every value of every mart with the oracle's, under each extrapolation.
@@ -167,7 +167,7 @@ func TestMarts(t *testing.T) {
 	}
 }
 
-// compare reports the first differences of each column: one mistake makes many.
+// compare reports only the first differences of each column, since one mistake causes many.
 func compare(t *testing.T, mart string, got, want map[string]Record) {
 	t.Helper()
 	const shown = 3

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/text/language/display"
 )
 
-// Extrapolations are the ways to read how many events a row stands for.
+// Extrapolations are the rules for the number of events that a row represents.
 var Extrapolations = []string{"count_over_rate", "inverse_rate", "count"}
 
 const unknown = "unknown"
 
-// A row is an event of an export as the metrics take it.
+// A row is an event with what the metrics need of it.
 type row struct {
 	Event
 	p            float64 // the probability with which it was kept
@@ -28,7 +28,7 @@ type row struct {
 func newRow(e Event) row {
 	r := row{Event: e, p: 1, count: 1, rateUnknown: true, countUnknown: true}
 	if e.Rate != nil {
-		// Rounded first, judged then: 1.0000000004 is a rate of 1, and 0.0000004 is none.
+		// Rounded before the range check: 1.0000000004 is a rate of 1, and 0.0000004 is invalid.
 		if p := math.RoundToEven(*e.Rate*1e6) / 1e6; p > 0 && p <= 1 {
 			r.p, r.rateUnknown = p, false
 		}
@@ -70,7 +70,7 @@ func countryName(code string) string {
 	return display.English.Regions().Name(region)
 }
 
-// weight is how many events the row stands for.
+// weight is the number of events that the row represents.
 func (r row) weight(extrapolation string) float64 {
 	if extrapolation == "recommended" {
 		extrapolation = r.recommended
@@ -92,11 +92,11 @@ func (r row) isOptIn() bool {
 func (r row) isOptOut() bool { return r.isGiven() && r.Status == "opt-out" }
 func (r row) isChoice() bool { return r.isOptIn() || r.isOptOut() }
 
-// inNotice leaves out what was chosen elsewhere. A row without action counts as of the notice.
+// inNotice excludes choices made outside the notice. A row without an action counts as made in the notice.
 func (r row) inNotice() bool { return r.class != "external" && r.class != "webview" }
 
-// currentRows judges an export's events and leaves out duplicates: of the rows with one company and event id that of
-// the latest load counts, then that of the highest row number. It also says how many each company has left out.
+// currentRows returns each company's rows without duplicates, and its number of duplicates. Of rows with the same
+// company and event ID, the latest load wins, then the highest row number.
 func currentRows(events []Event) (rows map[string][]row, duplicates map[string]int64) {
 	latest := map[string]Event{}
 	for _, e := range events {
@@ -117,7 +117,7 @@ func currentRows(events []Event) (rows map[string][]row, duplicates map[string]i
 	return rows, duplicates
 }
 
-// where gives the rows for which a condition holds.
+// where returns the rows that meet a condition.
 func where(rows []row, condition func(row) bool) []row {
 	var kept []row
 	for _, r := range rows {
@@ -128,10 +128,9 @@ func where(rows []row, condition func(row) bool) []row {
 	return kept
 }
 
-// weighting says what a company's COUNT is, as far as its rows show it: extrapolated already if it is round(1/p) in nine
-// of ten of 30 rows or more. Rows with round(1/p) = 1 show nothing, for both readings agree on them, nor do those without
-// a COUNT.
-func weighting(rows []row) (verdict string, evidence int64, share *float64) {
+// weighting reports whether a company's COUNT is already extrapolated: it is if it equals round(1/p) in 90% of at least
+// 30 rows. Rows with round(1/p) = 1 or without a COUNT are no evidence.
+func weighting(rows []row) (result string, evidence int64, share *float64) {
 	var inverse int64
 	sampled := false
 	for _, r := range rows {
@@ -162,7 +161,7 @@ func weighting(rows []row) (verdict string, evidence int64, share *float64) {
 	return "count_per_row", evidence, share
 }
 
-// ratio is nil where there is nothing to divide by.
+// ratio is nil if the denominator is 0.
 func ratio(numerator, denominator float64) *float64 {
 	if denominator == 0 {
 		return nil

@@ -15,11 +15,11 @@ import (
 	"consentpipeline.io/test/testneeds"
 )
 
-// An analyst runs dbt by hand, as a role that may read raw and analytics and make schemas.
+// An analyst runs dbt by hand, as a role that may read raw and analytics and create schemas.
 type analyst struct {
 	*world
 	environment []string
-	target      string // the folder that dbt writes to
+	target      string // folder that dbt writes to
 }
 
 func newAnalyst(w *world) *analyst {
@@ -63,7 +63,7 @@ func (a *analyst) must(args ...string) {
 	}
 }
 
-// sameAs says in which rows the tables of another schema differ from those of analytics.
+// sameAs reports how many rows of another schema's tables differ from analytics.
 func (a *analyst) sameAs(schema string, tables ...string) {
 	a.t.Helper()
 	if len(tables) == 0 {
@@ -82,7 +82,7 @@ func (a *analyst) sameAs(schema string, tables ...string) {
 	}
 }
 
-// TestSchemasSideBySide builds the project by hand, in schemas that no migration made, beside the job's own schema.
+// TestSchemasSideBySide builds the project by hand, in schemas that no migration has created, beside the job's schema.
 func TestSchemasSideBySide(t *testing.T) {
 	w := newWorld(t, 7)
 	for range 3 {
@@ -101,7 +101,7 @@ func TestSchemasSideBySide(t *testing.T) {
 	together.Wait()
 	a.sameAs("dbt_me")
 
-	// What one schema has built another has yet to.
+	// A build of one schema does not count for another.
 	w.publish(w.newFile(), w.someRows(30))
 	w.publish(w.file(), w.someRows(10))
 	before := w.number("select sum(load_id) from analytics.applied_load")
@@ -112,7 +112,7 @@ func TestSchemasSideBySide(t *testing.T) {
 	w.build(t)
 	a.sameAs("dbt_me")
 
-	// Without rows everything can be made, and the next build fills it.
+	// --empty creates everything without rows, and the next build fills it.
 	a.must("build", "--target", "ci", "--empty", "--exclude-resource-type", "unit_test")
 	if n := w.number("select count(*) from dbt_ci.int_events") + w.number("select count(*) from dbt_ci.applied_load"); n != 0 {
 		t.Errorf("--empty left %d events and loads in a new schema", n)
@@ -120,7 +120,7 @@ func TestSchemasSideBySide(t *testing.T) {
 	a.must("run", "--target", "ci")
 	a.sameAs("dbt_ci")
 
-	// Models that are there keep their rows, and what they have yet to add up.
+	// Existing models keep their rows, and the days that they have yet to add up.
 	w.publish(w.newFile(), w.someRows(30))
 	a.must("run", "--select", "int_events")
 	a.must("run", "--empty", "--select", "int_events int_daily__events int_company_loads")
@@ -132,7 +132,7 @@ func TestSchemasSideBySide(t *testing.T) {
 	a.must("run")
 	a.sameAs("dbt_me")
 
-	// What is not selected is read from the job's schema.
+	// --defer reads models that are not selected from the job's schema.
 	w.exec("grant select on all tables in schema analytics to " + pgx.Identifier{"analyst_" + w.conn.Config().Database}.Sanitize())
 	a.environment = append(a.environment, "DBT_SCHEMA=dbt_defer")
 	deferred := []string{"run", "--defer", "--state", filepath.Join(w.options.StateDir, "target")}
@@ -143,7 +143,7 @@ func TestSchemasSideBySide(t *testing.T) {
 		t.Errorf("an incremental model that follows another schema's events: %v\n%s", err, output)
 	}
 
-	// Without its state int_events would take up all loads once more.
+	// Without its state, int_events would process all loads again.
 	w.exec("drop table dbt_me.applied_load")
 	a.environment = append(a.environment, "DBT_SCHEMA=dbt_me")
 	output, err = a.dbt("run", "--select", "int_events")
@@ -154,7 +154,7 @@ func TestSchemasSideBySide(t *testing.T) {
 	a.sameAs("dbt_me")
 }
 
-// TestProjectNeedsNoDatabaseToBeRead lists and parses the project in a shell that knows nothing of a database.
+// TestProjectNeedsNoDatabaseToBeRead lists and parses the project in an environment without database settings.
 func TestProjectNeedsNoDatabaseToBeRead(t *testing.T) {
 	for _, args := range [][]string{{"parse"}, {"ls", "--resource-type", "model", "--output", "name", "--quiet"}} {
 		folder := t.TempDir()

@@ -13,10 +13,10 @@ import (
 	"testing"
 )
 
-// known are the names that CONSENT_TEST_REQUIRE may list. A misspelt name would require nothing, without a word.
+// known are the names that CONSENT_TEST_REQUIRE may list. Otherwise a misspelt name would be ignored.
 var known = []string{"browser", "dbt", "envtest", "mount", "pgbouncer", "postgres", "psql", "reference"}
 
-// Need skips the test, or fails it if name is required, unless ok. how says how to get what is missing. Each skip adds
+// Need skips the test unless ok, or fails it if name is required. how tells the user how to get the tool. Each skip adds
 // the line "name: how" to the file CONSENT_TEST_SKIPS, from which `make test` prints one line for each name.
 func Need(t testing.TB, name string, ok bool, how string) {
 	t.Helper()
@@ -85,7 +85,7 @@ func Browser(t testing.TB) string {
 		os.Getenv("CONSENT_BROWSER"), "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 }
 
-// ReferenceData returns the folder of a real export with the numbers that are expected of it.
+// ReferenceData returns the folder of a real export with its expected results.
 func ReferenceData(t testing.TB) string {
 	t.Helper()
 	folder := os.Getenv("CONSENT_REFERENCE_DATA")

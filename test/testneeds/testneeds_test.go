@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// recorder is a test that does not end the real one when it is skipped or fails.
+// recorder is a test whose skip or failure does not end the real one.
 type recorder struct {
 	testing.TB
 	outcome string
@@ -32,28 +32,28 @@ func TestNeed(t *testing.T) {
 		require string
 		name    string
 		ok      bool
-		outcome string // how it begins; empty if the test goes on
+		outcome string // prefix; empty if the test continues
 		noted   string
 	}{
-		"what is there lets the test run": {
+		"an available tool lets the test run": {
 			name: "psql", ok: true,
 		},
-		"what is missing skips the test and is noted": {
+		"a missing tool skips the test and is recorded": {
 			name: "psql", outcome: "skip needs psql: get it", noted: "psql: get it\n",
 		},
-		"what is required fails the test": {
+		"a missing required tool fails the test": {
 			require: "reference,psql", name: "psql", outcome: "fatal needs psql: get it",
 		},
-		"what is required and there lets the test run": {
+		"an available required tool lets the test run": {
 			require: "reference, psql", name: "psql", ok: true,
 		},
-		"another requirement does not matter": {
+		"another requirement has no effect": {
 			require: "reference", name: "psql", outcome: "skip needs psql", noted: "psql: get it\n",
 		},
 		"a misspelt requirement fails every test": {
 			require: "refs", name: "psql", ok: true, outcome: `fatal CONSENT_TEST_REQUIRE or a test needs "refs"`,
 		},
-		"a need that no requirement can name fails": {
+		"an unknown name fails": {
 			name: "abacus", ok: true, outcome: `fatal CONSENT_TEST_REQUIRE or a test needs "abacus"`,
 		},
 	}

@@ -15,8 +15,8 @@ import (
 	"consentpipeline.io/test/testneeds"
 )
 
-// PgBouncer starts a PgBouncer in front of a database's server, and returns the database's URL by way of it. mode is
-// its pool_mode, session or transaction; besides that it has its defaults, and lines says what else its configuration has.
+// PgBouncer starts a PgBouncer for a database and returns the database's URL through it. mode is its pool_mode, session
+// or transaction; lines are added to its configuration, which otherwise has the defaults.
 func PgBouncer(t testing.TB, database, mode, lines string) string {
 	t.Helper()
 	path := testneeds.PgBouncer(t)
@@ -24,7 +24,7 @@ func PgBouncer(t testing.TB, database, mode, lines string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It does not run as root, and then has to reach its files.
+	// PgBouncer does not run as root and needs access to its files.
 	folder, err := os.MkdirTemp("", "consent-pgbouncer-")
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ pool_mode = %s
 		output.Close()
 		if t.Failed() {
 			log, _ := os.ReadFile(output.Name())
-			t.Logf("PgBouncer says at its end:\n%s", log[max(0, len(log)-2000):])
+			t.Logf("last output of PgBouncer:\n%s", log[max(0, len(log)-2000):])
 		}
 	})
 	through := *server
@@ -100,7 +100,7 @@ pool_mode = %s
 		default:
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("PgBouncer does not answer")
+			t.Fatal("PgBouncer does not accept connections")
 		}
 	}
 }

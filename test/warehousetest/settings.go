@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// HostileSettings are settings that a role or a database may have for all its sessions, at values that change what text
-// means or looks like; with timeouts also those that end sessions and statements at once. They are written as in SQL.
+// HostileSettings are settings of a role or a database that change how text is parsed or printed; with timeouts also
+// settings that end sessions and statements at once. The values are SQL.
 func HostileSettings(timeouts bool) map[string]string {
 	settings := map[string]string{
 		"client_encoding":                "'LATIN1'",
@@ -46,7 +46,7 @@ func HostileSettings(timeouts bool) map[string]string {
 	return settings
 }
 
-// Set gives a database settings for all sessions that are yet to begin. Those that the server does not know are left out.
+// Set changes the settings of a database for new sessions. It skips settings that the server does not know.
 func Set(t testing.TB, database string, settings map[string]string) {
 	t.Helper()
 	ctx := context.Background()
@@ -55,7 +55,7 @@ func Set(t testing.TB, database string, settings map[string]string) {
 		t.Fatal(err)
 	}
 	defer conn.Close(ctx)
-	// It may be one of those that were set before.
+	// An earlier call may have turned this on.
 	if _, err := conn.Exec(ctx, "set default_transaction_read_only = off"); err != nil {
 		t.Fatal(err)
 	}

@@ -11,10 +11,10 @@ import (
 	"consentpipeline.io/test/testneeds"
 )
 
-// majorVariable is the environment variable for the major version of the tests' embedded server, if not the program's.
+// majorVariable is the environment variable with the major version of the tests' embedded server.
 const majorVariable = "CONSENT_TEST_POSTGRES"
 
-// otherMajors are the major versions that are supported besides the one that the program uses.
+// otherMajors are the supported major versions other than the program's default.
 var otherMajors = []string{"15", "16", "18"}
 
 // OnOtherVersions runs a test for each supported major version of PostgreSQL other than the one that all tests run on.
@@ -35,8 +35,8 @@ func NeedVersion(t testing.TB, major string) {
 	testneeds.Need(t, "postgres", err == nil, fmt.Sprint(err))
 }
 
-// RerunOnOtherVersions runs tests of the package again, in a process for each version. Only those that a server's version can
-// matter to, as there are several versions.
+// RerunOnOtherVersions runs tests of the package again, in one process for each version. Use it only for tests whose
+// result can depend on the version, since it multiplies their time.
 func RerunOnOtherVersions(t *testing.T, tests ...string) {
 	t.Helper()
 	executable, err := os.Executable()
@@ -52,7 +52,7 @@ func RerunOnOtherVersions(t *testing.T, tests ...string) {
 		}
 		for _, test := range tests {
 			if !strings.Contains(string(output), "\n--- PASS: "+test+" (") && !strings.Contains(string(output), "\n--- SKIP: "+test+" (") {
-				t.Errorf("there is no %s", test)
+				t.Errorf("%s did not run", test)
 			}
 		}
 	})

@@ -1,6 +1,6 @@
 // Package warehousetest gives tests empty databases on a real PostgreSQL: on the server that CONSENT_DATABASE_URL names
-// (15 or newer, a user with CREATEDB), else on an embedded one that all tests of the process share, of the major version
-// that CONSENT_TEST_POSTGRES names, else of the program's.
+// (15 or newer, a user with CREATEDB), else on an embedded one that all tests of the process share. CONSENT_TEST_POSTGRES
+// sets the major version of the embedded one.
 package warehousetest
 
 import (
@@ -31,7 +31,7 @@ var (
 //
 //	func TestMain(m *testing.M) { warehousetest.Main(m) }
 //
-// A package without it leaves the server to end with the process, and its temporary folder to the next server's start.
+// Without it, the server ends with the process, and the start of the next server removes its temporary folder.
 func Main(m *testing.M) {
 	m.Run() // the exit status reaches os.Exit through m
 	if err := errors.Join(dropLasting(), stop()); err != nil {
@@ -57,8 +57,8 @@ func Database(t testing.TB) string {
 	return on(server, name)
 }
 
-// LastingDatabase returns the URL of a new, empty database that lasts as long as the tests of the process, for what
-// takes long to load and is only read. Main drops it.
+// LastingDatabase returns the URL of a new, empty database that lasts until Main drops it, for read-only data that takes
+// long to load.
 func LastingDatabase(t testing.TB) string {
 	t.Helper()
 	server, name := create(t)
@@ -105,7 +105,7 @@ func serverURL(t testing.TB) *url.URL {
 		server = sharedServer(t).URL()
 	}
 	parsed, err := url.Parse(server)
-	// Not the value: it may hold a password.
+	// Without the value, which may contain a password.
 	if err != nil || parsed.Scheme != "postgres" && parsed.Scheme != "postgresql" {
 		t.Fatalf("%s is not a URL of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE", serverVariable)
 	}
@@ -122,15 +122,15 @@ func sharedServer(t testing.TB) *embedded.Server {
 		}
 		return shared
 	}
-	// Not the test's context: the server is there for the others, too.
+	// Not the test's context: other tests use the server, too.
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	server, err := embedded.Start(ctx, embedded.Options{Major: os.Getenv(majorVariable), Settings: map[string]string{
-		// Nothing has to outlive the process.
+		// The data need not survive the process.
 		"fsync":              "off",
 		"synchronous_commit": "off",
 		"full_page_writes":   "off",
-		// Several packages are tested side by side.
+		// Several packages are tested at the same time.
 		"shared_buffers": "64MB",
 	}})
 	if err != nil {
@@ -140,7 +140,7 @@ func sharedServer(t testing.TB) *embedded.Server {
 	return shared
 }
 
-// administer runs a statement on the server's own database.
+// administer runs a statement in the server's default database.
 func administer(t testing.TB, server *url.URL, statement string) {
 	t.Helper()
 	if err := execute(server, statement); err != nil {
@@ -149,12 +149,12 @@ func administer(t testing.TB, server *url.URL, statement string) {
 }
 
 func execute(server *url.URL, statement string) error {
-	// Not a test's context: that has ended when the database is dropped.
+	// Not a test's context, which has ended when the database is dropped.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	connection, err := pgx.Connect(ctx, server.String())
 	if err != nil {
-		return fmt.Errorf("no connection to the tests' server: %w", err)
+		return fmt.Errorf("connect to the tests' server: %w", err)
 	}
 	defer connection.Close(ctx)
 	if _, err := connection.Exec(ctx, statement); err != nil {

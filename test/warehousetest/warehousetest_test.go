@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// asOther is set in the process that a test starts of this executable, to see what it leaves.
+// asOther is set in a process of this executable that a test starts, to check what it leaves behind.
 const asOther = "WAREHOUSETEST_OTHER"
 
 func TestMain(m *testing.M) { Main(m) }
@@ -42,12 +42,12 @@ func TestDatabasesAreEmptyApartAndDropped(t *testing.T) {
 	names := map[string]bool{}
 	for range 2 {
 		t.Run("", func(t *testing.T) {
-			connection := connect(t, Database(t)) // and left open: the drop has to end it
+			connection := connect(t, Database(t)) // left open: dropping the database must close it
 			names[text(t, connection, "select current_database()::text")] = true
 			if got := text(t, connection, "show server_encoding"); got != "UTF8" {
 				t.Errorf("encoding %s", got)
 			}
-			// Fails if it saw the other's, or something that template1 holds.
+			// Fails if the other database's table, or one of template1, were here.
 			if _, err := connection.Exec(t.Context(), "create table same as select 1 as one"); err != nil {
 				t.Error(err)
 			}
@@ -79,7 +79,7 @@ func TestExistingServerIsUsed(t *testing.T) {
 	}
 	output, err = other(t, "TestExistingServerIsUsed", serverVariable+"=host=localhost password=secret").CombinedOutput()
 	if err == nil || !strings.Contains(string(output), "not a URL") || strings.Contains(string(output), "secret") {
-		t.Errorf("a wrong %s: %v: %s", serverVariable, err, output)
+		t.Errorf("invalid %s: %v: %s", serverVariable, err, output)
 	}
 }
 
@@ -113,7 +113,7 @@ func TestSharedServerEndsWithTheProcess(t *testing.T) {
 			if _, err := os.Stat(folder); (err == nil) == orderly {
 				t.Errorf("folder %s: %v", folder, err)
 			}
-			// To remove this file is a postmaster's last act.
+			// A postmaster removes this file last.
 			ended := func() bool {
 				_, err := os.Stat(filepath.Join(folder, "cluster", "postmaster.pid"))
 				return errors.Is(err, fs.ErrNotExist)

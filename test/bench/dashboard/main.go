@@ -1,5 +1,5 @@
-// Command dashboard measures the dashboard under many readers: it starts `consent dashboard` over a database that has
-// metrics, reads its page and its downloads over loopback, and prints a table in Markdown.
+// Command dashboard measures the dashboard with many readers: it starts `consent dashboard` on a database with metrics,
+// requests its page and its downloads over loopback, and prints a table in Markdown.
 //
 //	go run ./test/bench/dashboard --database-url postgres://… --consent bin/consent
 package main
@@ -26,15 +26,15 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// addresses are what the readers ask for in turn: mostly the page, now and then under a switch or as a download.
+// addresses are requested in turn: mostly the page, sometimes with options or as a download.
 var addresses = []string{"/", "/", "/", "/?definition=choice", "/", "/?scope=notice&extrapolation=inverse_rate", "/", "/data/conversion.csv",
 	"/", "/?definition=consent"}
 
 func main() {
 	url := flag.String("database-url", "", "`URL` of a database that has metrics")
 	consent := flag.String("consent", "bin/consent", "`path` of the program")
-	readers := flag.Int("readers", 50, "how many read at the same time")
-	lasting := flag.Duration("for", 30*time.Second, "how long they read")
+	readers := flag.Int("readers", 50, "number of concurrent readers")
+	lasting := flag.Duration("for", 30*time.Second, "duration")
 	flag.Parse()
 	if err := run(context.Background(), *url, *consent, *readers, *lasting); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -44,7 +44,7 @@ func main() {
 
 func run(ctx context.Context, url, consent string, readers int, lasting time.Duration) (err error) {
 	if url == "" {
-		return errors.New("name a database: --database-url postgres://…")
+		return errors.New("no database: set --database-url postgres://…")
 	}
 	server := exec.CommandContext(ctx, consent, "dashboard", "--listen", "127.0.0.1:0", "--log-level", "error")
 	server.Env = append(os.Environ(), "CONSENT_DATABASE_URL="+url)
@@ -63,7 +63,7 @@ func run(ctx context.Context, url, consent string, readers int, lasting time.Dur
 	}()
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		return fmt.Errorf("%s says no address: %w", consent, err)
+		return fmt.Errorf("%s prints no address: %w", consent, err)
 	}
 	base := strings.TrimSuffix(strings.Fields(line)[4], "/")
 
@@ -95,14 +95,14 @@ func run(ctx context.Context, url, consent string, readers int, lasting time.Dur
 	return errors.Join(failures[:min(len(failures), 5)]...)
 }
 
-// An answer is what a request got.
+// An answer is the response to a request.
 type answer struct {
 	firstByte time.Duration
 	sent      int // bytes, compressed
 	bytes     int
 }
 
-// readAll lets readers read until the time is over, each over a connection of its own.
+// readAll runs readers for the duration, each on its own connection.
 func readAll(ctx context.Context, client *http.Client, base string, readers int, lasting time.Duration) (answers []answer, failures []error) {
 	ctx, cancel := context.WithTimeout(ctx, lasting)
 	defer cancel()
@@ -113,7 +113,7 @@ func readAll(ctx context.Context, client *http.Client, base string, readers int,
 			for i := reader; ctx.Err() == nil; i++ {
 				one, err := ask(ctx, client, base+addresses[i%len(addresses)])
 				if ctx.Err() != nil {
-					return // cut off by the end, not by the server
+					return // cancelled at the end, not by the server
 				}
 				mu.Lock()
 				if err != nil {
@@ -159,7 +159,7 @@ func ask(ctx context.Context, client *http.Client, url string) (answer, error) {
 	return one, nil
 }
 
-// A counter counts what is read.
+// A counter counts the bytes read.
 type counter struct {
 	reader io.Reader
 	n      int
@@ -171,7 +171,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// peakMebibytes is the most memory that a process has had, as Linux tells it.
+// peakMebibytes is a process's peak resident memory as Linux reports it.
 func peakMebibytes(pid int) (int64, error) {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -183,7 +183,7 @@ func peakMebibytes(pid int) (int64, error) {
 			return kibibytes / 1024, err
 		}
 	}
-	return 0, errors.New("the system does not tell the memory of the server")
+	return 0, errors.New("the system does not report the memory of the server")
 }
 
 func milliseconds(d time.Duration) string {

@@ -1,9 +1,9 @@
-// Command dbt measures `consent transform`: a full refresh, the build after a next day with 1% more rows, and the one
-// after nothing. It prints tables in Markdown, with the models and tests that take longest.
+// Command dbt measures `consent transform`: a full refresh, an incremental build with 1% new rows, and one without new
+// rows. It prints tables in Markdown, with the models and tests that take longest.
 //
 //	go run ./test/bench/dbt --database-url postgres://… --consent bin/consent --rows 10000000
 //
-// The schemas raw and analytics of the database are dropped: name a database of its own.
+// The schemas raw and analytics of the database are dropped: use a separate database.
 package main
 
 import (
@@ -36,15 +36,15 @@ const (
 
 type bench struct {
 	url, consent string
-	state        string // dbt's folder, as a Job that runs again and again has one
+	state        string // dbt's state folder, kept between runs as in a Job
 	conn         *pgx.Conn
 }
 
 func main() {
 	b := bench{}
-	flag.StringVar(&b.url, "database-url", "", "`URL` of a database of its own")
+	flag.StringVar(&b.url, "database-url", "", "`URL` of a database whose schemas raw and analytics may be dropped")
 	flag.StringVar(&b.consent, "consent", "bin/consent", "`path` of the program")
-	rows := flag.Int64("rows", rowsPerExport, "rows of events, in millions")
+	rows := flag.Int64("rows", rowsPerExport, "number of events, a multiple of a million")
 	flag.Parse()
 	if err := b.run(context.Background(), *rows); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -54,7 +54,7 @@ func main() {
 
 func (b *bench) run(ctx context.Context, rows int64) (err error) {
 	if b.url == "" {
-		return errors.New("name a database: --database-url postgres://…")
+		return errors.New("no database: set --database-url postgres://…")
 	}
 	dir, err := os.MkdirTemp("", "consent-bench-")
 	if err != nil {
@@ -67,7 +67,7 @@ func (b *bench) run(ctx context.Context, rows int64) (err error) {
 	}
 	defer b.conn.Close(ctx)
 
-	// 1. The events are there, and dbt has built nothing.
+	// 1. The events are loaded, and dbt has built nothing.
 	if err := b.load(ctx, filepath.Join(dir, "export"), rows/rowsPerExport); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (b *bench) run(ctx context.Context, rows int64) (err error) {
 	fmt.Printf("%s, %d cores; %d rows of %d companies in 28 days.\n\n", strings.Split(server, " on ")[0], runtime.NumCPU(), n,
 		companies*(rows/rowsPerExport))
 
-	// 2. Everything is built; then a day comes; then nothing.
+	// 2. Everything is built; then with a new day; then without new rows.
 	full, fullNodes, err := b.transform()
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (b *bench) run(ctx context.Context, rows int64) (err error) {
 	return nil
 }
 
-// printLongest shows the models and tests that take most of both builds.
+// printLongest prints the models and tests that take longest in both builds.
 func printLongest(full, next map[string]float64) {
 	names := slices.SortedFunc(maps.Keys(full), func(a, b string) int { return cmp.Compare(full[b]+next[b], full[a]+next[a]) })
 	fmt.Println("| the longest of them | full refresh s | new rows s |")
@@ -120,7 +120,7 @@ func (b *bench) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// load makes the tables anew and fills them.
+// load recreates the tables and fills them.
 func (b *bench) load(ctx context.Context, export string, copies int64) error {
 	if _, err := b.conn.Exec(ctx, "drop schema if exists raw cascade; drop schema if exists analytics cascade"); err != nil {
 		return err
@@ -148,14 +148,14 @@ func (b *bench) load(ctx context.Context, export string, copies int64) error {
 	return err
 }
 
-// nextDay adds a day with 1% more rows, of every company.
+// nextDay adds a day with 1% more rows for every company.
 func (b *bench) nextDay(ctx context.Context) (rows int64, err error) {
 	return b.addLoads(ctx, "next day", `date_trunc('day', (select max(event_time) from raw.event)) + interval '1 day'
 		+ (event_time - date_trunc('day', event_time))`, "hashtext(event_id::text) % 100 = 0", "")
 }
 
-// addLoads publishes, for each load of events of the export, one more with some of its events: with ids of their own, at
-// another time, and with a salt under other companies. dbt does not look at parameters, which are left out.
+// addLoads publishes a copy of each load of events, with some of its events under new IDs and times and, with a salt,
+// other companies. The copies have no parameters, which dbt does not read.
 func (b *bench) addLoads(ctx context.Context, suffix, time, where, companySalt string) (rows int64, err error) {
 	company := "event.api_key"
 	from := "raw.load join raw.file using (file_id) where contract = 'event'"
@@ -195,7 +195,7 @@ func (b *bench) addLoads(ctx context.Context, suffix, time, where, companySalt s
 	return rows, err
 }
 
-// transform runs it, and gives how long it took in all and for each model and test.
+// transform runs `consent transform` and returns its duration, and that of each model and test in seconds.
 func (b *bench) transform() (time.Duration, map[string]float64, error) {
 	began := time.Now()
 	cmd := b.command("transform", "--database-url", b.url, "--dbt-state", b.state, "--log-level", "warn")
