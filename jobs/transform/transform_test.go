@@ -211,7 +211,7 @@ func TestRunReports(t *testing.T) {
 	if len(result.Failures) != 0 || len(result.Warnings) != 1 || result.Warnings[0].Node != "doubtful" {
 		t.Errorf("failures %+v, warnings %+v, want a warning of doubtful", result.Failures, result.Warnings)
 	}
-	if !strings.HasPrefix(result.Dbt, wantedDbt+".") || result.Seconds <= 0 {
+	if !strings.HasPrefix(result.Dbt, requiredDbt+".") || result.Seconds <= 0 {
 		t.Errorf("dbt %q, %g seconds", result.Dbt, result.Seconds)
 	}
 	var zone string
