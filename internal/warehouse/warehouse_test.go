@@ -446,7 +446,7 @@ func TestErrorsThatPassByThemselves(t *testing.T) {
 		if got := warehouse.IsAway(c.err); got != c.away {
 			t.Errorf("%s: away is %v", name, got)
 		}
-		if got := warehouse.IsLater(c.err); got != c.later {
+		if got := warehouse.IsTransient(c.err); got != c.later {
 			t.Errorf("%s: later is %v", name, got)
 		}
 	}

@@ -250,7 +250,7 @@ func classify(err error) error {
 	switch {
 	case errors.As(err, &coded):
 		return err
-	case errors.As(err, &file) && file.Passing, warehouse.IsLater(err),
+	case errors.As(err, &file) && file.Passing, warehouse.IsTransient(err),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return report.New(report.TryAgain, err)
 	case warehouse.IsRefused(err):

@@ -190,7 +190,7 @@ func classifyDatabase(ctx context.Context, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return report.New(report.TryAgain, fmt.Errorf("stopped: %w", context.Cause(ctx)))
-	case warehouse.IsLater(err):
+	case warehouse.IsTransient(err):
 		return report.New(report.TryAgain, warehouse.Advise(err))
 	}
 	return report.New(report.BadConfig, warehouse.Advise(err))
