@@ -39,8 +39,8 @@ func newList(entries []string, quote string) *list {
 // names are the keys of a notice's four lists.
 var names = [4]string{"purposes", "purposes_li", "vendors", "vendors_li"}
 
-// A notice is what a visitor was asked. Its lists are ready as JSON, for apps with all vendors as strings, for the
-// web with those of the vendor list as numbers.
+// A notice is the content of a consent notice. Its lists are encoded as JSON: for apps with all vendors as strings, for
+// the web with those of the vendor list as numbers.
 type notice struct {
 	sizes [4]int
 	asked [2][]byte   // all of consent.asked, by SDK
@@ -113,7 +113,7 @@ func inventVendors(r *random, n int) []string {
 	return vendors
 }
 
-// invent makes a name that means nothing.
+// invent makes a name without a meaning.
 func invent(r *random) string {
 	syllables := []string{"ba", "do", "fi", "ga", "ko", "lu", "mer", "na", "pix", "qua", "ro", "sel", "ta", "vo", "wen", "zu"}
 	var name strings.Builder

@@ -20,7 +20,7 @@ const (
 	maxHistory     = 16 << 20 // how far back a snappy page may refer that is not decompressed whole
 )
 
-// A decompressor keeps decompressors for use with the next page.
+// A decompressor reuses decompressors for the next page.
 type decompressor struct {
 	gzip  *gzip.Reader
 	zstd  *zstd.Decoder

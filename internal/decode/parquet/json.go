@@ -49,7 +49,7 @@ func orDamaged(err error, what string) error {
 // A levels pair is what precedes a leaf's value.
 type levels struct{ rep, def int }
 
-// peek gives the levels of the leaf's next value.
+// peek returns the levels of the leaf's next value.
 func (w *jsonWriter) peek(l *leaf) (levels, error) {
 	*w.current = l
 	if l.at == l.count {

@@ -127,7 +127,7 @@ func (s *schemaReader) node(path []string, rep, def int) (*node, error) {
 	return n, nil
 }
 
-// groupShape tells lists and maps, which are groups of groups, from structures.
+// groupShape distinguishes lists and maps, which are groups of groups, from structures.
 func groupShape(e *format.SchemaElement, n *node) shape {
 	if len(n.children) != 1 || !n.children[0].repeated {
 		return structure

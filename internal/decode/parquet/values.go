@@ -33,7 +33,7 @@ type decoders struct {
 	split      splitDecoder
 }
 
-// decoderFor gives the decoder for the leaf's values in an encoding.
+// decoderFor returns the decoder for the leaf's values in an encoding.
 func (l *leaf) decoderFor(e format.Encoding) (valueDecoder, error) {
 	d := &l.decoders
 	switch e {
