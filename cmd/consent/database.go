@@ -107,7 +107,7 @@ func (d *database) connect(ctx context.Context, connections int) (*warehouse.DB,
 func (d *databaseChoice) withLedger(ctx context.Context, a *app, name string, do func(*warehouse.DB) error) (err error) {
 	if d.dataDir != "" && d.url == "" {
 		if _, err := os.Stat(d.dataDir); err != nil {
-			return badConfiguration("--data-dir %s: there is no data yet, or not here: %w", d.dataDir, err)
+			return badConfiguration("--data-dir %s: no data found: check the folder, or run `consent run` first: %w", d.dataDir, err)
 		}
 	}
 	db, err := d.open(ctx, a, name)
@@ -115,7 +115,7 @@ func (d *databaseChoice) withLedger(ctx context.Context, a *app, name string, do
 		return err
 	}
 	defer func() { err = errors.Join(err, db.close()) }()
-	const connections = 2 // one for a transaction, one beside it
+	const connections = 2 // one in a transaction, one outside it
 	ledger, err := db.connect(ctx, connections)
 	if err != nil {
 		return err

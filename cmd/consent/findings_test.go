@@ -32,7 +32,7 @@ func TestRejectsAreMendedAndLoaded(t *testing.T) {
 		return o
 	}
 	ok("migrate")
-	if o := ok("findings"); !strings.Contains(o.stdout, "Nothing was rejected") {
+	if o := ok("findings"); !strings.Contains(o.stdout, "There are no rejects") {
 		t.Errorf("without findings: %s", o.stdout)
 	}
 	ok("ingest", "--source", dir, "--max-rejected-ratio", "20%")
@@ -104,7 +104,7 @@ func TestFindingsAfterARetraction(t *testing.T) {
 	if o := at("retract", "file://"+dir, "companies.csv"); o.code != 0 {
 		t.Fatalf("exit code %d: %s", o.code, o.stderr)
 	}
-	if o := at("findings"); o.code != 0 || !strings.Contains(o.stdout, "Nothing was rejected") {
+	if o := at("findings"); o.code != 0 || !strings.Contains(o.stdout, "There are no rejects") {
 		t.Errorf("exit code %d: %s %s", o.code, o.stdout, o.stderr)
 	}
 }

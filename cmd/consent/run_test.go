@@ -259,7 +259,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 		"a folder's pattern": {"input", []string{"closed/*.csv"}, 65, []string{`the path "closed/*.csv" cannot be read by user`, "chmod a+rx"}},
 		"one of two folders": {"input", []string{"*/*.csv"}, 65, []string{"closed: the folder cannot be read by user", "chmod a+rx"}},
 		"the source":         {"input/closed", nil, 78, []string{"the folder input/closed cannot be read by user", "chmod a+rx"}},
-		"a file as source":   {"input/good/b.csv", nil, 78, []string{"input/good/b.csv is no folder"}},
+		"a file as source":   {"input/good/b.csv", nil, 78, []string{"input/good/b.csv is not a folder"}},
 		"a folder beside":    {"input", []string{"good/*.csv"}, 0, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
