@@ -44,7 +44,7 @@ func TestRunServesAndReports(t *testing.T) {
 		t.Errorf("%s has no dashboard: %.300s", address, page)
 	}
 	if written, err := os.ReadFile(report); err != nil || !strings.Contains(string(written), "Content-Security-Policy") {
-		t.Errorf("the report is no page: %v", err)
+		t.Errorf("the report is not a page: %v", err)
 	}
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
@@ -81,8 +81,8 @@ func TestDashboardSaysWhatIsWrong(t *testing.T) {
 		code int
 		want string
 	}{
-		"no database":           {[]string{"dashboard"}, 78, "--database-url"},
-		"a port that is no one": {[]string{"dashboard", "--database-url", empty, "--listen", "127.0.0.1:nonsense"}, 78, "--listen"},
+		"no database":     {[]string{"dashboard"}, 78, "--database-url"},
+		"an invalid port": {[]string{"dashboard", "--database-url", empty, "--listen", "127.0.0.1:nonsense"}, 78, "--listen"},
 		"an export of nothing": {[]string{"dashboard", "--database-url", empty, "--database-wait", "1ms", "--export", filepath.Join(dir, "x.html")}, 78,
 			"consent migrate"},
 	} {

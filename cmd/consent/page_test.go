@@ -26,7 +26,7 @@ type pageCheck struct {
 	run runResult
 }
 
-// samePage holds that the page, the marts and the command line have the same number for each question, under every position of
+// samePage checks that the page, the marts and the command line have the same number for each question, under every position of
 // every switch of the page.
 func samePage(t *testing.T, database string, run runResult) {
 	t.Helper()

@@ -148,7 +148,7 @@ func TestPsqlCommand(t *testing.T) {
 			if want := "\n " + role + " in " + name + "\n"; err != nil || !strings.Contains(output, want) {
 				t.Errorf("%v: %s\n%s", err, command, output)
 			}
-			// And our own programs read the URL as they read the user's.
+			// pgx reads the URL as it reads the user's.
 			t.Setenv("PGSERVICEFILE", services)
 			given, err1 := pgx.ParseConfig(c.url)
 			shown, err2 := pgx.ParseConfig(d.safeURL())

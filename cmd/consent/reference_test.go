@@ -197,8 +197,8 @@ func (m marts) company(key, extrapolation string, c expectedCompany) {
 	}
 }
 
-// doubleWeighting holds that the export's COUNT is found to be extrapolated already: by the rule of COUNT / RATE the
-// conversion has no interval and says why, and the one by 1 / RATE, which has one, stands beside it.
+// doubleWeighting checks that the export's COUNT is found to be extrapolated already: by the rule of COUNT / RATE the
+// conversion has no interval but a reason, and the conversion by 1 / RATE, which has one, is shown, too.
 func (m marts) doubleWeighting(key, extrapolation string, c expectedCompany) {
 	m.t.Helper()
 	var weighting string

@@ -136,7 +136,7 @@ func undescribedColumns(t *testing.T, database string) []string {
 	return columns
 }
 
-// TestRunGoesOnAfterABadFile holds that the metrics of the other files are there, and that the exit code tells.
+// TestRunGoesOnAfterABadFile checks that the metrics of the other files are there, and that the exit code is that of the failure.
 func TestRunGoesOnAfterABadFile(t *testing.T) {
 	input := copyTree(t, sampleInput(t))
 	cut := filepath.Join(input, "events/parquet/events-company-6.parquet")
@@ -206,8 +206,8 @@ func TestWhatAPersonGetsWrong(t *testing.T) {
 		"no dbt project": {[]string{"transform", "--database-url", database, "--dbt", testneeds.Dbt(t), "--dbt-project", empty}, 78, "dbt_project.yml"},
 		"a port in use": {withDbt(t, "run", "--input", sampleInput(t), "--data-dir", filepath.Join(reachable, "data"), "--embedded-port", port), 75,
 			"is in use by another program"},
-		"no schema":    {[]string{"status", "--database-url", warehousetest.Database(t), "--database-wait", "0s"}, 78, "run `consent migrate`"},
-		"nobody there": {[]string{"status", "--database-url", "postgres://x@127.0.0.1:1/x", "--database-wait", "0s"}, 75, "cannot be reached"},
+		"no schema": {[]string{"status", "--database-url", warehousetest.Database(t), "--database-wait", "0s"}, 78, "run `consent migrate`"},
+		"no server": {[]string{"status", "--database-url", "postgres://x@127.0.0.1:1/x", "--database-wait", "0s"}, 75, "cannot be reached"},
 		"a source's name too long": {[]string{"ingest", "--source", empty, "--source-id", strings.Repeat("x", 1025), "--database-url", database}, 78,
 			"longer than 1024 bytes: give another one"},
 		"no such run": {[]string{"status", "--database-url", database, "nightly"}, 78, "no run has the id or the name"},
@@ -354,7 +354,7 @@ func TestEmbeddedRun(t *testing.T) {
 }
 
 // hostileVariables set a shell up for another server in every way that libpq, pgx and the server's programs know, so that
-// whoever heeds one of them fails.
+// a program that uses one of them fails.
 var hostileVariables = map[string]string{
 	"PGAPPNAME": "other", "PGCHANNELBINDING": "require", "PGCLIENTENCODING": "SQL_ASCII", "PGCONNECT_TIMEOUT": "soon",
 	"PGDATA": "/nonexistent", "PGDATABASE": "elsewhere", "PGDATESTYLE": "SQL, DMY", "PGGEQO": "off", "PGGSSDELEGATION": "1",
@@ -371,7 +371,7 @@ var hostileVariables = map[string]string{
 	"LC_ALL": "xx_XX.none", "TZ": "Asia/Kolkata",
 }
 
-// TestEmbeddedServerIgnoresTheShell holds that a shell that is set up for another server does not disturb the embedded
+// TestEmbeddedServerIgnoresTheShell checks that a shell that is set up for another server does not affect the embedded
 // one: neither its start, nor our connections, nor dbt's.
 func TestEmbeddedServerIgnoresTheShell(t *testing.T) {
 	for name, value := range hostileVariables {

@@ -17,7 +17,7 @@ import (
 	"consentpipeline.io/test/warehousetest"
 )
 
-// TestMartsOnOtherVersions holds that each version of Postgres computes the same metrics of the sample, to the last digit.
+// TestMartsOnOtherVersions checks that each version of Postgres computes the same metrics of the sample, to the last digit.
 func TestMartsOnOtherVersions(t *testing.T) {
 	want := martsOf(t, warehousetest.Database(t))
 	warehousetest.OnOtherVersions(t, func(t *testing.T, major string) {

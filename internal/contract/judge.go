@@ -46,7 +46,7 @@ type Judge struct {
 	extra    []byte
 	scratch  []byte
 
-	nulls       map[string]bool // texts that stand for null beside the empty one
+	nulls       map[string]bool // texts that stand for null, besides the empty one
 	longestNull int
 
 	parameters, action, created, updated, extraColumn int
@@ -470,7 +470,7 @@ func (j *Judge) addExtra(name string, field *Field) {
 	if field.Kind == JSON {
 		var scanner jsonScanner // j.json has the row's PARAMETERS
 		if reason := scanner.scan(field.Text); reason != "" {
-			j.add(Warning, &column, problemMalformed, "is kept as text, for it is not JSON that Postgres can store: "+reason, field)
+			j.add(Warning, &column, problemMalformed, "is kept as text, because it is not JSON that Postgres can store: "+reason, field)
 			kept.Kind = Text
 		}
 	}
@@ -498,7 +498,7 @@ func (j *Judge) add(severity Severity, spec *Column, problem, message string, fi
 	})
 }
 
-// appendField appends a field as text, in the form in which it would stand in a CSV file.
+// appendField appends a field as text, in the form of a CSV file.
 func appendField(dst []byte, field *Field) []byte {
 	switch field.Kind {
 	case Text, JSON:

@@ -117,7 +117,7 @@ func TestEveryDayOfTheRange(t *testing.T) {
 	}
 }
 
-// FuzzTimestamp holds that a text in the usual form is read the same by the reader of all forms.
+// FuzzTimestamp checks that a text in the usual form is read the same by the reader of all forms.
 func FuzzTimestamp(f *testing.F) {
 	for _, seed := range []string{aTime, "2025-09-05T1:14:29.602123999+02:00", "2024-02-29 23:59:59Z", "2025-09-05 01:14:29-0530", "2025-09-05 01:14:29. UTC"} {
 		f.Add(seed)
@@ -180,7 +180,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// FuzzJSON holds that what we accept is JSON, and that we refuse only what has one of our stricter reasons.
+// FuzzJSON checks that every accepted text is JSON, and that JSON is refused only for one of the stricter reasons.
 func FuzzJSON(f *testing.F) {
 	for _, seed := range []string{`{"a": [1, -2.5e+3, true, null, "x\u00e9", {"action": "click"}]}`, `"\ud83d\ude00"`, `[[[]]]`, `1e5`, `{"created":"x"}`} {
 		f.Add([]byte(seed))
@@ -221,7 +221,7 @@ func TestIntegers(t *testing.T) {
 	}
 }
 
-// TestKeysWithEscapes holds that a key of PARAMETERS is the same key however its letters are written, as it is to jsonb.
+// TestKeysWithEscapes checks that a key of PARAMETERS is the same key however its letters are written, as it is to jsonb.
 func TestKeysWithEscapes(t *testing.T) {
 	var s jsonScanner
 	if reason := s.scan([]byte(`{"\u0061ction": "click", "cr\u0065ated": "x"}`)); reason != "" || string(s.action) != `"click"` || string(s.created) != `"x"` {

@@ -43,7 +43,7 @@ func (z zstdReader) Read(p []byte) (int, error) {
 }
 
 // A gzipReader reads gzip files of any number of members, as gzip itself does: zero bytes between and after them, which
-// tapes and block devices leave, are no error.
+// tapes and block devices leave, are skipped.
 type gzipReader struct {
 	raw   *bufio.Reader
 	gzip  *gzip.Reader

@@ -111,7 +111,7 @@ func TestDamagedCompression(t *testing.T) {
 	}
 }
 
-// TestCutOffCompression holds that what a decompressor gives before the cut is not taken for the whole file.
+// TestCutOffCompression checks that what a decompressor gives before the cut is not taken for the whole file.
 func TestCutOffCompression(t *testing.T) {
 	plain := "a,b\n" + strings.Repeat("1,1234567\n", 50_000)
 	var gz, zst bytes.Buffer

@@ -36,7 +36,7 @@ type place struct{ country, region string }
 // A device has the device columns of an event; they are empty if the device was not recognized.
 type device struct{ kind, browser string }
 
-// Streams of randomness beside the companies' own, which are numbered from 1.
+// Random streams other than the companies', which are numbered from 1.
 const (
 	streamCompanies = 0
 	streamDirt      = 1 << 32 // plus the company's number

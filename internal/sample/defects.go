@@ -31,7 +31,7 @@ type defect struct {
 	code    string // of the finding
 	effect  Effect
 	csvOnly bool // a Parquet file cannot have it
-	once    bool // in a file, for it is large
+	once    bool // once per file, because it is large
 	spoil   func(*spoiler, *row)
 }
 

@@ -35,7 +35,7 @@ var columnNames = [allColumns]string{
 	"SDK_TYPE", "DOMAIN", "DEPLOYMENT_ID", "COUNTRY", "REGION", "BROWSER_FAMILY", "DEVICE_TYPE", "USER_ID",
 }
 
-// A row is one event as text. A nil text is null. RATE and COUNT are numbers beside, for files that have numbers.
+// A row is one event as text. A nil text is null. RATE and COUNT are also numbers, for files that have numbers.
 type row struct {
 	text   [allColumns][]byte
 	rate   float64

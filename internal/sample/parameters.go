@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// A list is the entries of a JSON list, each on a line of its own. The entries stand in one text, so that the first
-// ones or the last ones of them are a part of it.
+// A list has the entries of a JSON list, one per line, in one text, so that its first or last entries are a slice of it.
 type list struct {
 	text   []byte
 	begins []int // of the entries
@@ -47,8 +46,8 @@ type notice struct {
 	lists [2][4]*list // of consent.given, by SDK
 }
 
-// newNotice invents a notice of the given shape. A Parquet file has JSON as it is, a CSV file has its quotes
-// doubled; they are doubled here, once, and not in each row.
+// newNotice makes a random notice of the given shape. A CSV file needs the quotes of JSON doubled; they are doubled here,
+// once, and not in each row.
 func newNotice(r *random, p *phrases, s shape, position string) *notice {
 	n := &notice{sizes: [4]int{s.purposes, s.purposesLI, s.vendors, s.vendorsLI}}
 	purposes := inventPurposes(r, max(s.purposes, s.purposesLI))
@@ -174,7 +173,7 @@ type choice struct {
 	notice           *notice
 	sdk              sdk
 	action           string // empty if there is none
-	created, updated int64  // milliseconds since 1970; only the web tells them
+	created, updated int64  // milliseconds since 1970; sent by the web SDK only
 	enabled          [4]int // of each list how many, from its beginning
 	previous         bool   // an app that had all of it enabled before
 }

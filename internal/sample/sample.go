@@ -21,7 +21,7 @@ type Count string
 const (
 	CountMixed       Count = "mixed"       // every other company is inverse, the rest independent
 	CountInverse     Count = "inverse"     // round(1/RATE): COUNT is extrapolated already, so COUNT/RATE is not
-	CountIndependent Count = "independent" // how many equal events a row stands for, so that COUNT/RATE is right
+	CountIndependent Count = "independent" // the number of equal events in a row, so that COUNT/RATE is right
 )
 
 // Parameters defines whether rows have PARAMETERS.

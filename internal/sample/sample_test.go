@@ -492,7 +492,7 @@ func TestEveryValueHasTheShapeOfAnExport(t *testing.T) {
 	within("noisy rates of consent.asked", float64(seen["rate 0.200000003"]), 1, 20)
 }
 
-// checkParameters checks that PARAMETERS is indented JSON, and tells of an event what its type tells.
+// checkParameters checks that PARAMETERS is indented JSON, with the keys of the event's type.
 func checkParameters(t *testing.T, row []string) {
 	t.Helper()
 	var indented bytes.Buffer

@@ -33,7 +33,7 @@ func OpenFolder(dir string) (*Folder, error) {
 		return nil, unreadable("the folder " + dir)
 	case err != nil:
 		if info, statErr := os.Stat(dir); statErr == nil && !info.IsDir() {
-			return nil, fmt.Errorf("%s is no folder: give the one that holds the files", dir)
+			return nil, fmt.Errorf("%s is not a folder: give the one that holds the files", dir)
 		}
 		return nil, fmt.Errorf("open the folder %s: %w", dir, err)
 	}
@@ -55,7 +55,7 @@ func (f *Folder) String() string { return "the folder " + f.dir }
 func (f *Folder) Close() error { return f.root.Close() }
 
 // List finds files in the order of their names. A path that exists is that file, whatever characters it holds. A
-// pattern finds what is hidden only where it has the dot or underscore itself; what it leaves out for that is ignored.
+// pattern matches hidden files only if it has the dot or underscore itself; other hidden files are in Ignored.
 // A folder that the pattern covers but that cannot be read is among the files, as Closed.
 func (f *Folder) List(_ context.Context, pattern string) (Listing, error) {
 	if pattern == AllFiles {

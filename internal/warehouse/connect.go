@@ -54,7 +54,7 @@ func (c Config) ParseConfig() (*pgx.ConnConfig, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the database URL is not valid (it is not shown, for it may hold a password): %w", err)
+		return nil, fmt.Errorf("the database URL is not valid (it is not shown, because it may hold a password): %w", err)
 	}
 	config.LookupFunc = info.lookup(config.LookupFunc)
 	if config.Password == "" {
@@ -105,7 +105,7 @@ func Open(ctx context.Context, c Config, connections int) (*DB, error) {
 // Close ends all connections.
 func (db *DB) Close() { db.pool.Close() }
 
-// Pool returns the connections, for queries beside the ledger, such as reading marts.
+// Pool returns the connections, for queries outside the ledger, such as reading marts.
 func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 
 // errNoSchema is the error of a database without this version's tables.

@@ -67,7 +67,7 @@ var keywords = map[string]keyword{
 	"require_auth":              passed.from("PGREQUIREAUTH"),
 	"min_protocol_version":      passed.from("PGMINPROTOCOLVERSION"),
 	"max_protocol_version":      passed.from("PGMAXPROTOCOLVERSION"),
-	"application_name":          ignored.from("PGAPPNAME"), // each program of ours has its own
+	"application_name":          ignored.from("PGAPPNAME"), // each command has its own
 	"fallback_application_name": ignored,
 	"client_encoding":           ignored.from("PGCLIENTENCODING"), // is UTF8
 	"keepalives":                ignored,

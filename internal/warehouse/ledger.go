@@ -65,7 +65,7 @@ func (db *DB) FinishRun(ctx context.Context, id uuid.UUID) error {
 	return wrap("record the end of the run", err)
 }
 
-// RunEnded tells whether the newest run of this id or name has ended; false also if there is none.
+// RunEnded reports whether the newest run of this id or name has ended; false also if there is none.
 func (db *DB) RunEnded(ctx context.Context, run string) (ended bool, err error) {
 	err = db.pool.QueryRow(ctx, `
 		select coalesce((select finished is not null from raw.run
@@ -185,7 +185,7 @@ func (l *FileLock) Release(ctx context.Context) {
 }
 
 // rollback ends a transaction, also when ctx is done, but does not wait for a server that hangs. An error means that
-// the connection is gone, and then the server rolls back by itself.
+// the connection is closed, and then the server rolls back by itself.
 func rollback(ctx context.Context, tx pgx.Tx) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -297,7 +297,7 @@ func (l *Loading) Publish(ctx context.Context, s Summary) error {
 func deleteRows(ctx context.Context, q querier, loadID int64) error {
 	for _, c := range []*contract.Contract{contract.Event, contract.Company} {
 		if _, err := q.Exec(ctx, "delete from "+c.Table+" where load_id = $1", loadID); err != nil {
-			return fmt.Errorf("take out the rows of load %d: %w", loadID, err)
+			return fmt.Errorf("delete the rows of load %d: %w", loadID, err)
 		}
 	}
 	return nil

@@ -69,7 +69,7 @@ type session struct {
 // customLocal is the key of a transaction's settings in a pooled connection's custom data.
 const customLocal = "consent settings"
 
-// NewPool prepares connections, without making one. more are settings of its sessions besides those of all.
+// NewPool makes a pool without connecting. more are additional settings of its sessions.
 func NewPool(ctx context.Context, c Config, connections int, more map[string]string) (*pgxpool.Pool, error) {
 	connConfig, err := c.ParseConfig()
 	if err != nil {

@@ -136,7 +136,7 @@ func TestWhatAPersonSeesWhoMayNot(t *testing.T) {
 		"wrong password":     {wrong, []string{"refuses the login", "--database-password-file"}},
 		"no right to create": {limited, []string{"create the schema raw", "grant create on database"}},
 		"no such database":   {missing, []string{"no such database", "createdb no_such_database"}},
-		"nobody listens":     {port, []string{"cannot be reached", "check that it runs"}},
+		"no server listens":  {port, []string{"cannot be reached", "check that it runs"}},
 		"not a URL":          {"postgres://host:port/", []string{"the database URL"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -158,8 +158,8 @@ func TestWhatAPersonSeesWhoMayNot(t *testing.T) {
 	}
 }
 
-// TestAUserWithOnlyCreateCanWork holds that one needs no more than CREATE on the database.
-// TestAURLThatIsNoneIsNotShown holds that a password stays hidden also where the URL is too broken to tell which part it is.
+// TestAUserWithOnlyCreateCanWork checks that one needs no more than CREATE on the database.
+// TestAURLThatIsNoneIsNotShown checks that a password stays hidden also where the URL is too broken to find the part that it is.
 func TestAURLThatIsNoneIsNotShown(t *testing.T) {
 	for _, broken := range []string{
 		"s3cret", "postgres://me:s3cret@host:port/db", "postgres://me:s3`: cret@host:port/db", "host=db password = s3cret sslmode=never",
@@ -218,7 +218,7 @@ func TestAUserWithoutRightsIsToldWhoHasThem(t *testing.T) {
 	}
 }
 
-// TestAReadOnlyDatabaseIsCalledThat holds that nobody is advised to grant a right where none is missing.
+// TestAReadOnlyDatabaseIsCalledThat checks that the message does not advise to grant a right if none is missing.
 func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
 	database := warehousetest.Database(t)
 	warehousetest.Set(t, database, map[string]string{"default_transaction_read_only": "on"})
@@ -245,7 +245,7 @@ func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
 	}
 }
 
-// TestTransactionsHaveTheirSettings holds that a transaction behind a pooler has the settings of our sessions, and
+// TestTransactionsHaveTheirSettings checks that a transaction behind a pooler has the settings of our sessions, and
 // leaves none of them to the next client of its server connection.
 func TestTransactionsHaveTheirSettings(t *testing.T) {
 	database := warehousetest.Database(t)
@@ -285,7 +285,7 @@ func TestTransactionsHaveTheirSettings(t *testing.T) {
 	}
 }
 
-// TestAnAdvisoryLockKeepsOthersOut holds that the lock belongs to its transaction: others wait for it, also where they
+// TestAnAdvisoryLockKeepsOthersOut checks that the lock belongs to its transaction: others wait for it, also where they
 // share server connections, and it ends when its client is gone.
 func TestAnAdvisoryLockKeepsOthersOut(t *testing.T) {
 	database := warehousetest.Database(t)

@@ -410,7 +410,7 @@ func TestParquetTypes(t *testing.T) {
 	}
 }
 
-// TestNestedParameters holds that lists, structures and maps of Parquet become the JSON that they stand for.
+// TestNestedParameters checks that lists, structures and maps of Parquet become the JSON that they stand for.
 func TestNestedParameters(t *testing.T) {
 	type given struct {
 		Action string   `parquet:"action"`

@@ -241,7 +241,7 @@ func TestPatterns(t *testing.T) {
 		}
 	}
 	if got := b.query("select count(*) from raw.run_file where outcome = 'NoMatch'"); got == "0" {
-		t.Error("the ledger does not tell of patterns without a match")
+		t.Error("the ledger does not have patterns without a match")
 	}
 }
 
@@ -250,12 +250,12 @@ func TestPatterns(t *testing.T) {
 func TestBadFiles(t *testing.T) {
 	late := events(0, 20)
 	for name, c := range map[string]struct{ file, want string }{
-		"empty":          {"", "bad.csv: the file is empty"},
-		"missing column": {strings.Replace(late, "EVENT_TIME", "WHEN", 1), "bad.csv: header: the required column EVENT_TIME is missing"},
-		"not ours":       {"a,b\n1,2\n", "bad.csv: header: the file has the columns (a, b), which are neither those of events"},
-		"doubled column": {strings.Replace(late, "CONSENT", "type", 1), "bad.csv: header: the column type stands twice"},
-		"unclosed quote": {late + `x,"`, fmt.Sprintf("bad.csv: row 21, byte %d: the quote that opens at byte %d is never closed", len(late), len(late)+2)},
-		"mostly wrong":   {late + strings.Repeat("x,y\n", 5), "5 of 25 rows are rejected, more than the 1% that are allowed (--max-rejected-ratio); most often field_count (5)"},
+		"empty":           {"", "bad.csv: the file is empty"},
+		"missing column":  {strings.Replace(late, "EVENT_TIME", "WHEN", 1), "bad.csv: header: the required column EVENT_TIME is missing"},
+		"unknown columns": {"a,b\n1,2\n", "bad.csv: header: the file has the columns (a, b), which are neither those of events"},
+		"doubled column":  {strings.Replace(late, "CONSENT", "type", 1), "bad.csv: header: the column type stands twice"},
+		"unclosed quote":  {late + `x,"`, fmt.Sprintf("bad.csv: row 21, byte %d: the quote that opens at byte %d is never closed", len(late), len(late)+2)},
+		"mostly wrong":    {late + strings.Repeat("x,y\n", 5), "5 of 25 rows are rejected, more than the 1% that are allowed (--max-rejected-ratio); most often field_count (5)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -607,7 +607,7 @@ func TestNamesThatPostgresCannotStore(t *testing.T) {
 	}
 }
 
-// TestAnotherVersionOfTheContract holds that a file that was loaded under another version is judged and loaded again, once.
+// TestAnotherVersionOfTheContract checks that a file that was loaded under another version is judged and loaded again, once.
 func TestAnotherVersionOfTheContract(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", events(0, 3))

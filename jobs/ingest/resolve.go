@@ -14,7 +14,7 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// maxPath is how many bytes of path fit the ledger's index beside the source.
+// maxPath is the maximum length of a path in bytes: the ledger's index has it together with the source.
 const maxPath = 1024
 
 // otherFormat is the reason for which a file of a whole source is ignored.

@@ -22,7 +22,7 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// Options say what a run loads and how.
+// Options define what a run loads and how.
 type Options struct {
 	DB       *warehouse.DB
 	Source   source.Source
@@ -33,7 +33,7 @@ type Options struct {
 	RunName string    // for display
 
 	Drift            contract.Drift
-	Nulls            []string // texts that stand for null beside the empty one, as contract.ParseNulls gives them
+	Nulls            []string // texts that stand for null, besides the empty one, from contract.ParseNulls
 	MaxRejectedRatio float64  // share of a file's rows, 0 to 1; a file with more rejected rows fails
 	Force            bool     // load also what is unchanged or retracted, once per run
 	Concurrency      int      // files at a time
@@ -68,7 +68,7 @@ type Result struct {
 	Duration time.Duration    `json:"duration_ns"`
 }
 
-// Progress is how far a run is. Its methods may be called while the run goes on.
+// Progress is the progress of a run. Its methods may be called during the run.
 type Progress struct {
 	mu    sync.Mutex
 	files map[string]*fileProgress

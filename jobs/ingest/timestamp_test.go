@@ -226,7 +226,7 @@ func (w timestampWriter) zone() string {
 		sign+fmt.Sprintf("%d:%02d", hours, minutes), sign+fmt.Sprintf("%02d:%02d:%02d", hours, minutes, w.IntN(61)))
 }
 
-// compareTimestamps holds that what the judge accepts the server reads to the same microsecond, whatever its settings;
+// compareTimestamps checks that what the judge accepts the server reads to the same microsecond, whatever its settings;
 // and, if complete, that the judge accepts what the server reads so. It gives how many were accepted.
 func compareTimestamps(t *testing.T, server timestampServer, judge *timestampJudge, texts []string, complete bool) (accepted int) {
 	t.Helper()

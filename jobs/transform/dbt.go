@@ -67,7 +67,7 @@ func newCommand(o Options) (*command, error) {
 	}
 	for _, name := range []string{"dbt_project.yml", "profiles.yml"} {
 		if _, err := os.Stat(filepath.Join(project, name)); err != nil {
-			return nil, fmt.Errorf("%s is no dbt project: %w", project, err)
+			return nil, fmt.Errorf("%s is not a dbt project: %w", project, err)
 		}
 	}
 	return &command{

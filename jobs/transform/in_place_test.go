@@ -273,7 +273,7 @@ func TestBuildKeepsWhatOthersMade(t *testing.T) {
 	}
 	f.want(t, "indexes are not made twice", "select count(*)::text from pg_indexes where schemaname = 'analytics' and tablename = 'loose'", "1")
 
-	// Where even the owner does not see every row, the build says so.
+	// If even the owner does not see every row, the build fails with the reason.
 	f.exec(t, "alter table analytics.mart force row level security; grant all on all tables in schema analytics, public, raw to "+f.writer+
 		"; grant usage on schema raw to "+f.writer+"; alter table analytics.mart owner to "+f.writer+"; alter role "+f.writer+" login password 'writer-password'"+
 		"; grant create, usage on schema analytics to "+f.writer)
@@ -410,7 +410,7 @@ func TestOwnViewsAreNotInTheWay(t *testing.T) {
 	f.model(t, "base.sql", "{{ config(materialized='table') }} select id, amount as new_name from public.input")
 	f.model(t, "top.sql", "{{ config(materialized='table') }} select id, new_name from {{ ref('base') }}")
 	if _, err := f.build(t, "--select", "base top"); report.ExitCode(err) != report.BadConfig || !strings.Contains(err.Error(), "view bi.report") {
-		t.Errorf("a view of somebody else on it: %v", err)
+		t.Errorf("a view of another role on it: %v", err)
 	}
 	f.want(t, "nothing is changed", "select string_agg(old_name::text, ' ' order by id) from analytics.top", "1.0 2 3")
 	f.exec(t, "drop view bi.report")

@@ -31,7 +31,7 @@ type lock struct {
 
 // takeLock waits until it holds the lock.
 func takeLock(ctx context.Context, o Options) (*lock, error) {
-	const connections = 2 // one for the lock, one beside it
+	const connections = 2 // one for the lock, one for all else
 	db, err := warehouse.Open(ctx, o.Database, connections)
 	if err != nil {
 		return nil, err

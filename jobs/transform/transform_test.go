@@ -300,7 +300,7 @@ func TestRunFails(t *testing.T) {
 		},
 		"there is no project": {
 			change: func(o *Options) { o.ProjectDir = "testdata/nothing" },
-			code:   report.BadConfig, message: []string{"testdata/nothing is no dbt project"},
+			code:   report.BadConfig, message: []string{"testdata/nothing is not a dbt project"},
 		},
 		"dbt does not know an argument": {
 			change: func(o *Options) { o.Args = []string{"--nonsense"} },
@@ -434,7 +434,7 @@ func TestRunIsCutShort(t *testing.T) {
 		cut     func(t *testing.T, f *fixture, cancel context.CancelFunc)
 		message string
 	}{
-		"by whoever started it": {
+		"by its caller": {
 			func(_ *testing.T, _ *fixture, cancel context.CancelFunc) { cancel() }, "canceled",
 		},
 		"by the loss of dbt's session": {
@@ -487,7 +487,7 @@ func TestRunsTakeTurns(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(f.log.String(), "another run of the transformation is under way") {
-		t.Errorf("the log does not tell of the wait:\n%s", f.log)
+		t.Errorf("the log does not have the wait:\n%s", f.log)
 	}
 	if strings.Contains(f.log.String(), "holder=unknown") {
 		t.Errorf("the log does not tell who holds the lock:\n%s", f.log)
@@ -538,7 +538,7 @@ func TestDbtDiesWithItsParent(t *testing.T) {
 	f.waitFor(t, "the end of dbt's query", "select not ("+agesRuns+")")
 }
 
-// TestRightsAreCheckedBeforeDbtRuns holds that a lack of one is told with its remedy, and that of a right to write, too.
+// TestRightsAreCheckedBeforeDbtRuns checks that a missing right is reported with its remedy, also for a right to write.
 func TestRightsAreCheckedBeforeDbtRuns(t *testing.T) {
 	f := newFixture(t)
 	name := "consent_test_" + strings.ToLower(rand.Text()[:16])

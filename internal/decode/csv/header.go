@@ -20,7 +20,7 @@ func (c *Reader) separatorLine() error {
 		return nil
 	}
 	if text[4] != ',' {
-		return fmt.Errorf("the first line, %s, says that the fields are not separated by commas: export the file again with commas",
+		return fmt.Errorf("the first line, %s, sets another separator than the comma: export the file again with commas",
 			contract.Excerpt(text, len(text)))
 	}
 	c.notes.Add("separator_line", "the first line, sep=, is skipped", 0, c.offset+int64(c.start))
@@ -94,7 +94,7 @@ func (c *Reader) laterHeader() error {
 			break
 		}
 		if isHeader(line) {
-			return fmt.Errorf("header: the lines before the header (%s) are no columns: remove them",
+			return fmt.Errorf("header: there are lines before the header (%s): remove them",
 				contract.Excerpt(line, 60))
 		}
 	}

@@ -75,7 +75,7 @@ func (c *Reader) split() (next int, broken *record.Broken, complete bool) {
 			if pos < len(buf) && buf[pos] == '"' {
 				// It does not open a quoted field, so that a stray quote costs one row and not the rest of the file.
 				if broken == nil {
-					broken = c.strayQuote(buf[pos-1], "a quote stands inside a field without quotes")
+					broken = c.strayQuote(buf[pos-1], "there is a quote inside a field without quotes")
 				}
 				pos = fieldEnd(buf, pos)
 			}

@@ -189,7 +189,7 @@ func (w *jsonWriter) pair(pair *node) error {
 // scalar writes the leaf's value.
 func (w *jsonWriter) scalar(l *leaf) {
 	f := l.values[l.at]
-	if f.Kind == contract.JSON && !json.Valid(f.Text) { // the file only says that it is
+	if f.Kind == contract.JSON && !json.Valid(f.Text) { // the file declares it as JSON
 		f.Kind = contract.Text
 	}
 	w.dst = contract.AppendFieldJSON(w.dst, &f)

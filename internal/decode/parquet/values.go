@@ -8,7 +8,7 @@ import (
 	"consentpipeline.io/internal/contract"
 )
 
-// A valueDecoder decodes the values of a leaf's pages in one encoding. Nulls are no values: the definition levels hold them.
+// A valueDecoder decodes the values of a leaf's pages in one encoding. Nulls are not values: only the definition levels have them.
 type valueDecoder interface {
 	// start reads what precedes a page's first value. It is called before the first value is decoded, because a page
 	// whose values are all null need not have it.

@@ -36,7 +36,7 @@ type folder struct {
 	path    string
 	major   string // the version of PostgreSQL that works in it
 	lock    *os.File
-	owner   account // of the folder and of the files that we write there
+	owner   account // of the folder and of the files that this process writes there
 	account account // of the cluster and of the server
 }
 
@@ -50,7 +50,7 @@ func (f *folder) hasCluster() bool {
 	return err == nil
 }
 
-// openFolder makes the folder if there is none, makes sure that it is ours, and locks it.
+// openFolder makes the folder if there is none, checks that it is a data folder, and locks it.
 func openFolder(path, major string) (*folder, error) {
 	if err := makeFolders(path); err != nil {
 		return nil, unwritable(path, err)
@@ -119,7 +119,7 @@ func refuseForeign(path string, entries []fs.DirEntry) error {
 	if stranger == "" {
 		return nil
 	}
-	return fmt.Errorf("data folder %s is not empty and not one of ours (it holds %q): give a new or an empty folder "+
+	return fmt.Errorf("data folder %s is not empty, and not a data folder of this program (it holds %q): give a new or an empty folder "+
 		"as --data-dir", path, stranger)
 }
 
@@ -181,7 +181,7 @@ type pidFile struct {
 
 var errUnreadablePidFile = errors.New("unreadable pid file")
 
-// readPidFile returns fs.ErrNotExist if there is no file, as after an orderly end.
+// readPidFile returns fs.ErrNotExist if there is no file, as after a normal shutdown.
 func (f *folder) readPidFile() (pidFile, error) {
 	content, err := os.ReadFile(f.pidFile())
 	if err != nil {
