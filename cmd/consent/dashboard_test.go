@@ -14,8 +14,8 @@ import (
 	"consentpipeline.io/test/warehousetest"
 )
 
-// TestRunServesAndReports runs the program as a person does who wants to see the numbers: the report is a file, and the
-// page is there until Ctrl-C.
+// TestRunServesAndReports runs the program with --report and --dashboard: the report is a file, and the page is served
+// until Ctrl-C.
 func TestRunServesAndReports(t *testing.T) {
 	report := filepath.Join(t.TempDir(), "report.html")
 	cmd := program(t.Context(), t, withDbt(t, "run", "--input", sampleInput(t), "--database-url", warehousetest.Database(t),
@@ -27,7 +27,7 @@ func TestRunServesAndReports(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = cmd.Process.Kill() }() // it has ended before, if all is well
+	defer func() { _ = cmd.Process.Kill() }() // it has ended already unless the test fails
 	var told strings.Builder
 	address := ""
 	for lines := bufio.NewScanner(stdout); address == "" && lines.Scan(); {

@@ -48,7 +48,7 @@ func smallInput(t *testing.T) string {
 	return input
 }
 
-// check holds what is expected of a run: its files' outcomes and how many companies it gives metrics of.
+// check compares a run with what is expected: the outcomes of its files and the number of companies with metrics.
 func checkRun(t *testing.T, r runResult, outcome warehouse.Outcome, rows int64, companies int) {
 	t.Helper()
 	for _, file := range r.Ingest.Files {
@@ -111,7 +111,7 @@ func TestRunOnTheSample(t *testing.T) {
 	}
 }
 
-// undescribedColumns lists the columns of dbt's models of which the server does not know what they mean.
+// undescribedColumns lists the columns of dbt's models that have no comment in the database.
 func undescribedColumns(t *testing.T, database string) []string {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), database)
@@ -170,7 +170,7 @@ func reachableDir(t *testing.T) string {
 	return dir
 }
 
-// TestWhatAPersonGetsWrong runs the program as one would who makes the mistake.
+// TestWhatAPersonGetsWrong runs the program with usual mistakes.
 func TestWhatAPersonGetsWrong(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")
@@ -279,7 +279,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 	}
 }
 
-// asOrdinaryUser lets a run work in a folder that everybody can reach, and not as root.
+// asOrdinaryUser runs the program in a folder that every user can enter, and not as root.
 func asOrdinaryUser(t *testing.T, dir string, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	cmd.Dir = dir
@@ -329,7 +329,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestEmbeddedRun holds the whole way on the embedded server: its data stays, and no process of it.
+// TestEmbeddedRun runs all steps on the embedded server: its data stays, and none of its processes.
 func TestEmbeddedRun(t *testing.T) {
 	dir, input := reachableDir(t), smallInput(t)
 	args := withDbt(t, "run", "--input", input, "--data-dir", filepath.Join(dir, "data"), "-o", "json")
@@ -372,7 +372,7 @@ var hostileVariables = map[string]string{
 }
 
 // TestEmbeddedServerIgnoresTheShell checks that a shell that is set up for another server does not affect the embedded
-// one: neither its start, nor our connections, nor dbt's.
+// one: neither its start, nor this program's connections, nor dbt's.
 func TestEmbeddedServerIgnoresTheShell(t *testing.T) {
 	for name, value := range hostileVariables {
 		t.Setenv(name, value)

@@ -60,7 +60,7 @@ func (c Config) ParseConfig() (*pgx.ConnConfig, error) {
 	if config.Password == "" {
 		config.Password = info.passfilePassword(config)
 	}
-	for name, value := range kept {
+	for name, value := range startupSettings {
 		config.RuntimeParams[name] = value
 	}
 	for name, value := range settings {
@@ -331,7 +331,7 @@ func explain(config *pgx.ConnConfig, err error) error {
 	where := fmt.Sprintf("%s:%d, database %s, user %s", config.Host, config.Port, config.Database, config.User)
 	switch code := sqlState(err); {
 	case isStartupRefused(err):
-		return fmt.Errorf("the pooler at %s does not take what the connection asks for (options and PGOPTIONS cannot be used "+
+		return fmt.Errorf("the pooler at %s refuses the settings of the connection (options and PGOPTIONS cannot be used "+
 			"through PgBouncer): %w", where, err)
 	case code == "28P01" || code == "28000":
 		return fmt.Errorf("the database at %s refuses the login: check user and password "+

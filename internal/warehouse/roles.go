@@ -107,7 +107,7 @@ func (r role) manage(ctx context.Context, conn *pgx.Conn) error {
 func (r Roles) grant(ctx context.Context, conn *pgx.Conn) error {
 	ingest, transform, dashboard := r.Prefix+"ingest", r.Prefix+"transform", r.Prefix+"dashboard"
 	for schema, owner := range map[string]string{"raw": ingest, "analytics": transform} {
-		if err := own(ctx, conn, schema, owner); err != nil {
+		if err := takeOwnership(ctx, conn, schema, owner); err != nil {
 			return fmt.Errorf("make %s the owner of the schema %s: %w", owner, schema, err)
 		}
 	}
@@ -187,8 +187,8 @@ func isCollision(err error) bool {
 		server.Code == "XX000" && strings.Contains(server.Message, "tuple concurrently updated")
 }
 
-// own makes a role the owner of a schema and of the tables and views in it.
-func own(ctx context.Context, conn *pgx.Conn, schema, owner string) error {
+// takeOwnership makes a role the owner of a schema and of the tables and views in it.
+func takeOwnership(ctx context.Context, conn *pgx.Conn, schema, owner string) error {
 	return execAll(ctx, conn, `
 		select statement
 		from (select 1 as step, format('alter schema %I owner to %I', nspname, $2::text) as statement

@@ -16,9 +16,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// kept are the settings of every session that a pooler also accepts at the start of a connection. They fix the text form
-// of values, whatever the settings of the role and the database.
-var kept = map[string]string{
+// startupSettings are the settings of every session that a pooler also accepts at the start of a connection. They fix the
+// text form of values, whatever the settings of the role and the database.
+var startupSettings = map[string]string{
 	"timezone":                    "UTC",
 	"client_encoding":             "UTF8",
 	"datestyle":                   "ISO, MDY",
@@ -43,14 +43,14 @@ var settings = map[string]string{
 	"bytea_output":                        "hex",
 }
 
-// ofTransactions names the settings that a transaction makes where the session cannot.
-var ofTransactions = []string{
+// transactionSettings names the settings that a transaction makes where the session cannot.
+var transactionSettings = []string{
 	"lock_timeout", "client_connection_check_interval", "idle_in_transaction_session_timeout", "statement_timeout",
 	"extra_float_digits",
 }
 
-// TransactionTimeoutSince is the first server that has transaction_timeout, which at the start of a session an older one
-// would refuse.
+// TransactionTimeoutSince is the first major version with transaction_timeout. An older server refuses it at the start of
+// a session.
 const TransactionTimeoutSince = 17
 
 // A session defines how the connections of one pool begin. The first connection shows whether there is a pooler such as
@@ -106,12 +106,12 @@ func (s *session) prepare(ctx context.Context, fresh *pgx.ConnConfig) error {
 	}
 	local := map[string]string{}
 	for name, value := range fresh.RuntimeParams {
-		_, mayStay := kept[name]
+		_, mayStay := startupSettings[name]
 		if mayStay || name == "application_name" || name == "options" {
 			continue
 		}
 		delete(fresh.RuntimeParams, name)
-		if _, common := settings[name]; !common || slices.Contains(ofTransactions, name) {
+		if _, common := settings[name]; !common || slices.Contains(transactionSettings, name) {
 			local[name] = value
 		}
 	}

@@ -117,8 +117,8 @@ func typedParquet(t *testing.T, types map[string]parquet.Node, values map[string
 // formats are the ways in which a table of texts can come; a test that holds for one holds for the other.
 var formats = map[string]func(*testing.T, ...map[string]string) string{"csv": asCSV, "parquet": asParquet}
 
-// TestContractTable loads a row for each cell of the contract's table, as CSV and as Parquet, and looks what is in
-// Postgres afterwards.
+// TestContractTable loads a row for each cell of the contract's table, as CSV and as Parquet, and reads the row from
+// Postgres.
 func TestContractTable(t *testing.T) {
 	cells := []struct {
 		good          map[string]string
@@ -230,7 +230,7 @@ func TestContractTable(t *testing.T) {
 	}
 }
 
-// finding gives the severity and the code of what was found in a row of a file.
+// finding returns the severity and the code of a finding in a row of a file.
 func (b *bench) finding(path string, row int64) string {
 	b.t.Helper()
 	return b.query(`select coalesce(string_agg(severity || ' ' || code, ', '), '') from raw.finding join raw.load using (load_id)
@@ -239,7 +239,7 @@ func (b *bench) finding(path string, row int64) string {
 
 const noRow = "(no row)"
 
-// stored gives what Postgres has of a row's column, as JSON has it; a null is empty.
+// stored returns the value of a row's column in Postgres as JSON text; a null is empty.
 func (b *bench) stored(path string, row int64, column string) string {
 	b.t.Helper()
 	for _, c := range []*contract.Contract{contract.Event, contract.Company} {

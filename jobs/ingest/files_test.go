@@ -84,8 +84,8 @@ func TestDriftReachesTheTable(t *testing.T) {
 	}
 }
 
-// TestCompressedFiles go the whole way: their findings count rows and bytes of what was compressed, a file of several
-// parts is read to its end, and one that is cut off is not taken for whole.
+// TestCompressedFiles loads compressed files: findings count rows and bytes of the decompressed data, a file of several
+// parts is read to its end, and a truncated file fails.
 func TestCompressedFiles(t *testing.T) {
 	wrong := strings.Replace(event(300), "pageview", "", 1)
 	content := events(0, 300) + wrong + event(301)
@@ -124,7 +124,7 @@ func TestCompressedFiles(t *testing.T) {
 	}
 }
 
-// TestFilesWithoutRows are complete: they take the place of what was there.
+// TestFilesWithoutRows checks that an empty file is complete: it replaces the earlier rows.
 func TestFilesWithoutRows(t *testing.T) {
 	b := newBench(t)
 	for path, content := range map[string]string{

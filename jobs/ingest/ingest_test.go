@@ -126,8 +126,8 @@ func (b *bench) query(sql string, args ...any) string {
 	return *value
 }
 
-// consistent holds what must be true after every run: the tables hold the rows of the published loads and no others,
-// each once, and nothing is in progress.
+// consistent checks what must be true after every run: the tables have exactly the rows of the published loads, each once,
+// and nothing is in progress.
 func (b *bench) consistent() {
 	b.t.Helper()
 	for what, sql := range map[string]string{
@@ -245,8 +245,8 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
-// TestBadFiles holds what a person who gives a broken file sees, and that nothing of it is loaded, while the good file
-// beside it is.
+// TestBadFiles checks the message of each kind of broken file, that nothing of it is loaded, and that a good file in the
+// same run is.
 func TestBadFiles(t *testing.T) {
 	late := events(0, 20)
 	for name, c := range map[string]struct{ file, want string }{
@@ -360,7 +360,7 @@ func TestValuesArriveAsTheyAre(t *testing.T) {
 	}
 }
 
-// TestCompaniesAreToldByTheirColumns and not by where they lie.
+// TestCompaniesAreToldByTheirColumns checks that a file of companies is recognized by its columns, not by its folder.
 func TestCompaniesAreToldByTheirColumns(t *testing.T) {
 	b := newBench(t)
 	b.write("events/events-company-1.csv", "PUBLIC_API_KEY,INDUSTRY_BACK,INDUSTRY_FRONT,HQ_COUNTRY\n"+

@@ -115,7 +115,8 @@ func TestMarkersThatRejectNameTheRemedy(t *testing.T) {
 	}
 }
 
-// TestNotesOfAFile loads what tools leave around the rows, under the strictest limit of rejected rows.
+// TestNotesOfAFile loads files with comments, repeated headers and the like around the rows, with the strictest limit of
+// rejected rows.
 func TestNotesOfAFile(t *testing.T) {
 	row := func(n int) string { return asCSV(t, with(goodEvent, "USER_ID", fmt.Sprint("u", n))) }
 	header, _, _ := strings.Cut(row(0), "\n")

@@ -127,7 +127,7 @@ func (f *inPlace) must(t *testing.T, args ...string) {
 	}
 }
 
-// want compares the one text that a query gives.
+// want compares the text that a query returns.
 func (f *inPlace) want(t *testing.T, what, query, want string) {
 	t.Helper()
 	var got string
@@ -138,7 +138,7 @@ func (f *inPlace) want(t *testing.T, what, query, want string) {
 	}
 }
 
-// belongings are what others made, as the catalogue has it, by kind.
+// belongings lists the objects of other roles in the catalogue, by kind.
 func (f *inPlace) belongings(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -328,7 +328,7 @@ models:
 	f.assertSame(t, belongings)
 	f.want(t, "other models are built", "select string_agg(name, ' ' order by name) from bi.loose", "A B B")
 
-	// 2. Asked to, the build makes the views again, with all that belongs to them.
+	// 2. With --recreate-dependents the build recreates the views, with their grants, comments and other properties.
 	f.Recreate = true
 	f.must(t)
 	f.want(t, "the mart has its new columns", `select string_agg(format('%s %s %s', attname, atttypid::regtype, attnotnull), ', ' order by attnum)
@@ -427,7 +427,7 @@ func TestOwnViewsAreNotInTheWay(t *testing.T) {
 	f.want(t, "the view", "select string_agg(last_name::text, ' ' order by last_name) from analytics.seen", "1.0 2 3")
 }
 
-// TestReadersMayHaveAnyName grants the marts to several roles, and takes nothing from anybody.
+// TestReadersMayHaveAnyName grants the marts to several roles, and revokes nothing from any role.
 func TestReadersMayHaveAnyName(t *testing.T) {
 	t.Parallel()
 	f := newInPlace(t)

@@ -133,15 +133,15 @@ func classifyDbt(o outcome, failures []Problem) error {
 		return report.New(report.TryAgain, fmt.Errorf("the disk of the database, or of dbt's own files (--dbt-state), is full; "+
 			"free space there and run again: %s", describe(o, failures)))
 	case transientText.MatchString(said):
-		return report.New(report.TryAgain, fmt.Errorf("the database was away or busy while dbt ran: %s", describe(o, failures)))
+		return report.New(report.TryAgain, fmt.Errorf("the database was unavailable or busy while dbt ran: %s", describe(o, failures)))
 	case deniedText.MatchString(said):
 		return report.New(report.BadConfig, fmt.Errorf("the database denies dbt a right: %s", describe(o, failures)))
 	case dependentsText.MatchString(said):
-		return report.New(report.BadConfig, fmt.Errorf("tables keep their columns, because something else depends on them: %s",
+		return report.New(report.BadConfig, fmt.Errorf("the columns of tables cannot be changed, because other objects depend on them: %s",
 			describe(o, failures)))
 	case rowSecurityText.MatchString(said):
-		return report.New(report.BadConfig, fmt.Errorf("a row policy hides rows from dbt; give its role BYPASSRLS, or "+
-			"take FORCE ROW LEVEL SECURITY from the table: %s", describe(o, failures)))
+		return report.New(report.BadConfig, fmt.Errorf("a row policy hides rows from dbt: give its role BYPASSRLS, or "+
+			"remove FORCE ROW LEVEL SECURITY from the table: %s", describe(o, failures)))
 	case len(failures) > 0:
 		return report.New(report.BadData, fmt.Errorf("dbt build failed: %s", describe(o, failures)))
 	}
@@ -156,7 +156,7 @@ func describe(o outcome, failures []Problem) string {
 				return text
 			}
 		}
-		return fmt.Sprintf("it ended with code %d and said nothing", o.exit)
+		return fmt.Sprintf("it ended with code %d and no output", o.exit)
 	}
 	const shown = 3
 	var parts []string

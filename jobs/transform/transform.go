@@ -51,7 +51,7 @@ type Problem struct {
 
 // Run builds the project's models and tests them, unless the last whole build already had the same loads, project,
 // variables and readers. Its errors carry their exit code: report.BadData if a model or test failed, report.TryAgain if
-// the database was away or the run was stopped, report.BadConfig for the project, its profile, dbt, the login, or views
+// the database was unavailable or the run was stopped, report.BadConfig for the project, its profile, dbt, the login, or views
 // of others that keep a relation from changing its columns.
 // The result is valid also if there is an error.
 func Run(ctx context.Context, o Options) (result Result, err error) {
@@ -159,7 +159,7 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 		return classifyDatabase(ctx, err)
 	}
 	if after != before {
-		o.Log.Info("loads were published or taken back while dbt ran; the next run takes them up")
+		o.Log.Info("loads were published or retracted while dbt ran; the next run includes them")
 		return nil
 	}
 	return classifyDatabase(ctx, l.recordBuild(ctx, wanted))

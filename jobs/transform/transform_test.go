@@ -133,7 +133,7 @@ const ages = `--vars={behaviour: takes ages}`
 const agesRuns = `select exists (select from pg_stat_activity where datname = current_database()
 	and pid <> pg_backend_pid() and state = 'active' and query like '%generate_series(1, 1000000000000)%')`
 
-// TestRunSkipsWhatIsBuilt goes through the life of one warehouse.
+// TestRunSkipsWhatIsBuilt runs a sequence of builds in one warehouse.
 func TestRunSkipsWhatIsBuilt(t *testing.T) {
 	f := newFixture(t)
 	ours, another := f.ProjectDir, copyProject(t)
@@ -601,7 +601,7 @@ func TestRunFollowsAnIngestion(t *testing.T) {
 	}
 }
 
-// TestDebug shows that dbt tells about its way to the database.
+// TestDebug shows that dbt reports its connection to the database.
 func TestDebug(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

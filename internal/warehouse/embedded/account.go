@@ -115,7 +115,7 @@ func (a account) explain(err error, blocked func(error) error, binaries string) 
 	case !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EINVAL):
 		return err
 	case a.blockedBy(binaries) != "":
-		return fmt.Errorf("user %v, as whom the server has to run, may not enter %s: name another folder for "+
+		return fmt.Errorf("user %v, which must run the server, may not enter %s: name another folder for "+
 			"PostgreSQL's binaries in %s: %w", a, a.blockedBy(binaries), cacheVariable, err)
 	}
 	if explained := blocked(err); explained != nil {

@@ -231,7 +231,7 @@ func (s *Server) attempt(ctx context.Context, binaries string, port int, o Optio
 	if err := ping(ctx, s.URL()); ctx.Err() != nil {
 		return errors.Join(fmt.Errorf("start cancelled: %w", context.Cause(ctx)), process.stop())
 	} else if err != nil {
-		return errors.Join(fmt.Errorf("the server does not let us in with the password in %s; if that was changed, "+
+		return errors.Join(fmt.Errorf("the server refuses the password in %s; if it was changed, "+
 			"restore it, or give another --data-dir: %w", s.folder.passFile(), err), process.stop())
 	}
 	s.process = process

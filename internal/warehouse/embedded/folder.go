@@ -150,7 +150,7 @@ func (f *folder) chooseAccount() (account, error) {
 		return errors.Join(err, chosen.give(path))
 	})
 	if err != nil {
-		return account{}, fmt.Errorf("giving %s to user %v, as whom the server has to run: %w", f.cluster(), chosen, err)
+		return account{}, fmt.Errorf("make user %[2]v, which must run the server, the owner of %[1]s: %[3]w", f.cluster(), chosen, err)
 	}
 	return chosen, nil
 }
@@ -353,8 +353,8 @@ func (f *folder) explainBlocked(err error) error {
 	if blocked == "" {
 		return nil
 	}
-	return fmt.Errorf("user %v, as whom the server has to run because PostgreSQL refuses to run as root, may not enter "+
-		"%s, where data folder %s lies: give a --data-dir outside of it (without one, a folder in TMPDIR is used), or "+
+	return fmt.Errorf("user %v, which must run the server because PostgreSQL refuses to run as root, may not enter "+
+		"%s, which has the data folder %s: give a --data-dir outside of it (without one, a folder in TMPDIR is used), or "+
 		"run as an ordinary user: %w", f.account, blocked, f.path, err)
 }
 
