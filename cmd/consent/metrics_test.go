@@ -20,7 +20,7 @@ type eventRow struct {
 	status      string
 }
 
-// eventFile gives a file of events of one company, with ids of its own.
+// eventFile returns a file of events of one company, with unique ids.
 func eventFile(company string, rows ...eventRow) string {
 	var b strings.Builder
 	b.WriteString("EVENT_ID,TYPE,RATE,PARAMETERS,EVENT_TIME,APIKEY,CONSENT,COUNT,COUNTRY,DEVICE_TYPE,SDK_TYPE\n")

@@ -35,7 +35,7 @@ func TestTheWayToTheDatabaseDoesNotMatter(t *testing.T) {
 			warehousetest.Set(t, database, warehousetest.HostileSettings(false))
 			return warehousetest.PgBouncer(t, database, "transaction", "")
 		},
-		"a pooler that ignores our settings": func(database string) string {
+		"a pooler that ignores settings": func(database string) string {
 			return warehousetest.PgBouncer(t, database, "transaction", "ignore_startup_parameters = lock_timeout, "+
 				"client_connection_check_interval, tcp_keepalives_idle, tcp_keepalives_interval, tcp_keepalives_count, "+
 				"idle_in_transaction_session_timeout, idle_session_timeout, statement_timeout, default_transaction_isolation, "+

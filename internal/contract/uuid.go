@@ -4,7 +4,7 @@ import "slices"
 
 const notHex = 0xFF
 
-// hexDigit gives the value of a hexadecimal digit.
+// hexDigit maps a byte to the value of a hexadecimal digit, or to notHex.
 var hexDigit = func() (t [256]byte) {
 	for i := range t {
 		t[i] = notHex

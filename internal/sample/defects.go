@@ -159,7 +159,7 @@ func (s *spoiler) spoil(r *row) {
 	}
 }
 
-// repeat gives a row the EVENT_ID of a row before. Where there is none yet, the row keeps its own.
+// repeat copies the EVENT_ID of an earlier row to a row. The first row keeps its own.
 func (s *spoiler) repeat(r *row) { copy(r.text[colEventID], s.clean) }
 
 // shiftWindow moves WINDOW_START to the hour before.

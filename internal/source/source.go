@@ -16,7 +16,7 @@ type Source interface {
 	ID() string
 	// String names the source in messages, as the user gave it.
 	String() string
-	// List finds the files that a path or a glob pattern names, or all of them (AllFiles). It gives ErrNoMatch if a
+	// List finds the files that a path or a glob pattern names, or all of them (AllFiles). It returns ErrNoMatch if a
 	// path or pattern names none.
 	List(ctx context.Context, pattern string) (Listing, error)
 	// Open opens a file by its path.
@@ -61,6 +61,6 @@ type File interface {
 	// Version changes whenever the file is written or replaced; equal versions of one path have equal bytes, as far as
 	// the place can know.
 	Version() string
-	// Unchanged gives ErrChanged if the path no longer leads to the version that was opened.
+	// Unchanged returns ErrChanged if the path no longer leads to the version that was opened.
 	Unchanged() error
 }

@@ -254,7 +254,7 @@ type Finding struct {
 	Code     string            `json:"code"`
 	Column   string            `json:"column,omitempty"`
 	Message  string            `json:"message"`
-	Value    string            `json:"value,omitempty"` // as contract.Excerpt gives it
+	Value    string            `json:"value,omitempty"` // formatted by contract.Excerpt
 	Record   []byte            `json:"-"`               // of the first reject of a row: the row as CSV
 }
 

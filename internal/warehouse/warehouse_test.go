@@ -97,7 +97,7 @@ func TestOpenWaitsForTheSchema(t *testing.T) {
 	}
 }
 
-// user makes a login role that may connect and nothing else, and gives the URL for it.
+// user makes a login role that may connect and nothing else, and returns the URL for it.
 func user(t *testing.T, database, password string) string {
 	t.Helper()
 	conn := connect(t, database)
@@ -187,7 +187,7 @@ func TestAUserWithOnlyCreateCanWork(t *testing.T) {
 	}
 }
 
-// TestAUserWithoutRightsIsToldWhoHasThem goes on until the first right that is missing, and then gives it.
+// TestAUserWithoutRightsIsToldWhoHasThem grants the missing rights one by one, and checks the message of each.
 func TestAUserWithoutRightsIsToldWhoHasThem(t *testing.T) {
 	database := warehousetest.Database(t)
 	if _, err := warehouse.Migrate(t.Context(), config(database)); err != nil {
@@ -245,7 +245,7 @@ func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
 	}
 }
 
-// TestTransactionsHaveTheirSettings checks that a transaction behind a pooler has the settings of our sessions, and
+// TestTransactionsHaveTheirSettings checks that a transaction behind a pooler has the settings of the sessions, and
 // leaves none of them to the next client of its server connection.
 func TestTransactionsHaveTheirSettings(t *testing.T) {
 	database := warehousetest.Database(t)
@@ -392,7 +392,7 @@ func TestSessionsHaveTheirSettings(t *testing.T) {
 	}
 }
 
-// connectToProxy gives the error of a connection to something that speaks HTTP.
+// connectToProxy returns the error of a connection to something that speaks HTTP.
 func connectToProxy(t *testing.T) error {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -37,7 +37,7 @@ var (
 	goodCompany = map[string]string{"PUBLIC_API_KEY": aKey, "INDUSTRY_BACK": "Food / Drink", "INDUSTRY_FRONT": "Food", "HQ_COUNTRY": "Spain"}
 )
 
-// names gives a row's columns in the order that the files of these tests have.
+// names returns a row's columns in the order that the files of these tests have.
 func names(row map[string]string) []string { return slices.Sorted(maps.Keys(row)) }
 
 // with is a row in which some columns have another value.

@@ -113,7 +113,7 @@ func (b *bench) expect(want string, change func(*Options)) Result {
 	return result
 }
 
-// query gives one value as text.
+// query returns one value as text.
 func (b *bench) query(sql string, args ...any) string {
 	b.t.Helper()
 	var value *string

@@ -140,7 +140,7 @@ func TestEnvironment(t *testing.T) {
 				t.Errorf("Postgres %d gets PGOPTIONS=%q", test.endpoint.Major, got["PGOPTIONS"])
 			}
 			if !strings.Contains(got["PGOPTIONS"], "-c timezone=UTC") {
-				t.Errorf("PGOPTIONS=%q lacks the settings of our sessions", got["PGOPTIONS"])
+				t.Errorf("PGOPTIONS=%q lacks the settings of the sessions", got["PGOPTIONS"])
 			}
 			delete(got, "PGOPTIONS")
 			want := maps.Clone(test.want)

@@ -110,7 +110,7 @@ func (f *fixture) build(t *testing.T, args ...string) (Result, error) {
 	return Run(t.Context(), options)
 }
 
-// waitFor waits until the query, which gives one boolean, says true.
+// waitFor waits until the query, which returns one boolean, returns true.
 func (f *fixture) waitFor(t *testing.T, what, query string, args ...any) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; {
@@ -401,7 +401,7 @@ func withUser(url, user, password string) string {
 	return "postgres://" + user + ":" + password + "@" + rest
 }
 
-// copyProject gives a copy of the small project to change.
+// copyProject returns a copy of the small project to change.
 func copyProject(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()

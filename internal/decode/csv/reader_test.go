@@ -358,7 +358,7 @@ func FuzzCSV(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		noByteLost(t, file)
-		// Lone carriage returns are data to us, and partly record ends to encoding/csv.
+		// Lone carriage returns are data here, but partly record ends in encoding/csv.
 		plain := bytes.ReplaceAll(file, []byte("\r\n"), []byte("\n"))
 		if bytes.IndexByte(plain, '\r') >= 0 {
 			return

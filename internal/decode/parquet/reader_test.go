@@ -25,7 +25,7 @@ import (
 	"consentpipeline.io/test/testneeds"
 )
 
-// fieldText gives a field as expected.json does.
+// fieldText returns a field as expected.json does.
 func fieldText(f *contract.Field) any {
 	switch f.Kind {
 	case contract.Text:

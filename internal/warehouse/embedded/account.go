@@ -17,8 +17,8 @@ type account struct {
 	other    bool // another user than this process's, which is root and must change to it
 }
 
-// ourselves is the account of this process, for every user but root.
-func ourselves() account {
+// currentAccount is the account of this process, for every user but root.
+func currentAccount() account {
 	return account{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())}
 }
 

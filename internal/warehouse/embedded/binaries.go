@@ -80,7 +80,7 @@ func fetch(folder, release string) error {
 
 // Fetch makes sure that the binaries of a major version of PostgreSQL are on this machine.
 func Fetch(ctx context.Context, major string) error {
-	as := ourselves()
+	as := currentAccount()
 	if isRoot() {
 		as = ordinary()
 	}

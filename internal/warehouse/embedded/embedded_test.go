@@ -456,7 +456,7 @@ func TestNoServerIsLeftAndTheFolderServesAgain(t *testing.T) {
 		name string
 		account
 	}
-	users := []user{{"as this user", ourselves()}}
+	users := []user{{"as this user", currentAccount()}}
 	if isRoot() {
 		users = append(users, user{"as an ordinary user", account{uid: 65534, gid: 65534, other: true}})
 	}
@@ -517,7 +517,7 @@ func TestNoServerIsLeftAndTheFolderServesAgain(t *testing.T) {
 
 func TestOneOwnerAtATime(t *testing.T) {
 	folder := dataDir(t)
-	holder := startOwner(t, folder, ourselves())
+	holder := startOwner(t, folder, currentAccount())
 	if holder.failure != "" {
 		t.Fatal(holder.failure)
 	}

@@ -133,7 +133,7 @@ func (f *folder) chooseAccount() (account, error) {
 			return account{}, fmt.Errorf("data folder %s belongs to user %v: run as that user, or give another --data-dir",
 				f.path, owner)
 		}
-		return ourselves(), nil
+		return currentAccount(), nil
 	}
 	if notRoots {
 		return owner, nil

@@ -316,7 +316,7 @@ func TestAbandonedTemporaryFolderIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", base)
-	owner := startOwner(t, filepath.Join(base, "consent-postgres-killed"), ourselves())
+	owner := startOwner(t, filepath.Join(base, "consent-postgres-killed"), currentAccount())
 	if owner.failure != "" {
 		t.Fatal(owner.failure)
 	}
