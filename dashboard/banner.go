@@ -6,7 +6,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// A banner says what is the matter and what to do.
+// A banner states a problem and how to fix it.
 type banner struct {
 	Title    string
 	Text     string
@@ -14,9 +14,9 @@ type banner struct {
 	Detail   string // what the database said
 }
 
-// problem is what the page says in place of numbers.
-func problem(s status) *banner {
-	b := banner{Title: "Something is wrong with the database", Text: "It answers with an error."}
+// statusBanner is shown in place of the numbers.
+func statusBanner(s status) *banner {
+	b := banner{Title: "Database error", Text: "The database returned an error."}
 	switch s.condition {
 	case away:
 		b = banner{Title: "The database cannot be reached",
@@ -33,12 +33,12 @@ func problem(s status) *banner {
 			Commands: "consent ingest --source FOLDER\nconsent transform"}
 	case noMarts:
 		b = banner{Title: "The metrics have not been built yet",
-			Text: "Files are loaded, but dbt has not built the metrics from them, or it failed: its log says why. Build them:", Commands: "consent transform"}
+			Text: "Files are loaded, but dbt has not built the metrics from them, or it failed (see its log). Build them:", Commands: "consent transform"}
 	case building:
-		b = banner{Title: "The metrics are being built", Text: "dbt is at work. The page comes when it is done."}
+		b = banner{Title: "The metrics are being built", Text: "dbt is running. The page appears when it is done."}
 	case otherMarts:
-		b = banner{Title: "The metrics are of another version",
-			Text: "Their tables are not those that this version of the dashboard reads. Build them again:", Commands: "consent transform"}
+		b = banner{Title: "The metrics were built by another version",
+			Text: "This version of the dashboard cannot read their tables. Build them again:", Commands: "consent transform"}
 	}
 	if s.err != nil {
 		b.Detail = detail(s.err)
@@ -55,33 +55,33 @@ func detail(err error) string {
 	return ""
 }
 
-// warning is what the page says above numbers that are not quite what they should be; nil where there is nothing.
-func warning(c condition) *banner {
+// warningBanner is shown above numbers that are not current; nil if they are.
+func warningBanner(c condition) *banner {
 	switch c {
 	case away, refused:
-		return &banner{Title: "The database cannot be reached at this moment.", Text: "These are the numbers as they were read last."}
+		return &banner{Title: "The database cannot be reached at this moment.", Text: "The page shows the numbers as they were last read."}
 	case building:
 		return &banner{Title: "The metrics are being rebuilt at this moment.", Text: "The page shows the new ones when dbt is done."}
 	case dbtFailed:
-		return &banner{Title: "The last build of the metrics did not end well.",
-			Text:     "dbt failed, was stopped, or built only a part: some numbers may be of other loads than others. Its log says why. Build them again with",
+		return &banner{Title: "The last build of the metrics failed.",
+			Text:     "dbt failed, was stopped, or built only some models, so numbers may come from different loads. See its log for the reason. Build the metrics again:",
 			Commands: "consent transform"}
 	case outdated:
-		return &banner{Title: "Files were loaded since the metrics were built.", Text: "They are not in these numbers yet. Build them again with",
+		return &banner{Title: "Files were loaded after the metrics were built.", Text: "They are not in these numbers yet. Build the metrics again:",
 			Commands: "consent transform"}
 	}
 	return nil
 }
 
-// emptiness says why there is no company to show.
-func emptiness(d *Data, s selection) *banner {
+// emptyBanner gives the reason why there is no company to show.
+func emptyBanner(d *Data, s selection) *banner {
 	switch {
 	case s.isSet() && d.AllWithEvents > 0:
 		return &banner{Title: "No company with events matches this filter", Text: "Choose another one above, or all companies."}
 	case d.AllKnown > 0:
 		return &banner{Title: "No company has events yet", Text: plural(d.AllKnown, "company is", "companies are") +
-			" known, but no file with events is in the numbers. Load one, and build the metrics:", Commands: "consent ingest --source FOLDER\nconsent transform"}
+			" known, but no file with events has been loaded. Load one, and build the metrics:", Commands: "consent ingest --source FOLDER\nconsent transform"}
 	}
-	return &banner{Title: "There is no data yet", Text: "The metrics are built, but from no file. Load files, and build them again:",
+	return &banner{Title: "There is no data yet", Text: "The metrics are built, but no file has been loaded. Load files, and build them again:",
 		Commands: "consent ingest --source FOLDER\nconsent transform"}
 }

@@ -214,7 +214,7 @@ func TestInTheBrowser(t *testing.T) {
 	t.Run("filters and switches without a reload", func(t *testing.T) { filtersAndSwitches(chromium, t, database, web.URL) })
 	t.Run("works without scripts", func(t *testing.T) { worksWithoutScripts(chromium, t, web.URL) })
 	t.Run("shows tables and downloads them", func(t *testing.T) { showsAndDownloads(chromium, t, web.URL) })
-	t.Run("says each mark by keyboard and mouse", func(t *testing.T) { saysMarks(chromium, t, web.URL) })
+	t.Run("shows each mark’s text by keyboard and mouse", func(t *testing.T) { checkMarkTips(chromium, t, web.URL) })
 	t.Run("opens from disk", func(t *testing.T) { opensFromDisk(chromium, t) })
 	t.Run("recovers by itself", func(t *testing.T) { recoversByItself(chromium, t) })
 	t.Run("draws findings", func(t *testing.T) { drawsFindings(chromium, t, database) })
@@ -485,7 +485,7 @@ func (b *tab) download(link, name string) string {
 	}
 }
 
-func saysMarks(chromium context.Context, t *testing.T, url string) {
+func checkMarkTips(chromium context.Context, t *testing.T, url string) {
 	b := openTab(chromium, t, 1280, "light")
 	b.do(chromedp.Navigate(url), chromedp.Focus(chromedp.CSS("#conversion .plot")), chromedp.KeyEvent(kb.ArrowDown))
 	first := eval[string](b, `document.getElementById("tip").hidden ? "" : document.getElementById("tip").textContent`)

@@ -32,7 +32,7 @@ func ratesOf(d *Data, metric, scope, extrapolation string) (with, without []comp
 }
 
 // comparable are the rates that can be compared: what is above 100% is no rate of a notice, and a doubtful one may be
-// wrong tenfold.
+// wrong by a factor of ten.
 func comparable(all []companyRate) (rates []companyRate, above int) {
 	for _, one := range all {
 		switch {
@@ -46,7 +46,7 @@ func comparable(all []companyRate) (rates []companyRate, above int) {
 	return rates, above
 }
 
-// conversionTitle says which company has the highest rate, which the lowest, and whether the two clearly differ.
+// conversionTitle names the companies with the highest and the lowest rate, if the two clearly differ.
 func conversionTitle(d definition, all []companyRate) string {
 	rates, above := comparable(all)
 	beyond := ""
@@ -98,7 +98,7 @@ func conversionSection(d *Data, s selection) Section {
 		ID: "conversion", Nav: "Conversion", Title: conversionTitle(definition, with), Term: "def-rates",
 		Explain: fmt.Sprintf("Each dot is a company’s %s (%s): %s, counting %s. The thick bar is the 95%% interval of the sampling alone, "+
 			"the thin line that of what the company does. The ring is the brief’s rule (COUNT / RATE, all events).",
-			lower(definition.Name), definition.Title, dots(s.Extrapolation), counted(s.Scope)),
+			lower(definition.Name), definition.Title, estimateKind(s.Extrapolation), counted(s.Scope)),
 		Source: "analytics.company_consent_rates, analytics.extrapolation_sensitivity",
 	}
 	section.Plots = []Panel{{Plot: conversionPlot(s, definition, with, without)}}
@@ -106,8 +106,8 @@ func conversionSection(d *Data, s selection) Section {
 	return section
 }
 
-// dots says what the dots of an extrapolation are.
-func dots(extrapolation string) string {
+// estimateKind describes the estimates of an extrapolation.
+func estimateKind(extrapolation string) string {
 	if extrapolation == recommended {
 		return "the recommended estimate, by " + byBrief + ", or by " + byInverse + " where COUNT is extrapolated already"
 	}
@@ -167,7 +167,7 @@ func conversionPlot(s selection, d definition, with, without []companyRate) char
 	return plot
 }
 
-// estimateTip says an estimate with all that belongs to it.
+// estimateTip is an estimate with its interval and number of rows.
 func estimateTip(e Estimate, by string, format func(float64) string) string {
 	text := format(*e.Value) + " by " + by
 	switch {

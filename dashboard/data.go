@@ -72,7 +72,7 @@ type Coding struct {
 	HasGap                       bool
 }
 
-// A Company is one company with all that the page says of it.
+// A Company is one company with all that the page shows of it.
 type Company struct {
 	Key             uuid.UUID
 	Name            string
@@ -101,7 +101,7 @@ type Company struct {
 	Codings         []Coding
 }
 
-// A Finding is how often something is wrong with the rows of the latest loads: by kind, by file, or by both.
+// A Finding counts rejects and warnings in the rows of the latest loads: by kind, by file, or by both.
 type Finding struct {
 	Code, Severity, Path string
 	N, Rows              int64
@@ -127,6 +127,7 @@ type Run struct {
 // A Country is one of those that events came from.
 type Country struct {
 	Code      string
+	Name      string
 	Companies int64
 	N         int64
 	Estimate  *float64
@@ -191,7 +192,7 @@ func (c *Company) PerHour(extrapolation string) *float64 {
 }
 
 // isDoubtful tells whether COUNT is 1 / RATE in most of the rows that tell, but not in enough of them for the marts to
-// take it as extrapolated already: a number by COUNT / RATE may then be wrong tenfold.
+// take it as extrapolated already: a number by COUNT / RATE may then be wrong by a factor of ten.
 func (c *Company) isDoubtful(extrapolation string) bool {
 	return (extrapolation == "count_over_rate" || extrapolation == recommended) && c.Weighting == "count_per_row" &&
 		c.ShareOfEvidence != nil && *c.ShareOfEvidence > 0.5

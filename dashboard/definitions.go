@@ -27,7 +27,7 @@ type term struct {
 	Text string
 }
 
-// glossary says what the page's words mean; each chart links to one of them. docs/metrics.md says more.
+// glossary defines the page's terms; each chart links to one of them. docs/metrics.md has the details.
 var glossary = []term{
 	{"def-rates", "Conversion, choice, consent and opt-in rate", "A prompt is a consent.asked event, a consent is a consent.given event, whatever " +
 		"its status. Conversion is consents / prompts. The choice rate counts full opt-ins, partial opt-ins and opt-outs only. " +

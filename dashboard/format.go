@@ -7,9 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/text/language"
-	"golang.org/x/text/language/display"
-
 	"consentpipeline.io/dashboard/chart"
 )
 
@@ -110,7 +107,7 @@ func number(n int) string {
 	return strconv.Itoa(n)
 }
 
-// someOf says how many of the companies: "this company", "all 10 companies", "five of 10 companies".
+// someOf is how many of the companies are meant: "this company", "all 10 companies", "five of 10 companies".
 func someOf(n, all int) string {
 	switch {
 	case all == 1:
@@ -149,24 +146,12 @@ func stamp(t *time.Time) string {
 	return t.UTC().Format("2 Jan 2006, 15:04") + " UTC"
 }
 
-// country is the name of a country by its code of two letters; anything else is given back as it is.
-func country(code string) string {
-	if len(code) != 2 {
-		return code
-	}
-	region, err := language.ParseRegion(code)
-	if err != nil || !region.IsCountry() {
-		return code
-	}
-	return display.English.Regions().Name(region)
-}
-
-// about says what is known of a company besides its name.
+// about is the company's industry and country.
 func (c *Company) about() string {
 	if !c.IsKnown {
 		return "not in the company list"
 	}
-	industry, hq := c.Industry, country(c.HQ)
+	industry, hq := c.Industry, c.HQ
 	if industry == "unknown" {
 		industry = "industry unknown"
 	}
@@ -195,7 +180,7 @@ func names(companies []*Company) string {
 	return list(all)
 }
 
-// reasons say why an estimate or an interval is missing.
+// reasons explain why an estimate or an interval is missing.
 var reasons = map[string]string{
 	"no_events":                  "no such events",
 	"no_denominator":             "nothing to divide by",

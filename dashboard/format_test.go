@@ -22,8 +22,8 @@ func TestNumbersAreWrittenForReaders(t *testing.T) {
 		{list(nil), ""}, {list([]string{"a"}), "a"}, {list([]string{"a", "b"}), "a and b"}, {list([]string{"a", "b", "c", "d"}), "a, b, c and d"},
 		{list([]string{"a", "b", "c", "d", "e"}), "a, b, c and 2 more"},
 		{plural(1, "row", "rows"), "1 row"}, {plural(0, "row", "rows"), "0 rows"}, {plural(2000, "row", "rows"), "2,000 rows"},
-		{country("FR"), "France"}, {country("CZ"), "Czechia"}, {country("unknown"), "unknown"}, {country("ZZ"), "ZZ"}, {country("Spain"), "Spain"},
-		{country("1<"), "1<"}, {string(prose("run `a <b>` & see")), "run <code>a &lt;b&gt;</code> &amp; see"},
+
+		{string(prose("run `a <b>` & see")), "run <code>a &lt;b&gt;</code> &amp; see"},
 		{reason("no_denominator"), "nothing to divide by"}, {reason("something_new"), "something new"},
 	} {
 		if c.got != c.want {

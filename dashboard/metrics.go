@@ -32,19 +32,19 @@ func newMetrics(s *Server) *metrics {
 	conditions := prometheus.NewDesc("consent_dashboard_condition",
 		"1 for the condition of the warehouse at the last look; the label is ok where nothing is the matter.", []string{"condition"}, nil)
 	m.registry.MustRegister(m.requests, m.seconds, m.inFlight, collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), condensed{conditions, s})
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), conditionCollector{conditions, s})
 	return m
 }
 
-// condensed tells the condition that the last reader met; asking the database is not a matter of who collects metrics.
-type condensed struct {
+// conditionCollector tells the condition that the last reader met; a scrape does not query the database.
+type conditionCollector struct {
 	desc   *prometheus.Desc
 	server *Server
 }
 
-func (c condensed) Describe(out chan<- *prometheus.Desc) { out <- c.desc }
+func (c conditionCollector) Describe(out chan<- *prometheus.Desc) { out <- c.desc }
 
-func (c condensed) Collect(out chan<- prometheus.Metric) {
+func (c conditionCollector) Collect(out chan<- prometheus.Metric) {
 	store := c.server.store
 	store.mu.Lock()
 	last, probed := store.last, store.probed

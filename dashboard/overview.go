@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// An Answer is one of the three things that the page says first: which notice works, how sure that is, what to distrust.
+// An Answer is one of the three that the page begins with: which notice works, how sure that is, what to distrust.
 type Answer struct {
 	Question string
 	Text     []string
@@ -46,7 +46,7 @@ func summarySection(d *Data, s selection) Section {
 	return section
 }
 
-// figuresOf says what the figures are of, and which switches change them.
+// figuresOf describes what the figures cover, and which switches change them.
 func figuresOf(d *Data, s selection) string {
 	switch {
 	case len(d.Companies) == 1:
@@ -146,13 +146,13 @@ func answers(d *Data, s selection) []Answer {
 	}
 	with, _ := ratesOf(d, "conversion", s.Scope, s.Extrapolation)
 	return []Answer{
-		{"Which notice works?", works(d, s, with)},
-		{"How sure is that?", sureness(d, s, with)},
-		{"What to distrust?", distrust(d)},
+		{"Which notice works?", conversionAnswer(d, s, with)},
+		{"How sure is that?", certaintyAnswer(d, s, with)},
+		{"What to distrust?", problemAnswer(d)},
 	}
 }
 
-func works(d *Data, s selection, with []companyRate) []string {
+func conversionAnswer(d *Data, s selection, with []companyRate) []string {
 	rates, above := comparable(with)
 	var text []string
 	switch {
@@ -169,7 +169,7 @@ func works(d *Data, s selection, with []companyRate) []string {
 		text = append(text, ranking(rates))
 	}
 	if above > 0 {
-		text = append(text, fmt.Sprintf("%s %s more consents than prompts, so this is not a conversion rate: not compared.",
+		text = append(text, fmt.Sprintf("%s %s more consents than prompts, so this is not a conversion rate and is not compared.",
 			capital(someOf(above, len(with))), verb(above, "has", "have")))
 	}
 	if p := doubleWeighting(d); p != nil && s.Extrapolation == "count_over_rate" {
@@ -188,7 +188,7 @@ func works(d *Data, s selection, with []companyRate) []string {
 	return text
 }
 
-// ranking says which company has the highest conversion and which the lowest, of two or more.
+// ranking names the company with the highest conversion and the one with the lowest, of two or more.
 func ranking(rates []companyRate) string {
 	first, last := rates[0], rates[len(rates)-1]
 	highest := fmt.Sprintf("%s has the highest conversion: %s of prompts lead to a consent", first.company.Name, withInterval(first.estimate))
@@ -217,7 +217,7 @@ func others(n int) string {
 	return strings.ToLower(number(n)) + " others"
 }
 
-func sureness(d *Data, s selection, with []companyRate) []string {
+func certaintyAnswer(d *Data, s selection, with []companyRate) []string {
 	var text []string
 	if rests := restsOn(d, s, with); rests != "" {
 		text = append(text, rests)
@@ -247,12 +247,12 @@ func sureness(d *Data, s selection, with []companyRate) []string {
 		text = append(text, fmt.Sprintf("%s: fewer than 30 sampled rows.", capital(someOf(few, len(d.Companies)))))
 	}
 	if len(with) > 0 && s.Extrapolation == recommended {
-		text = append(text, "The intervals cover chance. They do not cover what there is to distrust.")
+		text = append(text, "The intervals cover chance only, not the problems listed under “What to distrust?”.")
 	}
 	return text
 }
 
-// restsOn says on how many rows of prompts the conversions rest, and how far their intervals reach.
+// restsOn gives the rows of prompts behind the conversions, and their margin of error.
 func restsOn(d *Data, s selection, with []companyRate) string {
 	var asked, widths []float64
 	for _, c := range d.Companies {
@@ -294,7 +294,7 @@ func fromTo(values []float64, format func(float64) string) string {
 // maxDistrust is how many problems the summary names; the section on data quality has all.
 const maxDistrust = 5
 
-func distrust(d *Data) []string {
+func problemAnswer(d *Data) []string {
 	var text []string
 	all := problems(d)
 	for _, one := range all[:min(maxDistrust, len(all))] {
@@ -304,7 +304,7 @@ func distrust(d *Data) []string {
 	case len(all) == 0:
 		return []string{"No problem found: no double weighting, no coding gap, no rate above 100%, no file that looks cut off, no rejected row."}
 	case len(all) > maxDistrust:
-		text = append(text, fmt.Sprintf("%d more %s under Data quality.", len(all)-maxDistrust, verb(len(all)-maxDistrust, "is", "are")))
+		text = append(text, fmt.Sprintf("%s under Data quality.", plural(int64(len(all)-maxDistrust), "more problem is", "more problems are")))
 	}
 	return text
 }

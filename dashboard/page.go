@@ -114,7 +114,7 @@ func report(d *Data, s selection) page {
 	p.ClearHref = href(cleared)
 	p.Hidden = cleared.values()
 	if len(d.Companies) == 0 {
-		p.Empty = emptiness(d, s)
+		p.Empty = emptyBanner(d, s)
 	}
 	if len(d.Companies) == 1 {
 		p.Title = d.Companies[0].Name + " – consent"

@@ -26,7 +26,7 @@ type problemCase struct {
 // changes them.
 func problems(d *Data) []Problem {
 	var all []Problem
-	for _, find := range []func(*Data) *Problem{doubleWeighting, perhapsDoubled, codingGap, moreThanAsked, noChoices, actionAbsent,
+	for _, find := range []func(*Data) *Problem{doubleWeighting, perhapsExtrapolated, codingGap, moreThanAsked, noChoices, actionAbsent,
 		cutOff, rateUnknown, undetermined, noPrompts, badRows} {
 		if p := find(d); p != nil {
 			all = append(all, *p)
@@ -60,7 +60,7 @@ func companiesOf(cases []problemCase) []*Company {
 	return all
 }
 
-// at says where a problem is: its company, or how many of them.
+// at names the company that has a problem, or counts them.
 func at(d *Data, cases []problemCase) string {
 	companies := companiesOf(cases)
 	if len(companies) == 1 {
@@ -84,46 +84,119 @@ func (c *Company) doubling() *float64 {
 	return new(*once / *brief)
 }
 
-func doubleWeighting(d *Data) *Problem {
-	var cases []problemCase
-	var factors []float64
-	for _, c := range d.Companies {
-		if c.Weighting != "count_already_extrapolated" {
-			continue
+// problemAt makes the rule for a problem that a company has where detail gives text. title has %s for where it is.
+func problemAt(kind, title, text string, detail func(*Company) string) func(*Data) *Problem {
+	return func(d *Data) *Problem {
+		var cases []problemCase
+		for _, c := range d.Companies {
+			if found := detail(c); found != "" {
+				cases = append(cases, problemCase{company: c, detail: found})
+			}
 		}
-		detail := fmt.Sprintf("COUNT equals 1 / RATE in %s of %s sampled rows", orNone(c.ShareOfEvidence, percent), whole(c.Evidence))
-		if factor := c.doubling(); factor != nil {
-			factors = append(factors, *factor)
-			detail += fmt.Sprintf("; conversion %s by the brief’s rule, %s recommended (all events)", percent(*c.Brief("conversion").Value),
-				percent(*c.Rate("all", "conversion", recommended).Value))
+		if len(cases) == 0 {
+			return nil
 		}
-		cases = append(cases, problemCase{company: c, detail: detail})
+		return &Problem{Kind: kind, Title: fmt.Sprintf(title, at(d, cases)), Text: text, Cases: cases}
 	}
-	if len(cases) == 0 {
-		return nil
-	}
-	title := fmt.Sprintf("The brief’s rule COUNT / RATE counts sampled rows twice at %s", at(d, cases))
-	if len(factors) > 0 {
-		title += ": the recommended conversion is " + fromTo(factors, times) + " as high"
-	}
-	return &Problem{Kind: "double_weighting", Title: title, Cases: cases, Text: "COUNT is extrapolated already: it equals 1 / RATE. The recommended " +
-		"estimate uses 1 / RATE there; the brief’s number is shown beside it."}
 }
 
-func perhapsDoubled(d *Data) *Problem {
-	var cases []problemCase
-	for _, c := range d.Companies {
-		if c.isDoubtful(recommended) {
-			cases = append(cases, problemCase{company: c, detail: fmt.Sprintf("COUNT equals 1 / RATE in %s of %s sampled rows",
-				percent(*c.ShareOfEvidence), whole(c.Evidence))})
-		}
+// The smallest share of consents without an action, and of rows without a valid rate, that is a problem.
+const (
+	maxWithoutAction = 0.1
+	maxWithoutRate   = 0.01
+)
+
+var (
+	alreadyExtrapolated = problemAt("double_weighting", "The brief’s rule COUNT / RATE counts sampled rows twice at %s",
+		"COUNT is extrapolated already: it equals 1 / RATE. The recommended estimate uses 1 / RATE there; the brief’s number is shown beside it.",
+		func(c *Company) string {
+			if c.Weighting != "count_already_extrapolated" {
+				return ""
+			}
+			detail := c.evidence()
+			if c.doubling() != nil {
+				detail += fmt.Sprintf("; conversion %s by the brief’s rule, %s recommended (all events)", percent(*c.Brief("conversion").Value),
+					percent(*c.Rate("all", "conversion", recommended).Value))
+			}
+			return detail
+		})
+	perhapsExtrapolated = problemAt("perhaps_double_weighting", "COUNT may be extrapolated already at %s",
+		"COUNT equals 1 / RATE in more than half of the sampled rows, but in less than 90%. The estimates follow COUNT / RATE and may be too high or "+
+			"too low by a factor of ten: they are flagged, and not compared.",
+		func(c *Company) string { return when(c.isDoubtful(recommended), c.evidence()) })
+	noChoices = problemAt("no_choices", "No consent records a choice at %s",
+		"Every consent has an empty status, so there is a conversion but no choice, consent or opt-in rate.",
+		func(c *Company) string {
+			if !c.WithoutChoices {
+				return ""
+			}
+			detail := fmt.Sprintf("all %s have an empty status", plural(c.Rate("all", "given", recommended).N, "row of consents", "rows of consents"))
+			var stated int64
+			for _, share := range c.Statuses["pageview"] {
+				if share.Value == "full opt-in" || share.Value == "partial opt-in" || share.Value == "opt-out" {
+					stated += share.N
+				}
+			}
+			if stated > 0 {
+				detail += fmt.Sprintf("; yet %s an opt-in or opt-out", plural(stated, "row of page views has", "rows of page views have"))
+			}
+			return detail
+		})
+	actionAbsent = problemAt("action_absent", "Many consents do not say where they were given at %s",
+		"Their action is missing. They count as given in the notice; if they were not, its conversion is too high.",
+		func(c *Company) string {
+			return when(orZero(c.ShareNoAction) >= maxWithoutAction, orNone(c.ShareNoAction, percent)+" of consents have no action")
+		})
+	cutOff = problemAt("cut_off_files", "Files look cut off at %s: do not compare volumes",
+		"Several files end at the same round number of rows, so their volume shows where the file was cut. Rates are right if the rows in the "+
+			"file have the same mix of events as the rows that were cut.",
+		func(c *Company) string { return when(c.LooksTruncated, plural(c.Events, "row", "rows")) })
+	rateUnknown = problemAt("rate_unknown", "The sampling rate is unknown in over 1%% of rows at %s",
+		"Such rows count as not sampled, so estimates may be too low. They have no interval.",
+		func(c *Company) string {
+			share := float64(c.RateUnknown) / float64(max(c.Events, 1))
+			return when(share > maxWithoutRate, percent(share)+" of rows have no valid RATE")
+		})
+	undetermined = problemAt("weighting_undetermined", "Too few rows show how to read COUNT at %s",
+		"Fewer than 30 sampled rows show whether COUNT is extrapolated already. The recommended estimate is COUNT / RATE there.",
+		func(c *Company) string {
+			return when(c.Weighting == "undetermined", plural(c.Evidence, "row shows", "rows show")+" it")
+		})
+	noPrompts = problemAt("no_prompts", "No prompts in the files of %s",
+		"Without consent.asked there is no conversion, choice rate or opt-in rate.",
+		func(c *Company) string {
+			return when(c.Rate("all", "asked", recommended).N == 0, "none of "+plural(c.Events, "row", "rows")+" is a prompt")
+		})
+)
+
+// when is a text if a condition holds, else nothing.
+func when(holds bool, text string) string {
+	if holds {
+		return text
 	}
-	if len(cases) == 0 {
+	return ""
+}
+
+// evidence is how often COUNT is extrapolated already, of the rows that show it.
+func (c *Company) evidence() string {
+	return fmt.Sprintf("COUNT equals 1 / RATE in %s of %s sampled rows", orNone(c.ShareOfEvidence, percent), whole(c.Evidence))
+}
+
+func doubleWeighting(d *Data) *Problem {
+	problem := alreadyExtrapolated(d)
+	if problem == nil {
 		return nil
 	}
-	return &Problem{Kind: "perhaps_double_weighting", Cases: cases, Title: "COUNT may be extrapolated already at " + at(d, cases),
-		Text: "COUNT equals 1 / RATE in more than half of the sampled rows, but in less than 90%. The estimates follow COUNT / RATE and may be wrong " +
-			"tenfold: they are flagged, and not compared."}
+	var factors []float64
+	for _, one := range problem.Cases {
+		if factor := one.company.doubling(); factor != nil {
+			factors = append(factors, *factor)
+		}
+	}
+	if len(factors) > 0 {
+		problem.Title += ": the recommended conversion is " + fromTo(factors, times) + " as high"
+	}
+	return problem
 }
 
 func codingGap(d *Data) *Problem {
@@ -153,7 +226,7 @@ func codingGap(d *Data) *Problem {
 			"all events. Opt-in against opt-out can be compared."}
 }
 
-// words says both shares of full opt-ins.
+// words gives both shares of full opt-ins.
 func (o Coding) words() string {
 	share := func(full, all int64) string {
 		if all == 0 {
@@ -168,7 +241,7 @@ func moreThanAsked(d *Data) *Problem {
 	var inNotice, elsewhere []problemCase
 	for _, c := range d.Companies {
 		notice, all := c.Rate("notice", "conversion", recommended).Value, c.Rate("all", "conversion", recommended).Value
-		one := problemCase{company: c, detail: fmt.Sprintf("conversion %s in the notice, %s of all events", orNone(notice, percent), orNone(all, percent))}
+		one := problemCase{company: c, detail: fmt.Sprintf("conversion %s in the notice, %s over all events", orNone(notice, percent), orNone(all, percent))}
 		switch {
 		case notice != nil && *notice > 1:
 			inNotice = append(inNotice, one)
@@ -180,115 +253,13 @@ func moreThanAsked(d *Data) *Problem {
 	if len(cases) == 0 {
 		return nil
 	}
-	title := "More consents than prompts at " + at(d, cases) + " where all events count, so this is not a conversion rate"
+	title := "More consents than prompts over all events at " + at(d, cases) + ", so this is not a conversion rate"
 	if len(inNotice) > 0 {
 		title = "More consents than prompts in the notice at " + at(d, inNotice) + ", so this is not a conversion rate"
 	}
 	return &Problem{Kind: "more_consents_than_prompts", Cases: cases, Title: title,
 		Text: "Visitors change a choice without a prompt, consents are set outside the notice, prompts are missing from the files, or it is chance: " +
 			"the interval may include values below 100%."}
-}
-
-func noChoices(d *Data) *Problem {
-	var cases []problemCase
-	for _, c := range d.Companies {
-		if !c.WithoutChoices {
-			continue
-		}
-		detail := fmt.Sprintf("all %s have an empty status", plural(c.Rate("all", "given", recommended).N, "row of consents", "rows of consents"))
-		var stated int64
-		for _, share := range c.Statuses["pageview"] {
-			if share.Value == "full opt-in" || share.Value == "partial opt-in" || share.Value == "opt-out" {
-				stated += share.N
-			}
-		}
-		if stated > 0 {
-			detail += fmt.Sprintf("; %s an opt-in or opt-out all the same", plural(stated, "row of page views has", "rows of page views have"))
-		}
-		cases = append(cases, problemCase{company: c, detail: detail})
-	}
-	if len(cases) == 0 {
-		return nil
-	}
-	return &Problem{Kind: "no_choices", Cases: cases, Title: "No consent records a choice at " + at(d, cases),
-		Text: "Every consent has an empty status, so there is a conversion but no choice, consent or opt-in rate."}
-}
-
-// The least share of consents that have to lack an action, or of rows that have to lack a rate, to be told.
-const (
-	muchWithoutAction = 0.1
-	muchWithoutRate   = 0.01
-)
-
-func actionAbsent(d *Data) *Problem {
-	var cases []problemCase
-	for _, c := range d.Companies {
-		if c.ShareNoAction != nil && *c.ShareNoAction >= muchWithoutAction {
-			cases = append(cases, problemCase{company: c, detail: percent(*c.ShareNoAction) + " of consents have no action"})
-		}
-	}
-	if len(cases) == 0 {
-		return nil
-	}
-	return &Problem{Kind: "action_absent", Cases: cases, Title: "Many consents do not say where they were given at " + at(d, cases),
-		Text: "Their action is missing. They count as given in the notice; if they were not, its conversion is too high."}
-}
-
-func cutOff(d *Data) *Problem {
-	var cases []problemCase
-	for _, c := range d.Companies {
-		if c.LooksTruncated {
-			cases = append(cases, problemCase{company: c, detail: plural(c.Events, "row", "rows")})
-		}
-	}
-	if len(cases) == 0 {
-		return nil
-	}
-	return &Problem{Kind: "cut_off_files", Cases: cases, Title: "Files look cut off at " + at(d, cases) + ": do not compare volumes",
-		Text: "Several files end at the same round number of rows. Their volume shows where the file was cut. Rates hold if the part that is there " +
-			"has the same mix of events as the whole."}
-}
-
-func rateUnknown(d *Data) *Problem {
-	var cases []problemCase
-	for _, c := range d.Companies {
-		if share := float64(c.RateUnknown) / float64(max(c.Events, 1)); share > muchWithoutRate {
-			cases = append(cases, problemCase{company: c, detail: percent(share) + " of rows have no valid RATE"})
-		}
-	}
-	if len(cases) == 0 {
-		return nil
-	}
-	return &Problem{Kind: "rate_unknown", Cases: cases, Title: "The sampling rate is unknown in over 1% of rows at " + at(d, cases),
-		Text: "Such rows count as not sampled, so estimates may be too low. They have no interval."}
-}
-
-func undetermined(d *Data) *Problem {
-	var cases []problemCase
-	for _, c := range d.Companies {
-		if c.Weighting == "undetermined" {
-			cases = append(cases, problemCase{company: c, detail: whole(c.Evidence) + " rows tell"})
-		}
-	}
-	if len(cases) == 0 {
-		return nil
-	}
-	return &Problem{Kind: "weighting_undetermined", Cases: cases, Title: "Too few rows show how to read COUNT at " + at(d, cases),
-		Text: "Fewer than 30 sampled rows tell whether COUNT is extrapolated already. The recommended estimate is COUNT / RATE there."}
-}
-
-func noPrompts(d *Data) *Problem {
-	var cases []problemCase
-	for _, c := range d.Companies {
-		if c.Rate("all", "asked", recommended).N == 0 {
-			cases = append(cases, problemCase{company: c, detail: "of " + plural(c.Events, "row", "rows") + " none is a prompt"})
-		}
-	}
-	if len(cases) == 0 {
-		return nil
-	}
-	return &Problem{Kind: "no_prompts", Cases: cases, Title: "No prompts in the files of " + at(d, cases),
-		Text: "Without consent.asked there is no conversion, choice rate or opt-in rate."}
 }
 
 func badRows(d *Data) *Problem {

@@ -13,7 +13,7 @@ func qualitySection(d *Data, _ selection) Section {
 	section := Section{
 		ID: "quality", Nav: "Data quality", Term: "def-quality", Problems: problems(d),
 		Source:  "analytics.company_consent_metrics, company_performance, consent_coding, extrapolation_sensitivity, data_quality",
-		Explain: "What the files of the companies shown tell about their numbers. The switches do not change it.",
+		Explain: "What the files of the companies shown reveal about how far to trust their numbers. The switches do not change this list.",
 		Title:   "No problem was found in the data",
 		Table: Table{Columns: append([]Column{{"Problem", "problem", false}}, companyColumns(Column{"Of", "of", false},
 			Column{"Detail", "detail", false})...)},

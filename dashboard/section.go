@@ -67,7 +67,7 @@ type block struct {
 	CSV      template.URL // of all variants; empty where each has its own
 }
 
-// A dependence says which switches change a section.
+// A dependence lists the switches that change a section.
 type dependence struct{ definition, scope, extrapolation bool }
 
 // A builder makes a section.

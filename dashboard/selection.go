@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// A filter says which companies the page is about.
+// A filter selects the companies of the page.
 type filter struct {
 	Industry string
 	HQ       string

@@ -153,7 +153,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 	if d == nil {
 		p := newPage()
-		p.Banner, p.Refresh = problem(now), retryAfter
+		p.Banner, p.Refresh = statusBanner(now), retryAfter
 		body, err := p.render()
 		if err != nil {
 			s.fail(w, r, err)
@@ -169,7 +169,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	content, err := s.store.page(r.Context(), "page "+string(now.condition)+selected.Query(), func() ([]byte, string, error) {
 		p := report(d, selected)
 		p.DbtDocs = now.hasDocs
-		if p.Banner = warning(now.condition); p.Banner != nil {
+		if p.Banner = warningBanner(now.condition); p.Banner != nil {
 			p.Poll = 2 * retryAfter
 		}
 		if p.Empty != nil && !selected.isSet() {
@@ -199,7 +199,7 @@ func (s *Server) serveData(w http.ResponseWriter, r *http.Request) {
 		}
 		if d == nil {
 			w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-			http.Error(w, problem(now).Title+".", http.StatusServiceUnavailable)
+			http.Error(w, statusBanner(now).Title+".", http.StatusServiceUnavailable)
 			return
 		}
 		content, err := s.store.page(r.Context(), "data "+id+selected.Query(), func() ([]byte, string, error) {
@@ -252,7 +252,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	s.log.Error("the page could not be made", "url", r.URL.String(), "error", err.Error())
-	http.Error(w, "The page could not be made; the log says why.", http.StatusInternalServerError)
+	http.Error(w, "The page could not be built; see the log for the reason.", http.StatusInternalServerError)
 }
 
 // send answers with content, compressed where the reader takes that, or says that it has not changed.
@@ -327,7 +327,7 @@ func (s *Server) serveDocs(w http.ResponseWriter, r *http.Request) {
 		return
 	case now.condition == away || now.condition == refused:
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-		http.Error(w, problem(now).Title+".", http.StatusServiceUnavailable)
+		http.Error(w, statusBanner(now).Title+".", http.StatusServiceUnavailable)
 		return
 	case !now.hasDocs:
 		http.Error(w, "dbt's docs are not there: consent transform --keep-docs puts them into the database.", http.StatusNotFound)

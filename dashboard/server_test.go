@@ -162,7 +162,7 @@ func TestDbtDocsMayBeMissing(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		if page := ask(s, "/dbt/"); page.Code != test.code || !strings.Contains(page.Body.String(), test.want) {
+		if page := request(s, "/dbt/"); page.Code != test.code || !strings.Contains(page.Body.String(), test.want) {
 			t.Errorf("%s: the docs answer %d: %s", name, page.Code, page.Body)
 		}
 	}
@@ -222,7 +222,7 @@ func tracedServer(t testing.TB, database string) (*Server, *traced) {
 	return s, tracer
 }
 
-func ask(s *Server, url string) *httptest.ResponseRecorder {
+func request(s *Server, url string) *httptest.ResponseRecorder {
 	recorder := httptest.NewRecorder()
 	s.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, url, nil))
 	return recorder
@@ -239,10 +239,10 @@ func TestUnchangedWarehouseCostsAGlance(t *testing.T) {
 	sampleWarehouse(t)
 	s, tracer := tracedServer(t, as(t, "dashboard"))
 	for _, address := range []string{"/", "/?definition=choice", "/?scope=all", "/data/volume.csv"} {
-		ask(s, address)
+		request(s, address)
 		later(s)
 		_, before := tracer.count()
-		ask(s, address)
+		request(s, address)
 		if _, after := tracer.count(); after-before != 4 {
 			t.Errorf("%s: an unchanged warehouse costs %d statements, want the 4 of the probe, which begins and ends a transaction", address, after-before)
 		}
@@ -254,8 +254,8 @@ func TestUnchangedWarehouseCostsAGlance(t *testing.T) {
 func FuzzURL(f *testing.F) {
 	sampleWarehouse(f)
 	s, tracer := tracedServer(f, as(f, "dashboard"))
-	ask(s, "/")
-	ask(s, "/?industry=Travel")
+	request(s, "/")
+	request(s, "/?industry=Travel")
 	statements, _ := tracer.count()
 	for _, seed := range []string{
 		"", "industry=Travel", "industry=Travel&hq=France&company=956c25b5-e9a6-46f1-bb85-930c6aad171b",
@@ -479,8 +479,8 @@ func TestSwitchesChangeWhatTheySay(t *testing.T) {
 
 func near(a, b float64) bool { return a-b < 1e-6*(1+b) && b-a < 1e-6*(1+b) }
 
-// TestPageSaysWhatIsTheMatter goes through the states of a warehouse with one server, which recovers from each.
-func TestPageSaysWhatIsTheMatter(t *testing.T) {
+// TestPageShowsWhyThereAreNoNumbers goes through the states of a warehouse with one server, which recovers from each.
+func TestPageShowsWhyThereAreNoNumbers(t *testing.T) {
 	sampled := sampleWarehouse(t)
 	program := buildProgram(t)
 	database := warehousetest.Database(t)
@@ -524,7 +524,7 @@ func TestPageSaysWhatIsTheMatter(t *testing.T) {
 	unlock(t, builder)
 
 	copyMarts(t, sampled, database)
-	look("a part was built", http.StatusOK, "The last build of the metrics did not end well", "No company has events yet")
+	look("a part was built", http.StatusOK, "The last build of the metrics failed", "No company has events yet")
 	execute(t, database, recordBuild)
 	if body := look("companies without events", http.StatusOK, "No company has events yet"); strings.Contains(body, `class="banner"`) {
 		t.Error("a whole build has a banner")
@@ -535,14 +535,14 @@ func TestPageSaysWhatIsTheMatter(t *testing.T) {
 	unlock(t, builder)
 
 	execute(t, database, "update analytics.build set load_set = ''")
-	look("a build that failed", http.StatusOK, "The last build of the metrics did not end well")
+	look("a build that failed", http.StatusOK, "The last build of the metrics failed")
 	execute(t, database, "update analytics.build set load_set = 'of other loads'")
-	look("files loaded since", http.StatusOK, "Files were loaded since the metrics were built")
+	look("files loaded since", http.StatusOK, "Files were loaded after the metrics were built")
 
 	// A filter that nobody has asked for yet, so that it is read anew.
 	execute(t, database, "alter table analytics.company_performance rename column hours_observed to size")
 	if response, body := get(t, url+"/?hq=Belgium"); response.StatusCode != http.StatusServiceUnavailable ||
-		!strings.Contains(body, "The metrics are of another version") {
+		!strings.Contains(body, "The metrics were built by another version") {
 		t.Errorf("marts of another version answer %s", response.Status)
 	}
 	execute(t, database, "alter table analytics.company_performance rename column size to hours_observed")
@@ -587,7 +587,7 @@ func TestDatabaseThatGoesAwayLeavesTheLastNumbers(t *testing.T) {
 	proxy.close()
 	later(s)
 	response, body = get(t, url)
-	if response.StatusCode != http.StatusOK || !strings.Contains(body, "These are the numbers as they were read last") ||
+	if response.StatusCode != http.StatusOK || !strings.Contains(body, "The page shows the numbers as they were last read") ||
 		!strings.Contains(body, `data-poll="`) {
 		t.Errorf("when the database has gone the page answers %s without saying so", response.Status)
 	}

@@ -66,7 +66,7 @@ func companyColumns(more ...Column) []Column {
 }
 
 func companyCells(c *Company, more ...Cell) []Cell {
-	return append([]Cell{textCell(c.Name), {Text: c.short(), Raw: c.Key.String()}, textCell(c.Industry), {Text: country(c.HQ), Raw: c.HQ}}, more...)
+	return append([]Cell{textCell(c.Name), {Text: c.short(), Raw: c.Key.String()}, textCell(c.Industry), textCell(c.HQ)}, more...)
 }
 
 // writeCSV writes the table for programs and spreadsheets.

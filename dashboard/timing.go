@@ -31,8 +31,8 @@ func timeSection(d *Data, s selection) Section {
 		ID: "time", Nav: "Time", Term: "def-time", Source: "analytics.time_to_consent, analytics.overall_time_to_consent",
 		Title: timeTitle(d),
 		Explain: "Time from the prompt to the first choice, up to 30 minutes, by the best method of each company. " +
-			"Only choices in the notice, each weighted by 1 / RATE; the switches do not change it. " +
-			"Beside n is the share of choices that it covers.",
+			"Only choices in the notice, each weighted by 1 / RATE; the switches do not change the chart. " +
+			"The percentage after n is the share of the choices that were timed.",
 		Table: Table{Columns: companyColumns(Column{"Method", "method", false}, Column{"Headline", "is_headline", false},
 			Column{"Durations", "n", true}, Column{"Covers", "coverage", true}, Column{"Median", "median_seconds", true},
 			Column{"95% from", "median_process_lower", true}, Column{"to", "median_process_upper", true},
@@ -82,7 +82,7 @@ func overallTime(d *Data) string {
 		}
 		means = append(means, mean)
 	}
-	return fmt.Sprintf("Mean of all companies together, whatever the filter: %s. A few long durations decide the mean; the median is firmer.", list(means))
+	return fmt.Sprintf("Mean of all companies together, whatever the filter: %s. A few long durations dominate the mean; the median is more robust.", list(means))
 }
 
 // byMedian are the companies, the quickest by its headline first.

@@ -132,9 +132,9 @@ func TestAnswersFollowTheSwitches(t *testing.T) {
 	}
 }
 
-// TestProblemsAreTold has each problem once, beside a company without any, and holds what is told of it.
-func TestProblemsAreTold(t *testing.T) {
-	told := func(change func(*Company)) *Data {
+// TestProblemsAreListed has each problem once, beside a company without any, and checks its title and detail.
+func TestProblemsAreListed(t *testing.T) {
+	withProblem := func(change func(*Company)) *Data {
 		plain, c := company("b", "Gaming", "Spain"), company("a", "Travel", "France")
 		for _, one := range []*Company{plain, c} {
 			one.Events = 100
@@ -165,43 +165,43 @@ func TestProblemsAreTold(t *testing.T) {
 			"of page views 0 of 40 opt-ins are full (0%), of consents 180 of 200 opt-ins are full (90%)"},
 		"more_consents_than_prompts": {func(c *Company) { set(c, "notice", recommended, 1.2); set(c, "all", recommended, 1.5) },
 			"More consents than prompts in the notice at a.example, so this is not a conversion rate",
-			"conversion 120% in the notice, 150% of all events"},
+			"conversion 120% in the notice, 150% over all events"},
 		"no_choices": {func(c *Company) {
 			c.WithoutChoices = true
 			c.Rates[rateKey{"all", "given", recommended}] = Estimate{N: 265}
 			c.Statuses["pageview"] = []Share{{Value: "opt-out", N: 69}, {Value: "empty", N: 89}}
 		}, "No consent records a choice at a.example",
-			"all 265 rows of consents have an empty status; 69 rows of page views have an opt-in or opt-out all the same"},
+			"all 265 rows of consents have an empty status; yet 69 rows of page views have an opt-in or opt-out"},
 		"action_absent": {func(c *Company) { c.ShareNoAction = number64(0.39) }, "Many consents do not say where they were given at a.example",
 			"39% of consents have no action"},
 		"cut_off_files": {func(c *Company) { c.LooksTruncated = true }, "Files look cut off at a.example: do not compare volumes", "100 rows"},
 		"rate_unknown": {func(c *Company) { c.RateUnknown = 2 }, "The sampling rate is unknown in over 1% of rows at a.example",
 			"2% of rows have no valid RATE"},
 		"weighting_undetermined": {func(c *Company) { c.Weighting, c.Evidence = "undetermined", 12 }, "Too few rows show how to read COUNT at a.example",
-			"12 rows tell"},
+			"12 rows show it"},
 		"no_prompts": {func(c *Company) { delete(c.Rates, rateKey{"all", "asked", recommended}) }, "No prompts in the files of a.example",
-			"of 100 rows none is a prompt"},
+			"none of 100 rows is a prompt"},
 	} {
-		d := told(c.change)
+		d := withProblem(c.change)
 		got := problems(d)
 		if len(got) != 1 || got[0].Kind != kind || plainSpaces(got[0].Title) != c.title || len(got[0].Cases) != 1 || got[0].Cases[0].detail != c.case0 {
 			t.Errorf("%s: %+v, want %q and %q", kind, got, c.title, c.case0)
 			continue
 		}
-		if text := distrust(d); len(text) != 1 || text[0] != got[0].Title+"." {
+		if text := problemAnswer(d); len(text) != 1 || text[0] != got[0].Title+"." {
 			t.Errorf("%s: the summary says %q", kind, text)
 		}
 		if table := qualitySection(d, selection{}).Table; len(table.Rows) != 1 || table.Rows[0][0].Raw != kind || table.Rows[0][1].Raw != "a.example" {
 			t.Errorf("%s: the table has %v", kind, table.Rows)
 		}
 	}
-	d := told(func(*Company) {})
+	d := withProblem(func(*Company) {})
 	d.Published, d.FileRows, d.Rejected = 2, 90, 10
 	if got := problems(d); len(got) != 1 || got[0].Title != "10 rows were rejected, of 100 rows in 2 files" {
-		t.Errorf("rejected rows are told as %+v", got)
+		t.Errorf("rejected rows are listed as %+v", got)
 	}
-	if got := problems(told(func(*Company) {})); len(got) != 0 {
-		t.Errorf("nothing is wrong, but the page tells %+v", got)
+	if got := problems(withProblem(func(*Company) {})); len(got) != 0 {
+		t.Errorf("there is no problem, but the page lists %+v", got)
 	}
 }
 

@@ -20,7 +20,7 @@ func byVolume(d *Data, extrapolation string) []*Company {
 func volumeSection(d *Data, s selection) Section {
 	section := Section{
 		ID: "volume", Nav: "Volume", Term: "def-volume", Source: "analytics.company_performance, analytics.extrapolation_sensitivity",
-		Explain: "Events of all types: " + dots(s.Extrapolation) + ", with the 95% interval of what the company does. " +
+		Explain: "Events of all types: " + estimateKind(s.Extrapolation) + ", with the 95% interval of what the company does. " +
 			"The second chart divides by the hours between a company’s first and last event. The scope does not change it.",
 		Table: Table{Columns: companyColumns(Column{"Rows", "n_events", true}, Column{"Sampled", "n_sampled", true},
 			Column{"Volume", "volume", true}, Column{"95% from", "process_lower", true}, Column{"to", "process_upper", true},
@@ -114,7 +114,7 @@ func perHourPlot(s selection, companies []*Company) chart.Plot {
 		value := c.PerHour(s.Extrapolation)
 		row.Value = orNone(value, count)
 		if value == nil {
-			row.Missing = "all events are of one moment"
+			row.Missing = "all events have the same time"
 		} else {
 			row.Aside = "over " + hours(*c.Hours)
 			row.Marks = []chart.Mark{chart.Bar(scale, 6, 14, *value, "c1", count(*value)+" events per observed hour, over "+hours(*c.Hours))}
@@ -244,11 +244,11 @@ func countrySection(d *Data, _ selection) Section {
 	scale := chart.NewScale(most, short)
 	plot := chart.Plot{Name: "Events by country", Unit: "events", Scale: scale}
 	for _, c := range d.Countries {
-		section.Table.Rows = append(section.Table.Rows, []Cell{textCell(country(c.Code)), textCell(c.Code), wholeCell(c.Companies), wholeCell(c.N), numberCell(c.Estimate, count)})
+		section.Table.Rows = append(section.Table.Rows, []Cell{textCell(c.Name), textCell(c.Code), wholeCell(c.Companies), wholeCell(c.N), numberCell(c.Estimate, count)})
 		if c.Estimate == nil {
 			continue
 		}
-		row := chart.Row{Label: country(c.Code), Sub: c.Code + " · " + plural(c.Companies, "company", "companies"), Height: 22, Value: count(*c.Estimate)}
+		row := chart.Row{Label: c.Name, Sub: c.Code + " · " + plural(c.Companies, "company", "companies"), Height: 22, Value: count(*c.Estimate)}
 		row.Marks = []chart.Mark{chart.Bar(scale, 4, 14, *c.Estimate, "c1", fmt.Sprintf("%s events; n = %s", count(*c.Estimate), whole(c.N)))}
 		plot.Rows = append(plot.Rows, row)
 	}
@@ -257,10 +257,10 @@ func countrySection(d *Data, _ selection) Section {
 	case len(d.Countries) == 0:
 		section.Title = "No country is known"
 	case len(d.Countries) <= 3 || all == 0:
-		section.Title = fmt.Sprintf("Most events come from %s: %s", country(d.Countries[0].Code), orNone(d.Countries[0].Estimate, count))
+		section.Title = fmt.Sprintf("Most events come from %s: %s", d.Countries[0].Name, orNone(d.Countries[0].Estimate, count))
 	default:
 		section.Title = fmt.Sprintf("Three of %s countries, %s, have %s of all events", whole(d.CountryCount),
-			list([]string{country(d.Countries[0].Code), country(d.Countries[1].Code), country(d.Countries[2].Code)}), percent(sum/all))
+			list([]string{d.Countries[0].Name, d.Countries[1].Name, d.Countries[2].Name}), percent(sum/all))
 	}
 	return section
 }

@@ -3,11 +3,10 @@ package operator
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unique"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -17,32 +16,44 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-// maxMessage is how many bytes a message in the status may have: 256 of them have to fit one resource.
-const maxMessage = 1024
-
-// A podState is how far a pod has come.
+// A podState is the state of a pod, as far as it matters for its entry.
 type podState string
 
 const (
-	podWaits podState = "waits" // its container has not started
-	podRuns  podState = "runs"
-	podEnded podState = "ended"
-	podGone  podState = "gone" // it is being deleted before its container has started
+	podWaiting podState = "waiting" // its container has not started
+	podRunning podState = "running"
+	podEnded   podState = "ended"
+	podDeleted podState = "deleted" // it was deleted before its container started
 )
 
-// An attempt is what a pod has to say about its entry.
+// An attempt is what a pod reports about its entry.
 type attempt struct {
 	pod     types.UID
-	index   int // of the entry; -1 of a Job without indexes
+	index   int // of the entry; -1 for a Job without indexes
 	created time.Time
 	state   podState
-	since   time.Time // when it began to wait, or should have ended because it was deleted; else zero
-	code    int32     // its exit code, once ended; -1 if there is none
-	reason  string    // why it waits or has ended, as Kubernetes says: Unschedulable, OOMKilled, Evicted
-	message string    // what Kubernetes says about that; where the container left one, its termination message
+	since   time.Time // since when it waits, or should have ended because it was deleted; else zero
+	code    int32     // the exit code, once ended; -1 if there is none
+	reason  string    // why it waits or has ended, as Kubernetes writes it: Unschedulable, OOMKilled, Evicted
+	message string    // the termination message, if the container left one; else what Kubernetes reports
 }
 
-// attemptOf reads a pod. The container that does the work is named after what the Job does.
+// inOrder sorts by creation. Of two pods created in the same second, the one that has ended came first: a Job never has two
+// active pods of one entry.
+func inOrder(attempts []attempt) []attempt {
+	rank := func(a attempt) int {
+		if a.state == podEnded {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(attempts, func(a, b attempt) int {
+		return cmp.Or(a.created.Compare(b.created), rank(a)-rank(b), cmp.Compare(a.pod, b.pod))
+	})
+	return attempts
+}
+
+// attemptOf reads a pod. The container that does the work is named after the job: see v1alpha1.LabelJob.
 func attemptOf(pod *corev1.Pod) attempt {
 	a := attempt{pod: pod.UID, index: -1, created: pod.CreationTimestamp.Time, code: -1}
 	if index, err := strconv.Atoi(pod.Labels[batchv1.JobCompletionIndexAnnotation]); err == nil {
@@ -57,36 +68,80 @@ func attemptOf(pod *corev1.Pod) attempt {
 	switch {
 	case state.Terminated != nil:
 		a.state, a.code, a.reason, a.message = podEnded, state.Terminated.ExitCode, state.Terminated.Reason, state.Terminated.Message
-	case pod.Status.Phase == corev1.PodFailed: // such as an evicted one
+	case pod.Status.Phase == corev1.PodFailed: // such as an evicted pod
 		a.state, a.reason, a.message = podEnded, pod.Status.Reason, pod.Status.Message
 	case state.Running != nil:
-		a.state = podRuns
+		a.state = podRunning
 	case pod.DeletionTimestamp != nil:
-		a.state = podGone
+		a.state = podDeleted
 	default:
-		a.state = podWaits
+		a.state = podWaiting
 		a.since, a.reason, a.message = waitOf(pod)
 	}
-	if pod.DeletionTimestamp != nil && a.state != podEnded && pod.Spec.NodeName != "" { // until then nothing is wrong
-		a.since, a.reason, a.message = pod.DeletionTimestamp.Time, reasonNodeLost, fmt.Sprintf("the node %s does not end the "+
-			"pod %s, which was deleted: the node or its kubelet is down", pod.Spec.NodeName, pod.Name)
+	if pod.DeletionTimestamp != nil && a.state != podEnded && pod.Spec.NodeName != "" {
+		a.since, a.reason = pod.DeletionTimestamp.Time, reasonNodeLost
+		a.message = fmt.Sprintf("the node %s does not end the pod %s, which was deleted: the node or its kubelet is down",
+			pod.Spec.NodeName, pod.Name)
 	}
-	a.reason = unique.Make(a.reason).Value()
 	return a
 }
 
-// isDeleted says that a pod was deleted and its node has not reported its end.
-func (a *attempt) isDeleted() bool {
-	return a.state != podWaits && a.state != podEnded && !a.since.IsZero()
+// waitOf is since when and why a pod waits.
+func waitOf(pod *corev1.Pod) (since time.Time, reason, message string) {
+	since = pod.CreationTimestamp.Time
+	for _, c := range pod.Status.Conditions {
+		switch {
+		case c.Type != corev1.PodScheduled:
+		case c.Status == corev1.ConditionTrue:
+			since = c.LastTransitionTime.Time
+		default:
+			return since, c.Reason, c.Message // Unschedulable, SchedulingGated
+		}
+	}
+	reason = "ContainerCreating"
+	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if waiting := status.State.Waiting; waiting != nil && waiting.Reason != "" {
+			reason, message = waiting.Reason, waiting.Message
+		}
+	}
+	// The kubelet alternates between these two reasons and words the message differently. Copied as it is, each turn would
+	// change the status.
+	if reason == "ErrImagePull" || reason == "ImagePullBackOff" {
+		reason = "ImagePullBackOff"
+		if _, cause, found := strings.Cut(message, "ErrImagePull: "); found {
+			message = cause
+		}
+	}
+	return since, reason, message
 }
 
-func (a *attempt) started() bool { return a.state == podRuns || a.state == podEnded }
+// isTerminating is whether the pod was deleted and its node has not reported its end.
+func (a *attempt) isTerminating() bool {
+	return a.state != podWaiting && a.state != podEnded && !a.since.IsZero()
+}
 
-// isTerminal says that the entry is not tried again after this attempt, whatever the Job says yet; see podFailurePolicy.
+func (a *attempt) hasStarted() bool { return a.state == podRunning || a.state == podEnded }
+
+// isTerminal is whether the exit code rules out a retry, also before the Job says so; see podFailurePolicy.
 func (a *attempt) isTerminal() bool { return a.code == report.BadData || a.code == report.BadConfig }
 
-// text says how an attempt ended that left no report.
-func (a *attempt) text() string {
+func (a *attempt) hasReport() bool {
+	_, err := report.ParseIngest([]byte(a.message))
+	return err == nil
+}
+
+// ingestMessage is how an ingestion pod ended: by its report, or without one, by what Kubernetes reports.
+func (a *attempt) ingestMessage() string {
+	if m, err := report.ParseIngest([]byte(a.message)); err == nil {
+		if text := failedFilesMessage(m); text != "" {
+			return text
+		}
+	}
+	return a.endMessage()
+}
+
+// endMessage is how a pod ended that left no report.
+func (a *attempt) endMessage() string {
 	text := "its pod failed"
 	if a.code >= 0 {
 		text = fmt.Sprintf("its pod ended with exit code %d", a.code)
@@ -100,11 +155,11 @@ func (a *attempt) text() string {
 	if a.message != "" {
 		return text + ": " + a.message
 	}
-	return text + " and left no message: its log may tell more"
+	return text + " and left no message: see its log"
 }
 
-// ingestText is what the report of an ingestion says about files that failed: of several, the first ones by name.
-func ingestText(m report.Ingest) string {
+// failedFilesMessage names the files of an entry that failed; of many, the first ones.
+func failedFilesMessage(m report.Ingest) string {
 	if len(m.FailedFiles) == 0 {
 		return m.Message
 	}
@@ -117,19 +172,4 @@ func ingestText(m report.Ingest) string {
 		text += fmt.Sprintf("; and %d more", more)
 	}
 	return text
-}
-
-// cut makes a text fit a line of at most most bytes.
-func cut(text string, most int) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "�"))
-	const ellipsis = "…"
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most-len(ellipsis)], "") + ellipsis
 }

@@ -36,15 +36,15 @@ const (
 	benchIdle      = 60 * time.Second
 )
 
-// BenchmarkOperator measures `consent operator` (bin/consent) as a process of its own, with 1,000 pipelines of 10 files:
+// BenchmarkOperator measures `consent operator` (bin/consent) as a separate process, with 1,000 pipelines of 10 files:
 //
 //	jobs-s            from its start until all Jobs are made
 //	MiB               its memory with two finished runs of each pipeline
-//	idle-writes       calls that change something in a minute in which nothing happens
-//	reconciles/run    of one more run of one pipeline
+//	idle-writes       writing API calls in a minute without changes
+//	reconciles/run    of another run of one pipeline
 //	writes/run        of that run, its Job's creation and events included
-//	restart-s         until another one has looked at all of them
-//	restart-writes    what that one has changed
+//	restart-s         until a new process has reconciled all of them
+//	restart-writes    its writing API calls
 //	restart-MiB       its memory then
 func BenchmarkOperator(b *testing.B) {
 	for b.Loop() {
@@ -58,34 +58,34 @@ func benchOperator(b *testing.B) {
 		b.Skip("needs bin/consent: `make bench-operator` builds it")
 	}
 	c := kubetest.Client(b)
-	w := &world{TB: b, WithWatch: c, namespace: kubetest.Namespace(b, c)}
-	w.create(sourceTemplate("input"))
-	kubeconfig := writeKubeconfig(b, kubetest.User(b, c, w.namespace, operatorRules))
+	env := &testEnv{TB: b, WithWatch: c, namespace: kubetest.Namespace(b, c)}
+	env.create(sourceTemplate("input"))
+	kubeconfig := writeKubeconfig(b, kubetest.User(b, c, env.namespace, chartRules(b)))
 	var paths []string
 	for i := range benchFiles {
 		paths = append(paths, fmt.Sprintf("events/csv/events-company-%d.csv", i))
 	}
 	each(b, func(i int) error {
 		p := &v1alpha1.ConsentPipeline{}
-		p.Namespace, p.Name = w.namespace, fmt.Sprintf("pipeline-%04d", i)
+		p.Namespace, p.Name = env.namespace, fmt.Sprintf("pipeline-%04d", i)
 		p.Spec = v1alpha1.ConsentPipelineSpec{Source: "input", Files: filesOf(paths...), Transform: v1alpha1.TransformNever}
 		return c.Create(b.Context(), p)
 	})
 
 	began := time.Now()
-	o := startProgram(b, w.namespace, kubeconfig, program)
-	w.awaitJobs("1")
+	o := startProgram(b, env.namespace, kubeconfig, program)
+	env.awaitJobs("1")
 	b.ReportMetric(time.Since(began).Seconds(), "jobs-s")
-	b.Logf("with %d Jobs under way: %s", benchPipelines, o.memory())
+	b.Logf("with %d Jobs in progress: %s", benchPipelines, o.memory())
 
 	// One file fails in the first run, none in the second: so the Jobs of both are kept.
-	w.playAll("1", 1)
+	env.finishRuns("1", 1)
 	each(b, func(i int) error {
-		p := &v1alpha1.ConsentPipeline{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprintf("pipeline-%04d", i)}}
+		p := &v1alpha1.ConsentPipeline{ObjectMeta: metav1.ObjectMeta{Namespace: env.namespace, Name: fmt.Sprintf("pipeline-%04d", i)}}
 		return c.Patch(b.Context(), p, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"trigger":"2"}}`)))
 	})
-	w.awaitJobs("2")
-	w.playAll("2", 0)
+	env.awaitJobs("2")
+	env.finishRuns("2", 0)
 	b.Logf("after two runs of each: %s", o.memory())
 
 	before := o.writes()
@@ -94,22 +94,22 @@ func benchOperator(b *testing.B) {
 	b.ReportMetric(o.mebibytes(), "MiB")
 
 	writes, reconciles := o.writes(), o.metric("controller_runtime_reconcile_total")
-	w.trigger("pipeline-0000", "3")
-	w.loadsSlowly(w.awaitRun("pipeline-0000", 3))
-	w.awaitEnd("pipeline-0000", 3, v1alpha1.Succeeded)
-	w.until(func() bool { return o.metric("workqueue_depth") == 0 }, func() string { return "the queue is not empty" })
+	env.trigger("pipeline-0000", "3")
+	env.completeRunStepwise(env.awaitRun("pipeline-0000", 3))
+	env.awaitEnd("pipeline-0000", 3, v1alpha1.Succeeded)
+	env.until(func() bool { return o.metric("workqueue_depth") == 0 }, func() string { return "the queue is not empty" })
 	b.ReportMetric(o.metric("controller_runtime_reconcile_total")-reconciles, "reconciles/run")
 	b.ReportMetric(o.writes()-writes, "writes/run")
 
 	began = time.Now()
 	o.stop()
-	o = startProgram(b, w.namespace, kubeconfig, program)
+	o = startProgram(b, env.namespace, kubeconfig, program)
 	o.await("controller_runtime_reconcile_total", benchPipelines)
 	b.ReportMetric(time.Since(began).Seconds(), "restart-s")
 	b.Logf("after a restart: %s", o.memory())
 	b.ReportMetric(o.writes(), "restart-writes")
 	b.ReportMetric(o.mebibytes(), "restart-MiB")
-	b.ReportMetric(0, "ns/op") // says nothing
+	b.ReportMetric(0, "ns/op") // meaningless here
 }
 
 // each calls do for every pipeline, eight at a time.
@@ -126,33 +126,33 @@ func each(b *testing.B, do func(i int) error) {
 }
 
 // awaitJobs waits until every pipeline has the Job of a run.
-func (w *world) awaitJobs(run string) {
-	w.Helper()
+func (env *testEnv) awaitJobs(run string) {
+	env.Helper()
 	for n := 0; n < benchPipelines; time.Sleep(100 * time.Millisecond) {
 		jobs := &metav1.PartialObjectMetadataList{}
 		jobs.SetGroupVersionKind(batchv1.SchemeGroupVersion.WithKind("JobList"))
-		if err := w.List(w.Context(), jobs, client.InNamespace(w.namespace), client.MatchingLabels{v1alpha1.LabelRun: run}); err != nil {
-			w.Fatal(err)
+		if err := env.List(env.Context(), jobs, client.InNamespace(env.namespace), client.MatchingLabels{v1alpha1.LabelRun: run}); err != nil {
+			env.Fatal(err)
 		}
 		n = len(jobs.Items)
 	}
 }
 
-// playAll plays a run of every pipeline to its end, with so many files that fail, and waits until the statuses say so.
-func (w *world) playAll(run string, bad int) {
-	w.Helper()
+// finishRuns ends a run of every pipeline, with the number of files that fail, and waits until the statuses have it.
+func (env *testEnv) finishRuns(run string, bad int) {
+	env.Helper()
 	group := errgroup.Group{}
 	group.SetLimit(8)
 	for i := range benchPipelines {
-		group.Go(func() error { return w.play(fmt.Sprintf("pipeline-%04d-%s", i, run), bad) })
+		group.Go(func() error { return env.finishRun(fmt.Sprintf("pipeline-%04d-%s", i, run), bad) })
 	}
 	if err := group.Wait(); err != nil {
-		w.Fatal(err)
+		env.Fatal(err)
 	}
 	for ended := 0; ended < benchPipelines; time.Sleep(time.Second) {
 		all := &v1alpha1.ConsentPipelineList{}
-		if err := w.List(w.Context(), all, client.InNamespace(w.namespace)); err != nil {
-			w.Fatal(err)
+		if err := env.List(env.Context(), all, client.InNamespace(env.namespace)); err != nil {
+			env.Fatal(err)
 		}
 		ended = 0
 		for _, p := range all.Items {
@@ -163,17 +163,17 @@ func (w *world) playAll(run string, bad int) {
 	}
 }
 
-// play makes a Job's pods as they are at their end, and ends the Job.
-func (w *world) play(name string, bad int) error {
-	ctx := w.Context()
+// finishRun makes a Job's pods as they are at their end, and ends the Job.
+func (env *testEnv) finishRun(name string, bad int) error {
+	ctx := env.Context()
 	j := &batchv1.Job{}
-	if err := w.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: name}, j); err != nil {
+	if err := env.Get(ctx, client.ObjectKey{Namespace: env.namespace, Name: name}, j); err != nil {
 		return err
 	}
 	for i, entry := range entriesOf(j) {
 		pod := podOf(j, i)
-		pod.Namespace = w.namespace
-		if err := w.Create(ctx, pod); err != nil {
+		pod.Namespace = env.namespace
+		if err := env.Create(ctx, pod); err != nil {
 			return err
 		}
 		code, m := int32(0), report.Ingest{Entry: entry, Matched: 1, Loaded: 1, Rows: 2521, SHA256: strings.Repeat("a", 64)}
@@ -182,7 +182,7 @@ func (w *world) play(name string, bad int) error {
 			m = report.Ingest{Entry: entry, Matched: 1, Failed: 1, Message: strings.Repeat("row 512, byte 81920: month out of range; ", 5)}
 		}
 		pod.Status = endedStatus(pod, code, string(m.Encode()))
-		if err := w.Status().Update(ctx, pod); err != nil {
+		if err := env.Status().Update(ctx, pod); err != nil {
 			return err
 		}
 	}
@@ -194,25 +194,25 @@ func (w *world) play(name string, bad int) error {
 			CompletedIndexes: fmt.Sprintf("%d-%d", bad, benchFiles-1), FailedIndexes: new("0"),
 			Conditions: []batchv1.JobCondition{jobCondition(batchv1.JobFailureTarget, "x"), jobCondition(batchv1.JobFailed, "x")}}
 	}
-	return w.Status().Update(ctx, j)
+	return env.Status().Update(ctx, j)
 }
 
-// loadsSlowly plays a run as it happens: each pod is made, runs and ends, and the Job follows each.
-func (w *world) loadsSlowly(j *batchv1.Job) {
-	w.Helper()
+// completeRunStepwise simulates a run in steps: each pod is created, runs and ends, and the Job counts it.
+func (env *testEnv) completeRunStepwise(j *batchv1.Job) {
+	env.Helper()
 	for i, entry := range entriesOf(j) {
-		pod := w.pod(j, i)
-		w.setJob(j, func(s *batchv1.JobStatus) { s.Active = 1 })
-		w.podRuns(pod)
-		w.podEnds(pod, 0, loaded(entry, 2521))
-		w.setJob(j, func(s *batchv1.JobStatus) {
+		pod := env.pod(j, i)
+		env.setJob(j, func(s *batchv1.JobStatus) { s.Active = 1 })
+		env.startPod(pod)
+		env.endPod(pod, 0, loaded(entry, 2521))
+		env.setJob(j, func(s *batchv1.JobStatus) {
 			s.Active, s.Succeeded = 0, int32(i+1)
 			if s.CompletedIndexes = "0"; i > 0 {
 				s.CompletedIndexes = fmt.Sprintf("0-%d", i)
 			}
 		})
 	}
-	w.jobCompletes(j)
+	env.completeJob(j)
 }
 
 // A program is a `consent operator` that runs.

@@ -16,14 +16,15 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// indexOwner finds Jobs by the UID of what controls them: a name can be taken again, a UID cannot.
-const indexOwner = ".metadata.controller"
+// indexController finds Jobs and pods by the UID of their controller: a name can be reused, a UID cannot.
+const indexController = ".metadata.controller"
 
-// cacheOptions keeps of the namespace's Jobs only ours, and of those only what is read. For pods see podStore.
+// cacheOptions limit the cache to the namespace, to our Jobs, and to the fields of a Job that are read. For pods, see
+// podInformer.
 func cacheOptions(namespace string) cache.Options {
 	isOurs, err := labels.NewRequirement(v1alpha1.LabelJob, selection.Exists, nil)
 	if err != nil {
-		panic(err) // the label is well-formed
+		panic(err) // the label is valid
 	}
 	return cache.Options{
 		DefaultNamespaces: map[string]cache.Config{namespace: {}},
@@ -39,9 +40,9 @@ func cacheOptions(namespace string) cache.Options {
 	}
 }
 
-// addIndexes makes indexOwner known to the cache.
+// addIndexes registers indexController.
 func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
-	return indexer.IndexField(ctx, &batchv1.Job{}, indexOwner, func(object client.Object) []string {
+	return indexer.IndexField(ctx, &batchv1.Job{}, indexController, func(object client.Object) []string {
 		owner := metav1.GetControllerOfNoCopy(object)
 		if owner == nil {
 			return nil
@@ -50,7 +51,7 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	})
 }
 
-// stripJob leaves the outcome, the labels and annotations that are ours, and the arguments, which have the entries.
+// stripJob keeps the status, our labels and annotations, and the container's arguments, which list the entries.
 func stripJob(j *batchv1.Job) {
 	j.ManagedFields = nil
 	for _, all := range []map[string]string{j.Labels, j.Annotations} {

@@ -9,55 +9,35 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// An obstacle is why a run that is due could not be started.
-type obstacle struct {
-	reason, message string
-	stalled         bool // someone has to do something; else it passes
-}
-
-// A situation is what the conditions are made of, besides the status itself.
-type situation struct {
-	obstacle *obstacle // of the run that is due
-	delay    *delay    // of the run that is under way
-	held     bool      // a run is due, and spec.suspend holds it back
-}
-
-// setConditions says how the resource is by kstatus's rules: Reconciling while something is under way, Stalled while
-// someone has to do something, and never both; without either Ready is True, or keeps its value while runs are held back.
-func setConditions(p *v1alpha1.ConsentPipeline, s situation, now metav1.Time) {
+// setConditions sets Ready, Reconciling and Stalled by the rules of kstatus: Reconciling while a run is in progress, Stalled
+// while a person has to act, and never both; without either, Ready is True, or keeps its value while runs are suspended.
+func setConditions(p *v1alpha1.ConsentPipeline, out outcome, now metav1.Time) {
 	ready, reconciling, stalled := metav1.ConditionUnknown, false, false
 	reason, message := "", ""
-	progressReason, progressMessage := "", ""
-	current, last := p.Status.CurrentRun, p.Status.LastRun
+	current, last, blocker := p.Status.CurrentRun, p.Status.LastRun, out.blocker
 
 	switch {
-	case s.obstacle != nil && s.obstacle.stalled:
+	case blocker != nil && blocker.stalled:
 		ready, stalled = metav1.ConditionFalse, true
-		reason, message = s.obstacle.reason, s.obstacle.message
-	case s.obstacle != nil:
+		reason, message = blocker.reason, blocker.message
+	case blocker != nil:
 		reconciling = true
-		reason, message = s.obstacle.reason, s.obstacle.message
-	case current != nil && s.delay != nil && s.delay.stalled:
-		ready, stalled = metav1.ConditionFalse, true
-		reason, message = s.delay.shown(), s.delay.message
+		reason, message = blocker.reason, blocker.message
 	case current != nil:
 		reconciling = true
 		reason = reasonRunInProgress
-		message = fmt.Sprintf("Run %d (%s) is under way in the Job %s.", current.Number, current.Reason, current.JobName)
-		if s.delay != nil {
-			progressReason, progressMessage = s.delay.reason, s.delay.message
-		}
-	case last != nil && last.Result == v1alpha1.Succeeded:
-		ready = metav1.ConditionTrue
-		reason, message = string(last.Result), last.Message
+		message = fmt.Sprintf("Run %d (%s) is in progress in the Job %s.", current.Number, current.Reason, current.JobName)
 	case last != nil:
 		ready, stalled = metav1.ConditionFalse, true
+		if last.Result == v1alpha1.Succeeded {
+			ready, stalled = metav1.ConditionTrue, false
+		}
 		reason, message = string(last.Result), last.Message
-	case s.held:
-		reason, message = reasonSuspended, "No run was started yet: spec.suspend is true."
+	case out.suspended:
+		reason, message = reasonSuspended, "No run has started yet: spec.suspend is true."
 	}
-	if s.held && last != nil {
-		message += " A new run is held back: spec.suspend is true."
+	if out.suspended && last != nil {
+		message += " A new run is due, but spec.suspend is true."
 	}
 
 	set := func(condition string, status metav1.ConditionStatus, reason, message string) {
@@ -71,13 +51,10 @@ func setConditions(p *v1alpha1.ConsentPipeline, s situation, now metav1.Time) {
 		v1alpha1.ConditionReconciling: reconciling,
 		v1alpha1.ConditionStalled:     stalled,
 	} {
-		switch {
-		case !is:
-			meta.RemoveStatusCondition(&p.Status.Conditions, condition)
-		case progressReason != "":
-			set(condition, metav1.ConditionTrue, progressReason, progressMessage)
-		default:
+		if is {
 			set(condition, metav1.ConditionTrue, reason, message)
+		} else {
+			meta.RemoveStatusCondition(&p.Status.Conditions, condition)
 		}
 	}
 	p.Status.ObservedGeneration = p.Generation

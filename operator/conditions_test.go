@@ -16,35 +16,35 @@ func TestConditions(t *testing.T) {
 	t.Parallel()
 	current := &v1alpha1.Run{Number: 2, Reason: v1alpha1.ReasonTriggerChanged, JobName: "september-2"}
 	last := func(result v1alpha1.Result) *v1alpha1.FinishedRun {
-		return &v1alpha1.FinishedRun{Result: result, Message: "as it went."}
+		return &v1alpha1.FinishedRun{Result: result, Message: "a message."}
 	}
-	blocked := &obstacle{reason: "NameConflict", message: "m", stalled: true}
-	passing := &obstacle{reason: "WaitingForDeletion", message: "m"}
-	waiting := &delay{reason: "Unschedulable", message: "m"}
-	queued := &delay{reason: reasonJobSuspended, message: "m", queued: true}
-	stuck := &delay{reason: "Unschedulable", message: "m", stalled: true}
+	blocked := &blocker{reason: "NameConflict", message: "m", stalled: true}
+	passing := &blocker{reason: "WaitingForDeletion", message: "m"}
+	waiting := &blocker{reason: "Unschedulable", message: "m"}
+	queued := &blocker{reason: reasonJobSuspended, message: "m", queued: true}
+	stuck := &blocker{reason: reasonPodsStuck, message: "m", stalled: true}
 
 	for name, test := range map[string]struct {
 		current *v1alpha1.Run
 		last    *v1alpha1.FinishedRun
-		now     situation
+		now     outcome
 		want    string // the conditions
 		kstatus string
 	}{
-		"held back before any run":       {nil, nil, situation{held: true}, "Ready=Unknown Suspended", "InProgress"},
-		"the first run":                  {current, nil, situation{}, "Ready=Unknown RunInProgress, Reconciling=True RunInProgress", "InProgress"},
-		"a run after a failure":          {current, last("Failed"), situation{}, "Ready=Unknown RunInProgress, Reconciling=True RunInProgress", "InProgress"},
-		"a run whose pods wait":          {current, nil, situation{delay: waiting}, "Ready=Unknown RunInProgress, Reconciling=True Unschedulable", "InProgress"},
-		"a run whose pods wait for long": {current, nil, situation{delay: stuck}, "Ready=False PodsStuck, Stalled=True PodsStuck", "Failed"},
-		"a run that waits its turn":      {current, nil, situation{delay: queued}, "Ready=Unknown RunInProgress, Reconciling=True JobSuspended", "InProgress"},
-		"succeeded":                      {nil, last("Succeeded"), situation{}, "Ready=True Succeeded", "Current"},
-		"succeeded, and held back":       {nil, last("Succeeded"), situation{held: true}, "Ready=True Succeeded", "Current"},
-		"partial":                        {nil, last("Partial"), situation{}, "Ready=False Partial, Stalled=True Partial", "Failed"},
-		"partial, and held back":         {nil, last("Partial"), situation{held: true}, "Ready=False Partial, Stalled=True Partial", "Failed"},
-		"failed":                         {nil, last("Failed"), situation{}, "Ready=False Failed, Stalled=True Failed", "Failed"},
-		"interrupted":                    {nil, last("Interrupted"), situation{}, "Ready=False Interrupted, Stalled=True Interrupted", "Failed"},
-		"blocked after a success":        {nil, last("Succeeded"), situation{obstacle: blocked}, "Ready=False NameConflict, Stalled=True NameConflict", "Failed"},
-		"blocked for a moment":           {nil, nil, situation{obstacle: passing}, "Ready=Unknown WaitingForDeletion, Reconciling=True WaitingForDeletion", "InProgress"},
+		"suspended before any run":       {nil, nil, outcome{suspended: true}, "Ready=Unknown Suspended", "InProgress"},
+		"the first run":                  {current, nil, outcome{}, "Ready=Unknown RunInProgress, Reconciling=True RunInProgress", "InProgress"},
+		"a run after a failure":          {current, last("Failed"), outcome{}, "Ready=Unknown RunInProgress, Reconciling=True RunInProgress", "InProgress"},
+		"a run whose pods wait":          {current, nil, outcome{blocker: waiting}, "Ready=Unknown Unschedulable, Reconciling=True Unschedulable", "InProgress"},
+		"a run whose pods wait for long": {current, nil, outcome{blocker: stuck}, "Ready=False PodsStuck, Stalled=True PodsStuck", "Failed"},
+		"a run in a queue":               {current, nil, outcome{blocker: queued}, "Ready=Unknown JobSuspended, Reconciling=True JobSuspended", "InProgress"},
+		"succeeded":                      {nil, last("Succeeded"), outcome{}, "Ready=True Succeeded", "Current"},
+		"succeeded, and suspended":       {nil, last("Succeeded"), outcome{suspended: true}, "Ready=True Succeeded", "Current"},
+		"partial":                        {nil, last("Partial"), outcome{}, "Ready=False Partial, Stalled=True Partial", "Failed"},
+		"partial, and suspended":         {nil, last("Partial"), outcome{suspended: true}, "Ready=False Partial, Stalled=True Partial", "Failed"},
+		"failed":                         {nil, last("Failed"), outcome{}, "Ready=False Failed, Stalled=True Failed", "Failed"},
+		"interrupted":                    {nil, last("Interrupted"), outcome{}, "Ready=False Interrupted, Stalled=True Interrupted", "Failed"},
+		"blocked after a success":        {nil, last("Succeeded"), outcome{blocker: blocked}, "Ready=False NameConflict, Stalled=True NameConflict", "Failed"},
+		"blocked, but not stalled":       {nil, nil, outcome{blocker: passing}, "Ready=Unknown WaitingForDeletion, Reconciling=True WaitingForDeletion", "InProgress"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -52,7 +52,7 @@ func TestConditions(t *testing.T) {
 			p.Generation = 3
 			p.Status.CurrentRun, p.Status.LastRun = test.current, test.last
 			at := metav1.NewTime(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC))
-			// Whatever it was before leaves nothing.
+			// Earlier conditions must leave no trace.
 			for _, of := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled} {
 				meta.SetStatusCondition(&p.Status.Conditions, metav1.Condition{Type: of, Status: metav1.ConditionTrue, Reason: "Before", LastTransitionTime: at})
 			}
@@ -70,11 +70,11 @@ func TestConditions(t *testing.T) {
 			if got := kstatusOf(t, p); got != test.kstatus {
 				t.Errorf("kstatus finds %s, expected %s", got, test.kstatus)
 			}
-			// A second look changes nothing.
+			// A second reconcile changes nothing.
 			before := yamlOf(p.Status)
 			setConditions(p, test.now, metav1.NewTime(at.Add(time.Hour)))
 			if yamlOf(p.Status) != before {
-				t.Errorf("a second look changed the status to\n%s", yamlOf(p.Status))
+				t.Errorf("a second reconcile changed the status to\n%s", yamlOf(p.Status))
 			}
 		})
 	}

@@ -10,37 +10,6 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// A decision says whether to start a run, and why or why not.
-type decision struct {
-	reason string
-	start  bool
-}
-
-// A rule decides, or leaves it to the next one.
-type rule func(p *v1alpha1.ConsentPipeline) (decision, bool)
-
-// The rules in their order; the last one always decides.
-var rules = []rule{
-	runInProgress,  // one run at a time: a change in mid-run is due after it
-	upToDate,       // nothing was asked for since the last run was started
-	suspended,      // something was, but someone holds it back
-	firstRun,       // else it is due, and only the reason remains
-	specChanged,    //
-	triggerChanged, //
-	runRequested,   //
-}
-
-// due says whether a run is to be started. It compares with the run that was started last, not with the one that
-// succeeded last: so going back to what an earlier run was asked for is a change, too.
-func due(p *v1alpha1.ConsentPipeline) decision {
-	for _, rule := range rules {
-		if d, ok := rule(p); ok {
-			return d
-		}
-	}
-	panic("no rule decided")
-}
-
 // Reasons for not starting a run.
 const (
 	reasonRunInProgress = "RunInProgress"
@@ -48,49 +17,49 @@ const (
 	reasonSuspended     = "Suspended"
 )
 
-func runInProgress(p *v1alpha1.ConsentPipeline) (decision, bool) {
-	return decision{reason: reasonRunInProgress}, p.Status.CurrentRun != nil
+// A decision is whether to start a run, and why or why not.
+type decision struct {
+	reason string
+	start  bool
 }
 
-func upToDate(p *v1alpha1.ConsentPipeline) (decision, bool) {
+// due decides whether to start a run. It compares the spec with the run that was started last, not with the last one that
+// succeeded: so going back to an earlier spec is a change, too.
+func due(p *v1alpha1.ConsentPipeline) decision {
 	last := lastStarted(p)
-	return decision{reason: reasonUpToDate}, last != nil && last.SpecDigest == specDigest(p.Spec) &&
-		last.TriggerDigest == sum(p.Spec.Trigger) && !isRequested(p)
+	specChanged := last != nil && last.SpecDigest != specDigest(p.Spec)
+	triggerChanged := last != nil && last.TriggerDigest != digest(p.Spec.Trigger)
+	switch {
+	case p.Status.CurrentRun != nil: // a change during a run is due after it
+		return decision{reasonRunInProgress, false}
+	case last != nil && !specChanged && !triggerChanged && !isRequested(p):
+		return decision{reasonUpToDate, false}
+	case p.Spec.Suspend:
+		return decision{reasonSuspended, false}
+	case last == nil:
+		return decision{string(v1alpha1.ReasonFirstRun), true}
+	case specChanged:
+		return decision{string(v1alpha1.ReasonSpecChanged), true}
+	case triggerChanged:
+		return decision{string(v1alpha1.ReasonTriggerChanged), true}
+	default:
+		return decision{string(v1alpha1.ReasonRunRequested), true}
+	}
 }
 
-func suspended(p *v1alpha1.ConsentPipeline) (decision, bool) {
-	return decision{reason: reasonSuspended}, p.Spec.Suspend
-}
-
-func firstRun(p *v1alpha1.ConsentPipeline) (decision, bool) {
-	return decision{string(v1alpha1.ReasonFirstRun), true}, lastStarted(p) == nil
-}
-
-func specChanged(p *v1alpha1.ConsentPipeline) (decision, bool) {
-	return decision{string(v1alpha1.ReasonSpecChanged), true}, lastStarted(p).SpecDigest != specDigest(p.Spec)
-}
-
-func triggerChanged(p *v1alpha1.ConsentPipeline) (decision, bool) {
-	return decision{string(v1alpha1.ReasonTriggerChanged), true}, lastStarted(p).TriggerDigest != sum(p.Spec.Trigger)
-}
-
-func runRequested(*v1alpha1.ConsentPipeline) (decision, bool) {
-	return decision{string(v1alpha1.ReasonRunRequested), true}, true
-}
-
-// isRequested says that the annotation requests a run that was not started yet. Without the annotation nothing is
-// requested, so that whoever reverts it starts nothing.
+// isRequested is whether the annotation requests a run that has not started yet. A missing annotation requests nothing, so
+// that removing it starts nothing.
 func isRequested(p *v1alpha1.ConsentPipeline) bool {
 	request := runRequest(p)
 	return request != "" && request != p.Status.LastHandledRunRequest
 }
 
-// runRequest is the value of the annotation. An annotation may be as long as a whole resource: 256 bytes of it count.
+// runRequest is the value of the annotation, whose first 256 bytes count: an annotation may be as long as a resource.
 func runRequest(p *v1alpha1.ConsentPipeline) string {
 	return cut(p.Annotations[v1alpha1.AnnotationRunRequestedAt], 256)
 }
 
-// lastStarted is the run that was started last; nil if there was none.
+// lastStarted is the run that was started last; nil if there is none.
 func lastStarted(p *v1alpha1.ConsentPipeline) *v1alpha1.Run {
 	switch {
 	case p.Status.CurrentRun != nil:
@@ -101,23 +70,32 @@ func lastStarted(p *v1alpha1.ConsentPipeline) *v1alpha1.Run {
 	return nil
 }
 
-// specDigest identifies what to load, in any order. How to run it (parallelism, retries, deadline) is not part of it,
-// because a change of that starts no run.
+// specDigest identifies what to load; the order of the files does not matter. How to load it (parallelism, retries,
+// deadline) is not part of it, because a change of that starts no run.
 func specDigest(spec v1alpha1.ConsentPipelineSpec) string {
 	paths := make([]string, len(spec.Files))
 	for i, file := range spec.Files {
 		paths[i] = file.Path
 	}
 	slices.Sort(paths)
-	asked := []any{paths, spec.Source, spec.Load, spec.MaxRejectedRatio}
-	if len(spec.Nulls) > 0 { // without any the digest is that of earlier releases
-		asked = append(asked, spec.Nulls)
+	parts := []any{paths, spec.Source, spec.Load, spec.MaxRejectedRatio}
+	if len(spec.Nulls) > 0 { // without nulls, the digest is that of releases before spec.nulls
+		parts = append(parts, spec.Nulls)
 	}
-	return sum(asked...)
+	return digest(parts...)
 }
 
-// splitDigests moves the digests that earlier versions wrote as one field into the two of now. Without it every resource
-// would run once after an upgrade.
+func digest(parts ...any) string {
+	encoded, err := json.Marshal(parts)
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	hash := sha256.Sum256(encoded)
+	return hex.EncodeToString(hash[:8])
+}
+
+// splitDigests moves the digest that earlier releases wrote as one field into the two fields of today. Without it every
+// resource would run once after an upgrade.
 func splitDigests(status *v1alpha1.ConsentPipelineStatus) {
 	split := func(run *v1alpha1.Run) {
 		if run.Digest != "" {
@@ -134,13 +112,4 @@ func splitDigests(status *v1alpha1.ConsentPipelineStatus) {
 	for i := range status.History {
 		split(&status.History[i].Run)
 	}
-}
-
-func sum(parts ...any) string {
-	encoded, err := json.Marshal(parts)
-	if err != nil {
-		panic(err) // strings always encode
-	}
-	hash := sha256.Sum256(encoded)
-	return hex.EncodeToString(hash[:8])
 }

@@ -20,7 +20,7 @@ func TestDue(t *testing.T) {
 		return spec
 	}
 	runOf := func(spec v1alpha1.ConsentPipelineSpec) v1alpha1.Run {
-		return v1alpha1.Run{SpecDigest: specDigest(spec), TriggerDigest: sum(spec.Trigger)}
+		return v1alpha1.Run{SpecDigest: specDigest(spec), TriggerDigest: digest(spec.Trigger)}
 	}
 	ran := func(spec v1alpha1.ConsentPipelineSpec, handled ...string) v1alpha1.ConsentPipelineStatus {
 		return v1alpha1.ConsentPipelineStatus{LastRun: &v1alpha1.FinishedRun{Run: runOf(spec)}, LastHandledRunRequest: strings.Join(handled, "")}

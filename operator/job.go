@@ -14,15 +14,15 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-// newJob builds the Job of a run: an index for each entry of the pipeline's files. The pods are those of the source's
-// template, which has to have the container for it, with arguments and labels added.
+// newJob builds the Job of a run, with an index for each entry of spec.files. Its pods are those of the source's template,
+// which must have the container named ingest, with arguments and labels added.
 func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTemplate) *batchv1.Job {
 	pod := source.Template.DeepCopy()
 	pod.Labels = jobLabels(p, run, pod.Labels)
-	pod.Spec.RestartPolicy = corev1.RestartPolicyNever // as podFailurePolicy asks for
+	pod.Spec.RestartPolicy = corev1.RestartPolicyNever // which podFailurePolicy requires
 	container := ingestContainer(&pod.Spec)
 	container.Args = append(container.Args, ingestArgs(p.Spec)...)
-	tolerateLostNode(&pod.Spec)
+	tolerateLostNodes(&pod.Spec)
 
 	entries := int32(len(p.Spec.Files))
 	retries := p.Spec.RetriesPerFile
@@ -34,7 +34,7 @@ func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTem
 			Name:      run.JobName,
 			Namespace: p.Namespace,
 			Labels:    maps.Clone(pod.Labels),
-			Annotations: map[string]string{ // which tell an operator that adopts the Job what it was created for
+			Annotations: map[string]string{ // for an operator that adopts the Job
 				v1alpha1.AnnotationDigest:         run.SpecDigest + "-" + run.TriggerDigest,
 				v1alpha1.AnnotationReason:         string(run.Reason),
 				v1alpha1.AnnotationRunRequestedAt: runRequest(p),
@@ -49,28 +49,14 @@ func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTem
 			Parallelism:           new(min(p.Spec.Parallelism, entries)),
 			BackoffLimitPerIndex:  retries,
 			PodFailurePolicy:      podFailurePolicy(),
-			PodReplacementPolicy:  new(batchv1.Failed), // never two pods at one entry
+			PodReplacementPolicy:  new(batchv1.Failed), // never two active pods of one entry
 			ActiveDeadlineSeconds: new(p.Spec.ActiveDeadlineSeconds),
 			Template:              *pod,
 		},
 	}
 }
 
-// tolerateLostNode has the pods of a node that is lost evicted after a minute instead of Kubernetes's five, where the
-// template does not say otherwise. A second pod at the same file does no harm: see replaceLostPods.
-func tolerateLostNode(pod *corev1.PodSpec) {
-	for _, taint := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
-		isTolerated := func(t corev1.Toleration) bool {
-			return (t.Key == taint || t.Key == "") && (t.Effect == corev1.TaintEffectNoExecute || t.Effect == "")
-		}
-		if !slices.ContainsFunc(pod.Tolerations, isTolerated) {
-			pod.Tolerations = append(pod.Tolerations, corev1.Toleration{Key: taint, Operator: corev1.TolerationOpExists,
-				Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(60))})
-		}
-	}
-}
-
-// podFailurePolicy says what a pod's end means; the first rule that matches counts. Any other end is tried again.
+// podFailurePolicy maps the end of a pod to what follows. The first rule that matches counts; without one, the pod is retried.
 func podFailurePolicy() *batchv1.PodFailurePolicy {
 	exit := func(code int32, action batchv1.PodFailurePolicyAction) batchv1.PodFailurePolicyRule {
 		return batchv1.PodFailurePolicyRule{Action: action, OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{
@@ -80,17 +66,17 @@ func podFailurePolicy() *batchv1.PodFailurePolicy {
 		}}
 	}
 	return &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{
-		// A node that is drained or lost, or a pod that made room for another: not the file's fault.
+		// A disruption is not the file's fault: a node that is drained or lost, or preemption by another pod.
 		{Action: batchv1.PodFailurePolicyActionIgnore, OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{
 			{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue},
 		}},
-		exit(report.BadConfig, batchv1.PodFailurePolicyActionFailJob), // it would fail the other files, too
-		exit(report.BadData, batchv1.PodFailurePolicyActionFailIndex), // would be as bad the next time
+		exit(report.BadConfig, batchv1.PodFailurePolicyActionFailJob), // the other files would fail, too
+		exit(report.BadData, batchv1.PodFailurePolicyActionFailIndex), // a retry would fail, too
 	}}
 }
 
-// jobLabels are those of a run's Job and its pods. The pipeline's own pass on, so that a queue can be named there, but
-// those of the template, which network policies and services select by, and ours stay.
+// jobLabels are the labels of a run's Job and its pods. They include those of the pipeline, such as the name of a queue.
+// Those of the template, which network policies select, and ours take precedence.
 func jobLabels(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, template map[string]string) map[string]string {
 	return merge(p.Labels, template, map[string]string{
 		v1alpha1.LabelJob:      v1alpha1.JobIngest,
@@ -99,7 +85,7 @@ func jobLabels(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, template map[strin
 	})
 }
 
-// merge makes one map of several; of equal keys the last one counts.
+// merge merges maps; for equal keys the last one counts.
 func merge(all ...map[string]string) map[string]string {
 	merged := map[string]string{}
 	for _, one := range all {
@@ -108,7 +94,7 @@ func merge(all ...map[string]string) map[string]string {
 	return merged
 }
 
-// ingestArgs are what the run adds to the template's arguments.
+// ingestArgs are the arguments that the run appends to those of the template.
 func ingestArgs(spec v1alpha1.ConsentPipelineSpec) []string {
 	args := []string{"--max-rejected-ratio=" + escape(spec.MaxRejectedRatio)}
 	if len(spec.Nulls) > 0 {
@@ -124,10 +110,10 @@ func ingestArgs(spec v1alpha1.ConsentPipelineSpec) []string {
 	return args
 }
 
-// escape keeps the kubelet from expanding $(NAME) in an argument: a file named $(PGPASSWORD) would print the password.
+// escape keeps the kubelet from expanding $(NAME) in an argument: a file named $(PGPASSWORD) would log the password.
 func escape(arg string) string { return strings.ReplaceAll(arg, "$", "$$") }
 
-// entriesOf reads back the entries of a run, by index: what was asked may have changed since.
+// entriesOf reads the entries of a run from its Job, by index: spec.files may have changed since.
 func entriesOf(job *batchv1.Job) []string {
 	container := ingestContainer(&job.Spec.Template.Spec)
 	if container == nil || job.Spec.Completions == nil || len(container.Args) < int(*job.Spec.Completions) {

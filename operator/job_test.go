@@ -198,7 +198,7 @@ func TestOldJobs(t *testing.T) {
 	}
 }
 
-func TestTolerateLostNode(t *testing.T) {
+func TestTolerateLostNodes(t *testing.T) {
 	t.Parallel()
 	own := corev1.Toleration{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(600))}
 	other := corev1.Toleration{Key: "dedicated", Operator: corev1.TolerationOpExists}
@@ -206,19 +206,19 @@ func TestTolerateLostNode(t *testing.T) {
 	everything := corev1.Toleration{Operator: corev1.TolerationOpExists}
 	for name, test := range map[string]struct {
 		before []corev1.Toleration
-		want   string // those that are added
+		want   string // those that are added, before the template's own
 	}{
-		"nothing is tolerated":          {nil, "node.kubernetes.io/not-ready 60, node.kubernetes.io/unreachable 60"},
-		"something else is":             {[]corev1.Toleration{other, onlySchedule}, "node.kubernetes.io/not-ready 60, node.kubernetes.io/unreachable 60"},
+		"nothing is tolerated":          {nil, "node.kubernetes.io/unreachable 60, node.kubernetes.io/not-ready 60"},
+		"something else is":             {[]corev1.Toleration{other, onlySchedule}, "node.kubernetes.io/unreachable 60, node.kubernetes.io/not-ready 60"},
 		"the template has its own time": {[]corev1.Toleration{own}, "node.kubernetes.io/not-ready 60"},
-		"everything is tolerated":       {[]corev1.Toleration{everything}, ""},
+		"everything is tolerated":       {[]corev1.Toleration{everything}, "node.kubernetes.io/unreachable 60, node.kubernetes.io/not-ready 60"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pod := corev1.PodSpec{Tolerations: slices.Clone(test.before)}
-			tolerateLostNode(&pod)
+			tolerateLostNodes(&pod)
 			var got []string
-			for _, added := range pod.Tolerations[len(test.before):] {
+			for _, added := range pod.Tolerations[:len(pod.Tolerations)-len(test.before)] {
 				got = append(got, fmt.Sprintf("%s %d", added.Key, *added.TolerationSeconds))
 			}
 			if strings.Join(got, ", ") != test.want {

@@ -10,7 +10,7 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// kstatusOf judges a resource as kubectl's and GitOps tools' library does: Current, InProgress or Failed.
+// kstatusOf is the status by the library of kubectl and GitOps tools: Current, InProgress or Failed.
 func kstatusOf(t testing.TB, p *v1alpha1.ConsentPipeline) string {
 	t.Helper()
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(p)

@@ -16,7 +16,7 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// freeAddress is one that nobody listened on a moment ago.
+// freeAddress is a loopback address with a port that was just free.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -27,16 +27,16 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// TestServes runs the whole operator, as the command does, and stops it in mid-run.
+// TestServes runs the whole operator, as the command does, and stops it during a run.
 func TestServes(t *testing.T) {
-	w := newWorld(t, withoutDbt)
-	w.stop()
-	o := w.options
+	env := newEnv(t, withoutDbt)
+	env.stop()
+	o := env.options
 	o.HealthListen, o.MetricsListen = freeAddress(t), freeAddress(t)
-	o.Registry = prometheus.WrapRegistererWith(prometheus.Labels{"test": w.namespace}, metrics.Registry) // of the process
+	o.Registry = prometheus.WrapRegistererWith(prometheus.Labels{"test": env.namespace}, metrics.Registry) // of the process
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, w.config, o) }()
+	go func() { done <- Run(ctx, env.config, o) }()
 
 	get := func(url string) (int, string) {
 		response, err := http.Get(url)
@@ -53,16 +53,16 @@ func TestServes(t *testing.T) {
 	for _, path := range []string{"/healthz", "/readyz"} {
 		var code int
 		var body string
-		w.until(func() bool { code, body = get("http://" + o.HealthListen + path); return code == http.StatusOK },
+		env.until(func() bool { code, body = get("http://" + o.HealthListen + path); return code == http.StatusOK },
 			func() string { return fmt.Sprintf("%s: %d %s", path, code, body) })
 	}
-	w.apply("september", []string{"a.csv"})
-	j := w.awaitRun("september", 1)
-	w.loads(j)
-	w.awaitEnd("september", 1, v1alpha1.Succeeded)
-	w.trigger("september", "1")
-	w.awaitRun("september", 2)
-	want := fmt.Sprintf(`consentpipeline_runs_total{namespace=%q,result="Succeeded",test=%q} 1`, w.namespace, w.namespace)
+	env.apply("september", []string{"a.csv"})
+	j := env.awaitRun("september", 1)
+	env.completeRun(j)
+	env.awaitEnd("september", 1, v1alpha1.Succeeded)
+	env.trigger("september", "1")
+	env.awaitRun("september", 2)
+	want := fmt.Sprintf(`consentpipeline_runs_total{namespace=%q,result="Succeeded",test=%q} 1`, env.namespace, env.namespace)
 	if code, body := get("http://" + o.MetricsListen + "/metrics"); code != http.StatusOK || !strings.Contains(body, want) {
 		t.Errorf("the metrics (%d) lack %s", code, want)
 	}
@@ -80,13 +80,13 @@ func TestServes(t *testing.T) {
 
 // TestUnreachable has no API server to talk to.
 func TestUnreachable(t *testing.T) {
-	w := newWorld(t, withoutDbt)
-	w.stop()
-	config := *w.config
+	env := newEnv(t, withoutDbt)
+	env.stop()
+	config := *env.config
 	config.Host = "https://" + freeAddress(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	o := w.options
+	o := env.options
 	o.Registry = prometheus.NewRegistry()
 	if err := Run(ctx, &config, o); err == nil || !strings.Contains(err.Error(), config.Host) {
 		t.Errorf("an operator without an API server ended with %v", err)

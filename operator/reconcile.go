@@ -4,154 +4,181 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// A Reconciler brings one ConsentPipeline forward by what has happened since the last time.
+// A Reconciler reconciles ConsentPipelines.
 type Reconciler struct {
 	client.Client               // reads from the cache
-	Live          client.Reader // reads from the API server, where a cache that lags would mislead
+	Live          client.Reader // reads from the API server, where a stale cache would mislead
 	Events        events.EventRecorder
 	Metrics       *Metrics
 	Clock         func() time.Time
-	Log           *slog.Logger
-	pods          *podStore
-	warnings      map[types.UID]warning // the last events that were read, by what they are about
-	// TransformCronJob is the CronJob that runs dbt; empty where there is none.
+	pods          *podInformer
+	warnings      map[types.UID]warning // the last Warning events that were read, by the UID of their object
+	// TransformCronJob is the CronJob that runs dbt; empty for no dbt.
 	TransformCronJob string
 }
 
-// requeueDelay is how long to wait for what others are about to finish, and for a cache to catch up.
+// requeueDelay gives a stale cache the time to catch up.
 const requeueDelay = time.Second
 
-// A step is what one reconcile did and found, besides the status.
-type step struct {
-	events        []occurrence
+// errStale is returned if the resource has changed since it was read.
+var errStale = errors.New("the cached resource is stale")
+
+// An outcome is what a reconcile leads to besides the new status.
+type outcome struct {
+	events        []pipelineEvent
+	blocker       *blocker              // of the current run, or of the run that is due
+	suspended     bool                  // a run is due, and spec.suspend prevents it
 	finished      *v1alpha1.FinishedRun // the run that ended
 	loaded        int64                 // rows of the entries that it loaded
 	mayHaveLoaded bool                  // it loaded something, as far as is known
 	transformed   string                // how dbt ended, if it did: Succeeded or Failed
-	again         time.Duration         // when to look again, if nothing happens before; 0 for never
-	err           error                 // what failed, and is retried with backoff once the status says so
+	requeueAfter  time.Duration         // 0 for never
+	err           error                 // is retried with backoff, after the status is written
 }
 
-// An occurrence is something that happened.
-type occurrence struct {
-	kind    string // corev1.EventTypeNormal or EventTypeWarning
-	reason  string
-	action  string
-	message string
+// A pipelineEvent is a Kubernetes event about the pipeline, to be emitted.
+type pipelineEvent struct {
+	eventType string // corev1.EventTypeNormal or EventTypeWarning
+	reason    string
+	action    string
+	message   string
 }
 
-// Reconcile looks at a pipeline, does what is due, writes its status at most once, and then tells of it. Whatever fails or
-// dies on the way: the next reconcile finds the same or more, and goes on from there.
+// Reconcile updates the status of a pipeline and starts what is due. It writes the status at most once, and emits events
+// only after that. If it fails or the operator dies at any point, the next reconcile finds the same state or a later one.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	p := &v1alpha1.ConsentPipeline{}
 	if err := r.Get(ctx, request.NamespacedName, p); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if p.DeletionTimestamp != nil {
-		return reconcile.Result{}, nil // its Jobs are collected with it
+		return reconcile.Result{}, nil // the garbage collector deletes its Jobs
 	}
 	before := p.DeepCopy()
-	done, err := r.step(ctx, p)
-	if errors.Is(err, errOutdated) {
+	out, err := r.reconcile(ctx, p)
+	if err == nil {
+		err = r.writeStatus(ctx, before, p)
+	}
+	if errors.Is(err, errStale) {
 		return reconcile.Result{RequeueAfter: requeueDelay}, nil
 	}
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if !equality.Semantic.DeepEqual(before.Status, p.Status) {
-		// With the lock, what was decided on an outdated resource is not written but decided anew.
-		lock := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-		if err := r.Status().Patch(ctx, p, lock); apierrors.IsConflict(err) {
-			return reconcile.Result{RequeueAfter: requeueDelay}, nil
-		} else if err != nil {
-			return reconcile.Result{}, client.IgnoreNotFound(fmt.Errorf("write the status of %s: %w", p.Name, err))
-		}
-	}
-	r.emit(p, done)
-	expires, err := r.removeOldJobs(ctx, p)
-	if err := errors.Join(done.err, err); err != nil {
+	r.emit(ctx, p, out)
+	expiry, err := r.removeOldJobs(ctx, p)
+	if err := errors.Join(out.err, err); err != nil {
 		return reconcile.Result{}, err
 	}
-	return reconcile.Result{RequeueAfter: minNonZero(done.again, expires)}, nil
+	return reconcile.Result{RequeueAfter: minNonZero(out.requeueAfter, expiry)}, nil
 }
 
-// step changes the status, in memory, to what is true now, and starts what is due.
-func (r *Reconciler) step(ctx context.Context, p *v1alpha1.ConsentPipeline) (done step, err error) {
-	var now situation
+// reconcile updates the status in memory, and creates the Jobs that are due.
+func (r *Reconciler) reconcile(ctx context.Context, p *v1alpha1.ConsentPipeline) (out outcome, err error) {
 	splitDigests(&p.Status)
-
-	// 1. What became of the run that is under way?
+	// 1. Follow the current run.
 	if p.Status.CurrentRun != nil {
-		if now.delay, err = r.follow(ctx, p, &done); err != nil {
-			return done, err
+		if err := r.follow(ctx, p, &out); err != nil {
+			return out, err
 		}
 	}
-	// 2. Is another one due?
-	decided := due(p)
-	now.held = decided.reason == reasonSuspended
-	if decided.start {
-		if now.obstacle, err = r.start(ctx, p, decided.reason, &done); err != nil {
-			return done, err
+	// 2. Start the next run, if one is due.
+	due := due(p)
+	out.suspended = due.reason == reasonSuspended
+	if due.start {
+		blocker, err := r.start(ctx, p, due.reason, &out)
+		if err != nil {
+			return out, err
 		}
+		out.block(blocker)
 	}
-	// 3. Has dbt run over what was loaded? What fails here must not keep the run's end out of the status.
-	if err := r.transform(ctx, p, &done); err != nil {
-		done.err = errors.Join(done.err, err)
+	// 3. Start dbt or follow it. An error here must not keep the end of a run out of the status.
+	if err := r.transform(ctx, p, &out); err != nil {
+		out.err = errors.Join(out.err, err)
 	}
-	// 4. Say so.
+	// 4. Update the summary and the conditions.
 	if p.Status.Files != nil {
 		p.Status.Summary = summaryOf(p.Status.Files)
 	}
-	done.warn(p, now)
-	setConditions(p, now, r.now())
-	return done, nil
+	out.warn(p)
+	setConditions(p, out, r.now())
+	return out, nil
 }
 
-// now is the time as the API writes it, in whole seconds.
+// writeStatus patches the status if it has changed. The lock refuses what was decided on a stale resource.
+func (r *Reconciler) writeStatus(ctx context.Context, before, p *v1alpha1.ConsentPipeline) error {
+	if equality.Semantic.DeepEqual(before.Status, p.Status) {
+		return nil
+	}
+	err := r.Status().Patch(ctx, p, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return errStale
+	}
+	if err != nil {
+		return fmt.Errorf("write the status of %s: %w", p.Name, err)
+	}
+	return nil
+}
+
+// now is the time in whole seconds, as the API stores it.
 func (r *Reconciler) now() metav1.Time { return metav1.NewTime(r.Clock()).Rfc3339Copy() }
 
-// emit records events and metrics, once the status says the same.
-func (r *Reconciler) emit(p *v1alpha1.ConsentPipeline, done step) {
-	for _, e := range done.events {
-		r.Events.Eventf(p, nil, e.kind, e.reason, e.action, "%s", cut(e.message, maxMessage))
-		r.Log.Info(e.message, "pipeline", p.Name, "reason", e.reason)
+// emit records events and metrics, after the status is written.
+func (r *Reconciler) emit(ctx context.Context, p *v1alpha1.ConsentPipeline, out outcome) {
+	for _, e := range out.events {
+		r.Events.Eventf(p, nil, e.eventType, e.reason, e.action, "%s", cut(e.message, maxMessage))
+		log.FromContext(ctx).Info(e.message, "reason", e.reason)
 	}
-	r.Metrics.record(p, done)
+	r.Metrics.record(p, out)
 }
 
-func (s *step) happened(kind, reason, action, message string) {
-	s.events = append(s.events, occurrence{kind, reason, action, message})
+func (out *outcome) addEvent(eventType, reason, action, message string) {
+	out.events = append(out.events, pipelineEvent{eventType, reason, action, message})
 }
 
-// warn records an event when something first holds a run up or back, and none while it stays so.
-func (s *step) warn(p *v1alpha1.ConsentPipeline, now situation) {
-	once := func(kind, reason, action, message string) {
-		if !slices.ContainsFunc(p.Status.Conditions, func(c metav1.Condition) bool {
-			return c.Reason == reason && (c.Type == v1alpha1.ConditionReconciling || c.Type == v1alpha1.ConditionStalled)
-		}) {
-			s.happened(kind, reason, action, message)
-		}
+func (out *outcome) requeue(after time.Duration, err error) {
+	out.requeueAfter, out.err = minNonZero(out.requeueAfter, after), errors.Join(out.err, err)
+}
+
+func (out *outcome) block(b *blocker) {
+	if out.blocker = b; b != nil {
+		out.requeue(b.retryAfter, b.err)
 	}
-	switch {
-	case now.obstacle != nil:
-		once(corev1.EventTypeWarning, now.obstacle.reason, "StartRun", now.obstacle.message)
-	case now.delay != nil:
-		once(now.delay.kind(), now.delay.shown(), "WatchPods", now.delay.message)
+}
+
+// warn adds an event when something first blocks a run, and none while it stays so.
+func (out *outcome) warn(p *v1alpha1.ConsentPipeline) {
+	b, action := out.blocker, "StartRun"
+	if b == nil || slices.ContainsFunc(p.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Reason == b.reason && (c.Type == v1alpha1.ConditionReconciling || c.Type == v1alpha1.ConditionStalled)
+	}) {
+		return
 	}
+	if p.Status.CurrentRun != nil {
+		action = "WatchPods"
+	}
+	out.addEvent(b.eventType(), b.reason, action, b.message)
+}
+
+// minNonZero is the shorter of two delays, of which 0 is none.
+func minNonZero(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return a + b
+	}
+	return min(a, b)
 }

@@ -20,12 +20,12 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// A webhook judges the Jobs of a world's namespace, as policy engines and queues do.
+// A webhook validates the Jobs of a namespace, as policy engines and queues do.
 type webhook struct {
 	server *httptest.Server
 	code   atomic.Int32 // of its denials; 0 to allow; -1 to fail
-	only   string       // the value of LabelJob that it judges; all if empty
-	asked  atomic.Int32 // how often it has judged
+	only   string       // the value of LabelJob that it denies; any if empty
+	calls  atomic.Int32
 }
 
 func (h *webhook) ServeHTTP(response http.ResponseWriter, request *http.Request) {
@@ -39,7 +39,7 @@ func (h *webhook) ServeHTTP(response http.ResponseWriter, request *http.Request)
 	if h.only != "" && j.Labels[v1alpha1.LabelJob] != h.only {
 		code = 0
 	}
-	h.asked.Add(1)
+	h.calls.Add(1)
 	if code < 0 {
 		response.WriteHeader(http.StatusInternalServerError)
 		return
@@ -51,7 +51,7 @@ func (h *webhook) ServeHTTP(response http.ResponseWriter, request *http.Request)
 	_ = json.NewEncoder(response).Encode(review) // the API server reports what it could not read
 }
 
-// listen serves at an address; any free one if it is empty.
+// listen serves on an address; on any free one if it is empty.
 func (h *webhook) listen(t *testing.T, address string) {
 	t.Helper()
 	h.server = httptest.NewUnstartedServer(h)
@@ -67,18 +67,18 @@ func (h *webhook) listen(t *testing.T, address string) {
 	t.Cleanup(h.server.Close)
 }
 
-// webhook makes a webhook for the Jobs of the namespace, and waits until the API server asks it.
-func (w *world) webhook(t *testing.T) *webhook {
+// webhook creates a webhook for the Jobs of the namespace, and waits until the API server calls it.
+func (env *testEnv) webhook(t *testing.T) *webhook {
 	t.Helper()
 	h := &webhook{}
 	h.listen(t, "")
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.server.Certificate().Raw})
 	configuration := &admissionregistrationv1.ValidatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: w.namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: env.namespace},
 		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
 			Name:                    "jobs.example.com",
 			ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: &h.server.URL, CABundle: ca},
-			NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: w.namespace}},
+			NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: env.namespace}},
 			FailurePolicy:           new(admissionregistrationv1.Fail),
 			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
 			AdmissionReviewVersions: []string{"v1"},
@@ -88,25 +88,26 @@ func (w *world) webhook(t *testing.T) *webhook {
 			}},
 		}},
 	}
-	if err := w.Create(t.Context(), configuration); err != nil {
+	if err := env.Create(t.Context(), configuration); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = w.Delete(t.Context(), configuration) }) // the server ends, too
-	w.until(func() bool {
+	t.Cleanup(func() { _ = env.Delete(t.Context(), configuration) }) // the server ends, too
+	env.until(func() bool {
 		probe := newTransformJob(transformCronJob(), "")
-		probe.Namespace, probe.OwnerReferences = w.namespace, nil
-		if err := w.Create(t.Context(), probe, client.DryRunAll); err != nil {
+		probe.Namespace, probe.OwnerReferences = env.namespace, nil
+		if err := env.Create(t.Context(), probe, client.DryRunAll); err != nil {
 			t.Fatal(err)
 		}
-		return h.asked.Load() > 0
+		return h.calls.Load() > 0
 	}, func() string { return "the API server does not call the webhook" })
 	return h
 }
 
-// TestRefusedJobs has a webhook deny the run's Job in each way that webhooks and the API server do, fail, and go away.
+// TestRefusedJobs has a webhook deny the run's Job with each status code that webhooks and the API server use, fail, and be
+// down.
 func TestRefusedJobs(t *testing.T) {
-	w := newWorld(t, withoutDbt)
-	h := w.webhook(t)
+	env := newEnv(t, withoutDbt)
+	h := env.webhook(t)
 	for name, test := range map[string]struct {
 		code       int32
 		conditions []string
@@ -125,10 +126,10 @@ func TestRefusedJobs(t *testing.T) {
 		name = strings.ReplaceAll(name, " ", "-")
 		t.Log(name)
 		h.code.Store(test.code)
-		before := h.asked.Load()
-		w.apply(name, []string{"a.csv"})
-		p := w.await(name, "a condition", func(p *v1alpha1.ConsentPipeline) bool { return len(p.Status.Conditions) > 0 })
-		w.expect(p, test.kstatus, test.conditions...)
+		before := h.calls.Load()
+		env.apply(name, []string{"a.csv"})
+		p := env.await(name, "a condition", func(p *v1alpha1.ConsentPipeline) bool { return len(p.Status.Conditions) > 0 })
+		env.expectConditions(p, test.kstatus, test.conditions...)
 		ready := condition(p, "Ready")
 		if !strings.Contains(ready.Message, test.message) || !strings.HasPrefix(ready.Message, "The Job "+name+"-1 ") {
 			t.Errorf("the message is %q, expected the Job and %q", ready.Message, test.message)
@@ -137,56 +138,56 @@ func TestRefusedJobs(t *testing.T) {
 			t.Errorf("a run without a Job has started: %s", yamlOf(p.Status))
 		}
 		if ready.Reason == reasonJobNotCreated { // by itself, and without another event
-			w.until(func() bool { return h.asked.Load() >= before+3 }, func() string { return "it is not tried again" })
+			env.until(func() bool { return h.calls.Load() >= before+3 }, func() string { return "it is not retried" })
 		}
 		h.code.Store(0)
-		if ready.Reason == reasonJobRefused { // a minute would pass before the operator tries again by itself
-			w.edit(name, func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism++ })
+		if ready.Reason == reasonJobRefused { // a minute would pass before the operator retries by itself
+			env.edit(name, func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism++ })
 		}
-		w.loads(w.awaitRun(name, 1))
-		w.expect(w.awaitEnd(name, 1, v1alpha1.Succeeded), "Current", "Ready=True Succeeded")
-		if events := w.awaitEvents(name, ready.Reason, "RunStarted", "RunSucceeded"); len(events) != 3 {
+		env.completeRun(env.awaitRun(name, 1))
+		env.expectConditions(env.awaitEnd(name, 1, v1alpha1.Succeeded), "Current", "Ready=True Succeeded")
+		if events := env.awaitEvents(name, ready.Reason, "RunStarted", "RunSucceeded"); len(events) != 3 {
 			t.Errorf("%d events, expected 3: one of what was wrong, and the run's", len(events))
 		}
 	}
-	w.expectMetric(`consentpipeline_warnings_total{namespace="NS",reason="JobRefused"} 3`)
-	w.expectMetric(`consentpipeline_warnings_total{namespace="NS",reason="JobNotCreated"} 5`)
+	env.expectMetric(`consentpipeline_warnings_total{namespace="NS",reason="JobRefused"} 3`)
+	env.expectMetric(`consentpipeline_warnings_total{namespace="NS",reason="JobNotCreated"} 5`)
 
-	t.Log("it is down, and comes back")
+	t.Log("it is down, and is started again")
 	address := h.server.Listener.Addr().String()
 	h.server.Close()
-	w.apply("down", []string{"a.csv"})
-	p := w.await("down", "a condition", func(p *v1alpha1.ConsentPipeline) bool { return len(p.Status.Conditions) > 0 })
-	w.expect(p, "InProgress", "Ready=Unknown JobNotCreated", "Reconciling=True JobNotCreated")
+	env.apply("down", []string{"a.csv"})
+	p := env.await("down", "a condition", func(p *v1alpha1.ConsentPipeline) bool { return len(p.Status.Conditions) > 0 })
+	env.expectConditions(p, "InProgress", "Ready=Unknown JobNotCreated", "Reconciling=True JobNotCreated")
 	if got := condition(p, "Ready").Message; !strings.Contains(got, "connection refused") {
 		t.Errorf("the message is %q, expected that the connection was refused", got)
 	}
-	w.expectMetric(`consentpipeline_condition{condition="Reconciling",namespace="NS",pipeline="down",reason="JobNotCreated",status="True"} 1`)
+	env.expectMetric(`consentpipeline_condition{condition="Reconciling",namespace="NS",pipeline="down",reason="JobNotCreated",status="True"} 1`)
 	h.listen(t, address)
-	w.awaitRun("down", 1)
+	env.awaitRun("down", 1)
 }
 
-// TestRefusedTransform has a webhook deny dbt's Job, and go away.
+// TestRefusedTransform has a webhook deny the dbt Job, fail, and allow it.
 func TestRefusedTransform(t *testing.T) {
-	w := newWorld(t)
-	h := w.webhook(t)
+	env := newEnv(t)
+	h := env.webhook(t)
 	h.only = v1alpha1.JobTransform
 	h.code.Store(http.StatusBadRequest)
-	w.apply("september", []string{"a.csv"})
-	w.loads(w.awaitRun("september", 1))
-	p := w.awaitTransformed("september", reasonJobRefused)
-	w.expect(p, "Current", "Ready=True Succeeded")
-	want := `The dbt Job was refused: admission webhook "jobs.example.com" denied the request: no loading on Sundays. The operator tries again every minute.`
+	env.apply("september", []string{"a.csv"})
+	env.completeRun(env.awaitRun("september", 1))
+	p := env.awaitTransformed("september", reasonJobRefused)
+	env.expectConditions(p, "Current", "Ready=True Succeeded")
+	want := `The dbt Job was refused: admission webhook "jobs.example.com" denied the request: no loading on Sundays. The operator retries every minute.`
 	if got := condition(p, v1alpha1.ConditionTransformed); got.Status != metav1.ConditionUnknown || got.Message != want {
 		t.Errorf("Transformed is %s: %q, expected %q", got.Status, got.Message, want)
 	}
 	h.code.Store(-1)
-	w.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism++ })
-	w.awaitTransformed("september", reasonJobNotCreated)
+	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism++ })
+	env.awaitTransformed("september", reasonJobNotCreated)
 	h.code.Store(0)
-	w.awaitTransformed("september", reasonTransformRunning)
-	w.transformJobs(1)
-	events := w.awaitEvents("september", "RunStarted", "RunSucceeded", reasonJobRefused, reasonJobNotCreated, "TransformStarted")
+	env.awaitTransformed("september", reasonTransformRunning)
+	env.transformJobs(1)
+	events := env.awaitEvents("september", "RunStarted", "RunSucceeded", reasonJobRefused, reasonJobNotCreated, "TransformStarted")
 	if len(events) != 5 {
 		t.Errorf("%d events, expected 5", len(events))
 	}

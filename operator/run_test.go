@@ -18,9 +18,9 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-// expect checks the conditions: each "Type=Status Reason", in their order, and what kstatus makes of them.
-func (w *world) expect(p *v1alpha1.ConsentPipeline, kstatus string, conditions ...string) {
-	w.Helper()
+// expectConditions checks the conditions, each as "Type=Status Reason" and in order, and the kstatus.
+func (env *testEnv) expectConditions(p *v1alpha1.ConsentPipeline, kstatus string, conditions ...string) {
+	env.Helper()
 	var got []string
 	for _, c := range p.Status.Conditions {
 		if c.Type == v1alpha1.ConditionTransformed {
@@ -28,80 +28,80 @@ func (w *world) expect(p *v1alpha1.ConsentPipeline, kstatus string, conditions .
 		}
 		got = append(got, fmt.Sprintf("%s=%s %s", c.Type, c.Status, c.Reason))
 		if c.ObservedGeneration != p.Generation {
-			w.Errorf("%s is of generation %d, expected %d", c.Type, c.ObservedGeneration, p.Generation)
+			env.Errorf("%s is of generation %d, expected %d", c.Type, c.ObservedGeneration, p.Generation)
 		}
 	}
 	if strings.Join(got, ", ") != strings.Join(conditions, ", ") {
-		w.Errorf("the conditions are %v, expected %v", got, conditions)
+		env.Errorf("the conditions are %v, expected %v", got, conditions)
 	}
-	if got := kstatusOf(w, p); got != kstatus {
-		w.Errorf("kstatus finds %s, expected %s", got, kstatus)
+	if got := kstatusOf(env, p); got != kstatus {
+		env.Errorf("kstatus finds %s, expected %s", got, kstatus)
 	}
 }
 
-// TestRun follows runs of a pipeline from its creation to a file that was mended.
+// TestRun follows the runs of a pipeline from its creation to the fix of a file.
 func TestRun(t *testing.T) {
-	w := newWorld(t, withoutDbt)
-	w.apply("september", []string{"a.csv", "b.csv", "$(PGPASSWORD).csv"})
-	j := w.awaitRun("september", 1)
+	env := newEnv(t, withoutDbt)
+	env.apply("september", []string{"a.csv", "b.csv", "$(PGPASSWORD).csv"})
+	j := env.awaitRun("september", 1)
 
-	// The Job is what was asked for.
+	// The Job has the entries of the spec.
 	if got := strings.Join(entriesOf(j), " "); got != "a.csv b.csv $(PGPASSWORD).csv" {
 		t.Errorf("the Job's entries are %s", got)
 	}
 	if args := strings.Join(j.Spec.Template.Spec.Containers[0].Args, " "); !strings.HasSuffix(args, "-- a.csv b.csv $$(PGPASSWORD).csv") {
 		t.Errorf("the arguments %s would expand a variable", args)
 	}
-	if !metav1.IsControlledBy(j, w.pipeline("september")) || j.Annotations[v1alpha1.AnnotationDigest] == "" {
+	if !metav1.IsControlledBy(j, env.pipeline("september")) || j.Annotations[v1alpha1.AnnotationDigest] == "" {
 		t.Errorf("the Job is not marked as the pipeline's: %+v", j.ObjectMeta)
 	}
-	w.expect(w.pipeline("september"), "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True RunInProgress")
+	env.expectConditions(env.pipeline("september"), "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True RunInProgress")
 
-	// Its files show as their pods go on.
-	a, b, c := w.pod(j, 0), w.pod(j, 1), w.pod(j, 2)
-	w.podRuns(a)
-	w.await("september", "a.csv to run", func(p *v1alpha1.ConsentPipeline) bool {
+	// The status of the files follows their pods.
+	a, b, c := env.pod(j, 0), env.pod(j, 1), env.pod(j, 2)
+	env.startPod(a)
+	env.await("september", "a.csv to run", func(p *v1alpha1.ConsentPipeline) bool {
 		return p.Status.Files[0].State == v1alpha1.FileRunning && p.Status.Files[1].State == v1alpha1.FilePending
 	})
-	w.podEnds(a, 0, loaded("a.csv", 20_214))
-	w.podEnds(c, 0, loaded("$(PGPASSWORD).csv", 5_000))
-	p := w.await("september", "two files to be loaded", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Summary.Files == "2/3" })
-	w.expect(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True RunInProgress")
+	env.endPod(a, 0, loaded("a.csv", 20_214))
+	env.endPod(c, 0, loaded("$(PGPASSWORD).csv", 5_000))
+	p := env.await("september", "two files to be loaded", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Summary.Files == "2/3" })
+	env.expectConditions(p, "InProgress", "Ready=Unknown RunInProgress", "Reconciling=True RunInProgress")
 
-	// One fails: the run is Partial, and says which and what to do.
-	w.podRuns(b)
-	w.podEnds(b, 65, failedReport("b.csv", "row 3: EVENT_TIME: month out of range"))
-	w.jobFails(j, batchv1.JobReasonFailedIndexes, "0,2", "1")
-	p = w.awaitEnd("september", 1, v1alpha1.Partial)
-	w.expect(p, "Failed", "Ready=False Partial", "Stalled=True Partial")
+	// One fails: the run is Partial, and the message names the file and the remedy.
+	env.startPod(b)
+	env.endPod(b, 65, failedReport("b.csv", "row 3: EVENT_TIME: month out of range"))
+	env.failJob(j, batchv1.JobReasonFailedIndexes, "0,2", "1")
+	p = env.awaitEnd("september", 1, v1alpha1.Partial)
+	env.expectConditions(p, "Failed", "Ready=False Partial", "Stalled=True Partial")
 	if got := *p.Status.Summary; got != (v1alpha1.Summary{
 		FilesTotal: 3, FilesLoaded: 2, Failed: 1, RowsLoaded: 25_214, Files: "2/3", Rows: "25,214",
 	}) {
 		t.Errorf("the summary is %+v", got)
 	}
 	want := "2 of 3 files loaded or unchanged, with 25,214 rows. b.csv Failed: row 3: EVENT_TIME: month out of range. " +
-		"Fix that, then run again: kubectl annotate --overwrite -n " + w.namespace + " consentpipeline/september " +
+		"Fix that, then run again: kubectl annotate --overwrite -n " + env.namespace + " consentpipeline/september " +
 		`consentpipeline.io/run-requested-at="$(date -u +%FT%TZ)"`
 	if got := condition(p, v1alpha1.ConditionStalled).Message; got != want {
 		t.Errorf("the message is %q, expected %q", got, want)
 	}
 
-	// Mended and triggered, it is loaded; the others are unchanged.
-	w.trigger("september", "2026-11-24")
-	j = w.awaitRun("september", 2)
-	w.podEnds(w.pod(j, 0), 0, unchanged("a.csv", 20_214))
-	w.podEnds(w.pod(j, 1), 0, loaded("b.csv", 786))
-	w.podEnds(w.pod(j, 2), 0, unchanged("$(PGPASSWORD).csv", 5_000))
-	w.jobCompletes(j)
-	p = w.awaitEnd("september", 2, v1alpha1.Succeeded)
-	w.expect(p, "Current", "Ready=True Succeeded")
+	// When it is fixed and a run is triggered, it is loaded; the others are unchanged.
+	env.trigger("september", "2026-11-24")
+	j = env.awaitRun("september", 2)
+	env.endPod(env.pod(j, 0), 0, unchanged("a.csv", 20_214))
+	env.endPod(env.pod(j, 1), 0, loaded("b.csv", 786))
+	env.endPod(env.pod(j, 2), 0, unchanged("$(PGPASSWORD).csv", 5_000))
+	env.completeJob(j)
+	p = env.awaitEnd("september", 2, v1alpha1.Succeeded)
+	env.expectConditions(p, "Current", "Ready=True Succeeded")
 	if p.Status.LastRun.Reason != v1alpha1.ReasonTriggerChanged || p.Status.Runs != 2 || len(p.Status.History) != 1 {
 		t.Errorf("the status is\n%s", yamlOf(p.Status))
 	}
 	if p.Status.LastSuccessTime == nil || !p.Status.LastSuccessTime.Equal(&p.Status.LastRun.CompletionTime) {
 		t.Errorf("the last success is %v, expected the end of run 2", p.Status.LastSuccessTime)
 	}
-	events := w.awaitEvents("september", "RunStarted", "RunPartial", "RunSucceeded")
+	events := env.awaitEvents("september", "RunStarted", "RunPartial", "RunSucceeded")
 	if len(events) != 4 {
 		t.Errorf("%d events, expected 4: two runs started and ended", len(events))
 	}
@@ -111,33 +111,33 @@ func TestRun(t *testing.T) {
 		`consentpipeline_rows_loaded_total{namespace="NS"} 26000`,
 		fmt.Sprintf(`consentpipeline_last_success_timestamp_seconds{namespace="NS",pipeline="september"} %d`, p.Status.LastSuccessTime.Unix()),
 	} {
-		w.expectMetric(metric)
+		env.expectMetric(metric)
 	}
 
-	// Nothing happens after that, also with another operator, which counts the last success as its own.
-	w.stop()
-	w.startOperator()
-	w.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 3 })
-	w.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
-	if w.hasJob("september-3") {
+	// Nothing happens after that, and a new operator has the same last success in its metrics.
+	env.stop()
+	env.startOperator()
+	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 3 })
+	env.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
+	if env.hasJob("september-3") {
 		t.Error("a change of how to run has started a run")
 	}
-	w.expectMetric(fmt.Sprintf(`consentpipeline_last_success_timestamp_seconds{namespace="NS",pipeline="september"} %d`, p.Status.LastSuccessTime.Unix()))
-	if events := w.awaitEvents("september"); len(events) != 4 {
+	env.expectMetric(fmt.Sprintf(`consentpipeline_last_success_timestamp_seconds{namespace="NS",pipeline="september"} %d`, p.Status.LastSuccessTime.Unix()))
+	if events := env.awaitEvents("september"); len(events) != 4 {
 		t.Errorf("%d events, expected no new one", len(events))
 	}
 }
 
 // expectMetric waits for a metric; NS stands for the namespace.
-func (w *world) expectMetric(want string) {
-	w.Helper()
-	want = strings.Replace(want, "NS", w.namespace, 1)
+func (env *testEnv) expectMetric(want string) {
+	env.Helper()
+	want = strings.Replace(want, "NS", env.namespace, 1)
 	var got []string
-	w.until(func() bool {
+	env.until(func() bool {
 		got = nil
-		families, err := w.metrics.Gather()
+		families, err := env.metrics.Gather()
 		if err != nil {
-			w.Fatal(err)
+			env.Fatal(err)
 		}
 		for _, family := range families {
 			for _, m := range family.Metric {
@@ -153,66 +153,66 @@ func (w *world) expectMetric(want string) {
 	}, func() string { return fmt.Sprintf("expected %s, found\n%s", want, strings.Join(got, "\n")) })
 }
 
-// TestWhatIsDue changes what is asked for, in every way that matters, and counts the runs.
+// TestWhatIsDue changes the spec in every way that matters, and counts the runs.
 func TestWhatIsDue(t *testing.T) {
-	w := newWorld(t, withoutDbt)
+	env := newEnv(t, withoutDbt)
 
-	// There and back again: each is a change.
-	w.apply("there-and-back", []string{"a.csv"})
-	w.loads(w.awaitRun("there-and-back", 1))
-	w.awaitEnd("there-and-back", 1, v1alpha1.Succeeded)
-	w.edit("there-and-back", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files = filesOf("b.csv") })
-	w.loads(w.awaitRun("there-and-back", 2))
-	w.awaitEnd("there-and-back", 2, v1alpha1.Succeeded)
-	w.edit("there-and-back", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files = filesOf("a.csv") })
-	j := w.awaitRun("there-and-back", 3)
-	w.loads(j)
-	p := w.awaitEnd("there-and-back", 3, v1alpha1.Succeeded)
+	// A change and its reversal are two changes.
+	env.apply("reverted", []string{"a.csv"})
+	env.completeRun(env.awaitRun("reverted", 1))
+	env.awaitEnd("reverted", 1, v1alpha1.Succeeded)
+	env.edit("reverted", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files = filesOf("b.csv") })
+	env.completeRun(env.awaitRun("reverted", 2))
+	env.awaitEnd("reverted", 2, v1alpha1.Succeeded)
+	env.edit("reverted", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files = filesOf("a.csv") })
+	j := env.awaitRun("reverted", 3)
+	env.completeRun(j)
+	p := env.awaitEnd("reverted", 3, v1alpha1.Succeeded)
 	if p.Status.LastRun.Reason != v1alpha1.ReasonSpecChanged || entriesOf(j)[0] != "a.csv" {
 		t.Errorf("run 3 is for %s, of %v", p.Status.LastRun.Reason, entriesOf(j))
 	}
 
-	// Set in mid-run, the newest trigger runs after it, and the run that is under way keeps its files.
-	w.apply("in-mid-run", []string{"a.csv", "b.csv"})
-	j = w.awaitRun("in-mid-run", 1)
-	w.trigger("in-mid-run", "1")
-	w.edit("in-mid-run", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files, spec.Trigger = filesOf("c.csv"), "2" })
-	p = w.await("in-mid-run", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
+	// Of changes during a run, the newest one runs after it; the run in progress keeps its files.
+	env.apply("during-run", []string{"a.csv", "b.csv"})
+	j = env.awaitRun("during-run", 1)
+	env.trigger("during-run", "1")
+	env.edit("during-run", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files, spec.Trigger = filesOf("c.csv"), "2" })
+	p = env.await("during-run", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
 	if p.Status.Runs != 1 || len(p.Status.Files) != 2 {
-		t.Errorf("the run that is under way has become\n%s", yamlOf(p.Status))
+		t.Errorf("the run in progress has become\n%s", yamlOf(p.Status))
 	}
-	w.loads(j)
-	w.awaitEnd("in-mid-run", 1, v1alpha1.Succeeded)
-	j = w.awaitRun("in-mid-run", 2)
+	env.completeRun(j)
+	env.awaitEnd("during-run", 1, v1alpha1.Succeeded)
+	j = env.awaitRun("during-run", 2)
 	if got := entriesOf(j); len(got) != 1 || got[0] != "c.csv" {
 		t.Errorf("run 2 is of %v, expected c.csv", got)
 	}
-	w.loads(j)
-	p = w.awaitEnd("in-mid-run", 2, v1alpha1.Succeeded)
+	env.completeRun(j)
+	p = env.awaitEnd("during-run", 2, v1alpha1.Succeeded)
 	if p.Status.CurrentRun != nil || p.Status.Runs != 2 {
 		t.Errorf("there are %d runs, expected 2", p.Status.Runs)
 	}
 
-	// Suspended, nothing starts, and Ready keeps its value; what runs goes on.
-	w.apply("suspended", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Suspend = true })
-	p = w.await("suspended", "to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == 1 })
-	w.expect(p, "InProgress", "Ready=Unknown Suspended")
-	w.edit("suspended", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = false })
-	j = w.awaitRun("suspended", 1)
-	w.edit("suspended", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend, spec.Trigger = true, "1" })
-	w.loads(j)
-	p = w.awaitEnd("suspended", 1, v1alpha1.Succeeded)
-	w.expect(p, "Current", "Ready=True Succeeded")
-	if got := condition(p, v1alpha1.ConditionReady).Message; !strings.Contains(got, "A new run is held back: spec.suspend is true.") {
-		t.Errorf("Ready does not say that a run is held back: %s", got)
+	// While it is suspended, nothing starts and Ready keeps its value; a run in progress goes on.
+	env.apply("suspended", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Suspend = true })
+	p = env.await("suspended", "to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == 1 })
+	env.expectConditions(p, "InProgress", "Ready=Unknown Suspended")
+	env.edit("suspended", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = false })
+	j = env.awaitRun("suspended", 1)
+	env.edit("suspended", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend, spec.Trigger = true, "1" })
+	env.completeRun(j)
+	p = env.awaitEnd("suspended", 1, v1alpha1.Succeeded)
+	env.expectConditions(p, "Current", "Ready=True Succeeded")
+	if got := condition(p, v1alpha1.ConditionReady).Message; !strings.Contains(got, "A new run is due, but spec.suspend is true.") {
+		t.Errorf("Ready does not say that a run is due but suspended: %s", got)
 	}
-	w.edit("suspended", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = false })
-	w.awaitRun("suspended", 2)
+	env.edit("suspended", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = false })
+	env.awaitRun("suspended", 2)
 }
 
-// TestRunRequest requests runs by the annotation, and has a GitOps tool revert it.
+// TestRunRequest requests runs by the annotation, which a GitOps tool reverts.
 func TestRunRequest(t *testing.T) {
-	w := newWorld(t, withoutDbt)
+	env := newEnv(t, withoutDbt)
 	expect := func(p *v1alpha1.ConsentPipeline, reason v1alpha1.RunReason, handled string) {
 		t.Helper()
 		if p.Status.LastRun.Reason != reason || p.Status.LastHandledRunRequest != handled {
@@ -222,81 +222,81 @@ func TestRunRequest(t *testing.T) {
 	}
 	run := func(number int64) *v1alpha1.ConsentPipeline {
 		t.Helper()
-		w.loads(w.awaitRun("september", number))
-		return w.awaitEnd("september", number, v1alpha1.Succeeded)
+		env.completeRun(env.awaitRun("september", number))
+		return env.awaitEnd("september", number, v1alpha1.Succeeded)
 	}
-	w.apply("september", []string{"a.csv"})
+	env.apply("september", []string{"a.csv"})
 	expect(run(1), v1alpha1.ReasonFirstRun, "")
-	generation := w.pipeline("september").Generation
-	w.request("september", "2026-11-24T12:00:00Z")
+	generation := env.pipeline("september").Generation
+	env.request("september", "2026-11-24T12:00:00Z")
 	p := run(2)
 	expect(p, v1alpha1.ReasonRunRequested, "2026-11-24T12:00:00Z")
-	w.expect(p, "Current", "Ready=True Succeeded")
+	env.expectConditions(p, "Current", "Ready=True Succeeded")
 	if p.Generation != generation {
 		t.Error("the request has changed the spec")
 	}
 
-	// Reverted, and requested again as before: neither is a new request.
-	w.request("september", "")
-	w.request("september", "2026-11-24T12:00:00Z")
-	w.look("september")
-	if p := w.pipeline("september"); p.Status.Runs != 2 {
+	// Neither a reversal nor the same value again is a new request.
+	env.request("september", "")
+	env.request("september", "2026-11-24T12:00:00Z")
+	env.reconcile("september")
+	if p := env.pipeline("september"); p.Status.Runs != 2 {
 		t.Errorf("the reversion has started run %d", p.Status.Runs)
 	}
 
-	// In mid-run, the request runs after it, once, and is reverted before that run ends.
-	w.trigger("september", "2")
-	j := w.awaitRun("september", 3)
-	w.request("september", "2026-11-24T13:00:00Z")
-	w.loads(j)
-	w.awaitEnd("september", 3, v1alpha1.Succeeded)
-	j = w.awaitRun("september", 4)
-	w.request("september", "")
-	w.loads(j)
-	expect(w.awaitEnd("september", 4, v1alpha1.Succeeded), v1alpha1.ReasonRunRequested, "2026-11-24T13:00:00Z")
+	// A request during a run starts one run after it, also if it is reverted before that run ends.
+	env.trigger("september", "2")
+	j := env.awaitRun("september", 3)
+	env.request("september", "2026-11-24T13:00:00Z")
+	env.completeRun(j)
+	env.awaitEnd("september", 3, v1alpha1.Succeeded)
+	j = env.awaitRun("september", 4)
+	env.request("september", "")
+	env.completeRun(j)
+	expect(env.awaitEnd("september", 4, v1alpha1.Succeeded), v1alpha1.ReasonRunRequested, "2026-11-24T13:00:00Z")
 
-	// Together with a change of the spec it is one run.
-	w.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = true })
-	w.request("september", "2026-11-24T14:00:00Z")
-	w.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files, spec.Suspend = filesOf("b.csv"), false })
+	// Together with a change of the spec, it starts one run.
+	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = true })
+	env.request("september", "2026-11-24T14:00:00Z")
+	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Files, spec.Suspend = filesOf("b.csv"), false })
 	expect(run(5), v1alpha1.ReasonSpecChanged, "2026-11-24T14:00:00Z")
-	w.look("september")
-	if p := w.pipeline("september"); p.Status.Runs != 5 {
+	env.reconcile("september")
+	if p := env.pipeline("september"); p.Status.Runs != 5 {
 		t.Errorf("the request ran twice: %d runs", p.Status.Runs)
 	}
 }
 
-// TestRunRequestOfAKilledOperator kills the operator between the Job and the status: the next one knows which request the
-// Job handles.
+// TestRunRequestOfAKilledOperator kills the operator after it has created the Job and before it writes the status: the next
+// operator finds out which request the Job handles.
 func TestRunRequestOfAKilledOperator(t *testing.T) {
 	var died chan struct{}
-	w := newWorld(t, withoutDbt, func(w *world) {
-		died = killAtStatus(w, func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Runs == 2 })
+	env := newEnv(t, withoutDbt, func(env *testEnv) {
+		died = killAtStatus(env, func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Runs == 2 })
 	})
-	w.apply("september", []string{"a.csv"})
-	w.loads(w.awaitRun("september", 1))
-	w.awaitEnd("september", 1, v1alpha1.Succeeded)
-	w.request("september", "first")
+	env.apply("september", []string{"a.csv"})
+	env.completeRun(env.awaitRun("september", 1))
+	env.awaitEnd("september", 1, v1alpha1.Succeeded)
+	env.request("september", "first")
 	<-died
-	w.stop()
-	w.request("september", "second")
-	w.wrap = nil
-	w.startOperator()
-	w.loads(w.awaitRun("september", 2))
-	if p := w.awaitEnd("september", 2, v1alpha1.Succeeded); p.Status.LastRun.Reason != v1alpha1.ReasonRunRequested {
+	env.stop()
+	env.request("september", "second")
+	env.wrap = nil
+	env.startOperator()
+	env.completeRun(env.awaitRun("september", 2))
+	if p := env.awaitEnd("september", 2, v1alpha1.Succeeded); p.Status.LastRun.Reason != v1alpha1.ReasonRunRequested {
 		t.Errorf("run 2 is for %s", p.Status.LastRun.Reason)
 	}
-	w.loads(w.awaitRun("september", 3))
-	if p := w.awaitEnd("september", 3, v1alpha1.Succeeded); p.Status.LastHandledRunRequest != "second" {
+	env.completeRun(env.awaitRun("september", 3))
+	if p := env.awaitEnd("september", 3, v1alpha1.Succeeded); p.Status.LastHandledRunRequest != "second" {
 		t.Errorf("the last request that was handled is %q", p.Status.LastHandledRunRequest)
 	}
 }
 
-// killAtStatus makes the next operator die when it is about to write the status of a pipeline that wanted picks.
-func killAtStatus(w *world, wanted func(*v1alpha1.ConsentPipeline) bool) (died chan struct{}) {
+// killAtStatus makes the next operator fail each write of the status of a pipeline for which wanted is true, as if it died.
+func killAtStatus(env *testEnv, wanted func(*v1alpha1.ConsentPipeline) bool) (died chan struct{}) {
 	died = make(chan struct{})
 	once := sync.Once{}
-	w.wrap = func(r *Reconciler) {
+	env.wrap = func(r *Reconciler) {
 		r.Client = statusHook{r.Client, func(p *v1alpha1.ConsentPipeline) error {
 			if !wanted(p) {
 				return nil
@@ -308,7 +308,7 @@ func killAtStatus(w *world, wanted func(*v1alpha1.ConsentPipeline) bool) (died c
 	return died
 }
 
-// A statusHook is called before the status is written, which its error prevents.
+// A statusHook calls before in front of each write of a status; its error prevents the write.
 type statusHook struct {
 	client.Client
 	before func(*v1alpha1.ConsentPipeline) error
@@ -330,133 +330,133 @@ func (s statusWriter) Patch(ctx context.Context, object client.Object, patch cli
 	return s.SubResourceWriter.Patch(ctx, object, patch, options...)
 }
 
-// TestKilledBetweenJobAndStatus kills the operator where a run has begun, or has ended, and nobody knows yet.
+// TestKilledBetweenJobAndStatus kills the operator when a run has started, or has ended, and the status does not have it yet.
 func TestKilledBetweenJobAndStatus(t *testing.T) {
 	var died chan struct{}
-	w := newWorld(t, withoutDbt, func(w *world) {
-		died = killAtStatus(w, func(p *v1alpha1.ConsentPipeline) bool { return p.Status.CurrentRun != nil })
+	env := newEnv(t, withoutDbt, func(env *testEnv) {
+		died = killAtStatus(env, func(p *v1alpha1.ConsentPipeline) bool { return p.Status.CurrentRun != nil })
 	})
-	w.apply("september", []string{"a.csv"})
+	env.apply("september", []string{"a.csv"})
 	<-died
-	w.stop()
-	w.wrap = nil
-	first := w.job("september-1")
-	w.trigger("september", "changed while nobody looked")
-	w.startOperator()
+	env.stop()
+	env.wrap = nil
+	first := env.job("september-1")
+	env.trigger("september", "changed without an operator")
+	env.startOperator()
 
-	// The next operator takes the Job over, with what it was asked for, and then runs what is asked for now.
-	w.awaitRun("september", 1)
-	p := w.pipeline("september")
+	// The next operator adopts the Job with its digests, and then runs the current spec.
+	env.awaitRun("september", 1)
+	p := env.pipeline("september")
 	if run := p.Status.CurrentRun; run.SpecDigest+"-"+run.TriggerDigest != first.Annotations[v1alpha1.AnnotationDigest] || p.Status.CurrentRun.Reason != v1alpha1.ReasonFirstRun {
 		t.Errorf("the run was taken over as %+v", p.Status.CurrentRun)
 	}
-	if now := w.job("september-1"); now.UID != first.UID {
+	if now := env.job("september-1"); now.UID != first.UID {
 		t.Error("the Job is another one")
 	}
-	w.stop()
-	died = killAtStatus(w, func(p *v1alpha1.ConsentPipeline) bool { return p.Status.LastRun != nil })
-	w.startOperator()
-	w.loads(first)
+	env.stop()
+	died = killAtStatus(env, func(p *v1alpha1.ConsentPipeline) bool { return p.Status.LastRun != nil })
+	env.startOperator()
+	env.completeRun(first)
 	<-died
-	w.stop()
-	w.wrap = nil
-	w.startOperator()
-	p = w.awaitEnd("september", 1, v1alpha1.Succeeded)
+	env.stop()
+	env.wrap = nil
+	env.startOperator()
+	p = env.awaitEnd("september", 1, v1alpha1.Succeeded)
 	if p.Status.Files == nil {
 		t.Error("the outcome is lost")
 	}
-	second := w.awaitRun("september", 2)
-	w.loads(second)
-	p = w.awaitEnd("september", 2, v1alpha1.Succeeded)
+	second := env.awaitRun("september", 2)
+	env.completeRun(second)
+	p = env.awaitEnd("september", 2, v1alpha1.Succeeded)
 	if p.Status.Runs != 2 || p.Status.LastRun.Reason != v1alpha1.ReasonTriggerChanged {
 		t.Errorf("the status is\n%s", yamlOf(p.Status))
 	}
 }
 
-// TestOperatorWasDown ends a run while no operator is there.
+// TestOperatorWasDown ends a run while no operator runs.
 func TestOperatorWasDown(t *testing.T) {
-	w := newWorld(t, withoutDbt)
-	w.apply("september", []string{"a.csv", "b.csv"})
-	j := w.awaitRun("september", 1)
-	w.stop()
-	w.podEnds(w.pod(j, 0), 0, loaded("a.csv", 100))
-	w.podEnds(w.pod(j, 1), 65, failedReport("b.csv", "truncated"))
-	w.jobFails(j, batchv1.JobReasonFailedIndexes, "0", "1")
-	w.startOperator()
-	p := w.awaitEnd("september", 1, v1alpha1.Partial)
+	env := newEnv(t, withoutDbt)
+	env.apply("september", []string{"a.csv", "b.csv"})
+	j := env.awaitRun("september", 1)
+	env.stop()
+	env.endPod(env.pod(j, 0), 0, loaded("a.csv", 100))
+	env.endPod(env.pod(j, 1), 65, failedReport("b.csv", "truncated"))
+	env.failJob(j, batchv1.JobReasonFailedIndexes, "0", "1")
+	env.startOperator()
+	p := env.awaitEnd("september", 1, v1alpha1.Partial)
 	if p.Status.Files[1].Message != "truncated" || *p.Status.Files[0].Rows != 100 {
 		t.Error(yamlOf(p.Status.Files))
 	}
 }
 
-// TestNameIsTaken has a Job of the name of the next run in the way.
+// TestNameIsTaken has a Job that already has the name of the next run.
 func TestNameIsTaken(t *testing.T) {
-	w := newWorld(t, withoutDbt)
+	env := newEnv(t, withoutDbt)
 	jobOwnedBy := func(name string, owners ...metav1.OwnerReference) *batchv1.Job {
 		j := &batchv1.Job{}
 		j.Name, j.OwnerReferences = name, owners
 		j.Spec.Template.Spec = sourceTemplate("input").Template.Spec
-		w.create(j)
+		env.create(j)
 		return j
 	}
 	retry := func(name string) { // a minute would pass before the operator looks again by itself
-		w.edit(name, func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism++ })
+		env.edit(name, func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism++ })
 	}
 
-	t.Log("by someone else's Job")
+	t.Log("by a Job that the pipeline does not own")
 	foreign := jobOwnedBy("foreign-1")
-	w.apply("foreign", []string{"a.csv"})
-	p := w.await("foreign", "a conflict", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "NameConflict" })
-	w.expect(p, "Failed", "Ready=False NameConflict", "Stalled=True NameConflict")
-	w.awaitEvents("foreign", "NameConflict")
-	w.deletes(foreign)
+	env.apply("foreign", []string{"a.csv"})
+	p := env.await("foreign", "a conflict", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "NameConflict" })
+	env.expectConditions(p, "Failed", "Ready=False NameConflict", "Stalled=True NameConflict")
+	env.awaitEvents("foreign", "NameConflict")
+	env.deleteJob(foreign)
 	retry("foreign")
-	w.awaitRun("foreign", 1)
+	env.awaitRun("foreign", 1)
 
-	t.Log("by a Job of a resource of the same name that is gone")
+	t.Log("by a Job of a deleted resource of the same name")
 	old := jobOwnedBy("again-1", metav1.OwnerReference{
 		APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.Kind, Name: "again", UID: "gone", Controller: new(true),
 	})
-	w.apply("again", []string{"a.csv"})
-	p = w.await("again", "to wait", func(p *v1alpha1.ConsentPipeline) bool {
+	env.apply("again", []string{"a.csv"})
+	p = env.await("again", "to wait", func(p *v1alpha1.ConsentPipeline) bool {
 		return condition(p, "Reconciling").Reason == "WaitingForDeletion"
 	})
-	w.expect(p, "InProgress", "Ready=Unknown WaitingForDeletion", "Reconciling=True WaitingForDeletion")
-	w.deletes(old)
-	w.awaitRun("again", 1)
+	env.expectConditions(p, "InProgress", "Ready=Unknown WaitingForDeletion", "Reconciling=True WaitingForDeletion")
+	env.deleteJob(old)
+	env.awaitRun("again", 1)
 
 	t.Log("by a Job of this resource that is being deleted")
-	w.apply("deleted", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Suspend = true })
-	p = w.await("deleted", "to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == 1 })
+	env.apply("deleted", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Suspend = true })
+	p = env.await("deleted", "to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == 1 })
 	own := jobOwnedBy("deleted-1", *metav1.NewControllerRef(p, v1alpha1.GroupVersion.WithKind(v1alpha1.Kind)))
-	if err := w.Delete(t.Context(), own, client.PropagationPolicy(metav1.DeletePropagationForeground)); err != nil {
+	if err := env.Delete(t.Context(), own, client.PropagationPolicy(metav1.DeletePropagationForeground)); err != nil {
 		t.Fatal(err)
 	}
-	w.edit("deleted", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = false })
-	w.await("deleted", "to wait", func(p *v1alpha1.ConsentPipeline) bool {
+	env.edit("deleted", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = false })
+	env.await("deleted", "to wait", func(p *v1alpha1.ConsentPipeline) bool {
 		return condition(p, "Reconciling").Reason == "WaitingForDeletion"
 	})
-	w.collects(own)
-	w.awaitRun("deleted", 1)
-	if w.job("deleted-1").UID == own.UID {
+	env.collectGarbage(own)
+	env.awaitRun("deleted", 1)
+	if env.job("deleted-1").UID == own.UID {
 		t.Error("the run has taken over a Job that was being deleted")
 	}
 }
 
-// TestJobDeleted deletes Jobs in mid-run and after.
+// TestJobDeleted deletes Jobs during a run and after it.
 func TestJobDeleted(t *testing.T) {
-	w := newWorld(t, withoutDbt)
-	w.apply("september", []string{"a.csv", "b.csv", "c.csv"})
-	j := w.awaitRun("september", 1)
-	a, b := w.pod(j, 0), w.pod(j, 1)
-	w.podEnds(a, 0, loaded("a.csv", 100))
-	w.podRuns(b)
-	w.await("september", "b.csv to run", func(p *v1alpha1.ConsentPipeline) bool {
+	env := newEnv(t, withoutDbt)
+	env.apply("september", []string{"a.csv", "b.csv", "c.csv"})
+	j := env.awaitRun("september", 1)
+	a, b := env.pod(j, 0), env.pod(j, 1)
+	env.endPod(a, 0, loaded("a.csv", 100))
+	env.startPod(b)
+	env.await("september", "b.csv to run", func(p *v1alpha1.ConsentPipeline) bool {
 		return p.Status.Files[1].State == v1alpha1.FileRunning && p.Status.Files[0].Rows != nil
 	})
-	w.deletes(j)
-	p := w.awaitEnd("september", 1, v1alpha1.Interrupted)
-	w.expect(p, "Failed", "Ready=False Interrupted", "Stalled=True Interrupted")
+	env.deleteJob(j)
+	p := env.awaitEnd("september", 1, v1alpha1.Interrupted)
+	env.expectConditions(p, "Failed", "Ready=False Interrupted", "Stalled=True Interrupted")
 	var states []string
 	for _, f := range p.Status.Files {
 		states = append(states, string(f.State))
@@ -464,29 +464,29 @@ func TestJobDeleted(t *testing.T) {
 	if got := strings.Join(states, " "); got != "Loaded Unknown Skipped" {
 		t.Errorf("the files are %s, expected Loaded Unknown Skipped", got)
 	}
-	w.awaitEvents("september", "RunInterrupted")
+	env.awaitEvents("september", "RunInterrupted")
 
-	// A missing Job never means to run it.
-	w.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 2 })
-	p = w.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
+	// A missing Job never starts a run.
+	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 2 })
+	p = env.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
 	if p.Status.Runs != 1 || p.Status.CurrentRun != nil {
 		t.Errorf("another run was started: %s", yamlOf(p.Status))
 	}
-	w.trigger("september", "again")
-	j = w.awaitRun("september", 2)
-	w.loads(j)
-	before := w.awaitEnd("september", 2, v1alpha1.Succeeded)
+	env.trigger("september", "again")
+	j = env.awaitRun("september", 2)
+	env.completeRun(j)
+	before := env.awaitEnd("september", 2, v1alpha1.Succeeded)
 
-	// Deleted after its end was seen, it changes nothing.
-	w.deletes(j)
-	w.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 3 })
-	p = w.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
+	// Deleted after its outcome is recorded, it changes nothing.
+	env.deleteJob(j)
+	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 3 })
+	p = env.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
 	if p.Status.Runs != 2 || yamlOf(p.Status.LastRun) != yamlOf(before.Status.LastRun) {
 		t.Errorf("the status has become\n%s", yamlOf(p.Status))
 	}
 }
 
-// A staleReader gives an old copy of pipelines instead of what the cache has, as a cache that lags does.
+// A staleReader returns an old copy of a pipeline, as a stale cache does.
 type staleReader struct {
 	client.Client
 	mutex *sync.Mutex
@@ -506,82 +506,82 @@ func (s *staleReader) Get(ctx context.Context, key client.ObjectKey, object clie
 	return s.Client.Get(ctx, key, object, options...)
 }
 
-// TestStaleCache reconciles on a copy from before the run, after the run has ended and its Job is gone.
+// TestStaleCache reconciles with a copy from before the run, after the run has ended and its Job is deleted.
 func TestStaleCache(t *testing.T) {
 	stale := &staleReader{mutex: &sync.Mutex{}, given: make(chan struct{})}
-	w := newWorld(t, withoutDbt, func(w *world) {
-		w.wrap = func(r *Reconciler) {
+	env := newEnv(t, withoutDbt, func(env *testEnv) {
+		env.wrap = func(r *Reconciler) {
 			stale.Client = r.Client
 			r.Client = stale
 		}
 	})
-	created := w.apply("september", []string{"a.csv"})
-	j := w.awaitRun("september", 1)
-	w.loads(j)
-	w.awaitEnd("september", 1, v1alpha1.Succeeded)
-	w.deletes(j)
+	created := env.apply("september", []string{"a.csv"})
+	j := env.awaitRun("september", 1)
+	env.completeRun(j)
+	env.awaitEnd("september", 1, v1alpha1.Succeeded)
+	env.deleteJob(j)
 
 	stale.mutex.Lock()
 	stale.old = created
 	stale.mutex.Unlock()
-	w.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 2 })
+	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 2 })
 	<-stale.given
-	p := w.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
-	if w.hasJob("september-1") || p.Status.Runs != 1 {
+	p := env.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
+	if env.hasJob("september-1") || p.Status.Runs != 1 {
 		t.Errorf("the run was started twice: %s", yamlOf(p.Status))
 	}
 }
 
-// TestConflictingWriters has someone write the resource between the operator's read and its write, each time.
+// TestConflictingWriters has another client write the resource between each read and write of the operator.
 func TestConflictingWriters(t *testing.T) {
-	var w *world
+	var env *testEnv
 	writes := 0
-	w = newWorld(t, withoutDbt, func(w *world) {
-		w.wrap = func(r *Reconciler) {
+	env = newEnv(t, withoutDbt, func(env *testEnv) {
+		env.wrap = func(r *Reconciler) {
 			r.Client = statusHook{r.Client, func(p *v1alpha1.ConsentPipeline) error {
 				if writes++; writes%2 == 0 {
 					return nil
 				}
 				other := p.DeepCopy()
 				other.Annotations = map[string]string{"example.com/writes": fmt.Sprint(writes)}
-				return w.Patch(context.Background(), other, client.RawPatch("application/merge-patch+json",
+				return env.Patch(context.Background(), other, client.RawPatch("application/merge-patch+json",
 					fmt.Appendf(nil, `{"metadata":{"annotations":{"example.com/writes":"%d"}}}`, writes)))
 			}}
 		}
 	})
-	w.apply("september", []string{"a.csv"})
-	j := w.awaitRun("september", 1)
-	w.loads(j)
-	p := w.awaitEnd("september", 1, v1alpha1.Succeeded)
+	env.apply("september", []string{"a.csv"})
+	j := env.awaitRun("september", 1)
+	env.completeRun(j)
+	p := env.awaitEnd("september", 1, v1alpha1.Succeeded)
 	if p.Status.Runs != 1 || p.Annotations["example.com/writes"] == "" {
 		t.Errorf("the resource is %s", yamlOf(p))
 	}
-	if events := w.awaitEvents("september", "RunStarted", "RunSucceeded"); len(events) != 2 {
+	if events := env.awaitEvents("september", "RunStarted", "RunSucceeded"); len(events) != 2 {
 		t.Errorf("%d events, expected 2: none of what was not written", len(events))
 	}
 }
 
-// TestFailJob ends a whole run by one pod's exit code 78: the others vanish, and the Job lists no index.
+// TestFailJob ends a whole run by the exit code 78 of one pod: the other pods are deleted, and the Job lists no index.
 func TestFailJob(t *testing.T) {
-	w := newWorld(t, withoutDbt)
-	w.apply("september", []string{"a.csv", "b.csv", "c.csv", "d.csv"})
-	j := w.awaitRun("september", 1)
-	a, b, c := w.pod(j, 0), w.pod(j, 1), w.pod(j, 2)
-	w.podEnds(a, 0, loaded("a.csv", 100))
-	w.podRuns(b)
-	w.await("september", "a.csv to be loaded and b.csv to run", func(p *v1alpha1.ConsentPipeline) bool {
+	env := newEnv(t, withoutDbt)
+	env.apply("september", []string{"a.csv", "b.csv", "c.csv", "d.csv"})
+	j := env.awaitRun("september", 1)
+	a, b, c := env.pod(j, 0), env.pod(j, 1), env.pod(j, 2)
+	env.endPod(a, 0, loaded("a.csv", 100))
+	env.startPod(b)
+	env.await("september", "a.csv to be loaded and b.csv to run", func(p *v1alpha1.ConsentPipeline) bool {
 		return p.Status.Files[0].State == v1alpha1.FileLoaded && p.Status.Files[1].State == v1alpha1.FileRunning
 	})
-	w.podEnds(c, 78, failedReport("c.csv", "the role consent_ingest does not exist"))
-	w.await("september", "c.csv to have failed", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Files[2].State == v1alpha1.FileFailed })
+	env.endPod(c, 78, failedReport("c.csv", "the role consent_ingest does not exist"))
+	env.await("september", "c.csv to have failed", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Files[2].State == v1alpha1.FileFailed })
 	for _, pod := range []*corev1.Pod{a, b} {
-		if err := w.Delete(t.Context(), pod); err != nil {
+		if err := env.Delete(t.Context(), pod); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.setJob(j, func(s *batchv1.JobStatus) { s.Failed, s.Succeeded = 2, 1 })
-	w.jobFails(j, batchv1.JobReasonPodFailurePolicy, "", "")
-	p := w.awaitEnd("september", 1, v1alpha1.Partial)
+	env.setJob(j, func(s *batchv1.JobStatus) { s.Failed, s.Succeeded = 2, 1 })
+	env.failJob(j, batchv1.JobReasonPodFailurePolicy, "", "")
+	p := env.awaitEnd("september", 1, v1alpha1.Partial)
 	var states []string
 	for _, f := range p.Status.Files {
 		states = append(states, string(f.State))
@@ -596,12 +596,12 @@ func TestFailJob(t *testing.T) {
 
 // TestDeadline ends a run that took too long.
 func TestDeadline(t *testing.T) {
-	w := newWorld(t, withoutDbt)
-	w.apply("september", []string{"a.csv"})
-	j := w.awaitRun("september", 1)
-	w.jobFails(j, batchv1.JobReasonDeadlineExceeded, "", "")
-	p := w.awaitEnd("september", 1, v1alpha1.Failed)
-	w.expect(p, "Failed", "Ready=False Failed", "Stalled=True Failed")
+	env := newEnv(t, withoutDbt)
+	env.apply("september", []string{"a.csv"})
+	j := env.awaitRun("september", 1)
+	env.failJob(j, batchv1.JobReasonDeadlineExceeded, "", "")
+	p := env.awaitEnd("september", 1, v1alpha1.Failed)
+	env.expectConditions(p, "Failed", "Ready=False Failed", "Stalled=True Failed")
 	if got := p.Status.LastRun.Message; !strings.Contains(got, "The run took longer than spec.activeDeadlineSeconds.") {
 		t.Errorf("the message is %q", got)
 	}
@@ -609,19 +609,19 @@ func TestDeadline(t *testing.T) {
 
 // TestManyFiles writes the status of 256 entries with long messages.
 func TestManyFiles(t *testing.T) {
-	w := newWorld(t, withoutDbt)
+	env := newEnv(t, withoutDbt)
 	var paths []string
 	for i := range 256 {
 		paths = append(paths, fmt.Sprintf("%0250d.csv", i))
 	}
-	w.apply("september", paths, func(p *v1alpha1.ConsentPipeline) { p.Spec.Parallelism = 256 })
-	j := w.awaitRun("september", 1)
+	env.apply("september", paths, func(p *v1alpha1.ConsentPipeline) { p.Spec.Parallelism = 256 })
+	j := env.awaitRun("september", 1)
 	for i, path := range paths {
 		m := report.Ingest{Entry: path, Matched: 1, Failed: 1, Message: strings.Repeat(`a "long" message; `, 500)}
-		w.podEnds(w.pod(j, i), 65, string(m.Encode()))
+		env.endPod(env.pod(j, i), 65, string(m.Encode()))
 	}
-	w.jobFails(j, batchv1.JobReasonFailedIndexes, "", "0-255")
-	p := w.awaitEnd("september", 1, v1alpha1.Failed)
+	env.failJob(j, batchv1.JobReasonFailedIndexes, "", "0-255")
+	p := env.awaitEnd("september", 1, v1alpha1.Failed)
 	for i, f := range p.Status.Files {
 		if f.State != v1alpha1.FileFailed || !strings.Contains(f.Message, "long") {
 			t.Fatalf("file %d is %s", i, yamlOf(f))
@@ -632,15 +632,15 @@ func TestManyFiles(t *testing.T) {
 	}
 }
 
-// TestSources lacks the source, has it twice, has one that no Job can be made of, and then has it.
+// TestSources tests a source that is missing, invalid, ambiguous, refused in a Job, and then fixed.
 func TestSources(t *testing.T) {
-	w := newWorld(t, withoutDbt)
-	w.create(sourceTemplate("exports"))
-	w.apply("september", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Source = "archive" })
-	p := w.await("september", "no source", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "SourceNotFound" })
-	w.expect(p, "Failed", "Ready=False SourceNotFound", "Stalled=True SourceNotFound")
-	want := "No PodTemplate has the label consentpipeline.io/source=archive. The sources here: exports, input. Write one of them to " +
-		"spec.source, or add this one to the chart's values."
+	env := newEnv(t, withoutDbt)
+	env.create(sourceTemplate("exports"))
+	env.apply("september", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Source = "archive" })
+	p := env.await("september", "no source", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "SourceNotFound" })
+	env.expectConditions(p, "Failed", "Ready=False SourceNotFound", "Stalled=True SourceNotFound")
+	want := "No PodTemplate has the label consentpipeline.io/source=archive. The sources in this namespace: exports, " +
+		"input. Set spec.source to one of them, or add this one to the chart's values."
 	if got := condition(p, "Stalled").Message; got != want {
 		t.Errorf("the message is %q, expected %q", got, want)
 	}
@@ -648,73 +648,73 @@ func TestSources(t *testing.T) {
 	second := sourceTemplate("archive")
 	second.Name = "another"
 	second.Template.Spec.Containers[0].Name = "main"
-	w.create(second)
-	w.await("september", "a bad source", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "SourceInvalid" })
+	env.create(second)
+	env.await("september", "a bad source", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "SourceInvalid" })
 	template := sourceTemplate("archive")
-	w.create(template)
-	w.await("september", "two sources", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "SourceAmbiguous" })
+	env.create(template)
+	env.await("september", "two sources", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "SourceAmbiguous" })
 
-	// One that is well-formed as a template, but not as a Job's: a label of its pods is the Job controller's.
-	if err := w.Delete(t.Context(), template); err != nil {
+	// It is valid as a PodTemplate, but not in a Job: its pods have a label of the Job controller.
+	if err := env.Delete(t.Context(), template); err != nil {
 		t.Fatal(err)
 	}
 	second.Template = *sourceTemplate("archive").Template.DeepCopy()
 	second.Template.Labels[batchv1.JobNameLabel] = "someone-else"
-	if err := w.Update(t.Context(), second); err != nil {
+	if err := env.Update(t.Context(), second); err != nil {
 		t.Fatal(err)
 	}
-	p = w.await("september", "a refusal", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "JobRefused" })
-	w.expect(p, "Failed", "Ready=False JobRefused", "Stalled=True JobRefused")
+	p = env.await("september", "a refusal", func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Stalled").Reason == "JobRefused" })
+	env.expectConditions(p, "Failed", "Ready=False JobRefused", "Stalled=True JobRefused")
 	if got := condition(p, "Stalled").Message; !strings.Contains(got, "The Job september-1 was refused") || !strings.Contains(got, batchv1.JobNameLabel) {
 		t.Errorf("the message is %q", got)
 	}
 	second.Template = *sourceTemplate("archive").Template.DeepCopy()
-	if err := w.Update(t.Context(), second); err != nil {
+	if err := env.Update(t.Context(), second); err != nil {
 		t.Fatal(err)
 	}
-	w.loads(w.awaitRun("september", 1))
-	w.awaitEnd("september", 1, v1alpha1.Succeeded)
-	w.awaitEvents("september", "SourceNotFound", "SourceInvalid", "SourceAmbiguous", "JobRefused", "RunStarted", "RunSucceeded")
+	env.completeRun(env.awaitRun("september", 1))
+	env.awaitEnd("september", 1, v1alpha1.Succeeded)
+	env.awaitEvents("september", "SourceNotFound", "SourceInvalid", "SourceAmbiguous", "JobRefused", "RunStarted", "RunSucceeded")
 
-	// A changed template affects the next run.
-	w.get("another", second)
+	// A changed template applies to the next run.
+	env.get("another", second)
 	second.Template.Spec.Containers[0].Image = "consent:new"
-	if err := w.Update(t.Context(), second); err != nil {
+	if err := env.Update(t.Context(), second); err != nil {
 		t.Fatal(err)
 	}
-	w.trigger("september", "new image")
-	w.until(func() bool { return w.hasJob("september-2") }, func() string { return "no second run" })
-	if got := w.job("september-2").Spec.Template.Spec.Containers[0].Image; got != "consent:new" {
+	env.trigger("september", "new image")
+	env.until(func() bool { return env.hasJob("september-2") }, func() string { return "no second run" })
+	if got := env.job("september-2").Spec.Template.Spec.Containers[0].Image; got != "consent:new" {
 		t.Errorf("the image of the next run is %s", got)
 	}
 }
 
-// TestHistory runs often, and looks at what is kept.
+// TestHistory runs nine times, and checks which Jobs and runs are kept.
 func TestHistory(t *testing.T) {
-	w := newWorld(t, withoutDbt)
-	w.apply("september", []string{"a.csv"})
+	env := newEnv(t, withoutDbt)
+	env.apply("september", []string{"a.csv"})
 	for run := int64(1); run <= 9; run++ {
-		j := w.awaitRun("september", run)
+		j := env.awaitRun("september", run)
 		if run == 4 {
-			w.podEnds(w.pod(j, 0), 65, failedReport("a.csv", "bad"))
-			w.jobFails(j, batchv1.JobReasonFailedIndexes, "", "0")
-			w.awaitEnd("september", run, v1alpha1.Failed)
+			env.endPod(env.pod(j, 0), 65, failedReport("a.csv", "bad"))
+			env.failJob(j, batchv1.JobReasonFailedIndexes, "", "0")
+			env.awaitEnd("september", run, v1alpha1.Failed)
 		} else {
-			w.loads(j)
-			w.awaitEnd("september", run, v1alpha1.Succeeded)
+			env.completeRun(j)
+			env.awaitEnd("september", run, v1alpha1.Succeeded)
 		}
 		if run < 9 {
-			w.trigger("september", fmt.Sprint(run))
+			env.trigger("september", fmt.Sprint(run))
 		}
 	}
-	p := w.pipeline("september")
+	p := env.pipeline("september")
 	if len(p.Status.History) != maxHistory || p.Status.History[0].Number != 8 {
 		t.Errorf("the history is\n%s", yamlOf(p.Status.History))
 	}
-	// Jobs are deleted in the foreground, so that their pods go first; here nobody collects them.
-	w.until(func() bool {
+	// Jobs are deleted in the foreground, so that their pods are deleted first; here no garbage collector runs.
+	env.until(func() bool {
 		jobs := &batchv1.JobList{}
-		if err := w.List(t.Context(), jobs, client.InNamespace(w.namespace)); err != nil {
+		if err := env.List(t.Context(), jobs, client.InNamespace(env.namespace)); err != nil {
 			t.Fatal(err)
 		}
 		var kept []string
@@ -729,53 +729,53 @@ func TestHistory(t *testing.T) {
 	}, func() string { return "the Jobs kept are not the last that failed and the last that succeeded" })
 }
 
-// TestTTL has the time of finished Jobs pass, also of one whose outcome no operator has seen.
+// TestTTL lets finished Jobs expire, also one whose outcome no operator has recorded yet.
 func TestTTL(t *testing.T) {
-	w := newWorld(t, withoutDbt)
-	w.apply("september", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) {
+	env := newEnv(t, withoutDbt)
+	env.apply("september", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) {
 		p.Spec.TTLAfterFinished = &metav1.Duration{Duration: time.Hour}
 	})
-	w.loads(w.awaitRun("september", 1))
-	w.awaitEnd("september", 1, v1alpha1.Succeeded)
-	isDeleted := func(name string) bool { return w.job(name).DeletionTimestamp != nil }
-	w.clock.set(59 * time.Minute)
-	w.look("september")
+	env.completeRun(env.awaitRun("september", 1))
+	env.awaitEnd("september", 1, v1alpha1.Succeeded)
+	isDeleted := func(name string) bool { return env.job(name).DeletionTimestamp != nil }
+	env.clock.set(59 * time.Minute)
+	env.reconcile("september")
 	if isDeleted("september-1") {
 		t.Error("the Job was deleted before its time")
 	}
-	w.clock.set(61 * time.Minute)
-	w.look("september")
-	w.until(func() bool { return isDeleted("september-1") }, func() string { return "the Job was not deleted after its time" })
+	env.clock.set(61 * time.Minute)
+	env.reconcile("september")
+	env.until(func() bool { return isDeleted("september-1") }, func() string { return "the Job was not deleted after its time" })
 
-	w.trigger("september", "2")
-	j := w.awaitRun("september", 2)
-	w.stop()
-	w.loads(j)
-	w.clock.set(24 * time.Hour)
-	w.startOperator()
-	if p := w.awaitEnd("september", 2, v1alpha1.Succeeded); *p.Status.Files[0].Rows != 100 {
+	env.trigger("september", "2")
+	j := env.awaitRun("september", 2)
+	env.stop()
+	env.completeRun(j)
+	env.clock.set(24 * time.Hour)
+	env.startOperator()
+	if p := env.awaitEnd("september", 2, v1alpha1.Succeeded); *p.Status.Files[0].Rows != 100 {
 		t.Errorf("the outcome is lost: %s", yamlOf(p.Status))
 	}
-	w.until(func() bool { return isDeleted("september-2") }, func() string { return "the Job was not deleted after its outcome was seen" })
+	env.until(func() bool { return isDeleted("september-2") }, func() string { return "the Job was not deleted after its outcome was seen" })
 }
 
-// TestDeleted deletes a pipeline in mid-run: nothing is started after.
+// TestDeleted deletes a pipeline during a run: no other run starts.
 func TestDeleted(t *testing.T) {
-	w := newWorld(t, withoutDbt)
-	w.apply("september", []string{"a.csv"})
-	w.awaitRun("september", 1)
-	w.trigger("september", "next")
-	if err := w.Delete(t.Context(), w.pipeline("september"), client.PropagationPolicy(metav1.DeletePropagationForeground)); err != nil {
+	env := newEnv(t, withoutDbt)
+	env.apply("september", []string{"a.csv"})
+	env.awaitRun("september", 1)
+	env.trigger("september", "next")
+	if err := env.Delete(t.Context(), env.pipeline("september"), client.PropagationPolicy(metav1.DeletePropagationForeground)); err != nil {
 		t.Fatal(err)
 	}
-	w.deletes(w.job("september-1"))
-	// A second pipeline that runs proves that the operator has come past the first one's events.
-	w.apply("october", []string{"a.csv"})
-	w.awaitRun("october", 1)
-	if w.hasJob("september-2") {
+	env.deleteJob(env.job("september-1"))
+	// The run of a second pipeline proves that the operator has handled the events of the first one.
+	env.apply("october", []string{"a.csv"})
+	env.awaitRun("october", 1)
+	if env.hasJob("september-2") {
 		t.Error("a run was started of a pipeline that is being deleted")
 	}
-	if p := w.pipeline("september"); p.Status.CurrentRun == nil {
+	if p := env.pipeline("september"); p.Status.CurrentRun == nil {
 		t.Error("the status of a pipeline that is being deleted was written")
 	}
 }

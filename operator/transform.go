@@ -18,93 +18,99 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-// Reasons of the condition Transformed. While it is Unknown, dbt is still to run after the last run.
-// What holds a dbt Job up is a reason, too, as of an ingestion: Unschedulable, JobRefused and so on.
+// Reasons of the condition Transformed. While it is Unknown, dbt has not yet run over what the last run loaded. The reason
+// of a blocker is a reason of it, too: Unschedulable, JobRefused and so on.
 const (
-	reasonTransformPending     = "TransformPending"     // Unknown: no dbt Job has started since
-	reasonTransformRunning     = "TransformRunning"     // Unknown: one has
-	reasonTransformDisabled    = "TransformDisabled"    // Unknown: there is no CronJob to make one from
+	reasonTransformPending     = "TransformPending"     // Unknown: no dbt Job has started since the run
+	reasonTransformRunning     = "TransformRunning"     // Unknown: one has started
+	reasonTransformDisabled    = "TransformDisabled"    // Unknown: there is no CronJob to create one from
 	reasonTransformSucceeded   = "TransformSucceeded"   // True
 	reasonTransformFailed      = "TransformFailed"      // False: the message names the models and tests
 	reasonTransformInterrupted = "TransformInterrupted" // False: the Job was deleted
 )
 
-// transform sees that dbt runs after a run that loaded something, and says how it ended. At most one dbt Job is under
-// way, and one serves all pipelines whose runs ended before it started.
-func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline, done *step) error {
-	shown := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionTransformed)
-	ended := done.finished != nil
-	switch {
-	case p.Spec.Transform == v1alpha1.TransformNever:
+// transform starts dbt after a run that loaded something, follows its Job, and updates the condition Transformed. At most
+// one dbt Job runs at a time, and it serves all pipelines whose runs ended before it started.
+func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline, out *outcome) error {
+	if p.Spec.Transform == v1alpha1.TransformNever {
 		meta.RemoveStatusCondition(&p.Status.Conditions, v1alpha1.ConditionTransformed)
 		p.Status.TransformJob = nil
 		return nil
-	case p.Status.LastRun == nil:
+	}
+	if p.Status.LastRun == nil {
 		return nil
-	case shown == nil, ended && done.mayHaveLoaded, ended && shown.Status != metav1.ConditionTrue:
-		// Also if what follows fails: the next reconcile does not know that a run has ended.
+	}
+	current := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionTransformed)
+	isDue := current == nil || out.finished != nil && (out.mayHaveLoaded || current.Status != metav1.ConditionTrue)
+	if !isDue && current.Status == metav1.ConditionTrue {
+		return nil
+	}
+	if isDue { // also recorded if a later step fails: the next reconcile does not know that a run has ended
 		p.Status.TransformJob = nil
-		r.setTransformed(p, transformed{status: metav1.ConditionUnknown, reason: reasonTransformPending,
-			message: fmt.Sprintf("dbt is to run after run %d.", p.Status.LastRun.Number)}, done)
-		shown = meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionTransformed)
-	case shown.Status == metav1.ConditionTrue:
-		return nil
+		r.setTransformed(p, transformState{status: metav1.ConditionUnknown, reason: reasonTransformPending,
+			message: fmt.Sprintf("dbt is due after run %d.", p.Status.LastRun.Number)}, out)
+		current = meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionTransformed)
 	}
 	if r.TransformCronJob == "" {
-		r.setTransformed(p, transformed{status: metav1.ConditionUnknown, reason: reasonTransformDisabled,
-			message: "dbt does not run: the operator was started without --transform-cronjob."}, done)
+		r.setTransformed(p, transformState{status: metav1.ConditionUnknown, reason: reasonTransformDisabled,
+			message: "dbt does not run: the operator was started without --transform-cronjob."}, out)
 		return nil
 	}
-	// The cache may lack a Job that is there: what rests on a Job's absence is only done after a look at the API server.
-	var now transformed
-	for _, reader := range []client.Reader{r.Client, r.Live} {
-		jobs := &batchv1.JobList{}
-		if err := reader.List(ctx, jobs, client.InNamespace(p.Namespace),
-			client.MatchingLabels{v1alpha1.LabelJob: v1alpha1.JobTransform, v1alpha1.LabelTransform: r.TransformCronJob}); err != nil {
-			return fmt.Errorf("list the dbt Jobs: %w", err)
-		}
-		if now = transformedBy(*shown, p.Status.TransformJob, *p.Status.LastRun, runToken(p), jobs.Items); !now.restsOnAbsence {
-			break
-		}
+	state, err := r.findTransform(ctx, p, *current)
+	if err != nil {
+		return err
 	}
-	var err error
 	switch {
-	case now.start:
-		now, err = r.startTransform(ctx, p, done)
-	case now.outcomeOf != nil:
-		now.message, err = r.transformText(ctx, now.outcomeOf)
-	case now.waitsFor != nil:
-		if d := r.delayed(ctx, "dbt in the Job "+now.waitsFor.Name, now.waitsFor, r.pods.of(now.waitsFor.UID), nil, done); d != nil {
-			now.reason, now.message, now.kind = d.shown(), d.message, d.kind()
-		}
+	case state.start:
+		state, err = r.startTransform(ctx, p, out)
+	case state.ended != nil:
+		state.message, err = r.transformMessage(ctx, state.ended)
+	case state.running != nil:
+		err = r.blockTransform(ctx, &state, out)
 	}
 	if err == nil {
-		r.setTransformed(p, now, done)
+		r.setTransformed(p, state, out)
 	}
 	return err
 }
 
-// transformed is what the condition Transformed is to say.
-type transformed struct {
+// A transformState is what the condition Transformed shows, and what remains to be done for it.
+type transformState struct {
 	status          metav1.ConditionStatus
 	reason, message string
 	job             *v1alpha1.JobReference // that it is about
 
-	outcomeOf      *batchv1.Job // whose pods have the message
-	waitsFor       *batchv1.Job // whose pods may be held up
-	kind           string       // of the event about what holds dbt up
-	start          bool         // a dbt Job is to be made first
-	restsOnAbsence bool
+	ended         *batchv1.Job // whose pods have the message
+	running       *batchv1.Job // which may be blocked
+	blockerEvent  string       // the type of the event about what blocks dbt
+	start         bool         // a dbt Job is to be created first
+	needsLiveRead bool         // it depends on the absence of a Job, which the cache cannot prove
 }
 
-// transformedBy judges by the dbt Jobs there are. A run's data are transformed by a Job that started after the run ended:
-// one that succeeded settles it; one that failed does until another succeeds. The condition that is shown is about the
+// findTransform finds the state from the dbt Jobs in the cache, and where the absence of one decides, on the API server.
+func (r *Reconciler) findTransform(ctx context.Context, p *v1alpha1.ConsentPipeline, current metav1.Condition) (state transformState, err error) {
+	for _, reader := range []client.Reader{r.Client, r.Live} {
+		jobs := &batchv1.JobList{}
+		if err := reader.List(ctx, jobs, client.InNamespace(p.Namespace),
+			client.MatchingLabels{v1alpha1.LabelJob: v1alpha1.JobTransform, v1alpha1.LabelTransform: r.TransformCronJob}); err != nil {
+			return state, fmt.Errorf("list the dbt Jobs: %w", err)
+		}
+		state = transformStateOf(current, p.Status.TransformJob, *p.Status.LastRun, runToken(p), jobs.Items)
+		if !state.needsLiveRead {
+			break
+		}
+	}
+	return state, nil
+}
+
+// transformStateOf derives the state from the dbt Jobs that exist. A run's data is transformed by a Job that started after
+// the run ended: success is final, and failure lasts until another Job succeeds. The current condition is about the
 // known Job; nil if about none.
-func transformedBy(shown metav1.Condition, known *v1alpha1.JobReference, run v1alpha1.FinishedRun, token string,
+func transformStateOf(current metav1.Condition, known *v1alpha1.JobReference, run v1alpha1.FinishedRun, token string,
 	jobs []batchv1.Job,
-) transformed {
-	keep := transformed{status: shown.Status, reason: shown.Reason, message: shown.Message, job: known}
-	var succeeded, failed, underWay, earlier *batchv1.Job
+) transformState {
+	unchanged := transformState{status: current.Status, reason: current.Reason, message: current.Message, job: known}
+	var succeeded, failed, running, earlier *batchv1.Job
 	for i := range jobs {
 		j := &jobs[i]
 		isAfter := startedAfter(j, run, token)
@@ -116,76 +122,76 @@ func transformedBy(shown metav1.Condition, known *v1alpha1.JobReference, run v1a
 				failed = j
 			}
 		case isAfter:
-			underWay = j
+			running = j
 		case !hasEnded(j):
 			earlier = j
 		}
 	}
 	switch {
 	case succeeded != nil:
-		return transformed{status: metav1.ConditionTrue, reason: reasonTransformSucceeded, job: referTo(succeeded), outcomeOf: succeeded}
-	// Its pods may be gone by now, and with them the message. Earlier versions kept no reference.
-	case failed != nil && shown.Status == metav1.ConditionFalse && (known == nil || known.UID == failed.UID):
-		return keep
+		return transformState{status: metav1.ConditionTrue, reason: reasonTransformSucceeded, job: referTo(succeeded), ended: succeeded}
+	// The message stays, because the pods may be deleted by now. Earlier releases recorded no known Job.
+	case failed != nil && current.Status == metav1.ConditionFalse && (known == nil || known.UID == failed.UID):
+		return unchanged
 	case failed != nil:
-		return transformed{status: metav1.ConditionFalse, reason: reasonTransformFailed, job: referTo(failed), outcomeOf: failed}
-	case shown.Status == metav1.ConditionFalse:
-		return keep
-	case underWay != nil:
-		return transformedIn(underWay)
+		return transformState{status: metav1.ConditionFalse, reason: reasonTransformFailed, job: referTo(failed), ended: failed}
+	case current.Status == metav1.ConditionFalse:
+		return unchanged
+	case running != nil:
+		return transformRunning(running)
 	case known != nil:
-		return transformed{status: metav1.ConditionFalse, reason: reasonTransformInterrupted, job: known, restsOnAbsence: true,
-			message: "The dbt Job was deleted before its end was seen. dbt runs again after the next run, or by kubectl create job --from."}
+		return transformState{status: metav1.ConditionFalse, reason: reasonTransformInterrupted, job: known, needsLiveRead: true,
+			message: "The dbt Job was deleted before the operator saw it end. dbt runs after the next run, or with kubectl create job --from."}
 	case earlier != nil:
-		return transformed{status: metav1.ConditionUnknown, reason: reasonTransformPending, waitsFor: earlier,
-			message: fmt.Sprintf("dbt is to run after the Job %s, which started before the last run ended.", earlier.Name)}
+		return transformState{status: metav1.ConditionUnknown, reason: reasonTransformPending, running: earlier,
+			message: fmt.Sprintf("dbt is due after the Job %s, which started before the last run ended.", earlier.Name)}
 	}
-	return transformed{start: true, restsOnAbsence: true}
+	return transformState{start: true, needsLiveRead: true}
 }
 
 func referTo(j *batchv1.Job) *v1alpha1.JobReference {
 	return &v1alpha1.JobReference{Name: j.Name, UID: j.UID}
 }
 
-// startedAfter says that a Job started after the run ended. Times are in whole seconds: the same second may be before, but
-// for a Job that was made for this run.
+// startedAfter is whether a Job started after the run ended, or has yet to start. Times are in whole seconds, so a start in
+// the same second may be before the end, unless the Job was created for this run.
 func startedAfter(j *batchv1.Job, run v1alpha1.FinishedRun, token string) bool {
 	if j.Annotations[v1alpha1.AnnotationAfterRun] == token || j.Status.StartTime == nil {
-		return true // or will start
+		return true
 	}
 	return j.Status.StartTime.After(run.CompletionTime.Time)
 }
 
-// runToken names the last run among those of all resources, also of deleted ones.
+// runToken identifies the last run among those of all resources, deleted ones included.
 func runToken(p *v1alpha1.ConsentPipeline) string {
 	return fmt.Sprintf("%s/%d", p.UID, p.Status.LastRun.Number)
 }
 
-// startTransform makes a dbt Job.
-func (r *Reconciler) startTransform(ctx context.Context, p *v1alpha1.ConsentPipeline, done *step) (transformed, error) {
-	pending := transformed{status: metav1.ConditionUnknown, reason: reasonTransformPending}
+// startTransform creates a dbt Job.
+func (r *Reconciler) startTransform(ctx context.Context, p *v1alpha1.ConsentPipeline, out *outcome) (transformState, error) {
+	pending := transformState{status: metav1.ConditionUnknown, reason: reasonTransformPending}
 	cronJob := &batchv1.CronJob{}
 	err := r.Get(ctx, client.ObjectKey{Namespace: p.Namespace, Name: r.TransformCronJob}, cronJob)
 	switch {
 	case apierrors.IsNotFound(err):
 		pending.reason = reasonTransformDisabled
-		pending.message = fmt.Sprintf("dbt does not run: there is no CronJob %s to make its Job from.", r.TransformCronJob)
+		pending.message = fmt.Sprintf("dbt does not run: there is no CronJob %s to create its Job from.", r.TransformCronJob)
 		return pending, nil
 	case err != nil:
 		return pending, fmt.Errorf("read the CronJob %s: %w", r.TransformCronJob, err)
 	}
 	j := newTransformJob(cronJob, runToken(p))
 	if err := r.createJob(ctx, j); err != nil {
-		o := notCreated("dbt Job", err, done)
-		pending.reason, pending.message, pending.kind = o.reason, o.message, corev1.EventTypeWarning
+		b := notCreated("dbt Job", err)
+		out.requeue(b.retryAfter, b.err)
+		pending.reason, pending.message, pending.blockerEvent = b.reason, b.message, b.eventType()
 		return pending, nil
 	}
-	return transformedIn(j), nil
+	return transformRunning(j), nil
 }
 
-// transformedIn says that a dbt Job is under way.
-func transformedIn(j *batchv1.Job) transformed {
-	return transformed{status: metav1.ConditionUnknown, reason: reasonTransformRunning, job: referTo(j), waitsFor: j,
+func transformRunning(j *batchv1.Job) transformState {
+	return transformState{status: metav1.ConditionUnknown, reason: reasonTransformRunning, job: referTo(j), running: j,
 		message: fmt.Sprintf("dbt runs in the Job %s.", j.Name)}
 }
 
@@ -202,7 +208,7 @@ func newTransformJob(cronJob *batchv1.CronJob, token string) *batchv1.Job {
 				"cronjob.kubernetes.io/instantiate": "manual",
 				v1alpha1.AnnotationAfterRun:         token,
 			}),
-			// Without blockOwnerDeletion, which would need a permission more.
+			// Without blockOwnerDeletion, which would need another permission.
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "CronJob", Name: cronJob.Name, UID: cronJob.UID,
 				Controller: new(true),
@@ -210,47 +216,59 @@ func newTransformJob(cronJob *batchv1.CronJob, token string) *batchv1.Job {
 		},
 		Spec: template.Spec,
 	}
-	tolerateLostNode(&j.Spec.Template.Spec)
-	j.Spec.Template.Labels = merge(j.Spec.Template.Labels, labels) // by which the cache finds the pods
+	tolerateLostNodes(&j.Spec.Template.Spec)
+	j.Spec.Template.Labels = merge(j.Spec.Template.Labels, labels) // by which the cache selects the pods
 	return j
 }
 
-// setTransformed writes the condition, and records an event when dbt has started, is held up or has ended.
-func (r *Reconciler) setTransformed(p *v1alpha1.ConsentPipeline, now transformed, done *step) {
-	shown := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionTransformed)
-	isOther := now.job != nil && (p.Status.TransformJob == nil || p.Status.TransformJob.UID != now.job.UID)
-	isNew := isOther || shown == nil || shown.Reason != now.reason
-	p.Status.TransformJob = now.job
-	if isOther && now.status == metav1.ConditionUnknown {
-		done.happened(corev1.EventTypeNormal, "TransformStarted", "Transform", fmt.Sprintf("dbt runs in the Job %s.", now.job.Name))
+// blockTransform shows what blocks the dbt Job, if anything does.
+func (r *Reconciler) blockTransform(ctx context.Context, state *transformState, out *outcome) error {
+	j := state.running
+	pods, err := r.pods.attemptsOf(j)
+	if err != nil {
+		return err
+	}
+	if b := r.findBlocker(ctx, "dbt in the Job "+j.Name, j, pods, nil, out); b != nil {
+		state.reason, state.message, state.blockerEvent = b.reason, b.message, b.eventType()
+	}
+	return nil
+}
+
+// setTransformed writes the condition, and adds an event when dbt has started, is blocked or has ended.
+func (r *Reconciler) setTransformed(p *v1alpha1.ConsentPipeline, state transformState, out *outcome) {
+	current := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionTransformed)
+	isOtherJob := state.job != nil && (p.Status.TransformJob == nil || p.Status.TransformJob.UID != state.job.UID)
+	isNew := isOtherJob || current == nil || current.Reason != state.reason
+	p.Status.TransformJob = state.job
+	if isOtherJob && state.status == metav1.ConditionUnknown {
+		out.addEvent(corev1.EventTypeNormal, "TransformStarted", "Transform", fmt.Sprintf("dbt runs in the Job %s.", state.job.Name))
 	}
 	switch {
-	case isNew && now.kind != "":
-		done.happened(now.kind, now.reason, "Transform", now.message)
-	case isNew && now.status == metav1.ConditionTrue:
-		done.transformed = string(v1alpha1.Succeeded)
-		done.happened(corev1.EventTypeNormal, now.reason, "Transform", now.message)
-	case isNew && now.status == metav1.ConditionFalse:
-		done.transformed = string(v1alpha1.Failed)
-		done.happened(corev1.EventTypeWarning, now.reason, "Transform", now.message)
+	case isNew && state.blockerEvent != "":
+		out.addEvent(state.blockerEvent, state.reason, "Transform", state.message)
+	case isNew && state.status == metav1.ConditionTrue:
+		out.transformed = string(v1alpha1.Succeeded)
+		out.addEvent(corev1.EventTypeNormal, state.reason, "Transform", state.message)
+	case isNew && state.status == metav1.ConditionFalse:
+		out.transformed = string(v1alpha1.Failed)
+		out.addEvent(corev1.EventTypeWarning, state.reason, "Transform", state.message)
 	}
 	meta.SetStatusCondition(&p.Status.Conditions, metav1.Condition{
-		Type: v1alpha1.ConditionTransformed, Status: now.status, Reason: now.reason, Message: cut(now.message, maxMessage),
+		Type: v1alpha1.ConditionTransformed, Status: state.status, Reason: state.reason, Message: cut(state.message, maxMessage),
 		ObservedGeneration: p.Generation, LastTransitionTime: r.now(),
 	})
 }
 
-// transformText says how a dbt Job ended, by the message of its last pod.
-func (r *Reconciler) transformText(ctx context.Context, j *batchv1.Job) (string, error) {
-	last := lastEnded(r.pods.of(j.UID))
-	if last == nil {
-		live, err := r.pods.live(ctx, j)
-		if err != nil {
-			return "", err
-		}
-		last = lastEnded(live)
+// transformMessage is how a dbt Job ended, by the report of its last pod.
+func (r *Reconciler) transformMessage(ctx context.Context, j *batchv1.Job) (string, error) {
+	pods, err := r.pods.attemptsOf(j)
+	if err == nil && lastEnded(pods) == nil {
+		pods, err = r.liveAttempts(ctx, j)
 	}
-	return cut(transformSays(j, last), maxMessage), nil
+	if err != nil {
+		return "", err
+	}
+	return cut(formatTransform(j, lastEnded(pods)), maxMessage), nil
 }
 
 func lastEnded(pods []attempt) *attempt {
@@ -262,8 +280,8 @@ func lastEnded(pods []attempt) *attempt {
 	return nil
 }
 
-// transformSays puts what dbt reported into a sentence. It names the Job, so that its log is found.
-func transformSays(j *batchv1.Job, last *attempt) string {
+// formatTransform words how a dbt Job ended. It names the Job, because its log has the details.
+func formatTransform(j *batchv1.Job, last *attempt) string {
 	var m report.Transform
 	hasReport := false
 	if last != nil {
@@ -285,16 +303,16 @@ func transformSays(j *batchv1.Job, last *attempt) string {
 		}
 		return text + "."
 	}
-	var why []string
+	var failures []string
 	for _, f := range m.Failures {
-		why = append(why, cut(f.Node+": "+f.Message, maxMessage/4))
+		failures = append(failures, cut(f.Node+": "+f.Message, maxMessage/4))
 	}
-	text := cmp.Or(strings.Join(why, "; "), m.Message)
-	if text == "" && last != nil {
-		text = last.text()
+	cause := cmp.Or(strings.Join(failures, "; "), m.Message)
+	if cause == "" && last != nil {
+		cause = last.endMessage()
 	}
-	if c := conditionOf(j, batchv1.JobFailed); text == "" && c != nil {
-		text = c.Message
+	if c := findCondition(j, batchv1.JobFailed); cause == "" && c != nil {
+		cause = c.Message
 	}
-	return fmt.Sprintf("dbt failed in the Job %s: %s", j.Name, text)
+	return fmt.Sprintf("dbt failed in the Job %s: %s", j.Name, cause)
 }

@@ -8,9 +8,9 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// statusOfBefore is the status as the operator wrote it before the digests and the numbers had fields of their own. The
-// digest is that of a.csv and b.csv with the trigger 1.
-const statusOfBefore = `{"status": {
+// earlierStatus is a status from before the digests and the numbers had fields of their own. The digest is that of a.csv and
+// b.csv with the trigger 1.
+const earlierStatus = `{"status": {
   "observedGeneration": 1,
   "conditions": [
     {"type": "Ready", "status": "True", "reason": "Succeeded", "message": "2 of 2 files loaded or unchanged, with 25,214 rows.",
@@ -35,20 +35,20 @@ const statusOfBefore = `{"status": {
   ]
 }}`
 
-// TestUpgrade starts the operator over a resource that an earlier version has written: nothing runs, and the status has the
-// fields of now.
+// TestUpgrade starts the operator on a status that an earlier release has written: no run starts, and the status gets the
+// current fields.
 func TestUpgrade(t *testing.T) {
-	w := newWorld(t)
-	w.stop()
-	p := w.apply("september", []string{"b.csv", "a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Trigger = "1" })
-	if err := w.Status().Patch(t.Context(), p, client.RawPatch("application/merge-patch+json", []byte(statusOfBefore))); err != nil {
+	env := newEnv(t)
+	env.stop()
+	p := env.apply("september", []string{"b.csv", "a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Trigger = "1" })
+	if err := env.Status().Patch(t.Context(), p, client.RawPatch("application/merge-patch+json", []byte(earlierStatus))); err != nil {
 		t.Fatal(err)
 	}
-	w.startOperator()
-	p = w.await("september", "the counts", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Summary.FilesTotal > 0 })
-	w.look("september")
-	w.expect(p, "Current", "Ready=True Succeeded")
-	if w.hasJob("september-4") || p.Status.Runs != 3 || p.Status.CurrentRun != nil {
+	env.startOperator()
+	p = env.await("september", "the counts", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Summary.FilesTotal > 0 })
+	env.reconcile("september")
+	env.expectConditions(p, "Current", "Ready=True Succeeded")
+	if env.hasJob("september-4") || p.Status.Runs != 3 || p.Status.CurrentRun != nil {
 		t.Error("the upgrade has started a run")
 	}
 	want := v1alpha1.Summary{FilesTotal: 2, FilesLoaded: 2, RowsLoaded: 25_214, RowsRejected: 7, Files: "2/2", Rows: "25,214"}
@@ -60,13 +60,13 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("the digests of run %d are %q, %q and %q, expected %s", run.Number, run.SpecDigest, run.TriggerDigest, run.Digest, want)
 		}
 	}
-	// What was told of dbt is not told again, and the next change runs.
-	if events := w.awaitEvents("september"); len(events) != 0 {
-		t.Errorf("the upgrade was worth %d events, expected none", len(events))
+	// The outcome of dbt causes no other event, and the next change starts a run.
+	if events := env.awaitEvents("september"); len(events) != 0 {
+		t.Errorf("the upgrade caused %d events, expected none", len(events))
 	}
-	w.trigger("september", "2")
-	w.loads(w.awaitRun("september", 4))
-	p = w.awaitEnd("september", 4, v1alpha1.Succeeded)
+	env.trigger("september", "2")
+	env.completeRun(env.awaitRun("september", 4))
+	p = env.awaitEnd("september", 4, v1alpha1.Succeeded)
 	if got := p.Status.LastRun.Reason; got != v1alpha1.ReasonTriggerChanged {
 		t.Errorf("the next run is for %s", got)
 	}

@@ -5,7 +5,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// A ConsentPipeline lists files to load into the warehouse, and says in its status what became of each.
+// A ConsentPipeline lists files to load into the warehouse. Its status has the outcome of each file.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -20,7 +20,7 @@ import (
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Transformed",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Transformed")].status`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name: write at most 40 of a-z, 0-9 and -, the first and the last one a letter or a digit: Jobs and pods are named after it"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name: write at most 40 characters of a-z, 0-9 and -, beginning and ending with a letter or a digit: Jobs and pods are named after it"
 type ConsentPipeline struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -29,7 +29,7 @@ type ConsentPipeline struct {
 	// +required
 	Spec ConsentPipelineSpec `json:"spec"`
 
-	// What became of it. Only the operator writes it.
+	// The outcome. Only the operator writes it.
 	// +kubebuilder:default:={"observedGeneration":-1}
 	// +optional
 	Status ConsentPipelineStatus `json:"status,omitempty"`
@@ -63,8 +63,8 @@ type ConsentPipelineSpec struct {
 	// +required
 	Source string `json:"source"`
 
-	// Any new value starts a run, for those who commit it. To request a run without a change of the spec, set the annotation
-	// consentpipeline.io/run-requested-at. What is loaded and unchanged costs one read.
+	// Any new value starts a run; for resources that are kept in Git. To request a run without a change of the spec, set the
+	// annotation consentpipeline.io/run-requested-at. A file that is loaded and unchanged costs one read.
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Trigger string `json:"trigger,omitempty"`
@@ -74,19 +74,19 @@ type ConsentPipelineSpec struct {
 	// +optional
 	Load LoadPolicy `json:"load,omitempty"`
 
-	// Holds new runs back; does not stop one that runs.
+	// Prevents new runs. A run in progress goes on.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
-	// How many pods may run at once. A change affects the next run, and does not start one.
+	// How many pods may run at once. A change applies to the next run, and does not start one.
 	// +kubebuilder:default=10
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=256
 	// +optional
 	Parallelism int32 `json:"parallelism,omitempty"`
 
-	// How often a pod is tried again after a failure that may pass, such as a database that is away. What is wrong with the
-	// data is not tried again. A change affects the next run, and does not start one.
+	// How often a pod is retried after a failure that may pass, such as an unreachable database. Bad data is not retried. A
+	// change applies to the next run, and does not start one.
 	// +kubebuilder:default=2
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=10
@@ -100,8 +100,8 @@ type ConsentPipelineSpec struct {
 	// +optional
 	MaxRejectedRatio string `json:"maxRejectedRatio,omitempty"`
 
-	// Texts that stand for null in every column, such as NULL or n/a, instead of those that the installation names (\N).
-	// An empty field always does. Case matters.
+	// Texts that mean null in every column, such as NULL or n/a, instead of those of the installation (\N). An empty field
+	// always means null. Case matters.
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.all(text, !text.matches('[,\"\\n\\r]'))",message="write texts without commas, double quotes and line ends"
@@ -109,13 +109,14 @@ type ConsentPipelineSpec struct {
 	// +listType=set
 	Nulls []string `json:"nulls,omitempty"`
 
-	// How many seconds a run may take, waiting and retries included. A change affects the next run, and does not start one.
+	// How many seconds a run may take, waiting and retries included. A change applies to the next run, and does not start
+	// one.
 	// +kubebuilder:default=3600
 	// +kubebuilder:validation:Minimum=1
 	// +optional
 	ActiveDeadlineSeconds int64 `json:"activeDeadlineSeconds,omitempty"`
 
-	// Whether dbt follows.
+	// Whether dbt runs after the files are loaded.
 	// +kubebuilder:default=AfterIngest
 	// +optional
 	Transform TransformPolicy `json:"transform,omitempty"`
@@ -152,16 +153,16 @@ type HistoryLimits struct {
 	Failed *int32 `json:"failed,omitempty"`
 }
 
-// A File is one entry of the list: one file, or several by a glob.
+// A File is one entry of the list: a file, or the files that a glob matches.
 type File struct {
-	// A path or a glob, relative to the source, such as events/csv/*.csv. In a glob * and ? match within one name, [ab]
-	// one of the characters. A path that exists is that file, whatever characters it holds. ** alone is every CSV and
-	// Parquet file of the source, in all its folders.
+	// A path or a glob, relative to the source, such as events/csv/*.csv. In a glob, * and ? match within one name, and
+	// [ab] matches one of the characters. A path that exists means that file, whatever characters it has. ** alone means
+	// every CSV and Parquet file of the source, in all its folders.
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="self != ''",message="write a path or a glob, such as events/csv/*.csv"
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/')",message="write the path relative to the source, without the / at its start"
 	// +kubebuilder:validation:XValidation:rule="self == '' || self.startsWith('/') || !self.matches('(^|/)[.]{0,2}(/|$)')",message="write the path without the parts . and .., without // and without a / at its end"
-	// +kubebuilder:validation:XValidation:rule="self == '**' || !self.contains('**')",message="** stands alone, for all files of the source; otherwise write * for each folder, such as events/*/*.csv"
+	// +kubebuilder:validation:XValidation:rule="self == '**' || !self.contains('**')",message="** must stand alone and means all files of the source; otherwise write * for each folder, such as events/*/*.csv"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('\\x00')",message="write the path without the character NUL"
 	// +required
 	Path string `json:"path"`
@@ -180,7 +181,7 @@ const (
 	LoadAlways LoadPolicy = "Always"
 )
 
-// A TransformPolicy says whether dbt follows.
+// A TransformPolicy says whether dbt runs after the files are loaded.
 //
 // +kubebuilder:validation:Enum=AfterIngest;Never
 type TransformPolicy string
@@ -189,28 +190,28 @@ type TransformPolicy string
 const (
 	// After a run that loaded something.
 	TransformAfterIngest TransformPolicy = "AfterIngest"
-	// Not for this resource; its CronJob runs in any case.
+	// Not for this resource. The schedule of the dbt CronJob still applies.
 	TransformNever TransformPolicy = "Never"
 )
 
-// ConsentPipelineStatus is what became of the files.
+// ConsentPipelineStatus has the outcome of the files.
 type ConsentPipelineStatus struct {
-	// The generation of the spec that the status speaks of; -1 until the operator has seen the resource.
+	// The generation of the spec that the status describes; -1 until the operator has reconciled the resource.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Ready: the last run loaded everything. Reconciling: a run is under way. Stalled: someone has to do something; the
-	// message says what. Transformed: dbt ran over what was loaded. Reconciling and Stalled are there only while they are True.
+	// Ready: the last run loaded everything. Reconciling: a run is in progress. Stalled: a person has to act; the message
+	// says how. Transformed: dbt has run over what was loaded. Reconciling and Stalled exist only while they are True.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// How many runs were started.
+	// How many runs have started.
 	// +optional
 	Runs int64 `json:"runs,omitempty"`
 
-	// The run that is under way.
+	// The run in progress.
 	// +optional
 	CurrentRun *Run `json:"currentRun,omitempty"`
 
@@ -222,11 +223,11 @@ type ConsentPipelineStatus struct {
 	// +optional
 	LastSuccessTime *metav1.Time `json:"lastSuccessTime,omitempty"`
 
-	// The value of the annotation consentpipeline.io/run-requested-at that the last run handled: another value starts a run.
+	// The value of the annotation consentpipeline.io/run-requested-at that was handled last. Another value starts a run.
 	// +optional
 	LastHandledRunRequest string `json:"lastHandledRunRequest,omitempty"`
 
-	// The dbt Job that the condition Transformed is about; absent until there is one.
+	// The dbt Job that the condition Transformed describes; absent if there is none.
 	// +optional
 	TransformJob *JobReference `json:"transformJob,omitempty"`
 
@@ -239,7 +240,7 @@ type ConsentPipelineStatus struct {
 	// +optional
 	History []FinishedRun `json:"history,omitempty"`
 
-	// What became of each entry of the run that is under way, else of the last one.
+	// The status of each entry: in the run in progress, or else in the last run.
 	// +listType=atomic
 	// +optional
 	Files []FileStatus `json:"files,omitempty"`
@@ -249,20 +250,20 @@ type ConsentPipelineStatus struct {
 type Run struct {
 	// Counts the runs of this resource, from 1.
 	Number int64 `json:"number"`
-	// The name of the Job: that of the resource, a dash, the number.
+	// The name of the Job: the name of the resource, a dash, the number.
 	JobName string `json:"jobName"`
 	// Why it was started.
 	Reason RunReason `json:"reason"`
 	// A digest of files, source, load, maxRejectedRatio and nulls, as they were when the run started.
 	// +optional
 	SpecDigest string `json:"specDigest,omitempty"`
-	// A digest of trigger, as it was then.
+	// A digest of trigger, as it was when the run started.
 	// +optional
 	TriggerDigest string `json:"triggerDigest,omitempty"`
-	// Only in a status that an earlier version wrote: specDigest, a dash, triggerDigest. The operator moves it into those.
+	// Only in the status of an earlier release: specDigest, a dash, triggerDigest. The operator moves it to those fields.
 	// +optional
 	Digest string `json:"digest,omitempty"`
-	// When its Job was made.
+	// When its Job was created.
 	StartTime metav1.Time `json:"startTime"`
 }
 
@@ -298,7 +299,7 @@ type RunReason string
 
 // The reasons for runs.
 const (
-	// There was none before.
+	// There was no run before.
 	ReasonFirstRun RunReason = "FirstRun"
 	// Files, source, load, maxRejectedRatio or nulls changed.
 	ReasonSpecChanged RunReason = "SpecChanged"
@@ -317,17 +318,17 @@ type Result string
 const (
 	// Every file is loaded or unchanged.
 	Succeeded Result = "Succeeded"
-	// Some are.
+	// Some files are.
 	Partial Result = "Partial"
-	// None is.
+	// No file is.
 	Failed Result = "Failed"
-	// The Job was deleted before its end was seen.
+	// The Job was deleted before the operator saw it end.
 	Interrupted Result = "Interrupted"
 )
 
 // Summary has the counts of all entries.
 type Summary struct {
-	// How many files there are. An entry that has no file (yet) counts as one.
+	// How many files there are. An entry without a known file counts as one.
 	// +optional
 	FilesTotal int64 `json:"filesTotal"`
 	// How many files are loaded or unchanged.
@@ -347,11 +348,11 @@ type Summary struct {
 	Rows string `json:"rows"`
 }
 
-// A FileStatus says what became of one entry of spec.files.
+// A FileStatus is the status of one entry of spec.files.
 type FileStatus struct {
 	// The entry.
 	Path string `json:"path"`
-	// What became of it; of several files of a glob, the gravest.
+	// The state of the entry; of a glob, that of its worst file.
 	State FileState `json:"state"`
 	// How many files the entry matched.
 	// +optional
@@ -359,7 +360,7 @@ type FileStatus struct {
 	// How many of them were loaded.
 	// +optional
 	Loaded int64 `json:"loaded,omitempty"`
-	// How many of them were loaded before and have not changed.
+	// How many of them are unchanged since they were loaded.
 	// +optional
 	Unchanged int64 `json:"unchanged,omitempty"`
 	// How many of them failed. An entry that matches no file counts as one.
@@ -371,20 +372,20 @@ type FileStatus struct {
 	// How many rows were rejected; absent while that is not known.
 	// +optional
 	Rejected *int64 `json:"rejected,omitempty"`
-	// How many pods have started on it in this run.
+	// How many pods have started for it in this run.
 	// +optional
 	Attempts int64 `json:"attempts,omitempty"`
 	// The SHA-256 of the file's bytes; absent for globs of several files.
 	// +optional
 	SHA256 string `json:"sha256,omitempty"`
-	// What is wrong and what to do, of a glob with the first files that failed.
+	// What is wrong and what to do; for a glob, with the first files that failed.
 	// +optional
 	Message string `json:"message,omitempty"`
-	// The number of the run that this is of.
+	// The number of the run that the status is from.
 	Run int64 `json:"run"`
 }
 
-// A FileState says what became of an entry.
+// A FileState is the state of an entry.
 //
 // +kubebuilder:validation:Enum=Pending;Running;Loaded;Unchanged;Failed;Skipped;Unknown
 type FileState string
@@ -393,7 +394,7 @@ type FileState string
 const (
 	// Its pod has not started yet.
 	FilePending FileState = "Pending"
-	// Its pod runs, or is to be tried again.
+	// Its pod runs, or is retried.
 	FileRunning FileState = "Running"
 	// Its rows are in the warehouse, by this run.
 	FileLoaded FileState = "Loaded"
@@ -403,7 +404,7 @@ const (
 	FileFailed FileState = "Failed"
 	// The run ended before its pod started.
 	FileSkipped FileState = "Skipped"
-	// Its pod started and vanished without a word; the ledger knows.
+	// Its pod started and was deleted without a report. The ledger has the outcome.
 	FileUnknown FileState = "Unknown"
 )
 

@@ -1,6 +1,6 @@
-// Package v1alpha1 is the Kubernetes API of the project: the resource ConsentPipeline, which lists files to load and says
-// in its status what became of each. What can be judged from a resource alone is judged by the API server, with the CEL
-// rules here. It imports nothing of ours.
+// Package v1alpha1 is the Kubernetes API of the project: the resource ConsentPipeline, which lists files to load and has
+// the outcome of each in its status. The API server validates it with the CEL rules here. The package may not import any
+// other package of the project.
 //
 // +kubebuilder:object:generate=true
 // +groupName=consentpipeline.io
@@ -18,14 +18,14 @@ const Kind = "ConsentPipeline"
 // GroupVersion is the API group and its version.
 var GroupVersion = schema.GroupVersion{Group: "consentpipeline.io", Version: "v1alpha1"}
 
-// AddToScheme makes the types known to a scheme.
+// AddToScheme registers the types in a scheme.
 func AddToScheme(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion, &ConsentPipeline{}, &ConsentPipelineList{})
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
 }
 
-// Labels and annotations that tie other objects to a pipeline.
+// Labels and annotations of objects that belong to a pipeline.
 const (
 	// LabelJob says what a Job and its pods do: JobIngest or JobTransform.
 	LabelJob = "consentpipeline.io/job"
@@ -38,8 +38,8 @@ const (
 	// LabelTransform names the CronJob whose dbt project a Job and its pods run.
 	LabelTransform = "consentpipeline.io/transform"
 
-	// AnnotationRunRequestedAt requests a run of a pipeline: any new value that is not empty starts one. On a Job it is the
-	// value that the run handles.
+	// AnnotationRunRequestedAt requests a run of a pipeline: any new value that is not empty starts one. On a Job, it is
+	// the value that the run handles.
 	AnnotationRunRequestedAt = "consentpipeline.io/run-requested-at"
 	// AnnotationDigest is, on a Job, the run's SpecDigest, a dash, its TriggerDigest.
 	AnnotationDigest = "consentpipeline.io/digest"

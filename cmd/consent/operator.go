@@ -24,7 +24,7 @@ func newOperatorCommand(a *app) *cobra.Command {
 		Short: "Run the ConsentPipelines of a Kubernetes namespace",
 		Long: `operator turns ConsentPipelines into Jobs: it starts a run when files, options or the trigger change, or when the
 annotation consentpipeline.io/run-requested-at requests one. It writes each file's outcome into the resource's status,
-and has dbt follow. It ends when it is interrupted; runs that are under way go on, and the next operator picks them up.
+and starts dbt afterwards. It ends when it is interrupted; runs in progress go on, and the next operator follows them.
 
 It reaches Kubernetes as kubectl does (KUBECONFIG), or inside a cluster by its service account.`,
 		Example: "  consent operator --namespace default --transform-cronjob consent-transform",

@@ -348,6 +348,11 @@ func (p pageCheck) breakdown() {
 	for _, row := range p.rows("countries.csv", "country") {
 		p.same(row["country"], row["recommended_estimate"], p.one(`select sum(recommended_estimate) from analytics.event_breakdown
 			where dimension = 'country' and value = $1`, row["country"]))
+		var name string
+		if err := p.conn.QueryRow(p.t.Context(), "select max(value_name) from analytics.event_breakdown where dimension = 'country' and value = $1",
+			row["country"]).Scan(&name); err != nil || row["country_name"] != name {
+			p.t.Errorf("country %s is %q on the page and %q in the mart (%v)", row["country"], row["country_name"], name, err)
+		}
 	}
 }
 

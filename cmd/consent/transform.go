@@ -71,7 +71,7 @@ func newTransformCommand(a *app) *cobra.Command {
 	var choice databaseChoice
 	var flags transformFlags
 	var timeout time.Duration
-	var afterRun, docs string
+	var docs string
 	var debug bool
 	cmd := &cobra.Command{
 		Use:   "transform [-- ARGUMENT…]",
@@ -101,7 +101,7 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
 			if debug {
 				return transform.Debug(ctx, o, a.stdout)
 			}
-			o.Timeout, o.AfterRun, o.Docs = timeout, afterRun, docs
+			o.Timeout, o.Docs = timeout, docs
 			result, err = a.transform(ctx, o)
 			if a.output == "json" {
 				return errors.Join(writeJSON(a.stdout, result), err)
@@ -112,7 +112,6 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
 	choice.flags(cmd)
 	flags.flags(cmd)
 	cmd.Flags().BoolVar(&debug, "debug", false, "only test dbt and its connection to the database, like dbt debug")
-	cmd.Flags().StringVar(&afterRun, "after-run", "", "wait until the ingestion `RUN` (its id or name) has ended")
 	cmd.Flags().StringVar(&docs, "docs", "", "write dbt's documentation of all tables to `FILE`, one page that opens from disk")
 	a.messageFlag(cmd)
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "time limit, including the wait for another run (0: none)")

@@ -7,9 +7,7 @@
 {% materialization table, adapter='postgres' %}
     {% set existing = load_cached_relation(this) %}
     {% set target = this.incorporate(type='table') %}
-    {{ run_hooks(pre_hooks, inside_transaction=False) }}
-    {{ run_hooks(pre_hooks, inside_transaction=True) }}
-    {% call statement('begin') %}{{ see_all_rows() }}{% endcall %}
+    {% do begin_build() %}
 
     {% if existing is not none and existing.is_table %}
         {% do refresh_table(target, sql) %}
@@ -19,23 +17,14 @@
         {% do create_indexes(target) %}
         {% do run_query(identify_rows()) %}
     {% endif %}
-    {% do restore_dependents() %}
-
-    {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {% do apply_grants(target, config.get('grants'), should_revoke=False) %}
-    {% do persist_docs(target, model) %}
-    {{ adapter.commit() }}
-    {{ run_hooks(post_hooks, inside_transaction=False) }}
-    {{ return({'relations': [target]}) }}
+    {{ return(end_build(target)) }}
 {% endmaterialization %}
 
 {% materialization view, adapter='postgres' %}
     {% set existing = load_cached_relation(this) %}
     {% set target = this.incorporate(type='view') %}
     {% set options = [] %}
-    {{ run_hooks(pre_hooks, inside_transaction=False) }}
-    {{ run_hooks(pre_hooks, inside_transaction=True) }}
-    {% call statement('begin') %}{{ see_all_rows() }}{% endcall %}
+    {% do begin_build() %}
 
     {% if existing is not none and existing.is_view %}
         {% set options = view_options(target) %}
@@ -49,20 +38,27 @@
         {% if options %}with ({{ options | join(', ') }}){% endif %}
         as ({{ sql }})
     {% endcall %}
-    {% do restore_dependents() %}
+    {{ return(end_build(target)) }}
+{% endmaterialization %}
 
+{# The transaction of a table or view, up to where it is built. #}
+{% macro begin_build() %}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {# Where a row policy would hide rows from the build too, the server refuses instead of leaving them where they are. #}
+    {% call statement('begin') %}set local row_security = off{% endcall %}
+{% endmacro %}
+
+{# The rest of that transaction, and what the materialization returns. #}
+{% macro end_build(target) %}
+    {% do restore_dependents() %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {% do apply_grants(target, config.get('grants'), should_revoke=False) %}
     {% do persist_docs(target, model) %}
     {{ adapter.commit() }}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({'relations': [target]}) }}
-{% endmaterialization %}
-
-{# Where a row policy would hide rows from the build too, the server refuses instead of leaving them where they are. #}
-{% macro see_all_rows() -%}
-    set local row_security = off
-{%- endmacro %}
+{% endmacro %}
 
 {#
     dbt's other materializations build beside the old relation, rename that to a backup, rename the new one, and drop the
@@ -80,6 +76,11 @@
         {% do release_dependents(existing) %}
         {% do run_query("drop " ~ (existing.type | replace("_", " ")) ~ " " ~ existing) %}
     {% endif %}
+{% endmacro %}
+
+{# A seed keeps its table also in a full refresh, which would drop it with what depends on it. #}
+{% macro postgres__reset_csv_table(model, full_refresh, old_relation, agate_table) %}
+    {{ return(default__reset_csv_table(model, False, old_relation, agate_table)) }}
 {% endmacro %}
 
 {# A relation's name as a literal of type regclass. #}

@@ -34,7 +34,7 @@
 
 {# The models that aggregate int_events by company day. #}
 {% macro consumers_of_events() %}
-    {{ return(["int_daily__events", "int_daily__countries", "int_daily__domains", "int_consent_durations"]) }}
+    {{ return(["int_daily__events", "int_daily__dimensions", "int_daily__domains", "int_consent_durations"]) }}
 {% endmacro %}
 
 {# Notes the company days of a relation with columns api_key and day as touched. #}
@@ -105,6 +105,8 @@
         {% if load_relation(this) is not none %}
             {{ touch(this) }};
         {% endif %}
+        -- Models that are no longer in the project never strike off their days.
+        delete from {{ state("touched") }} where model <> all(array['{{ consumers_of_events() | join("', '") }}']);
         delete from {{ state("applied_load") }};
     {% elif not flags.EMPTY %}
         with gone as (

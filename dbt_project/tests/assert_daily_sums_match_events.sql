@@ -31,12 +31,12 @@ from_daily as (
     group by 1, 2, 3
     union all
     select
-        'int_daily__countries' as model,
+        'int_daily__dimensions ' || dimension as model,
         api_key,
         day,
         sum(n) as n,
         sum(weight_sum_count_over_rate) as weight
-    from {{ ref('int_daily__countries') }}
+    from {{ ref('int_daily__dimensions') }}
     where {{ is_of_days("select api_key, day from tested_days") }}
     group by 1, 2, 3
     union all
@@ -62,7 +62,13 @@ expected as (
         from_events.n,
         from_events.weight
     from from_events
-    cross join unnest(array['int_daily__events', 'int_daily__countries', 'int_daily__domains']) as models (model)
+    cross join unnest(array[
+        'int_daily__events',
+        {%- for dimension in event_dimensions() %}
+            'int_daily__dimensions {{ dimension }}',
+        {%- endfor %}
+        'int_daily__domains'
+    ]) as models (model)
 
 )
 

@@ -1,6 +1,6 @@
 -- Company days that a model should have aggregated again.
 -- depends_on: {{ ref('int_daily__events') }}
--- depends_on: {{ ref('int_daily__countries') }}
+-- depends_on: {{ ref('int_daily__dimensions') }}
 -- depends_on: {{ ref('int_daily__domains') }}
 -- depends_on: {{ ref('int_consent_durations') }}
 select

@@ -1,6 +1,6 @@
-// Package charthook makes the objects of a release that its chart cannot contain: those that are made once and never
-// changed, such as Secrets with drawn passwords, and those whose definition comes with the same release. It knows the
-// Kubernetes API, and no object in particular but the StatefulSet of Postgres.
+// Package charthook creates the objects of a release that its chart cannot contain: those that are created once and never
+// changed, such as Secrets with random passwords, and those whose CustomResourceDefinition comes with the same release. It
+// knows the Kubernetes API, and no particular object except the StatefulSet of Postgres.
 package charthook
 
 import (
@@ -21,10 +21,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// fieldOwner is whose fields of an applied object are, by server-side apply.
+// fieldOwner owns the fields of applied objects (server-side apply).
 const fieldOwner = "consent-chart"
 
-// A Hook acts on one namespace.
+// A Hook works in one namespace.
 type Hook struct {
 	Client    client.Client
 	Namespace string
@@ -40,8 +40,8 @@ func Parse(text string) (*unstructured.Unstructured, error) {
 	return object, nil
 }
 
-// CreateMissing creates an object unless it exists; one that does is neither changed nor read. Each empty value of a
-// Secret's data becomes a password of 128 random bits.
+// CreateMissing creates an object unless it exists; an existing object is neither read nor changed. Each empty value in the
+// data of a Secret becomes a password of 128 random bits.
 func (h Hook) CreateMissing(ctx context.Context, object *unstructured.Unstructured) error {
 	object = object.DeepCopy()
 	object.SetNamespace(h.Namespace)
@@ -71,8 +71,8 @@ func (h Hook) CreateMissing(ctx context.Context, object *unstructured.Unstructur
 	return nil
 }
 
-// Apply makes an object as it is given, and takes over the fields that others have changed. It belongs to a Deployment,
-// with which it is deleted.
+// Apply creates or updates an object by server-side apply, and takes over fields that others have changed. The Deployment
+// owns the object, so that both are deleted together.
 func (h Hook) Apply(ctx context.Context, object *unstructured.Unstructured, deployment string) error {
 	object = object.DeepCopy()
 	object.SetNamespace(h.Namespace)
@@ -98,9 +98,9 @@ func (h Hook) Apply(ctx context.Context, object *unstructured.Unstructured, depl
 	return nil
 }
 
-// DropOldStatefulSet deletes a StatefulSet of an earlier form, and leaves its pods and claims to the one that the chart makes
-// in its place: it had templates of claims, or replaced its pods in order, and neither can be changed. One of today's form
-// is left alone.
+// DropOldStatefulSet deletes a StatefulSet of an earlier release that has volumeClaimTemplates or the pod management policy
+// OrderedReady, because neither field can be changed. Its pods and claims stay, for the StatefulSet that the chart creates
+// in its place. Any other StatefulSet stays as it is.
 func (h Hook) DropOldStatefulSet(ctx context.Context, statefulSet string) error {
 	found := &appsv1.StatefulSet{}
 	err := h.retry(ctx, func() error {
@@ -119,7 +119,7 @@ func (h Hook) DropOldStatefulSet(ctx context.Context, statefulSet string) error 
 	if err != nil {
 		return fmt.Errorf("delete the StatefulSet %s, whose pod and claim stay: %w", statefulSet, err)
 	}
-	// Helm would try to change it while it is still being deleted.
+	// Wait for the end: Helm would try to update the StatefulSet while it is being deleted.
 	err = h.retry(ctx, func() error {
 		err := h.Client.Get(ctx, client.ObjectKeyFromObject(found), &appsv1.StatefulSet{})
 		if err == nil {
@@ -134,10 +134,10 @@ func (h Hook) DropOldStatefulSet(ctx context.Context, statefulSet string) error 
 	return nil
 }
 
-// retryFor is how long the cluster may need to know what the chart has just made: a definition, a right, a policy.
+// retryFor is how long the cluster may take to apply what the chart has just created: a definition, a role, a policy.
 const retryFor = time.Minute
 
-// retry calls try until it succeeds, fails for good, or retryFor is over.
+// retry calls try until it succeeds, fails with an error that a retry cannot fix, or retryFor has passed.
 func (h Hook) retry(ctx context.Context, try func() error) error {
 	deadline := time.Now().Add(retryFor)
 	for {

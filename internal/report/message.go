@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// maxMessage is how many bytes of a termination message Kubernetes keeps of one container.
+// maxMessage is the limit of a container's termination message in Kubernetes, in bytes.
 const maxMessage = 4096
 
-// Ingest is what an ingestion job says of its entry: a path or a glob pattern, or nothing where it loaded all files.
+// Ingest is the report of an ingestion job about its entry: a path or a glob; empty if it loaded all files.
 type Ingest struct {
 	Entry       string       `json:"entry,omitempty"`
 	Matched     int          `json:"matched"` // files
 	Loaded      int          `json:"loaded"`
 	Unchanged   int          `json:"unchanged"`
-	Failed      int          `json:"failed"` // a pattern without a match counts as one
-	Rows        int64        `json:"rows"`   // that are published now, of all files
+	Failed      int          `json:"failed"` // a glob without a match counts as one
+	Rows        int64        `json:"rows"`   // in the warehouse now, of all files
 	Rejected    int64        `json:"rejected"`
-	SHA256      string       `json:"sha256,omitempty"` // where the entry is one file
+	SHA256      string       `json:"sha256,omitempty"` // if the entry is one file
 	Message     string       `json:"message,omitempty"`
 	FailedFiles []FailedFile `json:"failed_files,omitempty"` // the first ones
 }
@@ -30,7 +30,7 @@ type FailedFile struct {
 	Message string `json:"message"`
 }
 
-// Transform is what a transformation job says of its build.
+// Transform is the report of a transformation job about its build.
 type Transform struct {
 	Skipped  bool      `json:"skipped,omitempty"` // there was nothing to do
 	Models   Counts    `json:"models"`
@@ -39,12 +39,12 @@ type Transform struct {
 	Failures []Failure `json:"failures,omitempty"` // the first ones
 }
 
-// Counts says how many of some nodes of a dbt project ended how.
+// Counts are nodes of a dbt project, by their outcome.
 type Counts struct {
 	Passed  int `json:"passed"`
 	Warned  int `json:"warned"`
 	Failed  int `json:"failed"`
-	Skipped int `json:"skipped"` // because something before them failed
+	Skipped int `json:"skipped"` // because an upstream node failed
 }
 
 // A Failure is a model or a test that failed.
@@ -53,22 +53,22 @@ type Failure struct {
 	Message string `json:"message"`
 }
 
-// Encode gives the termination message, shortened by what it names until it fits; the counts always stay.
+// Encode gives the termination message. If it is too long, its texts and lists are shortened; the counts never are.
 func (m Ingest) Encode() []byte {
-	return fit(&m, func(most int) {
-		m.Entry, m.Message = cut(m.Entry, most), cut(m.Message, most)
-		m.FailedFiles = shorten(m.FailedFiles, most, func(f FailedFile) FailedFile {
-			return FailedFile{Path: cut(f.Path, most), Message: cut(f.Message, most)}
+	return fit(&m, func(limit int) {
+		m.Entry, m.Message = cut(m.Entry, limit), cut(m.Message, limit)
+		m.FailedFiles = shorten(m.FailedFiles, limit, func(f FailedFile) FailedFile {
+			return FailedFile{Path: cut(f.Path, limit), Message: cut(f.Message, limit)}
 		})
 	})
 }
 
-// Encode gives the termination message, shortened by what it names until it fits; the counts always stay.
+// Encode gives the termination message. If it is too long, its texts and lists are shortened; the counts never are.
 func (m Transform) Encode() []byte {
-	return fit(&m, func(most int) {
-		m.Message = cut(m.Message, most)
-		m.Failures = shorten(m.Failures, most, func(f Failure) Failure {
-			return Failure{Node: cut(f.Node, most), Message: cut(f.Message, most)}
+	return fit(&m, func(limit int) {
+		m.Message = cut(m.Message, limit)
+		m.Failures = shorten(m.Failures, limit, func(f Failure) Failure {
+			return Failure{Node: cut(f.Node, limit), Message: cut(f.Message, limit)}
 		})
 	})
 }
@@ -89,9 +89,9 @@ func ParseTransform(message []byte) (m Transform, err error) {
 	return m, nil
 }
 
-// fit encodes a message; while it is too long, shorten cuts its texts to ever fewer bytes.
-func fit(message any, shorten func(most int)) []byte {
-	for most := maxMessage / 4; ; most /= 2 {
+// fit encodes a message. While it is too long, it calls shorten with half the limit for each text, in bytes.
+func fit(message any, shorten func(limit int)) []byte {
+	for limit := maxMessage / 4; ; limit /= 2 {
 		var text bytes.Buffer
 		encoder := json.NewEncoder(&text)
 		encoder.SetEscapeHTML(false)
@@ -101,31 +101,31 @@ func fit(message any, shorten func(most int)) []byte {
 		if encoded := bytes.TrimRight(text.Bytes(), "\n"); len(encoded) <= maxMessage {
 			return encoded
 		}
-		shorten(most)
+		shorten(limit)
 	}
 }
 
-// shorten cuts each of a list's parts, and the list itself to five, and to none once little of a text is left.
-func shorten[T any](list []T, most int, cutOne func(T) T) []T {
-	const longest, least = 5, 32
-	if most < least {
+// shorten keeps the first five items and cuts their texts; it keeps none if the limit is below 32 bytes.
+func shorten[T any](list []T, limit int, cutItem func(T) T) []T {
+	const maxItems, minLimit = 5, 32
+	if limit < minLimit {
 		return nil
 	}
-	short := make([]T, 0, longest)
-	for _, one := range list[:min(len(list), longest)] {
-		short = append(short, cutOne(one))
+	short := make([]T, 0, maxItems)
+	for _, item := range list[:min(len(list), maxItems)] {
+		short = append(short, cutItem(item))
 	}
 	return short
 }
 
-// cut shortens a text to at most most bytes, of whole characters.
-func cut(text string, most int) string {
+// cut shortens a text to at most limit bytes, without splitting a character.
+func cut(text string, limit int) string {
 	const ellipsis = "…"
-	if len(text) <= most {
+	if len(text) <= limit {
 		return text
 	}
-	if most <= len(ellipsis) {
+	if limit <= len(ellipsis) {
 		return ""
 	}
-	return strings.ToValidUTF8(text[:most-len(ellipsis)], "") + ellipsis
+	return strings.ToValidUTF8(text[:limit-len(ellipsis)], "") + ellipsis
 }

@@ -1,5 +1,5 @@
-// Package report is what a job tells whoever started it: how it ended, as an exit code, and what it did, as a
-// termination message. It imports nothing of ours, so that both the jobs and the operator can use it.
+// Package report defines how a job reports its outcome: by its exit code and its termination message. The jobs write it
+// and the operator reads it; the package may not import any other package of the project.
 package report
 
 import (
@@ -7,15 +7,15 @@ import (
 	"errors"
 )
 
-// The codes that commands end with, by gravity: of several outcomes the greatest code is the one to report.
+// Exit codes of the commands, in order of severity: of several outcomes, the highest code is reported.
 const (
 	OK        = 0
-	BadData   = 65 // the data or what was made of it is wrong; trying again does not help
-	TryAgain  = 75 // something was away, or the work was interrupted; the same command can succeed later
-	BadConfig = 78 // what the command was given or where it runs is wrong; nothing succeeds until that is mended
+	BadData   = 65 // the data, or a metric made of it, is wrong; a retry does not help
+	TryAgain  = 75 // something was unreachable, or the work was interrupted; a retry can succeed
+	BadConfig = 78 // the arguments or the environment are wrong; a retry fails until that is fixed
 )
 
-// An Error is an error that knows the exit code that it calls for.
+// An Error is an error with an exit code.
 type Error struct {
 	Code int
 	Err  error
@@ -34,8 +34,8 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap gives the error without its code.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ExitCode gives the code to exit with: that of the outermost Error in the chain, and the gravest one of joined errors.
-// An error without a code is TryAgain if it tells of an interrupt, else BadConfig: such errors come from reading the
+// ExitCode gives the exit code: that of the outermost Error in the chain; of joined errors, the highest. An error without a
+// code is TryAgain if the context was canceled or timed out, and otherwise BadConfig: such errors come from reading the
 // command line.
 func ExitCode(err error) int {
 	if err == nil {
@@ -50,18 +50,18 @@ func ExitCode(err error) int {
 	return BadConfig
 }
 
-// CodeOf gives the code that an error carries, OK if none. It walks the tree of wrapped errors as errors.As does, but
-// takes the gravest of joined ones instead of the first.
+// CodeOf gives the code of an error; OK if it has none. It walks the tree of wrapped errors as errors.As does, but of
+// joined errors it takes the highest code instead of the first.
 func CodeOf(err error) int {
 	switch e := err.(type) { //nolint:errorlint // The walk looks at each error of the tree itself.
 	case *Error:
 		return e.Code
 	case interface{ Unwrap() []error }:
-		gravest := OK
+		highest := OK
 		for _, part := range e.Unwrap() {
-			gravest = max(gravest, CodeOf(part))
+			highest = max(highest, CodeOf(part))
 		}
-		return gravest
+		return highest
 	}
 	if inner := errors.Unwrap(err); inner != nil {
 		return CodeOf(inner)

@@ -65,14 +65,6 @@ func (db *DB) FinishRun(ctx context.Context, id uuid.UUID) error {
 	return wrap("record the end of the run", err)
 }
 
-// RunEnded reports whether the newest run of this id or name has ended; false also if there is none.
-func (db *DB) RunEnded(ctx context.Context, run string) (ended bool, err error) {
-	err = db.pool.QueryRow(ctx, `
-		select coalesce((select finished is not null from raw.run
-		                 where run_id::text = lower($1) or name = $1 order by started desc limit 1), false)`, run).Scan(&ended)
-	return ended, wrap("look for the run", err)
-}
-
 // RecordFile records what a run did with a file. loadID is 0 where there is no load.
 func (db *DB) RecordFile(ctx context.Context, run uuid.UUID, path string, outcome Outcome, loadID int64, message string) error {
 	_, err := db.pool.Exec(ctx, `

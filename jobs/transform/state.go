@@ -13,7 +13,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -36,10 +35,6 @@ func takeLock(ctx context.Context, o Options) (*lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := awaitRun(ctx, db, o); err != nil {
-		db.Close()
-		return nil, err
-	}
 	conn, err := db.Pool().Acquire(ctx)
 	if err != nil {
 		db.Close()
@@ -55,36 +50,6 @@ func takeLock(ctx context.Context, o Options) (*lock, error) {
 		return nil, err
 	}
 	return l, nil
-}
-
-// awaitRun waits for the end of the ingestion run that this one is to follow, also where it has not begun.
-func awaitRun(ctx context.Context, db *warehouse.DB, o Options) error {
-	if o.AfterRun == "" {
-		return nil
-	}
-	const pause, logEvery = time.Second, 10 * time.Second
-	began := time.Now()
-	var lastLog time.Time
-	for {
-		var ended bool
-		err := db.Retry(ctx, "the database", func() (err error) {
-			ended, err = db.RunEnded(ctx, o.AfterRun)
-			return err
-		})
-		if err != nil || ended {
-			return err
-		}
-		if time.Since(lastLog) > logEvery {
-			lastLog = time.Now()
-			o.Log.Info("waiting for the end of the ingestion", "run", o.AfterRun, "waited", time.Since(began).Round(time.Second))
-			o.progress(Event{State: Waiting})
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-	}
 }
 
 // holder describes the session that has the lock, for a message; it may have ended since.

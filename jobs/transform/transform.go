@@ -21,7 +21,6 @@ type Options struct {
 	StateDir   string        // where dbt's target and logs stay, which makes the next start faster; empty for a temporary folder
 	Readers    []string      // names of the roles that may read the marts; those that the server does not have are left out
 	Recreate   bool          // drop the views that keep a relation from changing its columns, and make them again
-	AfterRun   string        // id or name of an ingestion run that must end first; empty for none
 	Timeout    time.Duration // of the whole run, waiting for another one included; 0 for none
 	Docs       string        // a file for dbt's documentation, one page that needs no network; empty for none
 	KeepDocs   bool          // also keep that page in the database, where the dashboard finds it

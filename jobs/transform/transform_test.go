@@ -566,41 +566,6 @@ func TestRightsAreCheckedBeforeDbtRuns(t *testing.T) {
 	}
 }
 
-// TestRunFollowsAnIngestion shows that dbt waits for the run that it is to follow, found by id or by name.
-func TestRunFollowsAnIngestion(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	o := f.Options
-	o.AfterRun = "consent-input-1"
-	o.Timeout = time.Second
-	if _, err := Run(t.Context(), o); report.ExitCode(err) != report.TryAgain || !strings.Contains(f.log.String(), "consent-input-1") {
-		t.Fatalf("before the run began: %v, log %s", err, f.log)
-	}
-	f.exec(t, "insert into raw.run (run_id, name, source) values ('00000000-0000-0000-0000-000000000002', 'consent-input-1', 's')")
-	o.Timeout = 0
-	waiting := make(chan struct{})
-	var once sync.Once
-	o.Progress = func(e Event) {
-		if e.State == Waiting {
-			once.Do(func() { close(waiting) })
-		}
-	}
-	done := make(chan error)
-	go func() {
-		_, err := Run(t.Context(), o)
-		done <- err
-	}()
-	<-waiting
-	f.exec(t, "update raw.run set finished = now() where name = 'consent-input-1'")
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	o.AfterRun = "00000000-0000-0000-0000-000000000002"
-	if result, err := Run(t.Context(), o); err != nil || !result.Skipped {
-		t.Errorf("after the run of this id: %+v, %v", result, err)
-	}
-}
-
 // TestDebug shows that dbt reports its connection to the database.
 func TestDebug(t *testing.T) {
 	t.Parallel()

@@ -3,9 +3,9 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -18,6 +18,13 @@ type release struct {
 	helm      string // the program: helm, or helm3 where there is one besides
 	namespace string
 	name      string
+	target
+}
+
+// A target is the cluster of a release.
+type target struct {
+	kubeconfig string   // file
+	nodes      []string // names of the nodes, which are also those of their containers
 }
 
 // small is for releases that run beside others: together they ask for less than a small machine has. The definition of
@@ -31,7 +38,13 @@ var small = []string{
 // newRelease makes the namespace, which accepts only restricted pods, and removes it with all that is in it afterwards.
 func newRelease(t *testing.T, helm, namespace, name string) *release {
 	t.Helper()
-	r := &release{T: t, helm: helm, namespace: namespace, name: name}
+	return newReleaseIn(t, target{os.Getenv("KUBECONFIG"), []string{node}}, helm, namespace, name)
+}
+
+// newReleaseIn is newRelease in a cluster that is not the one of all tests.
+func newReleaseIn(t *testing.T, in target, helm, namespace, name string) *release {
+	t.Helper()
+	r := &release{T: t, helm: helm, namespace: namespace, name: name, target: in}
 	if namespace != "default" { // which `make kind-up` prepares
 		r.kubectl("create", "namespace", namespace)
 		r.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
@@ -50,12 +63,15 @@ func newRelease(t *testing.T, helm, namespace, name string) *release {
 
 // try runs a program in the project's folder and gives what it writes, to either stream.
 func (r *release) try(name string, arguments ...string) (string, error) {
+	command := r.command(name, arguments...)
+	output, err := command.CombinedOutput()
+	return string(output), err
+}
+
+func (r *release) command(name string, arguments ...string) *exec.Cmd {
 	command := exec.Command(name, arguments...)
-	command.Dir = root
-	var output bytes.Buffer
-	command.Stdout, command.Stderr = &output, &output
-	err := command.Run()
-	return output.String(), err
+	command.Dir, command.Env = root, append(os.Environ(), "KUBECONFIG="+r.kubeconfig)
+	return command
 }
 
 // do runs a program that has to succeed.
@@ -165,17 +181,19 @@ func (r *release) secret(name string) map[string]string {
 // applyYAML has the cluster take the objects.
 func (r *release) applyYAML(yaml string) {
 	r.Helper()
-	command := exec.Command("kubectl", "--namespace", r.namespace, "apply", "--filename", "-")
+	command := r.command("kubectl", "--namespace", r.namespace, "apply", "--filename", "-")
 	command.Stdin = strings.NewReader(yaml)
 	if output, err := command.CombinedOutput(); err != nil {
 		r.Fatalf("kubectl apply: %v\n%s", err, output)
 	}
 }
 
-// onNode runs a shell command on the cluster's node, as root.
-func (r *release) onNode(command string) {
+// onNodes runs a shell command on each node of the cluster, as root.
+func (r *release) onNodes(command string) {
 	r.Helper()
-	r.do("docker", "exec", node, "sh", "-euc", command)
+	for _, node := range r.nodes {
+		r.do("docker", "exec", node, "sh", "-euc", command)
+	}
 }
 
 // describe writes what is needed to understand a failure.

@@ -13,7 +13,7 @@ import (
 func TestUnreadableFiles(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, "helm", "unreadable", "unreadable")
-	r.onNode("mkdir -p /e2e; rm -rf /e2e/unreadable; cp -r /input /e2e/unreadable; find /e2e/unreadable -type f -exec chmod 000 {} +")
+	r.onNodes("mkdir -p /e2e; rm -rf /e2e/unreadable; cp -r /input /e2e/unreadable; find /e2e/unreadable -type f -exec chmod 000 {} +")
 
 	r.step("the ingestion fails at once, with the reason", func(r *release) {
 		// Helm waits for the installation, which succeeds; the ingestion is not part of it.
@@ -43,7 +43,7 @@ func TestUnreadableFiles(t *testing.T) {
 		}
 	})
 	r.step("made readable, another run loads them", func(r *release) {
-		r.onNode("chmod -R a+rX /e2e/unreadable")
+		r.onNodes("chmod -R a+rX /e2e/unreadable")
 		r.check(r.runAgain("readable"), "Succeeded", "Loaded 1", sampleRows+40)
 		r.awaitData()
 		r.checkSample()
@@ -55,7 +55,8 @@ func TestUnreadableFiles(t *testing.T) {
 func TestMissingFolder(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, "helm", "missing", "missing")
-	r.install(append(small, "--set", "sources[0].name=input,sources[0].hostPath=/no/such/folder")...)
+	notes := r.install(append(small, "--set", "sources[0].name=input,sources[0].hostPath=/no/such/folder")...)
+	r.contains("helm install", notes, "The source input is the folder /no/such/folder of each node", "sources[0].persistentVolumeClaim")
 	r.await("the reason why the run does not start", 90*time.Second, func() bool {
 		_, _, message := r.pipeline(r.first()).condition("Reconciling")
 		return strings.Contains(message, "hostPath type check failed: /no/such/folder is not a directory")

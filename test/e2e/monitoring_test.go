@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -96,7 +97,7 @@ tests:
           - exp_labels: {severity: warning, namespace: default, pipeline: failed, condition: Ready, status: "False", reason: Partial}
             exp_annotations:
               summary: "ConsentPipeline default/failed is not ready: Partial"
-              description: "The last run did not load all files, or the next one cannot start. Its message says why: kubectl describe consentpipeline failed --namespace default"
+              description: "The last run did not load all files, or the next one cannot start. The message of the condition Ready has the cause: kubectl describe consentpipeline failed --namespace default"
       - {alertname: ConsentOperatorDown, eval_time: 60m}
   - name: an operator that is gone
     interval: 1m
@@ -110,7 +111,7 @@ tests:
           - exp_labels: {severity: critical, namespace: default}
             exp_annotations:
               summary: "The operator of ConsentPipelines in default is down, or Prometheus does not reach it"
-              description: "Runs that are under way go on, but none starts: kubectl describe deployment consent-operator --namespace default"
+              description: "Runs in progress go on, but no new run starts: kubectl describe deployment consent-operator --namespace default"
 `
 
 // TestSlowPrometheus has Prometheus read the operator's metrics. Each query of the dashboard and of the alerts finds
@@ -167,7 +168,10 @@ func TestSlowPrometheus(t *testing.T) {
 		r.apply("bad", "input", "", "no/such/file.csv")
 		r.apply("gone", "gone", "", "*.csv")
 		r.apply("nowhere", "nowhere", "", "*.csv")
-		r.applyYAML(admission)
+		certificate, key := selfSigned(r.T, "webhook.monitoring.svc")
+		r.applyYAML(fmt.Sprintf(webhook, indent(certificate), indent(key)))
+		r.kubectl("rollout", "status", "deployment/webhook", "--timeout=2m")
+		r.applyYAML(fmt.Sprintf(admission, base64.StdEncoding.EncodeToString([]byte(certificate))))
 		r.Cleanup(func() {
 			_, _ = r.try("kubectl", "delete", "validatingwebhookconfiguration,validatingadmissionpolicy,validatingadmissionpolicybinding", "e2e-jobs")
 		})
@@ -176,15 +180,22 @@ func TestSlowPrometheus(t *testing.T) {
 			return err != nil
 		})
 		r.apply("refused", "input", "", "events/csv/*.csv")
+		r.apply("denied", "input", "", "events/csv/*.csv")
 		r.apply("webhook", "input", "", "events/csv/*.csv")
 		for pipeline, want := range map[string][2]string{
 			"bad": {"ConsentPipelineNotReady", "Failed"}, "gone": {"ConsentPipelineHeldUp", "Unschedulable"},
 			"nowhere": {"ConsentPipelineNotReady", "SourceNotFound"}, "refused": {"ConsentPipelineNotReady", "JobRefused"},
-			"webhook": {"ConsentPipelineHeldUp", "JobNotCreated"},
+			"denied": {"ConsentPipelineNotReady", "JobRefused"}, "webhook": {"ConsentPipelineHeldUp", "JobNotCreated"},
 		} {
 			query := fmt.Sprintf("ALERTS{alertstate=%q,alertname=%q,pipeline=%q,reason=%q}", "firing", want[0], pipeline, want[1])
 			r.await(query, 2*time.Minute, func() bool { return len(prometheus.query(r, query)) > 0 })
 			r.Logf("%v", prometheus.query(r, query)[0])
+		}
+		for pipeline, want := range map[string]string{
+			"refused": "this cluster refuses such Jobs", "denied": "denied the request: no loading on Sundays", "webhook": `failed calling webhook "down.e2e.invalid"`,
+		} {
+			_, _, message := r.pipeline(pipeline).condition("Ready")
+			r.contains("the message of "+pipeline, message, want)
 		}
 		r.Log("\n" + r.kubectl("get", "consentpipelines"))
 	})
@@ -196,14 +207,15 @@ func TestSlowPrometheus(t *testing.T) {
 		}
 	})
 	r.step("the series of a deleted pipeline end with it", func(r *release) {
-		r.kubectl("delete", "consentpipeline", "bad", "nowhere", "gone", "refused", "webhook")
+		r.kubectl("delete", "consentpipeline", "bad", "nowhere", "gone", "refused", "denied", "webhook")
 		r.await("the end of the series", 2*time.Minute, func() bool {
-			return len(prometheus.query(r, `consentpipeline_created_timestamp_seconds{pipeline=~"bad|nowhere|gone|refused|webhook"}`)) == 0
+			return len(prometheus.query(r, `consentpipeline_created_timestamp_seconds{pipeline=~"bad|nowhere|gone|refused|denied|webhook"}`)) == 0
 		})
 	})
 }
 
-// admission refuses the Jobs of one pipeline (and a probe), and has a webhook that is down decide on those of another.
+// admission refuses the Jobs of one pipeline (and a probe), and has a webhook deny those of another, and one that is down
+// decide on those of a third. It is given the certificate of the webhook that denies.
 const admission = `
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -228,7 +240,15 @@ apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingWebhookConfiguration
 metadata: {name: e2e-jobs}
 webhooks:
-  - name: jobs.e2e.invalid
+  - name: denies.e2e.invalid
+    rules: [{apiGroups: [batch], apiVersions: [v1], operations: [CREATE], resources: [jobs]}]
+    clientConfig: {service: {namespace: monitoring, name: webhook, path: /}, caBundle: %s}
+    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}
+    objectSelector: {matchLabels: {consentpipeline.io/pipeline: denied}}
+    failurePolicy: Fail
+    sideEffects: None
+    admissionReviewVersions: [v1]
+  - name: down.e2e.invalid
     rules: [{apiGroups: [batch], apiVersions: [v1], operations: [CREATE], resources: [jobs]}]
     clientConfig: {service: {namespace: monitoring, name: nobody, path: /}}
     namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}
@@ -237,6 +257,60 @@ webhooks:
     timeoutSeconds: 2
     sideEffects: None
     admissionReviewVersions: [v1]
+`
+
+// webhook denies everything; it is given a certificate and its key.
+const webhook = `
+apiVersion: v1
+kind: Secret
+metadata: {name: webhook}
+stringData:
+  tls.crt: |
+%s
+  tls.key: |
+%s
+---
+apiVersion: v1
+kind: Service
+metadata: {name: webhook}
+spec: {selector: {app: webhook}, ports: [{port: 443, targetPort: 8443}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: webhook}
+spec:
+  selector: {matchLabels: {app: webhook}}
+  template:
+    metadata: {labels: {app: webhook}}
+    spec:
+      securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+      containers:
+        - name: webhook
+          image: consent-dbt:next
+          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+          volumeMounts: [{name: tls, mountPath: /tls}]
+          readinessProbe: {tcpSocket: {port: 8443}, periodSeconds: 1}
+          command:
+            - python3
+            - -c
+            - |
+              import http.server, json, ssl
+
+              class Webhook(http.server.BaseHTTPRequestHandler):
+                  def do_POST(self):
+                      review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                      review["response"] = {"uid": review["request"]["uid"], "allowed": False, "status": {"message": "no loading on Sundays"}}
+                      self.send_response(200)
+                      self.send_header("Content-Type", "application/json")
+                      self.end_headers()
+                      self.wfile.write(json.dumps(review).encode())
+
+              server = http.server.ThreadingHTTPServer(("", 8443), Webhook)
+              tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+              tls.load_cert_chain("/tls/tls.crt", "/tls/tls.key")
+              server.socket = tls.wrap_socket(server.socket, server_side=True)
+              server.serve_forever()
+      volumes: [{name: tls, secret: {secretName: webhook}}]
 `
 
 // argoHealth runs the health check of docs on a pipeline as Argo CD does: with the object as a table.

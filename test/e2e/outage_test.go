@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -45,9 +44,10 @@ func TestLongIngestion(t *testing.T) {
 // gives up.
 func (r *release) halt(job string) (resume func()) {
 	r.Helper()
-	container := r.kubectl("get", "pods", "--selector", "job-name="+job, "--output", "jsonpath={.items[-1:].status.containerStatuses[0].containerID}")
+	pod := strings.Fields(r.kubectl("get", "pods", "--selector", "job-name="+job, "--output",
+		"jsonpath={.items[-1:].spec.nodeName} {.items[-1:].status.containerStatuses[0].containerID}"))
 	signal := func(name string) {
-		r.onNode(fmt.Sprintf("ctr --namespace k8s.io tasks kill --signal %s %s", name, strings.TrimPrefix(container, "containerd://")))
+		r.do("docker", "exec", pod[0], "ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", name, strings.TrimPrefix(pod[1], "containerd://"))
 	}
 	signal("SIGSTOP")
 	return func() { signal("SIGCONT") }

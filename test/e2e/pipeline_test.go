@@ -134,7 +134,7 @@ func TestPipelines(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, "helm", "pipelines", "ops")
 	r.define()
-	r.onNode("mkdir -p /e2e; rm -rf /e2e/ops; cp -r /input /e2e/ops; echo 'this is no export' > /e2e/ops/events/csv/events-company-3.csv")
+	r.onNodes("mkdir -p /e2e; rm -rf /e2e/ops; cp -r /input /e2e/ops; echo 'this is no export' > /e2e/ops/events/csv/events-company-3.csv")
 	r.install(append(withOperator, "--set", "sources[0].name=input,sources[0].hostPath=/input",
 		"--set", "sources[1].name=inbox,sources[1].hostPath=/e2e/ops",
 		"--set", "sources[2].name=gone,sources[2].persistentVolumeClaim=nowhere")...)
@@ -190,7 +190,7 @@ func TestPipelines(t *testing.T) {
 		r.contains("kubectl get", r.kubectl("get", "consentpipelines", "inbox"), "Partial", "9/10", "4,193")
 	})
 	r.step("mended, only that file is loaded", func(r *release) {
-		r.onNode("cp /input/events/csv/events-company-3.csv /e2e/ops/events/csv/")
+		r.onNodes("cp /input/events/csv/events-company-3.csv /e2e/ops/events/csv/")
 		r.kubectl("patch", "consentpipeline", "inbox", "--type=merge", "--patch", `{"spec": {"trigger": "mended"}}`)
 		r.check(r.awaitRun("inbox", 2), "Succeeded", "Loaded 1, Unchanged 9", sampleRows)
 		r.kubectl("wait", "--for=condition=Ready", "consentpipeline/inbox", "--timeout=1m")
@@ -284,14 +284,16 @@ const (
 	slowly        = "ingest.resources.requests.cpu=30m,ingest.resources.limits.cpu=30m"
 )
 
-// slowExport puts one big file on the node.
+// slowExport puts one big file on each node.
 func (r *release) slowExport() {
 	r.Helper()
 	export := filepath.Join(r.TempDir(), r.name)
 	r.do("go", "run", "./cmd/consent", "generate", "--out", export, "--companies", "1", "--events", strconv.Itoa(slowEvents),
 		"--format", "csv", "--parameters", "empty")
-	r.onNode("mkdir -p /e2e")
-	r.do("docker", "cp", export, node+":/e2e/"+r.name)
+	r.onNodes("mkdir -p /e2e")
+	for _, node := range r.nodes {
+		r.do("docker", "cp", export, node+":/e2e/"+r.name)
+	}
 	if err := os.RemoveAll(export); err != nil {
 		r.Error(err)
 	}

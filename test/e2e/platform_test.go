@@ -15,6 +15,7 @@ import (
 func TestSlowRestrictedPlatform(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, "helm", "platform", "platform")
+	r.define()
 	r.do("kubectl", "label", "namespace", r.namespace, "e2e/user-ids=restricted")
 	r.applyYAML(userIDPolicy)
 	t.Cleanup(func() {

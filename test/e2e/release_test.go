@@ -54,12 +54,24 @@ func TestNewcomer(t *testing.T) {
 		for right, want := range map[string]string{
 			"create jobs": "yes", "update jobs": "no", "get secrets": "no", "get pods --subresource=log": "no", "list pods --all-namespaces": "no",
 		} {
-			arguments := append([]string{"auth", "can-i", "--as=system:serviceaccount:default:consent-operator"}, strings.Fields(right)...)
-			answer, _ := r.try("kubectl", arguments...) // a no is an error
-			if strings.TrimSpace(answer) != want {
-				r.Errorf("kubectl auth can-i %s: %s, want %s", right, answer, want)
+			r.checkRight("system:serviceaccount:default:consent-operator", right, want)
+		}
+	})
+	r.step("the cluster's roles for users include ConsentPipelines", func(r *release) {
+		for _, role := range []string{"view", "edit", "admin"} {
+			r.kubectl("create", "rolebinding", role, "--clusterrole="+role, "--user="+role)
+			r.Cleanup(func() { r.kubectl("delete", "rolebinding", role) })
+			changes := map[string]string{"view": "no", "edit": "yes", "admin": "yes"}[role]
+			for right, want := range map[string]string{
+				"get consentpipelines": "yes", "list consentpipelines": "yes", "watch consentpipelines": "yes",
+				"create consentpipelines": changes, "update consentpipelines": changes, "patch consentpipelines": changes,
+				"delete consentpipelines": changes, "deletecollection consentpipelines": changes,
+				"patch consentpipelines --subresource=status": "no", "list consentpipelines --all-namespaces": "no",
+			} {
+				r.checkRight(role, right, want)
 			}
 		}
+		r.checkRight("nobody", "get consentpipelines", "no")
 	})
 	r.step("helm test", func(r *release) {
 		r.contains("helm test", r.do("helm", "test", "consent", "--logs"), "Succeeded", "4,733", "40")
@@ -95,6 +107,15 @@ func TestNewcomer(t *testing.T) {
 		r.do("helm", "uninstall", "again", "--wait")
 		r.do("kubectl", "delete", "pod,pvc,secret", "-l", "app.kubernetes.io/instance=again")
 	})
+}
+
+// checkRight checks whether the API server lets a user do something, "yes" or "no".
+func (r *release) checkRight(user, right, want string) {
+	r.Helper()
+	answer, _ := r.try("kubectl", append([]string{"auth", "can-i", "--as=" + user}, strings.Fields(right)...)...) // a no is an error
+	if lines := strings.Fields(answer); len(lines) == 0 || lines[len(lines)-1] != want {
+		r.Errorf("kubectl auth can-i %s as %s: %s, want %s", right, user, answer, want)
+	}
 }
 
 // TestImageSize looks at how much a node has to fetch before anything runs.
@@ -166,7 +187,12 @@ func live(r *release) {
 		r.await("the end of what the release had", time.Minute, func() bool {
 			return r.kubectl("get", "consentpipelines,jobs", "--output", "name") == ""
 		})
-		r.kubectl("get", "pvc/data-life-postgresql-0", "secret/life-postgresql", "secret/life-roles")
+		kept := r.kubectl("get", "pvc/data-life-postgresql-0", "secret/life-postgresql", "secret/life-roles", "--output",
+			`jsonpath={range .items[*]}{.metadata.annotations.argocd\.argoproj\.io/sync-options}{"\n"}{end}`)
+		// Argo CD may take them for its own, by the labels of the release.
+		if want := strings.Repeat("Prune=false,Delete=false\n", 3); kept != want {
+			r.Errorf("the annotations for Argo CD are:\n%swant:\n%s", kept, want)
+		}
 		r.install(small...)
 		r.awaitData()
 		r.check(r.pipeline(r.first()), "Succeeded", "Unchanged 1", sampleRows+40)

@@ -82,7 +82,7 @@ func TestRefusedValues(t *testing.T) {
 		"a path that leads out": {[]string{"ingest.files={../events.csv}"}, []string{`ingest.files[0] is "../events.csv"`}},
 		"a pattern for all folders, and more": {
 			[]string{"ingest.files={events/**/*.csv}"},
-			[]string{`ingest.files[0] is "events/**/*.csv": ** stands alone, for all files`},
+			[]string{`ingest.files[0] is "events/**/*.csv": ** must stand alone and means all files`},
 		},
 		"an ingestion without an operator": {
 			[]string{"operator.enabled=false"},
@@ -315,6 +315,9 @@ func TestSettingsOfPods(t *testing.T) {
 		"Deployment/x-dashboard":     {[]string{"spec", "template"}, "all"},
 		"StatefulSet/x-postgresql":   {[]string{"spec", "template"}, "all"},
 		"CronJob/x-transform":        {[]string{"spec", "jobTemplate", "spec", "template"}, "all"},
+		"Job/x-prepare":              {[]string{"spec", "template"}, "all"},
+		"Job/x-first-ingestion":      {[]string{"spec", "template"}, "all"},
+		"Pod/x-test":                 {nil, "all"},
 	} {
 		pod := at(objects[object], test.pod...).(map[string]any)
 		pool := map[string]string{"ingest": "ingest", "all": "general"}[test.want]
@@ -330,7 +333,8 @@ func TestSettingsOfPods(t *testing.T) {
 		}
 		var variables []string
 		container := at(pod, "spec", "containers").([]any)[0].(map[string]any)
-		for _, variable := range container["env"].([]any) {
+		env, _ := container["env"].([]any)
+		for _, variable := range env {
 			if v := variable.(map[string]any); v["name"] == "FOR" {
 				variables = append(variables, fmt.Sprint(v["value"]))
 			}
@@ -339,9 +343,47 @@ func TestSettingsOfPods(t *testing.T) {
 			t.Errorf("%s: variable %v, want %s", object, variables, test.want)
 		}
 		tolerations := at(pod, "spec", "tolerations")
-		if (tolerations != nil) != (object == "Deployment/x-operator") {
+		if (tolerations != nil) != (object == "Deployment/x-operator" || strings.Contains(object, "Job/")) {
 			t.Errorf("%s: tolerations %v", object, tolerations)
 		}
+	}
+}
+
+// TestJobsLeaveLostNodes looks at how long the pods of each Job of the chart stay on a node that is lost.
+func TestJobsLeaveLostNodes(t *testing.T) {
+	t.Parallel()
+	const minute = "node.kubernetes.io/not-ready NoExecute 60, node.kubernetes.io/unreachable NoExecute 60"
+	for name, test := range map[string]struct {
+		values []string
+		want   string
+	}{
+		"without tolerations":      {nil, minute},
+		"with one of another key":  {[]string{"tolerations[0].key=batch,tolerations[0].effect=NoExecute"}, minute + ", batch NoExecute <nil>"},
+		"with one of everything":   {[]string{"tolerations[0].operator=Exists"}, minute + ", <nil> <nil> <nil>"},
+		"with one for the taint":   {[]string{"tolerations[0].key=node.kubernetes.io/not-ready,tolerations[0].tolerationSeconds=5"}, "node.kubernetes.io/unreachable NoExecute 60, node.kubernetes.io/not-ready <nil> 5"},
+		"with one to be scheduled": {[]string{"tolerations[0].key=node.kubernetes.io/not-ready,tolerations[0].effect=NoSchedule"}, minute + ", node.kubernetes.io/not-ready NoSchedule <nil>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			arguments := append(slices.Clone(renderers(t)["helm"]), chart)
+			for _, value := range test.values {
+				arguments = append(arguments, "--set", value)
+			}
+			_, objects := render(t, "helm", arguments...)
+			for object, path := range map[string][]string{
+				"CronJob/x-transform": {"spec", "jobTemplate", "spec", "template", "spec", "tolerations"},
+				"Job/x-prepare":       {"spec", "template", "spec", "tolerations"}, "Job/x-first-ingestion": {"spec", "template", "spec", "tolerations"},
+			} {
+				var got []string
+				tolerations, _ := at(objects[object], path...).([]any)
+				for _, toleration := range tolerations {
+					t := toleration.(map[string]any)
+					got = append(got, fmt.Sprint(t["key"], " ", t["effect"], " ", t["tolerationSeconds"]))
+				}
+				if got := strings.Join(got, ", "); got != test.want {
+					t.Errorf("%s: %s, want %s", object, got, test.want)
+				}
+			}
+		})
 	}
 }
 
@@ -377,6 +419,26 @@ func TestRolesForUsers(t *testing.T) {
 		if len(rule["verbs"].([]any)) != verbs || !strings.Contains(labels, "aggregate-to-"+strings.TrimPrefix(name, "consentpipelines-")+":true") {
 			t.Errorf("%s: %v, %s", name, rule, labels)
 		}
+	}
+}
+
+// TestNotesQuoteTheDatabase runs the command for psql that the notes of a release show.
+func TestNotesQuoteTheDatabase(t *testing.T) {
+	t.Parallel()
+	const database = `it's "ours"; $HOME`
+	command := exec.Command("helm", "install", "x", chart, "--dry-run=client", "--set-literal", "postgresql.database="+database)
+	command.Dir = root
+	notes, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("helm install --dry-run: %v\n%s", err, notes)
+	}
+	shown := regexp.MustCompile(`(?m)^ +(kubectl exec .*psql .*)$`).FindSubmatch(notes)
+	if shown == nil {
+		t.Fatalf("the notes show no command for psql:\n%s", notes)
+	}
+	arguments, err := exec.Command("sh", "-c", `kubectl() { printf '%s\n' "$@"; }; `+string(shown[1])).Output()
+	if want := "psql\n-U\npostgres\n--dbname=" + database + "\n"; err != nil || !strings.HasSuffix(string(arguments), want) {
+		t.Errorf("%s\nhas the arguments\n%s(%v), want at the end\n%s", shown[1], arguments, err, want)
 	}
 }
 

@@ -287,7 +287,7 @@ func (w *world) commitLate() {
 }
 
 // models are the incremental ones: the marts are made anew from them each time.
-var models = []string{"int_events", "int_daily__events", "int_daily__countries", "int_consent_durations", "int_daily__domains", "int_company_loads"}
+var models = []string{"int_events", "int_daily__events", "int_daily__dimensions", "int_consent_durations", "int_daily__domains", "int_company_loads"}
 
 // makeGates lets each model wait, as it writes its rows, while the test holds the lock with the model's number. By then
 // its transaction has read what it builds from and has yet to record it.

@@ -80,7 +80,7 @@ func invent(t *testing.T, folder string) {
 	for i, p := range profiles {
 		key := fmt.Sprintf("00000000-0000-4000-8000-%012d", i+1)
 		if !p.notNamed {
-			companies = append(companies, []string{key, "Group " + p.name, p.name, pick(random, []string{"", "Spain", "France"})})
+			companies = append(companies, []string{key, "Group " + p.name, p.name, pick(random, []string{"", "Spain", "FR", "NA"})})
 		}
 		if i%5 == 0 && !p.notNamed {
 			again = append(again, []string{"Italy", key, "", p.name + " by its second file"})
@@ -150,7 +150,7 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 	if p.users > 0 {
 		user = fmt.Sprintf("user-%d", random.IntN(p.users))
 	}
-	country := pick(random, []string{"ES", "ES", "ES", "FR", "DE", "IT", "", fmt.Sprintf("X%d", n)})
+	country := pick(random, []string{"ES", "ES", "ES", "FR", "DE", "CI", "", fmt.Sprintf("X%d", n)})
 	if country != "" {
 		country = `"` + country + `"`
 	}

@@ -97,7 +97,7 @@ func companies(e *Export, extrapolation string) []*company {
 		named := latest[key]
 		c := &company{key: key, known: named.Load > 0, rows: rows[key], duplicates: duplicates[key],
 			attributes: Record{"api_key": key, "industry": orUnknown(named.Industry),
-				"industry_group": orUnknown(named.IndustryGroup), "hq_country": orUnknown(named.Home)}}
+				"industry_group": orUnknown(named.IndustryGroup), "hq_country": countryName(orUnknown(named.Home))}}
 		c.weighting, c.evidence, c.shareInverse = weighting(c.rows)
 		c.chosen = reading{extrapolation, c.weighting}
 		c.inverse = reading{"inverse_rate", c.weighting}
@@ -405,7 +405,11 @@ func (c *company) breakdown() []Record {
 			values[value(r)] = append(values[value(r)], r)
 		}
 		for value, rows := range values {
-			record := Record{"dimension": dimension, "value": value, "share": nil, "share_inverse_rate": nil, "recommended_share": nil}
+			name := value
+			if dimension == "country" {
+				name = countryName(value)
+			}
+			record := Record{"dimension": dimension, "value": value, "value_name": name, "share": nil, "share_inverse_rate": nil, "recommended_share": nil}
 			chosen, other, best := c.chosen.total(rows), c.inverse.total(rows), c.recommended.total(rows)
 			chosen.block(c.chosen, record)
 			other.inverseBlock(c.inverse, record)

@@ -3,6 +3,9 @@ package oracle
 import (
 	"math"
 	"time"
+
+	"golang.org/x/text/language"
+	"golang.org/x/text/language/display"
 )
 
 // Extrapolations are the ways to read how many events a row stands for.
@@ -52,6 +55,19 @@ func orUnknown(text string) string {
 		return unknown
 	}
 	return text
+}
+
+// countryName is the English name of a country's code, by a source other than the seed of the dbt project; any other text
+// stays as it is.
+func countryName(code string) string {
+	if len(code) != 2 {
+		return code
+	}
+	region, err := language.ParseRegion(code)
+	if err != nil || !region.IsCountry() {
+		return code
+	}
+	return display.English.Regions().Name(region)
 }
 
 // weight is how many events the row stands for.

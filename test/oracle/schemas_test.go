@@ -124,7 +124,7 @@ func TestSchemasSideBySide(t *testing.T) {
 	w.publish(w.newFile(), w.someRows(30))
 	a.must("run", "--select", "int_events")
 	a.must("run", "--empty", "--select", "int_events int_daily__events int_company_loads")
-	a.must("run", "--empty", "--full-refresh", "--select", "int_daily__countries int_consent_durations")
+	a.must("run", "--empty", "--full-refresh", "--select", "int_daily__dimensions int_consent_durations")
 	w.build(t)
 	if n := w.number("select count(*) from dbt_me.int_events"); n != w.number("select count(*) from analytics.int_events") {
 		t.Errorf("%d events are in a table that was built with --empty", n)

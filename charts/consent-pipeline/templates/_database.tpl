@@ -6,7 +6,7 @@
 {{- if .Values.postgresql.enabled }}5432{{ else }}{{ .Values.externalDatabase.port }}{{ end }}
 {{- end }}
 
-{{/* The database as a user sees it, without a password. Usage: include "consent.databaseURL" (list $ "ingest") */}}
+{{/* The URL of the database for a user, without the password. Usage: include "consent.databaseURL" (list $ "ingest") */}}
 {{- define "consent.databaseURL" -}}
 {{- $ := index . 0 -}}
 {{- $name := $.Values.postgresql.database -}}
@@ -42,13 +42,13 @@ postgres://{{ index . 1 | urlquery | replace "+" "%20" }}@{{ include "consent.da
 {{ .Values.roles.existingSecret | default (printf "%s-roles" (include "consent.fullname" .)) }}
 {{- end }}
 
-{{/* The claim of Postgres's data; the name is the one that a StatefulSet gives to a claim that it makes itself. */}}
+{{/* The claim of Postgres's data. Its name is that of a claim made from a StatefulSet's volumeClaimTemplates. */}}
 {{- define "consent.dataClaim" -}}
 {{ .Values.postgresql.storage.existingClaim | default (printf "data-%s-postgresql-0" (include "consent.fullname" .)) }}
 {{- end }}
 
 {{/*
-The environment of a component's container that uses the database as a user.
+The environment of a component's container that connects to the database as a user.
 Usage: include "consent.databaseEnv" (list $ "ingest" "team_a_ingest")
 */}}
 {{- define "consent.databaseEnv" -}}
@@ -59,7 +59,7 @@ Usage: include "consent.databaseEnv" (list $ "ingest" "team_a_ingest")
   value: /etc/consent/database/password
 - name: CONSENT_DATABASE_WAIT
   value: {{ $.Values.databaseWait | quote }}
-# The migrate Deployment may still have to make the role, or to give it a new password.
+# The migrate Deployment may not have created the role yet, or not have set its new password.
 - name: CONSENT_DATABASE_WAIT_LOGIN
   value: "true"
 {{- with include "consent.podSetting" (list $ (index . 1) "extraEnv") }}
@@ -67,7 +67,7 @@ Usage: include "consent.databaseEnv" (list $ "ingest" "team_a_ingest")
 {{- end }}
 {{- end }}
 
-{{/* The mounts of such a container. */}}
+{{/* The volume mounts of such a container. */}}
 {{- define "consent.databaseMounts" -}}
 - name: database
   mountPath: /etc/consent/database
@@ -79,7 +79,7 @@ Usage: include "consent.databaseEnv" (list $ "ingest" "team_a_ingest")
 {{- end }}
 {{- end }}
 
-{{/* The volumes of its pod: one password, and no other. Usage: include "consent.databaseVolumes" (list $ $secret $key) */}}
+{{/* The volumes of its pod, with only one password. Usage: include "consent.databaseVolumes" (list $ $secret $key) */}}
 {{- define "consent.databaseVolumes" -}}
 {{- $ := index . 0 -}}
 - name: database

@@ -1,4 +1,4 @@
-{{/* The beginning of all names. 40 characters leave room for what Kubernetes appends to those of Jobs and pods. */}}
+{{/* The prefix of all names. 40 characters leave room for the suffixes of Jobs and pods. */}}
 {{- define "consent.fullname" -}}
 {{- .Values.fullnameOverride | default .Release.Name | replace "." "-" | trunc 40 | trimSuffix "-" }}
 {{- end }}
@@ -32,7 +32,7 @@ app.kubernetes.io/version: {{ $.Chart.AppVersion | quote }}
 helm.sh/chart: {{ $.Chart.Name }}-{{ $.Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{/* What a Service, a policy or a budget selects. Usage: include "consent.selector" (list $ "postgresql") */}}
+{{/* The selector of a Service, a policy or a budget. Usage: include "consent.selector" (list $ "postgresql") */}}
 {{- define "consent.selector" -}}
 {{- $ := index . 0 -}}
 app.kubernetes.io/name: consent-pipeline

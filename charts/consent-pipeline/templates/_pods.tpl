@@ -1,5 +1,5 @@
 {{/*
-A setting of a component's pods, as YAML: the component's own, else the one for all.
+A setting of a component's pods, as YAML: the component's, or else the one for all pods.
 Usage: include "consent.podSetting" (list $ "ingest" "nodeSelector")
 */}}
 {{- define "consent.podSetting" -}}
@@ -20,7 +20,27 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* What all pods have but those that may call the API. Usage: include "consent.podSpec" (list $ "ingest") */}}
+{{/*
+Tolerations that evict the pods of a Job from a lost node after 60 seconds instead of 300. They come first, because the first
+toleration of a taint counts: behind a toleration of every taint, the pods would stay there forever.
+Usage: include "consent.jobTolerations" (include "consent.podSetting" … | fromYamlArray)
+*/}}
+{{- define "consent.jobTolerations" -}}
+{{- $keys := list -}}
+{{- range . }}{{ if eq "NoExecute" (.effect | default "NoExecute") }}{{ $keys = append $keys .key }}{{ end }}{{ end -}}
+{{- $tolerations := . -}}
+{{- range $taint := list "node.kubernetes.io/unreachable" "node.kubernetes.io/not-ready" -}}
+{{- if not (has $taint $keys) -}}
+{{- $tolerations = prepend $tolerations (dict "key" $taint "operator" "Exists" "effect" "NoExecute" "tolerationSeconds" 60) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $tolerations -}}
+{{- end }}
+
+{{/*
+The settings of all pods, except those that may call the API.
+Usage: include "consent.podSpec" (list $ "ingest"), of a Job (list $ "transform" "job")
+*/}}
 {{- define "consent.podSpec" -}}
 serviceAccountName: {{ include "consent.fullname" (index . 0) }}-{{ index . 1 }}
 automountServiceAccountToken: false
@@ -31,7 +51,8 @@ securityContext:
 
 {{- define "consent.podPlacement" -}}
 {{- $ := index . 0 -}}
-# Services whose names begin with the release's would set CONSENT_ variables.
+{{- $isJob := len . | lt 2 -}}
+# Services named consent-… would set CONSENT_ variables.
 enableServiceLinks: false
 {{- with $.Values.image.pullSecrets }}
 imagePullSecrets:
@@ -42,7 +63,11 @@ imagePullSecrets:
 {{- $component := index . 1 }}
 {{- range list "nodeSelector" "tolerations" "affinity" }}
 {{- $key := . }}
-{{- with include "consent.podSetting" (list $ $component $key) }}
+{{- $setting := include "consent.podSetting" (list $ $component $key) }}
+{{- if and $isJob (eq $key "tolerations") }}
+{{- $setting = include "consent.jobTolerations" ($setting | fromYamlArray) }}
+{{- end }}
+{{- with $setting }}
 {{ $key }}:
   {{- . | nindent 2 }}
 {{- end }}
@@ -53,8 +78,8 @@ priorityClassName: {{ . }}
 {{- end }}
 
 {{/*
-The users of the images: 999 in that of Postgres, 65532 in ours. Without podSecurity.setUserIDs the platform chooses, and
-the images work with any user. Usage: include "consent.podSecurity" (list $ "ingest")
+The users of the images: 999 in Postgres's, 65532 in the project's. Without podSecurity.setUserIDs the platform chooses; the
+images work with any user. Usage: include "consent.podSecurity" (list $ "ingest")
 */}}
 {{- define "consent.podSecurity" -}}
 {{- $podSecurity := (index . 0).Values.podSecurity -}}
@@ -81,7 +106,7 @@ capabilities: {drop: [ALL]}
 {{ $source.persistentVolumeClaim | default (printf "%s.%s" (include "consent.fullname" (index . 0)) $source.name) }}
 {{- end }}
 
-{{/* The source's name in the ledger, which stays when the claim's name changes. Usage: as above */}}
+{{/* The name of the source in the ledger, which stays when the claim's name changes. Usage: as above */}}
 {{- define "consent.sourceID" -}}
 {{- $ := index . 0 -}}
 {{- $source := index . 1 -}}
@@ -93,7 +118,7 @@ capabilities: {drop: [ALL]}
 {{ include "consent.fullname" . }}-transform
 {{- end }}
 
-{{/* The labels by which Jobs that run dbt, and their pods, are found, whoever made them. */}}
+{{/* The labels that mark Jobs that run dbt, and their pods, for the operator, whoever created them. */}}
 {{- define "consent.transformLabels" -}}
 consentpipeline.io/job: transform
 consentpipeline.io/transform: {{ include "consent.transformName" . }}

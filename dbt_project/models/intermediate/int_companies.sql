@@ -39,6 +39,12 @@ event_keys as (
 
 ),
 
+country_names as (
+
+    select * from {{ ref('int_country_names') }}
+
+),
+
 domains as (
 
     select
@@ -90,7 +96,8 @@ select
     end as company_name,
     named.industry,
     named.industry_group,
-    named.hq_country,
+    coalesce(country_names.country_name, named.hq_country) as hq_country,
     named.is_known
 from named
+left join country_names on named.hq_country = country_names.country_code
 left join main_domains on named.api_key = main_domains.api_key

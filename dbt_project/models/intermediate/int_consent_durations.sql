@@ -3,7 +3,7 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='fail',
-        indexes=[{'columns': ['api_key', 'day']}, {'columns': ['api_key', 'method', 'size']}],
+        indexes=[{'columns': ['api_key', 'day']}],
         pre_hook=[one_snapshot(), '{{ plan_for_sums() }}', '{{ take_out_touched_days(neighbours=1) }}'],
         post_hook=['{{ identify_rows() }}', '{{ strike_off_touched_days() }}', '{{ analyze_at_first() }}']
     )
@@ -246,14 +246,7 @@ durations as (
 
 )
 
-select
-    *,
-    -- Quantiles look for their place among sizes first. With a placebo weights do not grow with the value.
-    case
-        when method = 'matched' then 0
-        when seconds between 0 and 1800 then width_bucket(ln(seconds + 0.1), ln(0.1), ln(1800.2), 400)
-    end as size
-from durations
+select * from durations
 {% if is_incremental() %}
     where {{ is_of_days(touched_days(neighbours=1)) }}
 {% endif %}

@@ -26,7 +26,6 @@ counted as (
         day,
         event_type,
         coalesce(consent_status, 'unknown') as consent_status,
-        coalesce(device_type, 'unknown') as device_type,
         coalesce(sdk_type, 'unknown') as sdk_type,
         action_class,
         sampling_rate,
@@ -36,7 +35,7 @@ counted as (
         count(*) filter (where not is_current) as n_duplicates,
         {{ daily_counts() }}
     from events
-    group by 1, 2, 3, 4, 5, 6, 7, 8
+    group by 1, 2, 3, 4, 5, 6, 7
 
 )
 
@@ -45,7 +44,6 @@ select
     day,
     event_type,
     consent_status,
-    device_type,
     sdk_type,
     action_class,
     sampling_rate,

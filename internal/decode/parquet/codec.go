@@ -3,10 +3,10 @@ package parquet
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"io"
 
 	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/format"

@@ -1,5 +1,10 @@
 // Package parquet reads the rows of Parquet files in bounded memory, as fields of a contract's rows. Of parquet-go it takes
-// the format's structures and the Thrift decoder; pages are decoded here.
+// the format's structures and the Thrift decoder. Pages are decoded here: parquet-go's own page reader makes as much room
+// as a header claims (2 GiB after one changed byte, with 0.32.0), which no recover catches, and lacks Hadoop's LZ4.
+//
+// A file is read in this order: the metadata at its end (footer.go, thrift.go), the columns (schema.go), each column's
+// batches (leaf.go) and pages (page.go), a page's bytes (window.go, page_source.go, codec.go, block.go), its levels
+// (hybrid.go) and values (values.go and a file for each encoding), and the values' fields (convert.go, json.go).
 package parquet
 
 import (

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Gives the administrator the password of the mounted file, at the start and whenever the file changes. It waits for TCP:
-# on an empty volume the server that answers first, on the socket only, is that of the initialization. No log shows the
-# statement, even if it fails.
+# Sets the administrator's password from the mounted file, at the start and whenever the file changes. It waits for TCP,
+# because on an empty volume a temporary server for the initialization listens on the socket first. The statement is not
+# logged, even if it fails.
 set -eu
 trap 'exit 0' TERM INT
 

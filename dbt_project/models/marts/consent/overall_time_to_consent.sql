@@ -5,34 +5,39 @@ with headlines as (
 
 ),
 
--- Each company's durations by its headline method, within the longest of the limits.
-durations as (
+consent_durations as (
 
-    select
-        durations.seconds,
-        durations.sampling_rate::numeric as sampling_rate,
-        durations.is_rate_unknown,
-        durations.is_placebo,
-        {{ duration_weight() }} as weight
-    from (
-        select
-            *,
-            shift_seconds <> 0 as is_placebo
-        from {{ ref('int_consent_durations') }}
-        where {{ is_choice() }} and {{ is_notice() }}
-    ) as durations
-    inner join headlines on durations.api_key = headlines.api_key and durations.method = headlines.method
-    where durations.seconds between 0 and 7200
+    select * from {{ ref('int_consent_durations') }}
 
 ),
 
-limited as (
+-- Each company's durations by its headline method, within each of the limits, added up by what their weight depends on.
+counted as (
 
     select
-        limits.within_minutes,
-        durations.*
-    from durations
-    inner join unnest(array[5, 30, 120]) as limits (within_minutes) on durations.seconds <= 60 * limits.within_minutes
+        within_minutes,
+        is_placebo,
+        sampling_rate::numeric as sampling_rate,
+        {{ duration_weight() }} as weight,
+        count(*) as n,
+        count(*) filter (where is_rate_unknown) as n_rate_unknown,
+        -- In whole microseconds, in which events are dated, sums are exact.
+        sum(microseconds) / 1e6 as seconds_sum,
+        sum(microseconds::numeric * microseconds) / 1e12 as seconds_squares
+    from (
+        select
+            limits.within_minutes,
+            durations.sampling_rate,
+            durations.is_rate_unknown,
+            durations.shift_seconds <> 0 as is_placebo,
+            (durations.seconds * 1e6)::bigint as microseconds
+        from consent_durations as durations
+        inner join headlines on durations.api_key = headlines.api_key and durations.method = headlines.method
+        inner join unnest(array[5, 30, 120]) as limits (within_minutes)
+            on durations.seconds between 0 and 60 * limits.within_minutes
+        where {{ is_choice() }} and {{ is_notice() }}
+    ) as limited
+    group by within_minutes, is_placebo, sampling_rate
 
 ),
 
@@ -40,26 +45,39 @@ sums as (
 
     select
         within_minutes,
-        count(*) filter (where not is_placebo) as n,
-        count(*) filter (where not is_placebo and sampling_rate < 1) as n_sampled,
-        count(*) filter (where not is_placebo and is_rate_unknown) as n_rate_unknown,
-        sum(weight) as weight_sum,
-        sum(weight * seconds::numeric) / nullif(sum(weight), 0) as mean
-    from limited
+        sum(n) filter (where not is_placebo) as n,
+        sum(n) filter (where not is_placebo and sampling_rate < 1) as n_sampled,
+        sum(n_rate_unknown) filter (where not is_placebo) as n_rate_unknown,
+        sum(weight * n) as weight_sum,
+        sum(weight * seconds_sum) / nullif(sum(weight * n), 0) as mean
+    from counted
     group by within_minutes
+
+),
+
+-- Σ f (seconds - mean)², from the sums of each rate.
+residuals as (
+
+    select
+        counted.within_minutes,
+        sums.weight_sum,
+        1 - counted.sampling_rate as share_lost,
+        counted.weight * counted.weight * (
+            counted.seconds_squares - 2 * sums.mean * counted.seconds_sum + sums.mean * sums.mean * counted.n
+        ) as residual
+    from counted
+    inner join sums on counted.within_minutes = sums.within_minutes
 
 ),
 
 variances as (
 
     select
-        limited.within_minutes,
-        sum(power(weight * (seconds::numeric - mean), 2) * (1 - sampling_rate))
-        / power(max(weight_sum), 2) as sampling_variance,
-        sum(power(weight * (seconds::numeric - mean), 2)) / power(max(weight_sum), 2) as process_variance
-    from limited
-    inner join sums on limited.within_minutes = sums.within_minutes
-    group by limited.within_minutes
+        within_minutes,
+        sum(residual * share_lost) / power(max(weight_sum), 2) as sampling_variance,
+        sum(residual) / power(max(weight_sum), 2) as process_variance
+    from residuals
+    group by within_minutes
 
 ),
 
@@ -70,10 +88,10 @@ measured as (
         limits.within_minutes,
         'inverse_rate' as extrapolation,
         null as weighting,
-        coalesce(sums.n, 0) as n,
-        coalesce(sums.n, 0) as n_least,
-        coalesce(sums.n_sampled, 0) as n_sampled,
-        coalesce(sums.n_rate_unknown, 0) as n_rate_unknown,
+        coalesce(sums.n, 0)::bigint as n,
+        coalesce(sums.n, 0)::bigint as n_least,
+        coalesce(sums.n_sampled, 0)::bigint as n_sampled,
+        coalesce(sums.n_rate_unknown, 0)::bigint as n_rate_unknown,
         sums.mean::double precision as mean_seconds,
         sums.mean::double precision as estimate,
         'no_durations' as missing,

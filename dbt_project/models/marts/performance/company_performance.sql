@@ -27,8 +27,8 @@ daily_events as (
 daily_countries as (
 
     select *
-    from {{ ref('int_daily__countries') }}
-    where country <> 'unknown' and n > 0
+    from {{ ref('int_daily__dimensions') }}
+    where dimension = 'country' and value <> 'unknown' and n > 0
 
 ),
 
@@ -69,7 +69,7 @@ countries as (
 
     select
         api_key,
-        country,
+        value as country,
         sum(n) as n,
         bool_or(sampling_rate = 1) as has_unsampled
     from daily_countries

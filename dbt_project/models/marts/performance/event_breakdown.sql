@@ -10,15 +10,15 @@ company_weighting as (
 
 ),
 
-daily_events as (
+daily_dimensions as (
 
-    select * from {{ ref('int_daily__events') }}
+    select * from {{ ref('int_daily__dimensions') }}
 
 ),
 
-daily_countries as (
+country_names as (
 
-    select * from {{ ref('int_daily__countries') }}
+    select * from {{ ref('int_country_names') }}
 
 ),
 
@@ -28,77 +28,15 @@ extrapolations as (
 
 ),
 
-event_strata as (
+strata as (
 
-    {{ strata("daily_events", ["api_key", "device_type", "sdk_type"], mart_extrapolations()) | indent }}
-
-),
-
-country_strata as (
-
-    {{ strata("daily_countries", ["api_key", "country"], mart_extrapolations()) | indent }}
-
-),
-
-event_dimensions as (
-
-    select
-        event_strata.api_key,
-        dimensions.dimension,
-        dimensions.value,
-        event_strata.extrapolation,
-        event_strata.event_type,
-        event_strata.sampling_rate,
-        event_strata.n,
-        event_strata.n_rate_unknown,
-        event_strata.weight,
-        event_strata.squares,
-        event_strata.squares_rate
-    from event_strata
-    cross join lateral (
-        values
-        ('type', event_type),
-        ('device', device_type),
-        ('sdk', sdk_type)
-    ) as dimensions (dimension, value)
-
-),
-
-dimensioned as (
-
-    select
-        api_key,
-        dimension,
-        value,
-        extrapolation,
-        event_type,
-        sampling_rate,
-        n,
-        n_rate_unknown,
-        weight,
-        squares,
-        squares_rate
-    from event_dimensions
-    union all
-    select
-        api_key,
-        'country' as dimension,
-        country as value,
-        extrapolation,
-        event_type,
-        sampling_rate,
-        n,
-        n_rate_unknown,
-        weight,
-        squares,
-        squares_rate
-    from country_strata
+    {{ strata("daily_dimensions", ["api_key", "dimension", "value"], mart_extrapolations()) | indent }}
 
 ),
 
 moments as (
 
-    {{ total_moments("dimensioned", ["api_key", "dimension", "value"]) | indent }}
+    {{ total_moments("strata", ["api_key", "dimension", "value"]) | indent }}
 
 ),
 
@@ -182,6 +120,7 @@ select
     companies.hq_country,
     estimates.dimension,
     estimates.value,
+    coalesce(country_names.country_name, estimates.value) as value_name,
     estimates.n,
     {{ estimate_columns("estimates") }},
     {{ other_estimate_columns("estimates") }},
@@ -191,3 +130,4 @@ select
 from estimates
 inner join companies on estimates.api_key = companies.api_key
 inner join volumes on estimates.api_key = volumes.api_key
+left join country_names on estimates.dimension = 'country' and estimates.value = country_names.country_code

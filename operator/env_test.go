@@ -18,7 +18,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -38,23 +37,9 @@ func TestMain(m *testing.M) {
 
 const cronJobName = "consent-transform"
 
-// operatorRules is all that the operator may do; the chart's Role allows the same.
-var operatorRules = []rbacv1.PolicyRule{
-	{APIGroups: []string{"consentpipeline.io"}, Resources: []string{"consentpipelines"}, Verbs: []string{"get", "list", "watch"}},
-	{APIGroups: []string{"consentpipeline.io"}, Resources: []string{"consentpipelines/status"}, Verbs: []string{"patch"}},
-	{APIGroups: []string{"consentpipeline.io"}, Resources: []string{"consentpipelines/finalizers"}, Verbs: []string{"update"}},
-	{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, Verbs: []string{"get", "list", "watch", "create", "delete"}},
-	{APIGroups: []string{"batch"}, Resources: []string{"cronjobs"}, Verbs: []string{"get", "list", "watch"}},
-	{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "delete"}},
-	{APIGroups: []string{""}, Resources: []string{"pods/status"}, Verbs: []string{"patch"}},
-	{APIGroups: []string{""}, Resources: []string{"podtemplates"}, Verbs: []string{"get", "list", "watch"}},
-	{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
-	{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"get", "list"}},
-}
-
-// A world is a namespace with the source "input", a dbt CronJob and an operator that may do no more than it should. The
-// test plays the rest of the cluster: the Job controller, the kubelets and the garbage collector.
-type world struct {
+// A testEnv is a namespace with the source "input", a dbt CronJob and an operator with the rights of the chart's Role. The
+// tests simulate the rest of the cluster: the Job controller, the kubelets and the garbage collector.
+type testEnv struct {
 	testing.TB
 	client.WithWatch
 	namespace string
@@ -66,62 +51,62 @@ type world struct {
 	stop      func()            // ends the operator
 }
 
-// newWorld makes a world whose operator runs until the test ends.
-func newWorld(t *testing.T, change ...func(*world)) *world {
+// newEnv creates a testEnv whose operator runs until the test ends.
+func newEnv(t *testing.T, change ...func(*testEnv)) *testEnv {
 	t.Helper()
 	t.Parallel()
 	c := kubetest.Client(t)
-	w := &world{TB: t, WithWatch: c, namespace: kubetest.Namespace(t, c), clock: &clock{}}
-	w.config = kubetest.User(t, c, w.namespace, operatorRules)
-	w.options = Options{
-		Namespace: w.namespace, TransformCronJob: cronJobName, MetricsListen: "0", HealthListen: "0",
-		Log: slog.New(slog.NewTextHandler(testLog{t}, nil)), Clock: w.clock.now,
+	env := &testEnv{TB: t, WithWatch: c, namespace: kubetest.Namespace(t, c), clock: &clock{}}
+	env.config = kubetest.User(t, c, env.namespace, chartRules(t))
+	env.options = Options{
+		Namespace: env.namespace, TransformCronJob: cronJobName, MetricsListen: "0", HealthListen: "0",
+		Log: slog.New(slog.NewTextHandler(testLog{t}, nil)), Clock: env.clock.now,
 	}
-	w.create(sourceTemplate("input"))
-	w.create(transformCronJob())
+	env.create(sourceTemplate("input"))
+	env.create(transformCronJob())
 	for _, change := range change {
-		change(w)
+		change(env)
 	}
-	w.startOperator()
-	return w
+	env.startOperator()
+	return env
 }
 
-// withoutDbt leaves out the CronJob, and with it everything about dbt.
-func withoutDbt(w *world) { w.options.TransformCronJob = "" }
+// withoutDbt starts the operator without --transform-cronjob.
+func withoutDbt(env *testEnv) { env.options.TransformCronJob = "" }
 
-// startOperator starts an operator. The last one has to be stopped.
-func (w *world) startOperator() {
-	w.Helper()
-	w.metrics = prometheus.NewRegistry()
-	o := w.options
-	o.Registry = w.metrics
+// startOperator starts an operator. The previous one must be stopped.
+func (env *testEnv) startOperator() {
+	env.Helper()
+	env.metrics = prometheus.NewRegistry()
+	o := env.options
+	o.Registry = env.metrics
 	ctx, cancel := context.WithCancel(context.Background())
-	m, err := newManager(w.config, o)
+	m, err := newManager(env.config, o)
 	if err != nil {
-		w.Fatal(err)
+		env.Fatal(err)
 	}
 	r, err := newReconciler(m, o)
 	if err != nil {
-		w.Fatal(err)
+		env.Fatal(err)
 	}
-	if w.wrap != nil {
-		w.wrap(r)
+	if env.wrap != nil {
+		env.wrap(r)
 	}
-	if err := r.watch(ctx, m); err != nil {
-		w.Fatal(err)
+	if err := r.setup(ctx, m); err != nil {
+		env.Fatal(err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- m.Start(ctx) }()
-	w.stop = sync.OnceFunc(func() {
+	env.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			w.Errorf("the operator: %v", err)
+			env.Errorf("the operator: %v", err)
 		}
 	})
-	w.Cleanup(func() { w.stop() })
+	env.Cleanup(func() { env.stop() })
 }
 
-// A clock is the one on the wall, set ahead by the test.
+// A clock is the wall clock plus an offset that the test sets.
 type clock struct {
 	mutex sync.Mutex
 	ahead time.Duration
@@ -139,7 +124,7 @@ func (c *clock) set(ahead time.Duration) {
 	c.ahead = ahead
 }
 
-// testLog writes the operator's log into the test's, as long as that is open.
+// testLog writes the operator's log to the log of the test, until the test ends.
 type testLog struct{ t *testing.T }
 
 func (l testLog) Write(line []byte) (int, error) {
@@ -183,26 +168,26 @@ func transformCronJob() *batchv1.CronJob {
 	}
 }
 
-// What a user does.
+// Actions of a user.
 
-func (w *world) create(object client.Object) {
-	w.Helper()
-	object.SetNamespace(w.namespace)
-	if err := w.Create(w.Context(), object); err != nil {
-		w.Fatalf("create %s: %v", object.GetName(), err)
+func (env *testEnv) create(object client.Object) {
+	env.Helper()
+	object.SetNamespace(env.namespace)
+	if err := env.Create(env.Context(), object); err != nil {
+		env.Fatalf("create %s: %v", object.GetName(), err)
 	}
 }
 
 // apply creates a pipeline of these files.
-func (w *world) apply(name string, paths []string, change ...func(*v1alpha1.ConsentPipeline)) *v1alpha1.ConsentPipeline {
-	w.Helper()
+func (env *testEnv) apply(name string, paths []string, change ...func(*v1alpha1.ConsentPipeline)) *v1alpha1.ConsentPipeline {
+	env.Helper()
 	p := &v1alpha1.ConsentPipeline{}
 	p.Name = name
 	p.Spec = v1alpha1.ConsentPipelineSpec{Source: "input", Files: filesOf(paths...)}
 	for _, change := range change {
 		change(p)
 	}
-	w.create(p)
+	env.create(p)
 	return p
 }
 
@@ -213,67 +198,67 @@ func filesOf(paths ...string) (files []v1alpha1.File) {
 	return files
 }
 
-// edit changes a pipeline's spec.
-func (w *world) edit(name string, change func(*v1alpha1.ConsentPipelineSpec)) {
-	w.Helper()
-	p := w.pipeline(name)
+// edit patches the spec of a pipeline.
+func (env *testEnv) edit(name string, change func(*v1alpha1.ConsentPipelineSpec)) {
+	env.Helper()
+	p := env.pipeline(name)
 	before := p.DeepCopy()
 	change(&p.Spec)
-	if err := w.Patch(w.Context(), p, client.MergeFrom(before)); err != nil {
-		w.Fatal(err)
+	if err := env.Patch(env.Context(), p, client.MergeFrom(before)); err != nil {
+		env.Fatal(err)
 	}
 }
 
-func (w *world) trigger(name, value string) {
-	w.Helper()
-	w.edit(name, func(spec *v1alpha1.ConsentPipelineSpec) { spec.Trigger = value })
+func (env *testEnv) trigger(name, value string) {
+	env.Helper()
+	env.edit(name, func(spec *v1alpha1.ConsentPipelineSpec) { spec.Trigger = value })
 }
 
 // request sets the annotation that requests a run, as kubectl annotate does; the empty value removes it.
-func (w *world) request(name, value string) {
-	w.Helper()
-	p := w.pipeline(name)
+func (env *testEnv) request(name, value string) {
+	env.Helper()
+	p := env.pipeline(name)
 	before := p.DeepCopy()
 	p.Annotations = map[string]string{v1alpha1.AnnotationRunRequestedAt: value}
 	if value == "" {
 		p.Annotations = nil
 	}
-	if err := w.Patch(w.Context(), p, client.MergeFrom(before)); err != nil {
-		w.Fatal(err)
+	if err := env.Patch(env.Context(), p, client.MergeFrom(before)); err != nil {
+		env.Fatal(err)
 	}
 }
 
-func (w *world) pipeline(name string) *v1alpha1.ConsentPipeline {
-	w.Helper()
+func (env *testEnv) pipeline(name string) *v1alpha1.ConsentPipeline {
+	env.Helper()
 	p := &v1alpha1.ConsentPipeline{}
-	w.get(name, p)
+	env.get(name, p)
 	return p
 }
 
-func (w *world) get(name string, object client.Object) {
-	w.Helper()
-	if err := w.Get(w.Context(), types.NamespacedName{Namespace: w.namespace, Name: name}, object); err != nil {
-		w.Fatal(err)
+func (env *testEnv) get(name string, object client.Object) {
+	env.Helper()
+	if err := env.Get(env.Context(), types.NamespacedName{Namespace: env.namespace, Name: name}, object); err != nil {
+		env.Fatal(err)
 	}
 }
 
-// await waits until the pipeline is as wanted; what says what that is.
-func (w *world) await(name, what string, wanted func(*v1alpha1.ConsentPipeline) bool) *v1alpha1.ConsentPipeline {
-	w.Helper()
+// await waits until wanted is true of the pipeline; what describes it in the failure.
+func (env *testEnv) await(name, what string, wanted func(*v1alpha1.ConsentPipeline) bool) *v1alpha1.ConsentPipeline {
+	env.Helper()
 	p := &v1alpha1.ConsentPipeline{}
-	w.until(func() bool {
-		w.get(name, p)
+	env.until(func() bool {
+		env.get(name, p)
 		return wanted(p)
 	}, func() string { return fmt.Sprintf("%s: expected %s, found\n%s", name, what, yamlOf(p.Status)) })
 	return p
 }
 
-// until waits for a condition of which nothing tells, and fails with what it says after half a minute.
-func (w *world) until(wanted func() bool, says func() string) {
-	w.Helper()
+// until polls a condition, and fails with the message after 30 seconds.
+func (env *testEnv) until(wanted func() bool, message func() string) {
+	env.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !wanted(); {
 		if time.Now().After(deadline) {
-			w.Fatal(says())
+			env.Fatal(message())
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -287,36 +272,36 @@ func yamlOf(v any) string {
 	return string(text)
 }
 
-// awaitRun waits until a run is under way and its Job is there.
-func (w *world) awaitRun(name string, number int64) *batchv1.Job {
-	w.Helper()
-	w.await(name, fmt.Sprintf("run %d to be under way", number), func(p *v1alpha1.ConsentPipeline) bool {
+// awaitRun waits until a run is in progress, and returns its Job.
+func (env *testEnv) awaitRun(name string, number int64) *batchv1.Job {
+	env.Helper()
+	env.await(name, fmt.Sprintf("run %d to be in progress", number), func(p *v1alpha1.ConsentPipeline) bool {
 		return p.Status.CurrentRun != nil && p.Status.CurrentRun.Number == number
 	})
-	return w.job(fmt.Sprintf("%s-%d", name, number))
+	return env.job(fmt.Sprintf("%s-%d", name, number))
 }
 
 // awaitEnd waits until a run has ended, and checks its result.
-func (w *world) awaitEnd(name string, number int64, result v1alpha1.Result) *v1alpha1.ConsentPipeline {
-	w.Helper()
-	p := w.await(name, fmt.Sprintf("run %d to have ended", number), func(p *v1alpha1.ConsentPipeline) bool {
+func (env *testEnv) awaitEnd(name string, number int64, result v1alpha1.Result) *v1alpha1.ConsentPipeline {
+	env.Helper()
+	p := env.await(name, fmt.Sprintf("run %d to have ended", number), func(p *v1alpha1.ConsentPipeline) bool {
 		return p.Status.LastRun != nil && p.Status.LastRun.Number == number
 	})
 	if p.Status.LastRun.Result != result {
-		w.Fatalf("run %d ended as %s (%s), expected %s", number, p.Status.LastRun.Result, p.Status.LastRun.Message, result)
+		env.Fatalf("run %d ended as %s (%s), expected %s", number, p.Status.LastRun.Result, p.Status.LastRun.Message, result)
 	}
 	return p
 }
 
-// events are the reasons of the events about a pipeline, in no order, once the wanted ones are among them.
-func (w *world) awaitEvents(name string, wanted ...string) []eventsv1.Event {
-	w.Helper()
+// awaitEvents waits until events with the wanted reasons exist, and returns all events about the pipeline.
+func (env *testEnv) awaitEvents(name string, wanted ...string) []eventsv1.Event {
+	env.Helper()
 	var found []eventsv1.Event
 	reasons := map[string]int{}
-	w.until(func() bool {
+	env.until(func() bool {
 		list := &eventsv1.EventList{}
-		if err := w.List(w.Context(), list, client.InNamespace(w.namespace)); err != nil {
-			w.Fatal(err)
+		if err := env.List(env.Context(), list, client.InNamespace(env.namespace)); err != nil {
+			env.Fatal(err)
 		}
 		clear(reasons)
 		found = nil
@@ -331,33 +316,33 @@ func (w *world) awaitEvents(name string, wanted ...string) []eventsv1.Event {
 	return found
 }
 
-// What the rest of a cluster does.
+// Actions of the rest of the cluster.
 
-func (w *world) job(name string) *batchv1.Job {
-	w.Helper()
+func (env *testEnv) job(name string) *batchv1.Job {
+	env.Helper()
 	j := &batchv1.Job{}
-	w.get(name, j)
+	env.get(name, j)
 	return j
 }
 
-func (w *world) hasJob(name string) bool {
-	w.Helper()
-	err := w.Get(w.Context(), types.NamespacedName{Namespace: w.namespace, Name: name}, &batchv1.Job{})
+func (env *testEnv) hasJob(name string) bool {
+	env.Helper()
+	err := env.Get(env.Context(), types.NamespacedName{Namespace: env.namespace, Name: name}, &batchv1.Job{})
 	if client.IgnoreNotFound(err) != nil {
-		w.Fatal(err)
+		env.Fatal(err)
 	}
 	return err == nil
 }
 
-// pod makes a pod as the Job controller does. It is pending.
-func (w *world) pod(j *batchv1.Job, index int) *corev1.Pod {
-	w.Helper()
+// pod creates a pending pod, as the Job controller does.
+func (env *testEnv) pod(j *batchv1.Job, index int) *corev1.Pod {
+	env.Helper()
 	pod := podOf(j, index)
-	w.create(pod)
+	env.create(pod)
 	return pod
 }
 
-// podOf is a pod as the Job controller makes it.
+// podOf builds a pod as the Job controller does.
 func podOf(j *batchv1.Job, index int) *corev1.Pod {
 	labels := merge(j.Spec.Template.Labels, map[string]string{
 		batchv1.ControllerUidLabel: string(j.UID), batchv1.JobNameLabel: j.Name, batchv1.JobCompletionIndexAnnotation: strconv.Itoa(index),
@@ -371,7 +356,7 @@ func podOf(j *batchv1.Job, index int) *corev1.Pod {
 	}
 }
 
-// endedStatus is that of a pod whose container has ended.
+// endedStatus is the status of a pod whose container has ended.
 func endedStatus(pod *corev1.Pod, code int32, message string) corev1.PodStatus {
 	phase, reason := corev1.PodFailed, "Error"
 	if code == 0 {
@@ -383,45 +368,45 @@ func endedStatus(pod *corev1.Pod, code int32, message string) corev1.PodStatus {
 	}}}
 }
 
-func (w *world) setPod(pod *corev1.Pod, status corev1.PodStatus) {
-	w.Helper()
+func (env *testEnv) setPod(pod *corev1.Pod, status corev1.PodStatus) {
+	env.Helper()
 	pod.Status = status
-	if err := w.Status().Update(w.Context(), pod); err != nil {
-		w.Fatal(err)
+	if err := env.Status().Update(env.Context(), pod); err != nil {
+		env.Fatal(err)
 	}
 }
 
-func (w *world) podRuns(pod *corev1.Pod) {
-	w.Helper()
-	w.setPod(pod, corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{
+func (env *testEnv) startPod(pod *corev1.Pod) {
+	env.Helper()
+	env.setPod(pod, corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{
 		Name:  pod.Spec.Containers[0].Name,
 		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}},
 	}}})
 }
 
-// podEnds ends a pod's container with an exit code and a termination message.
-func (w *world) podEnds(pod *corev1.Pod, code int32, message string) {
-	w.Helper()
-	w.setPod(pod, endedStatus(pod, code, message))
+// endPod ends a pod's container with an exit code and a termination message.
+func (env *testEnv) endPod(pod *corev1.Pod, code int32, message string) {
+	env.Helper()
+	env.setPod(pod, endedStatus(pod, code, message))
 }
 
-// setJob changes a Job's status as the Job controller does; change gets the newest one.
-func (w *world) setJob(j *batchv1.Job, change func(*batchv1.JobStatus)) {
-	w.Helper()
-	w.get(j.Name, j)
+// setJob updates the status of a Job, as the Job controller does; change is called with the current status.
+func (env *testEnv) setJob(j *batchv1.Job, change func(*batchv1.JobStatus)) {
+	env.Helper()
+	env.get(j.Name, j)
 	if j.Status.StartTime == nil {
 		j.Status.StartTime = new(metav1.Now())
 	}
 	change(&j.Status)
-	if err := w.Status().Update(w.Context(), j); err != nil {
-		w.Fatalf("the status of Job %s: %v", j.Name, err)
+	if err := env.Status().Update(env.Context(), j); err != nil {
+		env.Fatalf("the status of Job %s: %v", j.Name, err)
 	}
 }
 
-// jobCompletes ends a Job whose indexes have all succeeded.
-func (w *world) jobCompletes(j *batchv1.Job) {
-	w.Helper()
-	w.setJob(j, func(s *batchv1.JobStatus) {
+// completeJob ends a Job whose indexes have all succeeded.
+func (env *testEnv) completeJob(j *batchv1.Job) {
+	env.Helper()
+	env.setJob(j, func(s *batchv1.JobStatus) {
 		if j.Spec.CompletionMode != nil && *j.Spec.CompletionMode == batchv1.IndexedCompletion {
 			s.CompletedIndexes = allIndexes(j)
 			s.Succeeded = *j.Spec.Completions
@@ -439,13 +424,13 @@ func allIndexes(j *batchv1.Job) string {
 	return fmt.Sprintf("0-%d", *j.Spec.Completions-1)
 }
 
-// jobFails ends a Job with these indexes.
-func (w *world) jobFails(j *batchv1.Job, reason, completed, failed string) {
-	w.Helper()
-	w.setJob(j, func(s *batchv1.JobStatus) {
+// failJob ends a Job with these indexes.
+func (env *testEnv) failJob(j *batchv1.Job, reason, completed, failed string) {
+	env.Helper()
+	env.setJob(j, func(s *batchv1.JobStatus) {
 		s.CompletedIndexes, s.FailedIndexes = completed, &failed
-		s.Succeeded = int32(len(indexes(completed)))
-		s.Failed = max(s.Failed, int32(len(indexes(failed))))
+		s.Succeeded = int32(len(parseIndexes(completed)))
+		s.Failed = max(s.Failed, int32(len(parseIndexes(failed))))
 		s.Active, s.Ready = 0, new(int32(0))
 		s.Conditions = []batchv1.JobCondition{jobCondition(batchv1.JobFailureTarget, reason), jobCondition(batchv1.JobFailed, reason)}
 	})
@@ -456,39 +441,39 @@ func jobCondition(condition batchv1.JobConditionType, reason string) batchv1.Job
 	return batchv1.JobCondition{Type: condition, Status: corev1.ConditionTrue, Reason: reason, LastProbeTime: now, LastTransitionTime: now}
 }
 
-// loads plays a whole run in which every entry is one file that loads.
-func (w *world) loads(j *batchv1.Job) {
-	w.Helper()
+// completeRun simulates a run in which every entry is one file that loads.
+func (env *testEnv) completeRun(j *batchv1.Job) {
+	env.Helper()
 	for i, entry := range entriesOf(j) {
-		w.podEnds(w.pod(j, i), 0, loaded(entry, 100))
+		env.endPod(env.pod(j, i), 0, loaded(entry, 100))
 	}
-	w.jobCompletes(j)
+	env.completeJob(j)
 }
 
-// deletes removes a Job and its pods, as kubectl delete and the garbage collector do.
-func (w *world) deletes(j *batchv1.Job) {
-	w.Helper()
-	err := w.Delete(w.Context(), j, client.PropagationPolicy(metav1.DeletePropagationBackground))
+// deleteJob deletes a Job and its pods, as kubectl delete and the garbage collector do.
+func (env *testEnv) deleteJob(j *batchv1.Job) {
+	env.Helper()
+	err := env.Delete(env.Context(), j, client.PropagationPolicy(metav1.DeletePropagationBackground))
 	if client.IgnoreNotFound(err) != nil {
-		w.Fatal(err)
+		env.Fatal(err)
 	}
-	w.collects(j)
+	env.collectGarbage(j)
 }
 
-// collects plays the garbage collector on a Job that is deleted.
-func (w *world) collects(j *batchv1.Job) {
-	w.Helper()
+// collectGarbage deletes the pods and the finalizers of a Job that is being deleted, as the garbage collector does.
+func (env *testEnv) collectGarbage(j *batchv1.Job) {
+	env.Helper()
 	ofJob := client.MatchingLabels{batchv1.ControllerUidLabel: string(j.UID)}
-	if err := w.DeleteAllOf(w.Context(), &corev1.Pod{}, client.InNamespace(w.namespace), ofJob); err != nil {
-		w.Fatal(err)
+	if err := env.DeleteAllOf(env.Context(), &corev1.Pod{}, client.InNamespace(env.namespace), ofJob); err != nil {
+		env.Fatal(err)
 	}
 	noFinalizers := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
-	if err := w.Patch(w.Context(), j.DeepCopy(), noFinalizers); client.IgnoreNotFound(err) != nil {
-		w.Fatal(err)
+	if err := env.Patch(env.Context(), j.DeepCopy(), noFinalizers); client.IgnoreNotFound(err) != nil {
+		env.Fatal(err)
 	}
-	w.until(func() bool {
+	env.until(func() bool {
 		now := &batchv1.Job{}
-		err := w.Get(w.Context(), client.ObjectKeyFromObject(j), now)
+		err := env.Get(env.Context(), client.ObjectKeyFromObject(j), now)
 		return apierrors.IsNotFound(err) || err == nil && now.UID != j.UID
 	}, func() string { return "the Job " + j.Name + " is still there" })
 }
@@ -505,7 +490,7 @@ func failedReport(entry, message string) string {
 	return string(report.Ingest{Entry: entry, Matched: 1, Failed: 1, Message: message}.Encode())
 }
 
-// condition gives a condition of a pipeline, an empty one if it is not there.
+// condition finds a condition of a pipeline; an empty one if there is none.
 func condition(p *v1alpha1.ConsentPipeline, of string) metav1.Condition {
 	for _, c := range p.Status.Conditions {
 		if c.Type == of {

@@ -1,0 +1,77 @@
+{% set dimensions = event_dimensions() %}
+
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        on_schema_change='fail',
+        indexes=[{'columns': ['api_key', 'day']}],
+        pre_hook=[one_snapshot(), '{{ take_out_touched_days() }}'],
+        post_hook=['{{ identify_rows() }}', '{{ strike_off_touched_days() }}']
+    )
+}}
+
+with events as (
+
+    select *
+    from {{ ref('int_events') }}
+    where
+        is_current
+        {% if is_incremental() %}
+            and {{ is_of_days(touched_days()) }}
+        {% endif %}
+
+),
+
+-- Adding up by all columns first leaves fewer rows to repeat for each dimension.
+counted as (
+
+    select
+        api_key,
+        day,
+        event_type,
+        sampling_rate,
+        {%- for dimension, column in dimensions.items() %}
+            coalesce({{ column }}, 'unknown') as {{ dimension }}_value,
+        {%- endfor %}
+        {{ daily_counts() }}
+    from events
+    group by {{ range(1, 5 + dimensions | length) | join(", ") }}
+
+),
+
+dimensioned as (
+
+    select
+        counted.api_key,
+        counted.day,
+        counted.event_type,
+        dimensions.dimension,
+        dimensions.value,
+        counted.sampling_rate,
+        counted.sampling_rate::numeric as rate,
+        sum(counted.n)::bigint as n,
+        sum(counted.n_rate_unknown)::bigint as n_rate_unknown,
+        sum(counted.count_sum) as count_sum,
+        sum(counted.count_sum_squares) as count_sum_squares
+    from counted
+    cross join
+        unnest(
+            array['{{ dimensions | join("', '") }}'],
+            array[{{ dimensions | join("_value, ") }}_value]
+        ) as dimensions (dimension, value)
+    group by 1, 2, 3, 4, 5, 6
+
+)
+
+select
+    api_key,
+    day,
+    event_type,
+    dimension,
+    value,
+    sampling_rate,
+    n,
+    n_rate_unknown,
+    {{ daily_weights() }}
+from dimensioned

@@ -1,0 +1,190 @@
+package operator
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"consentpipeline.io/api/v1alpha1"
+)
+
+const (
+	// podStartGrace is how long a pod may take to start, or to end after its grace period, before the status shows why.
+	podStartGrace = 30 * time.Second
+	// stuckAfter is how long the pods of a Job may wait, with none running, before the Job counts as stuck.
+	stuckAfter = 10 * time.Minute
+
+	reasonPodsStuck = "PodsStuck"
+	// reasonFailedCreate is that of a Job whose pods cannot be created: a quota, Pod Security, a missing service account.
+	reasonFailedCreate = "FailedCreate"
+	// reasonJobSuspended is that of a Job that a queue or a user has suspended.
+	reasonJobSuspended = "JobSuspended"
+)
+
+// A blocker is why a run, or dbt, does not start or makes no progress.
+type blocker struct {
+	reason, message string
+	stalled         bool          // a person has to act; otherwise it may pass
+	queued          bool          // it waits for its turn, which is no fault
+	retryAfter      time.Duration // 0 for never
+	err             error         // is retried with backoff
+}
+
+func (b *blocker) eventType() string {
+	if b.queued {
+		return corev1.EventTypeNormal
+	}
+	return corev1.EventTypeWarning
+}
+
+// A wait is why a pod, or a whole Job, has not started or does not end.
+type wait struct {
+	index   int // of the entry; -1 for the whole Job
+	object  types.UID
+	since   time.Time
+	reason  string
+	message string // empty where only an event has one, as for a volume that cannot be mounted
+}
+
+// waitsOf lists the pods on lost nodes, and then those that have not started, each in the order of their entries. A Job
+// without any pod is one wait.
+func waitsOf(j *batchv1.Job, pods []attempt) []wait {
+	since, suspended := suspension(j)
+	if suspended {
+		return []wait{{index: -1, object: j.UID, since: since, reason: reasonJobSuspended, message: fmt.Sprintf("the Job %[1]s "+
+			"is suspended. A queue such as Kueue resumes it in its turn; without a queue, you do: "+
+			`kubectl patch job %[1]s --type=merge -p '{"spec":{"suspend":false}}'`, j.Name)}}
+	}
+	if len(pods) == 0 && j.Status.Active == 0 {
+		return []wait{{index: -1, object: j.UID, since: since, reason: reasonFailedCreate}}
+	}
+	var waits []wait
+	for _, a := range pods {
+		if a.state == podWaiting || a.isTerminating() {
+			waits = append(waits, wait{index: a.index, object: a.pod, since: a.since, reason: a.reason, message: a.message})
+		}
+	}
+	rank := func(w wait) int {
+		if w.reason == reasonNodeLost {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(waits, func(a, b wait) int { return cmp.Or(rank(a)-rank(b), a.index-b.index) })
+	return waits
+}
+
+// findBlocker finds why a Job makes no progress; nil if it does, or is only about to start. It writes the reason into the
+// status of each entry that waits, and replaces pods on lost nodes. The message begins with subject, such as "Run 7".
+func (r *Reconciler) findBlocker(ctx context.Context, subject string, j *batchv1.Job, pods []attempt,
+	files []v1alpha1.FileStatus, out *outcome,
+) *blocker {
+	var first *wait
+	var lost []types.UID
+	for _, w := range waitsOf(j, pods) {
+		age := r.Clock().Sub(w.since)
+		if age < podStartGrace {
+			out.requeue(podStartGrace-age, nil)
+			continue
+		}
+		switch {
+		case w.reason == reasonNodeLost && age < replaceLostAfter:
+			out.requeue(replaceLostAfter-age, nil)
+		case w.reason == reasonNodeLost:
+			lost = append(lost, w.object)
+		case w.message == "" && first != nil && first.reason == w.reason: // the same cause
+			w.message = first.message
+		case w.message == "":
+			var err error
+			if w.message, err = r.lastWarning(ctx, j.Namespace, w.object); err != nil {
+				w.message = err.Error()
+			}
+			out.requeue(podStartGrace, err) // events are not watched
+		}
+		if first == nil {
+			first = &w
+		}
+		if w.index >= 0 && w.index < len(files) && w.message != "" {
+			files[w.index].Message = cut(w.reason+": "+w.message, maxMessage)
+		}
+	}
+	if len(lost) > 0 {
+		out.requeue(0, r.replaceLostPods(ctx, j, lost))
+	}
+	if first == nil {
+		return nil
+	}
+	hasRunning := slices.ContainsFunc(pods, func(a attempt) bool { return a.state == podRunning && !a.isTerminating() })
+	b, untilStuck := newBlocker(subject, *first, r.Clock().Sub(first.since), hasRunning)
+	out.requeue(untilStuck, nil)
+	return b
+}
+
+// newBlocker makes a blocker of the first wait, and says in how long the Job may count as stuck; 0 for never.
+func newBlocker(subject string, w wait, age time.Duration, hasRunning bool) (b *blocker, untilStuck time.Duration) {
+	b = &blocker{reason: w.reason, queued: w.reason == reasonJobSuspended}
+	subject += " waits"
+	switch {
+	case b.queued:
+	case age < stuckAfter:
+		untilStuck = stuckAfter - age
+	case !hasRunning:
+		b.stalled, b.reason = true, reasonPodsStuck
+		subject += ": " + w.reason
+	}
+	unknown := "its pods have not started and have no Warning events; the image may still be pulled"
+	if w.reason == reasonFailedCreate {
+		unknown = "it has no pods and no Warning events; the cluster's Job controller may be busy"
+	}
+	b.message = cut(subject+": "+cmp.Or(w.message, unknown), maxMessage)
+	return b, untilStuck
+}
+
+// A warning is the last Warning event about an object, as it was at a time.
+type warning struct {
+	at      time.Time
+	message string // empty if there is no event
+}
+
+// lastWarning is the message of the last Warning event about an object; empty if there is none. Events are read only where
+// nothing else has the reason, and are not watched, because there are many. The result is kept for half a podStartGrace:
+// many pipelines may wait for the same dbt Job.
+func (r *Reconciler) lastWarning(ctx context.Context, namespace string, object types.UID) (string, error) {
+	now := r.Clock()
+	maps.DeleteFunc(r.warnings, func(_ types.UID, known warning) bool { return now.Sub(known.at) >= podStartGrace/2 })
+	if known, is := r.warnings[object]; is {
+		return known.message, nil
+	}
+	events := &corev1.EventList{}
+	err := r.Live.List(ctx, events, client.InNamespace(namespace), client.MatchingFields{
+		"involvedObject.uid": string(object),
+		"type":               corev1.EventTypeWarning,
+	})
+	if err != nil {
+		return "", fmt.Errorf("list the events of a pod that does not start: %w", err)
+	}
+	last := warning{at: now}
+	if len(events.Items) > 0 {
+		last.message = slices.MaxFunc(events.Items, func(a, b corev1.Event) int { return eventTime(a).Compare(eventTime(b)) }).Message
+	}
+	r.warnings[object] = last
+	return last.message, nil
+}
+
+func eventTime(e corev1.Event) time.Time {
+	switch {
+	case e.Series != nil:
+		return e.Series.LastObservedTime.Time
+	case !e.LastTimestamp.IsZero():
+		return e.LastTimestamp.Time
+	}
+	return e.EventTime.Time
+}

@@ -1,0 +1,98 @@
+package operator
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+
+	"consentpipeline.io/api/v1alpha1"
+)
+
+// A total adds up the files and rows of all entries.
+type total struct{ files, loaded, failed, rows, rejected int64 }
+
+func totalOf(entries []v1alpha1.FileStatus) (t total) {
+	for _, f := range entries {
+		files, loaded, failed := counts(f)
+		t.files, t.loaded, t.failed = t.files+files, t.loaded+loaded, t.failed+failed
+		if f.Rows != nil {
+			t.rows += *f.Rows
+		}
+		if f.Rejected != nil {
+			t.rejected += *f.Rejected
+		}
+	}
+	return t
+}
+
+// counts are the files of an entry: how many there are, how many are loaded or unchanged, and how many failed. An entry
+// without a known file counts as one file.
+func counts(f v1alpha1.FileStatus) (files, loaded, failed int64) {
+	if f.Matched > 0 {
+		return f.Matched, min(f.Loaded+f.Unchanged, f.Matched-f.Failed), f.Failed
+	}
+	switch f.State {
+	case v1alpha1.FileLoaded, v1alpha1.FileUnchanged:
+		return 1, 1, 0
+	case v1alpha1.FileFailed:
+		return 1, 0, 1
+	}
+	return 1, 0, 0
+}
+
+func (t total) result() v1alpha1.Result {
+	switch t.loaded {
+	case t.files:
+		return v1alpha1.Succeeded
+	case 0:
+		return v1alpha1.Failed
+	}
+	return v1alpha1.Partial
+}
+
+func summaryOf(files []v1alpha1.FileStatus) *v1alpha1.Summary {
+	t := totalOf(files)
+	return &v1alpha1.Summary{
+		FilesTotal: t.files, FilesLoaded: t.loaded, Failed: t.failed, RowsLoaded: t.rows, RowsRejected: t.rejected,
+		Files: fmt.Sprintf("%d/%d", t.loaded, t.files), Rows: thousands(t.rows),
+	}
+}
+
+// runMessage is how a run ended, and if not all files are loaded, the first cause and the command to run again.
+func runMessage(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, j *batchv1.Job) string {
+	t := totalOf(p.Status.Files)
+	text := fmt.Sprintf("%d of %s loaded or unchanged, with %s rows.", t.loaded, plural(int(t.files), "file", "files"), thousands(t.rows))
+	if result == v1alpha1.Succeeded {
+		return text
+	}
+	if c := findCondition(j, batchv1.JobFailed); c != nil && c.Reason == batchv1.JobReasonDeadlineExceeded {
+		text += " The run took longer than spec.activeDeadlineSeconds."
+	}
+	var failed, unknown []v1alpha1.FileStatus
+	for _, f := range p.Status.Files {
+		switch {
+		case f.State == v1alpha1.FileFailed:
+			failed = append(failed, f)
+		case !isFinal(f.State):
+			unknown = append(unknown, f)
+		}
+	}
+	if bad := slices.Concat(failed, unknown); len(bad) > 0 {
+		text += fmt.Sprintf(" %s %s: %s", cut(bad[0].Path, maxMessage/4), bad[0].State, cut(bad[0].Message, maxMessage/4))
+		if len(bad) > 1 {
+			text += fmt.Sprintf("; and %d more, see status.files", len(bad)-1)
+		}
+		if !strings.HasSuffix(text, ".") && !strings.HasSuffix(text, "…") {
+			text += "."
+		}
+	}
+	return text + " Fix that, then run again: " + runAgain(p)
+}
+
+// runAgain is the command that requests a run.
+func runAgain(p *v1alpha1.ConsentPipeline) string {
+	return fmt.Sprintf(`kubectl annotate --overwrite -n %s consentpipeline/%s %s="$(date -u +%%FT%%TZ)"`,
+		p.Namespace, p.Name, v1alpha1.AnnotationRunRequestedAt)
+}
