@@ -10,7 +10,7 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-// newChartHookCommand is for the chart only, and hidden: it does what Helm cannot.
+// newChartHookCommand is for the chart only, and hidden: it creates objects that Helm cannot.
 func newChartHookCommand(a *app) *cobra.Command {
 	var namespace string
 	root := &cobra.Command{
@@ -31,11 +31,15 @@ func newChartHookCommand(a *app) *cobra.Command {
 		}
 		return charthook.Hook{Client: c, Namespace: namespace, Log: a.log}, nil
 	}
+	root.AddCommand(newHookCreateCommand(connect), newHookApplyCommand(connect))
+	return root
+}
 
+func newHookCreateCommand(connect func() (charthook.Hook, error)) *cobra.Command {
 	var statefulSet string
-	create := &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "create OBJECT…",
-		Short: "Create each object, in JSON, that does not exist; draw the empty values of Secrets",
+		Short: "Create each object, in JSON, that does not exist; generate the empty values of Secrets",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			hook, err := connect()
 			if err != nil {
@@ -56,11 +60,14 @@ func newChartHookCommand(a *app) *cobra.Command {
 			return report.New(report.TryAgain, hook.DropOldStatefulSet(cmd.Context(), statefulSet))
 		},
 	}
-	create.Flags().StringVar(&statefulSet, "drop-old-statefulset", "", "delete this `StatefulSet`, but not its pods and claims, "+
+	cmd.Flags().StringVar(&statefulSet, "drop-old-statefulset", "", "delete this `StatefulSet`, but not its pods and claims, "+
 		"if it is of a form that cannot be updated")
+	return cmd
+}
 
+func newHookApplyCommand(connect func() (charthook.Hook, error)) *cobra.Command {
 	var owner string
-	apply := &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "apply OBJECT",
 		Short: "Apply an object, in JSON, that belongs to a Deployment",
 		Args:  cobra.ExactArgs(1),
@@ -76,7 +83,6 @@ func newChartHookCommand(a *app) *cobra.Command {
 			return report.New(report.TryAgain, hook.Apply(cmd.Context(), object, owner))
 		},
 	}
-	apply.Flags().StringVar(&owner, "owner-deployment", "", "the `Deployment` that the object is deleted with")
-	root.AddCommand(create, apply)
-	return root
+	cmd.Flags().StringVar(&owner, "owner-deployment", "", "the `Deployment` that the object is deleted with")
+	return cmd
 }

@@ -20,13 +20,13 @@ func newDashboardCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dashboard",
 		Short: "Serve the metrics as a web page, or write the page to a file",
-		Long: `dashboard serves one page that tells what the metrics say: which company's consent notice works, how sure that
-is, and what in the data to distrust. It reads the schema analytics and the ledger, and writes nothing. The page is
-there also while the database is away or has no metrics yet: it says so, and comes by itself.
+		Long: `dashboard serves one page with the metrics: the conversion of each company's consent notice, its margin of error,
+and the problems in the data. It reads the schema analytics and the ledger, and writes nothing. While the database is
+unavailable or has no metrics yet, the page says so, and loads the metrics by itself once they are there.
 
-With --export the page is written to a file, which opens from disk and needs no network.
+With --export it writes the page to a file, which opens from disk and needs no network.
 
-/healthz and /readyz answer as long as it runs, /metrics has metrics for Prometheus.`,
+/healthz and /readyz answer 200 while it runs; /metrics has metrics for Prometheus.`,
 		Example: `  consent dashboard --database-url postgres://dashboard@localhost/consent --listen 127.0.0.1:8080
   consent dashboard --data-dir ./data --export report.html`,
 		Args: cobra.NoArgs,
@@ -49,7 +49,7 @@ With --export the page is written to a file, which opens from disk and needs no 
 	return cmd
 }
 
-// exportDashboard writes the page to a file, whole or not at all.
+// exportDashboard writes the page to a file, atomically.
 func (a *app) exportDashboard(ctx context.Context, db *database, file string) error {
 	page, err := dashboard.Export(ctx, db.Config)
 	if err != nil {
@@ -67,7 +67,7 @@ func writeWhole(file string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temporary.Name()) //nolint:errcheck // after the renaming it is not there
+	defer os.Remove(temporary.Name()) //nolint:errcheck // after the rename there is none
 	_, err = temporary.Write(content)
 	const everyoneReads = 0o644
 	if err := errors.Join(err, temporary.Chmod(everyoneReads), temporary.Close()); err != nil {
@@ -103,7 +103,7 @@ func (a *app) serveDashboard(ctx context.Context, db *database, listen string) e
 	return errors.Join(server.Serve(serving, listener), report.New(report.TryAgain, db.server.Err()))
 }
 
-// reachable is an address that a browser on this machine can open.
+// reachable returns the address that a browser on this machine can open.
 func reachable(address net.Addr) string {
 	host, port, err := net.SplitHostPort(address.String())
 	if err != nil {

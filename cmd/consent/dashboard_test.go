@@ -14,8 +14,8 @@ import (
 	"consentpipeline.io/test/warehousetest"
 )
 
-// TestRunServesAndReports runs the program as a person does who wants to see the numbers: the report is a file, and the
-// page is there until Ctrl-C.
+// TestRunServesAndReports runs the program with --report and --dashboard: the report is a file, and the page is served
+// until Ctrl-C.
 func TestRunServesAndReports(t *testing.T) {
 	report := filepath.Join(t.TempDir(), "report.html")
 	cmd := program(t.Context(), t, withDbt(t, "run", "--input", sampleInput(t), "--database-url", warehousetest.Database(t),
@@ -27,7 +27,7 @@ func TestRunServesAndReports(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = cmd.Process.Kill() }() // it has ended before, if all is well
+	defer func() { _ = cmd.Process.Kill() }() // it has ended already unless the test fails
 	var told strings.Builder
 	address := ""
 	for lines := bufio.NewScanner(stdout); address == "" && lines.Scan(); {
@@ -44,7 +44,7 @@ func TestRunServesAndReports(t *testing.T) {
 		t.Errorf("%s has no dashboard: %.300s", address, page)
 	}
 	if written, err := os.ReadFile(report); err != nil || !strings.Contains(string(written), "Content-Security-Policy") {
-		t.Errorf("the report is no page: %v", err)
+		t.Errorf("the report is not a page: %v", err)
 	}
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
@@ -81,8 +81,8 @@ func TestDashboardSaysWhatIsWrong(t *testing.T) {
 		code int
 		want string
 	}{
-		"no database":           {[]string{"dashboard"}, 78, "--database-url"},
-		"a port that is no one": {[]string{"dashboard", "--database-url", empty, "--listen", "127.0.0.1:nonsense"}, 78, "--listen"},
+		"no database":     {[]string{"dashboard"}, 78, "--database-url"},
+		"an invalid port": {[]string{"dashboard", "--database-url", empty, "--listen", "127.0.0.1:nonsense"}, 78, "--listen"},
 		"an export of nothing": {[]string{"dashboard", "--database-url", empty, "--database-wait", "1ms", "--export", filepath.Join(dir, "x.html")}, 78,
 			"consent migrate"},
 	} {

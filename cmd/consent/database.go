@@ -18,7 +18,7 @@ import (
 	"consentpipeline.io/internal/warehouse/embedded"
 )
 
-// A databaseChoice is the database that the flags name: a server, or the folder of an embedded one.
+// A databaseChoice holds the flags that name the database: a server, or the folder of an embedded one.
 type databaseChoice struct {
 	url          string
 	passwordFile string
@@ -32,9 +32,9 @@ func (d *databaseChoice) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&d.url, "database-url", "", "`URL` (postgres://…) or DSN of a Postgres 15 or newer")
 	flags.StringVar(&d.passwordFile, "database-password-file", "", "`file` with the password, read at each connect")
-	flags.DurationVar(&d.wait, "database-wait", 5*time.Minute, "how long to wait for a database that is away")
+	flags.DurationVar(&d.wait, "database-wait", 5*time.Minute, "how long to wait for a database that is unavailable")
 	flags.BoolVar(&d.waitLogin, "database-wait-login", false, "wait also while the login or its rights are refused, "+
-		"for roles that `consent migrate --manage-roles` is still to make")
+		"for roles that `consent migrate --manage-roles` has yet to create")
 	flags.StringVar(&d.dataDir, "data-dir", "", "`folder` of an embedded Postgres, which runs as long as the command")
 	flags.IntVar(&d.port, "embedded-port", 0, "port of the embedded Postgres on 127.0.0.1 (0: a free one)")
 }
@@ -42,7 +42,7 @@ func (d *databaseChoice) flags(cmd *cobra.Command) {
 // A database is one that a command may connect to.
 type database struct {
 	warehouse.Config
-	server *embedded.Server // nil where the database is somebody else's
+	server *embedded.Server // nil for an external database
 }
 
 // open starts the embedded server, if that is the choice. The caller closes it.
@@ -58,9 +58,9 @@ func (d *databaseChoice) open(ctx context.Context, a *app, name string) (*databa
 		return &database{Config: config}, nil
 	}
 	if a.showsBars() {
-		// Usually it is there at once. The first time it is fetched, and that takes a while.
+		// Starting takes a moment, but the first start fetches Postgres.
 		slow := time.AfterFunc(2*time.Second, func() {
-			fmt.Fprintln(a.stderr, "starting Postgres; the first time it is fetched…")
+			fmt.Fprintln(a.stderr, "starting Postgres; the first start downloads it…")
 		})
 		defer slow.Stop()
 	}
@@ -73,12 +73,12 @@ func (d *databaseChoice) open(ctx context.Context, a *app, name string) (*databa
 		return nil, report.New(code, fmt.Errorf("start the embedded Postgres: %w", err))
 	}
 	config.URL = server.URL()
-	// A server of our own does not come back by itself.
+	// An embedded server that has ended does not come back.
 	config.Wait = 10 * time.Second
 	return &database{Config: config, server: server}, nil
 }
 
-// close stops the embedded server. An end by itself is an error.
+// close stops the embedded server. If it had ended by itself, that is an error.
 func (d *database) close() error {
 	if d.server == nil {
 		return nil
@@ -107,7 +107,7 @@ func (d *database) connect(ctx context.Context, connections int) (*warehouse.DB,
 func (d *databaseChoice) withLedger(ctx context.Context, a *app, name string, do func(*warehouse.DB) error) (err error) {
 	if d.dataDir != "" && d.url == "" {
 		if _, err := os.Stat(d.dataDir); err != nil {
-			return badConfiguration("--data-dir %s: there is no data yet, or not here: %w", d.dataDir, err)
+			return badConfiguration("--data-dir %s: no data found: check the folder, or run `consent run` first: %w", d.dataDir, err)
 		}
 	}
 	db, err := d.open(ctx, a, name)
@@ -115,7 +115,7 @@ func (d *databaseChoice) withLedger(ctx context.Context, a *app, name string, do
 		return err
 	}
 	defer func() { err = errors.Join(err, db.close()) }()
-	const connections = 2 // one for a transaction, one beside it
+	const connections = 2 // one in a transaction, one outside it
 	ledger, err := db.connect(ctx, connections)
 	if err != nil {
 		return err
@@ -127,16 +127,16 @@ func (d *databaseChoice) withLedger(ctx context.Context, a *app, name string, do
 	return nil
 }
 
-// databaseCode is the exit code of an error on the way to the database.
+// databaseCode is the exit code of a database error.
 func databaseCode(err error) int {
-	if warehouse.IsLater(err) || errors.Is(err, context.Canceled) {
+	if warehouse.IsTransient(err) || errors.Is(err, context.Canceled) {
 		return report.TryAgain
 	}
 	return report.BadConfig
 }
 
-// dataDirFor is the folder in which the data of an input folder is kept unless another is named: one for each, so
-// that the metrics of two exports do not mix.
+// dataDirFor is the default data folder of an input folder. Each input folder has its own, so that the metrics of two
+// exports do not mix.
 func dataDirFor(input string) (string, error) {
 	abs, err := filepath.Abs(input)
 	if err != nil {

@@ -21,10 +21,10 @@ func newFindingsCommand(a *app) *cobra.Command {
 	var export string
 	cmd := &cobra.Command{
 		Use:   "findings [LOAD]",
-		Short: "Show what was rejected or doubted in the files, and export rejected rows",
-		Long: `findings counts what is wrong in the latest load of each file. With the number of a load it lists its findings
-with their places. With --export it writes the rejected rows as a CSV file in their original form, to be mended and
-loaded like any other.`,
+		Short: "Show the rejects and warnings of the files, and export rejected rows",
+		Long: `findings counts the rejects and warnings in the latest load of each file. With the number of a load it lists them
+with their places. With --export it writes the rejected rows as a CSV file in their original form, which you can
+correct and load like any other.`,
 		Example: `  consent findings --data-dir ./data
   consent findings 12 --data-dir ./data
   consent findings 12 --data-dir ./data --export rejects.csv`,
@@ -76,7 +76,7 @@ func (a *app) writeFindingCounts(counts []warehouse.FindingCount) error {
 		return writeJSON(a.stdout, counts)
 	}
 	if len(counts) == 0 {
-		_, err := fmt.Fprintln(a.stdout, "Nothing was rejected or doubted.")
+		_, err := fmt.Fprintln(a.stdout, "There are no rejects and no warnings.")
 		return err
 	}
 	t := newTable("FILE", "LOAD", "STATE", "FINDING", "ROWS")
@@ -109,7 +109,7 @@ func findingsTable(findings []warehouse.Finding) *table {
 	return t
 }
 
-// cut shortens a value to so many characters.
+// cut shortens a text to at most `most` characters.
 func cut(text string, most int) string {
 	if runes := []rune(text); len(runes) > most {
 		return string(runes[:most]) + "…"
@@ -122,7 +122,7 @@ func (a *app) exportRejects(ctx context.Context, ledger *warehouse.DB, load int6
 		// As root, a device such as /dev/stdout would be replaced by a file.
 		return badConfiguration("--export %s: it is not a regular file: give the name of one", path)
 	}
-	// A file that is there stays as it is until the new one is complete.
+	// An existing file is replaced only when the new one is complete.
 	file, err := os.CreateTemp(filepath.Dir(path), ".consent-export-")
 	if err != nil {
 		return badConfiguration("--export: %w", err)
@@ -145,7 +145,7 @@ func (a *app) exportRejects(ctx context.Context, ledger *warehouse.DB, load int6
 	_, err = fmt.Fprintf(a.stdout, "%s rejected rows were written to %s\n", count(written), path)
 	if written < rejected {
 		_, err = fmt.Fprintf(a.stdout, "The load failed with %s rejected rows, of which only the first are kept: "+
-			"mend the whole file instead.\n", count(rejected))
+			"correct the whole file instead.\n", count(rejected))
 	}
 	return err
 }
@@ -158,9 +158,9 @@ func newRetractCommand(a *app) *cobra.Command {
 	var choice databaseChoice
 	cmd := &cobra.Command{
 		Use:   "retract SOURCE PATH",
-		Short: "Take a file's rows out again; it stays out until --force",
-		Long: `retract takes the rows of one file out of the tables, in one commit. The ledger keeps the load. The file stays
-out, also when it changes, until it is ingested with --force. Removing a file from the source takes nothing out.
+		Short: "Remove a file's rows; the file is not loaded again without --force",
+		Long: `retract removes the rows of one file from the tables, in one commit. The ledger keeps the load. The file is not
+loaded again, even if it changes, until it is ingested with --force. Deleting a file from the source removes no rows.
 
 SOURCE and PATH are as ` + "`consent status`" + ` shows them.`,
 		Example: `  consent retract file:///data/input events/csv/events-company-1.csv --data-dir ./data`,

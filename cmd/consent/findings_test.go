@@ -17,8 +17,8 @@ const (
 	badCompany    = "nonsense,\"Food, \"\"Drink\"\"\nand more\",Spain\n"
 )
 
-// TestRejectsAreMendedAndLoaded goes the whole way: load, look, export, mend, load.
-func TestRejectsAreMendedAndLoaded(t *testing.T) {
+// TestRejectsAreCorrectedAndLoaded takes rejects through all steps: load, list, export, correct, load.
+func TestRejectsAreCorrectedAndLoaded(t *testing.T) {
 	database := warehousetest.Database(t)
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "companies.csv"), companyHeader+strings.Repeat(goodCompany, 9)+badCompany+"too,short\n")
@@ -32,7 +32,7 @@ func TestRejectsAreMendedAndLoaded(t *testing.T) {
 		return o
 	}
 	ok("migrate")
-	if o := ok("findings"); !strings.Contains(o.stdout, "Nothing was rejected") {
+	if o := ok("findings"); !strings.Contains(o.stdout, "There are no rejects") {
 		t.Errorf("without findings: %s", o.stdout)
 	}
 	ok("ingest", "--source", dir, "--max-rejected-ratio", "20%")
@@ -54,16 +54,16 @@ func TestRejectsAreMendedAndLoaded(t *testing.T) {
 	if err != nil || string(exported) != companyHeader+badCompany+"too,short\n" {
 		t.Fatalf("the export is %q, %v", exported, err)
 	}
-	mended := bytes.ReplaceAll(exported, []byte("nonsense"), []byte("e158f373-2e1a-4e7e-b4dd-0e48860c8f98"))
-	mended = bytes.ReplaceAll(mended, []byte("too,short"), []byte("e158f373-2e1a-4e7e-b4dd-0e48860c8f97,Health,Chile"))
-	write(t, rejects, string(mended))
+	corrected := bytes.ReplaceAll(exported, []byte("nonsense"), []byte("e158f373-2e1a-4e7e-b4dd-0e48860c8f98"))
+	corrected = bytes.ReplaceAll(corrected, []byte("too,short"), []byte("e158f373-2e1a-4e7e-b4dd-0e48860c8f97,Health,Chile"))
+	write(t, rejects, string(corrected))
 	if o := ok("ingest", "--source", dir, "rejects.csv"); !strings.Contains(o.stdout, "Loaded") {
-		t.Errorf("the mended file gives %s", o.stdout)
+		t.Errorf("the corrected file gives %s", o.stdout)
 	}
 	if o := at("findings", "99", "--export", rejects); o.code != 78 {
 		t.Errorf("a load that is not there: exit code %d: %s", o.code, o.stderr)
 	}
-	if kept, err := os.ReadFile(rejects); err != nil || string(kept) != string(mended) {
+	if kept, err := os.ReadFile(rejects); err != nil || string(kept) != string(corrected) {
 		t.Errorf("a failed export leaves %q, %v", kept, err)
 	}
 	for _, wrong := range [][]string{{"findings", "x"}, {"findings", "1", "--export", os.DevNull}, {"findings", "--export", rejects}, {"findings", "99", "--export", filepath.Join(dir, "none.csv")}} {
@@ -73,7 +73,7 @@ func TestRejectsAreMendedAndLoaded(t *testing.T) {
 	}
 }
 
-// TestAFailedLoadsExportSaysWhatIsMissing holds that nobody takes 10,000 rejects for all of them.
+// TestAFailedLoadsExportSaysWhatIsMissing checks that the export says that only the first 10,000 rejects are kept.
 func TestAFailedLoadsExportSaysWhatIsMissing(t *testing.T) {
 	database := warehousetest.Database(t)
 	dir := t.TempDir()
@@ -91,7 +91,7 @@ func TestAFailedLoadsExportSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-// TestFindingsAfterARetraction holds that an attempt that failed long ago is not taken for the file's latest load.
+// TestFindingsAfterARetraction checks that an attempt that failed long ago does not count as the file's latest load.
 func TestFindingsAfterARetraction(t *testing.T) {
 	database := warehousetest.Database(t)
 	dir := t.TempDir()
@@ -104,7 +104,7 @@ func TestFindingsAfterARetraction(t *testing.T) {
 	if o := at("retract", "file://"+dir, "companies.csv"); o.code != 0 {
 		t.Fatalf("exit code %d: %s", o.code, o.stderr)
 	}
-	if o := at("findings"); o.code != 0 || !strings.Contains(o.stdout, "Nothing was rejected") {
+	if o := at("findings"); o.code != 0 || !strings.Contains(o.stdout, "There are no rejects") {
 		t.Errorf("exit code %d: %s %s", o.code, o.stdout, o.stderr)
 	}
 }

@@ -18,13 +18,13 @@ func newGenerateCommand() *cobra.Command {
 	dir := "input"
 	command := &cobra.Command{
 		Use:   "generate",
-		Short: "Make an invented export of consent events, of any size",
-		Long: `Make an export of consent events that looks like a real one and is invented: a file of companies, and a
+		Short: "Make a synthetic export of consent events, of any size",
+		Long: `Make a synthetic export of consent events with the form and quirks of a real one: a file of companies, and a
 file of events for each company with events, in CSV or Parquet.
 
 The same flags make the same export, on any machine and in any year: CSV files byte for byte, Parquet files row for
 row. A flag changes only what it names: with --dirty, the events without a defect are those of the clean export.
-A README.md in the export tells how it was made, and the true rates that its metrics estimate.`,
+A README.md in the export has the command that made it, and the true rates that its metrics estimate.`,
 		Example: `  # The sample in the folder input
   consent generate
 
@@ -56,11 +56,11 @@ A README.md in the export tells how it was made, and the true rates that its met
 	flags.IntVar(&o.Companies, "companies", o.Companies,
 		"companies that have events; four times as many are listed")
 	flags.Int64Var(&o.Events, "events", o.Events,
-		"events of each company; the 5th and the 9th of ten companies have 52% and 87% of it")
-	flags.Uint64Var(&o.Seed, "seed", o.Seed, "what everything is drawn from; another seed makes another export")
+		"events per company; the 5th and the 9th of ten companies have 52% and 87% of it")
+	flags.Uint64Var(&o.Seed, "seed", o.Seed, "seed of the random numbers; another seed makes another export")
 	flags.Float64Var(&o.Dirty, "dirty", o.Dirty, "`ratio` of events that get one defect, from 0 to 1")
 	flags.StringVar((*string)(&o.Count), "count", string(o.Count),
-		"what COUNT holds: `inverse`, round(1/RATE); independent, how many equal events a row stands for; mixed, both")
+		"what COUNT holds: `inverse`, round(1/RATE); independent, the number of equal events in a row; mixed, both")
 	flags.BoolVar(&o.UserID, "user-id", o.UserID, "add the column USER_ID, which newer exports have")
 	flags.StringVar((*string)(&o.Parameters), "parameters", string(o.Parameters),
 		"PARAMETERS as exported, or empty (to measure what the other columns cost)")
@@ -70,7 +70,7 @@ A README.md in the export tells how it was made, and the true rates that its met
 	return command
 }
 
-// progressLines tells every ten seconds how much is done. Short work tells nothing.
+// progressLines writes a line of progress every ten seconds.
 func progressLines(w io.Writer, now func() time.Time) func(done, total int64) {
 	begin := now()
 	last := begin
@@ -87,7 +87,7 @@ func progressLines(w io.Writer, now func() time.Time) func(done, total int64) {
 	}
 }
 
-// writeSummary writes a line for each file, unless there are so many that nobody reads them.
+// writeSummary writes a line for each of the first files.
 func writeSummary(w io.Writer, s sample.Summary) error {
 	const most = 40
 	files := newTable("FILE", "ROWS", "BYTES")

@@ -20,7 +20,7 @@ import (
 	"consentpipeline.io/jobs/ingest"
 )
 
-// ingestFlags are the flags of everything that ingests.
+// ingestFlags are the flags of the commands that ingest.
 type ingestFlags struct {
 	sourceID         string
 	runID, runName   string
@@ -39,11 +39,11 @@ func (f *ingestFlags) flags(cmd *cobra.Command) {
 		"`UUID` of the run; a retry with the same id is the same run (default: a new one)")
 	flags.StringVar(&f.runName, "run-name", "", "`name` of the run, for display")
 	flags.StringVar(&f.drift, "drift", string(contract.Evolve),
-		"what becomes of columns that the contract does not know: evolve (kept in the column extra), freeze (the file fails), discard")
+		"policy for columns that the contract does not know: evolve (kept in the column extra), freeze (the file fails), discard")
 	flags.StringSliceVar(&f.nulls, "null", contract.DefaultNulls,
 		"`TEXT,…` that stands for null in every column; an empty field always does")
 	flags.StringVar(&f.maxRejectedRatio, "max-rejected-ratio", "1%",
-		"a file with more rejected rows than this `share` fails")
+		"a file fails if a larger `share` of its rows is rejected")
 	flags.BoolVar(&f.force, "force", false, "load also files that are unchanged or were retracted")
 	flags.IntVar(&f.concurrency, "concurrency", min(runtime.GOMAXPROCS(0), 8),
 		"files at a time; each needs up to two connections")
@@ -99,12 +99,12 @@ func newIngestCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ingest --source FOLDER [FILE…]",
 		Short: "Load files of events and companies into Postgres, each row exactly once",
-		Long: `ingest loads CSV and Parquet files. What a file holds, events or companies, follows from its columns.
-A file that is loaded already and has not changed costs one read; one that has changed replaces its rows in one
-commit. Rows that cannot be loaded are kept with the reason and the place, and too many of them fail the file.
+		Long: `ingest loads CSV and Parquet files of events or companies, which it recognizes by their columns. A file that is
+loaded already and has not changed is only read once. A changed file replaces its rows in one commit. Rows that cannot
+be loaded are kept with the reason and the place; a file with too many of them fails.
 
 FILE is a path or a glob pattern relative to the source; without any, all of its files are loaded. With --check
-the files are only judged, without a database, and what is wrong with them is shown with examples.`,
+it only validates the files, without a database, and shows the findings with examples.`,
 		Example: `  consent ingest --source ./input --check
   consent ingest --database-url postgres://me@localhost/consent --source ./input
   consent ingest --data-dir ./data --source ./input 'events/csv/*.csv'`,
@@ -119,7 +119,7 @@ the files are only judged, without a database, and what is wrong with them is sh
 			}
 			if cmd.Flags().Changed("entry") {
 				if entry < 0 || entry >= len(files) {
-					return badConfiguration("--entry %d: of the %d FILEs, which are counted from 0, there is none", entry, len(files))
+					return badConfiguration("--entry %d: there are %d FILEs, counted from 0: give the number of one of them", entry, len(files))
 				}
 				files = files[entry : entry+1]
 				only = files[0]
@@ -131,8 +131,7 @@ the files are only judged, without a database, and what is wrong with them is sh
 			}
 			defer folder.Close()
 			if check {
-				results, ignored, err := ingest.Check(ctx, o)
-				return errors.Join(a.writeCheck(results, ignored), err)
+				return a.check(ctx, o)
 			}
 			db, err := choice.open(ctx, a, "ingest")
 			if err != nil {
@@ -147,12 +146,18 @@ the files are only judged, without a database, and what is wrong with them is sh
 	flags.flags(cmd)
 	cmd.Flags().StringVar(&sourceDir, "source", "", "`folder` that holds the files")
 	cmd.Flags().IntVar(&entry, "entry", 0, "load only the FILE of this `number`, counted from 0, as a pod of an Indexed Job does")
-	cmd.Flags().BoolVar(&check, "check", false, "only judge the files, without a database")
+	cmd.Flags().BoolVar(&check, "check", false, "only validate the files, without a database")
 	a.messageFlag(cmd)
 	return cmd
 }
 
-// openSource opens the place that --source names, so far a folder, and gives it its name in the ledger.
+// check validates the files without a database.
+func (a *app) check(ctx context.Context, o ingest.Options) error {
+	results, ignored, err := ingest.Check(ctx, o)
+	return errors.Join(a.writeCheck(results, ignored), err)
+}
+
+// openSource opens the folder that --source names, and sets its name in the ledger.
 func openSource(place string, o *ingest.Options) (source.Source, error) {
 	if place == "" {
 		return nil, badConfiguration("no source: give --source FOLDER")
@@ -175,12 +180,12 @@ func openSource(place string, o *ingest.Options) (source.Source, error) {
 	return opened, nil
 }
 
-// maxSourceID is how many bytes of a source's name fit the ledger's index beside the path.
+// maxSourceID is the maximum length of a source's name in bytes: the ledger's index has it together with the path.
 const maxSourceID = 1024
 
-// ingest runs the ingestion on a database whose schema is there, and shows its progress.
+// ingest runs the ingestion on a migrated database, and shows its progress.
 func (a *app) ingest(ctx context.Context, db *database, o ingest.Options) (ingest.Result, error) {
-	// Each file needs one connection for its rows and one, now and then, for the ledger.
+	// Each file needs one connection for its rows and at times one for the ledger.
 	ledger, err := db.connect(ctx, 2*o.Concurrency+1)
 	if err != nil {
 		return ingest.Result{}, err
@@ -200,7 +205,7 @@ func (a *app) writeIngest(result ingest.Result) error {
 	return writeFiles(a.stdout, result)
 }
 
-// writeFiles writes what became of each file.
+// writeFiles writes the outcome of each file.
 func writeFiles(w io.Writer, result ingest.Result) error {
 	t := newTable("FILE", "STATE", "ROWS", "REJECTED", "WARNINGS", "MESSAGE")
 	for _, f := range result.Files {
@@ -216,7 +221,7 @@ func writeFiles(w io.Writer, result ingest.Result) error {
 	return writeIgnored(w, result.Ignored)
 }
 
-// writeIgnored names what was not loaded, by reason.
+// writeIgnored lists the ignored files by reason.
 func writeIgnored(w io.Writer, ignored []source.Ignored) error {
 	var reasons []string
 	paths := map[string][]string{}
@@ -237,7 +242,7 @@ func writeIgnored(w io.Writer, ignored []source.Ignored) error {
 	return nil
 }
 
-// writeCheck writes what is to be said about each file, then its findings.
+// writeCheck writes the result of each file, then its findings.
 func (a *app) writeCheck(results []ingest.CheckResult, ignored []source.Ignored) error {
 	if a.output == "json" {
 		return writeJSON(a.stdout, results)

@@ -15,7 +15,7 @@ import (
 	"consentpipeline.io/test/warehousetest"
 )
 
-// asProgram makes the test binary the program itself, so that tests see what a person sees: streams and exit code.
+// asProgram makes the test binary run as the program, so that tests see its streams and exit code.
 const asProgram = "TEST_RUN_AS_CONSENT"
 
 func TestMain(m *testing.M) {
@@ -31,7 +31,7 @@ type outcome struct {
 	stdout, stderr string
 }
 
-// program prepares a run of the program. The environment's own CONSENT_ settings do not reach it.
+// program prepares a run of the program, without the CONSENT_ variables of the environment.
 func program(ctx context.Context, t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	executable, err := os.Executable()

@@ -9,9 +9,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// companyMetrics are the recommended estimates of one company, or of all companies together, as the marts have them: within
-// the company's own notice, of all events, those that were not sampled included. A pointer is nil where there is nothing to
-// estimate from. The bounds are those of 95%, of what the company does (process, not sampling alone).
+// companyMetrics are the recommended estimates of one company, or of all companies together, from the marts: for the
+// company's own notice, extrapolated to all events. A pointer is nil if there is nothing to estimate from. The bounds are
+// 95% intervals of the process (the company's true rate), not of sampling alone.
 type companyMetrics struct {
 	APIKey           *string  `json:"api_key"` // null of all companies together
 	Company          string   `json:"company"`
@@ -26,7 +26,7 @@ type companyMetrics struct {
 	Conversion       *float64 `json:"conversion"`
 	ConversionLower  *float64 `json:"conversion_lower"`
 	ConversionUpper  *float64 `json:"conversion_upper"`
-	ConversionNull   *string  `json:"conversion_null_because"` // why it, or a bound, is null
+	ConversionNull   *string  `json:"conversion_null_because"` // why conversion, or a bound, is null
 	ChoiceRate       *float64 `json:"choice_rate"`
 	ConsentRate      *float64 `json:"consent_rate"`
 	ConsentRateLower *float64 `json:"consent_rate_lower"`
@@ -129,8 +129,8 @@ func readMetrics(ctx context.Context, pool *pgxpool.Pool) (companies []companyMe
 	return companies, &all[0], nil
 }
 
-// writeMetrics writes the companies that have events: first what they consent to, then how much there is of it. The last
-// row of each table is all companies together.
+// writeMetrics writes two tables of the companies that have events: consent and volume. The last row of each is all
+// companies together.
 func writeMetrics(w io.Writer, metrics []companyMetrics, overall *companyMetrics) error {
 	consent := newTable("COMPANY", "INDUSTRY", "HQ", "ASKED", "GIVEN", "CONVERSION", "95%", "OPT-IN", "95%",
 		"FULL", "PARTIAL", "OPT-OUT", "EMPTY", "TIME", "OF", "COUNT/RATE")
@@ -175,7 +175,7 @@ Volume by company (recommended estimates)
 	return err
 }
 
-// interval gives the bounds of a share or a ratio.
+// interval formats the bounds of a share or a ratio.
 func interval(lower, upper *float64) string {
 	if lower == nil || upper == nil {
 		return "–"

@@ -20,7 +20,7 @@ type eventRow struct {
 	status      string
 }
 
-// eventFile gives a file of events of one company, with ids of its own.
+// eventFile returns a file of events of one company, with unique ids.
 func eventFile(company string, rows ...eventRow) string {
 	var b strings.Builder
 	b.WriteString("EVENT_ID,TYPE,RATE,PARAMETERS,EVENT_TIME,APIKEY,CONSENT,COUNT,COUNTRY,DEVICE_TYPE,SDK_TYPE\n")
@@ -37,7 +37,7 @@ func eventFile(company string, rows ...eventRow) string {
 
 func companyKey(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
 
-// TestMetricsOfCompaniesWithLittle holds that dbt succeeds, and that marts say null and why, where a company has too
+// TestMetricsOfCompaniesWithLittle checks that dbt succeeds, and that the marts have null and the reason, where a company has too
 // little for a metric.
 func TestMetricsOfCompaniesWithLittle(t *testing.T) {
 	asked := func(n int, rate, count string) eventRow {
@@ -71,7 +71,7 @@ func TestMetricsOfCompaniesWithLittle(t *testing.T) {
 			write(t, filepath.Join(input, fmt.Sprintf("events-%d.csv", n)), eventFile(companyKey(n), company.rows...))
 		}
 	}
-	// Nobody lists company 10, and of 11 every row is rejected.
+	// No file lists company 10, and every row of company 11 is rejected.
 	list += companyKey(11) + ",Media,France\n"
 	write(t, filepath.Join(input, "events-10.csv"), eventFile(companyKey(10), asked(1, "1", "1")))
 	write(t, filepath.Join(input, "events-11.csv"), strings.ReplaceAll(eventFile(companyKey(11), asked(9, "1", "1")), "2025-09-05", "yesterday"))
@@ -164,7 +164,7 @@ func TestMetricsOfCompaniesWithLittle(t *testing.T) {
 	}
 }
 
-// TestMetricsOfNothing holds that dbt succeeds before anything is loaded.
+// TestMetricsOfNothing checks that dbt succeeds before anything is loaded.
 func TestMetricsOfNothing(t *testing.T) {
 	database := warehousetest.Database(t)
 	if o := consent(t, "migrate", "--database-url", database); o.code != 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -18,15 +19,15 @@ func newMigrateCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Create or update the tables that this version needs",
-		Long: `migrate brings the schemas raw and analytics to this version. It changes nothing where they are up to
-date, and can run beside others: one does the work, the rest wait for it.
+		Long: `migrate migrates the schemas raw and analytics to this version. It changes nothing if they are up to date. Several
+may run at once: one migrates, the others wait for it.
 
-With --manage-roles it also makes three roles, or gives them the passwords that the files have now: ingest, which owns
-raw; transform, which owns analytics and reads raw; dashboard, which reads analytics and the ledger.
+With --manage-roles it also creates three roles, or sets their passwords from the files: ingest, which owns raw;
+transform, which owns analytics and reads raw; dashboard, which reads analytics and the ledger.
 
-With --watch it goes on until it is interrupted: it migrates again when a password file changes, and when the schema or
-a role is no longer as it left it, which it checks once a minute. It waits for a database that is away as long as it
-takes. /readyz answers 200 while the database is up to date, and 503 with the reason before; /healthz answers 200.`,
+With --watch it runs until it is interrupted. It migrates again when a password file changes, or when the schema or a
+role has changed, which it checks once a minute. It waits for an unavailable database without a limit. /readyz answers
+200 while the database is up to date, else 503 with the reason; /healthz answers 200.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			ctx := cmd.Context()
@@ -35,33 +36,18 @@ takes. /readyz answers 200 while the database is up to date, and 503 with the re
 				return err
 			}
 			defer func() { err = errors.Join(err, db.close()) }()
+			var managed *warehouse.Roles
+			if manageRoles {
+				managed = &roles
+			}
 			if watch {
-				var managed *warehouse.Roles
-				if manageRoles {
-					managed = &roles
-				}
 				return newMigrationWatch(db.Config, managed, a.log).serve(ctx, listen)
 			}
-			var applied []int64
-			if manageRoles {
-				applied, err = warehouse.MigrateWithRoles(ctx, db.Config, roles)
-			} else {
-				applied, err = warehouse.Migrate(ctx, db.Config)
-			}
+			applied, err := migrate(ctx, db.Config, managed)
 			if err != nil {
 				return report.New(databaseCode(err), err)
 			}
-			if a.output == "json" {
-				return writeJSON(a.stdout, struct {
-					Applied []int64 `json:"applied"`
-				}{applied})
-			}
-			if len(applied) == 0 {
-				_, err = fmt.Fprintln(a.stdout, "The tables are up to date.")
-				return err
-			}
-			_, err = fmt.Fprintf(a.stdout, "The tables were brought to version %d.\n", applied[len(applied)-1])
-			return err
+			return a.writeMigrations(applied)
 		},
 	}
 	choice.flags(cmd)
@@ -76,4 +62,26 @@ takes. /readyz answers 200 while the database is up to date, and 503 with the re
 	flags.StringVar(&listen, "health-listen", ":8081", "the `address` of /healthz and /readyz, with --watch")
 	cmd.MarkFlagsRequiredTogether("manage-roles", "ingest-password-file", "transform-password-file", "dashboard-password-file")
 	return cmd
+}
+
+// migrate migrates the schema, and also the roles unless they are nil. It returns the versions that it applied.
+func migrate(ctx context.Context, config warehouse.Config, roles *warehouse.Roles) ([]int64, error) {
+	if roles == nil {
+		return warehouse.Migrate(ctx, config)
+	}
+	return warehouse.MigrateWithRoles(ctx, config, *roles)
+}
+
+func (a *app) writeMigrations(applied []int64) error {
+	if a.output == "json" {
+		return writeJSON(a.stdout, struct {
+			Applied []int64 `json:"applied"`
+		}{applied})
+	}
+	if len(applied) == 0 {
+		_, err := fmt.Fprintln(a.stdout, "The tables are up to date.")
+		return err
+	}
+	_, err := fmt.Fprintf(a.stdout, "The tables were migrated to version %d.\n", applied[len(applied)-1])
+	return err
 }

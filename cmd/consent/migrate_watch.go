@@ -15,27 +15,27 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// A migrationWatch keeps a database as this version and the password files have it.
+// A migrationWatch keeps a database up to date with this version and the password files.
 type migrationWatch struct {
 	config warehouse.Config
 	roles  *warehouse.Roles // nil: the schema only
 	log    *slog.Logger
 
 	poll  time.Duration // how often the password files are read
-	check time.Duration // how often the schema and the logins are checked while the files stay the same
+	check time.Duration // how often the schema and the logins are checked while the files do not change
 	retry time.Duration // the longest pause after a failure
 
 	problem atomic.Pointer[string] // why the database is not current; nil before the first attempt, empty if it is
 }
 
 func newMigrationWatch(config warehouse.Config, roles *warehouse.Roles, log *slog.Logger) *migrationWatch {
-	config.Wait = 0 // each attempt is short: a password file that changes meanwhile is seen between two of them
+	config.Wait = 0 // attempts are short, because password files are read only between two of them
 	return &migrationWatch{config: config, roles: roles, log: log,
 		poll: time.Second, check: time.Minute, retry: 5 * time.Second}
 }
 
-// run watches until ctx is done. Errors are logged, and served by readyz: most of them end with a server that comes
-// back, or with a password that is corrected.
+// run watches until ctx is done. Errors are logged, served by /readyz, and tried again: most end when the server is
+// available again, or when a password is corrected.
 func (w *migrationWatch) run(ctx context.Context) {
 	var tried [sha256.Size]byte // the passwords of the last attempt
 	var due time.Time           // of the next attempt with the same passwords
@@ -67,22 +67,16 @@ func (w *migrationWatch) run(ctx context.Context) {
 	}
 }
 
-// update migrates, unless the last attempt succeeded with the same passwords and all is as it left it.
+// update migrates, unless the last attempt succeeded with the same passwords and the database is still current.
 func (w *migrationWatch) update(ctx context.Context, changed bool) error {
 	if !changed && w.ready() {
 		err := warehouse.CheckCurrent(ctx, w.config, w.roles)
 		if err == nil {
 			return nil
 		}
-		w.log.Warn("the database has changed; it is brought up to date again", "error", err.Error())
+		w.log.Warn("the database has changed; migrating it again", "error", err.Error())
 	}
-	var applied []int64
-	var err error
-	if w.roles != nil {
-		applied, err = warehouse.MigrateWithRoles(ctx, w.config, *w.roles)
-	} else {
-		applied, err = warehouse.Migrate(ctx, w.config)
-	}
+	applied, err := migrate(ctx, w.config, w.roles)
 	if err == nil {
 		err = warehouse.CheckCurrent(ctx, w.config, w.roles)
 	}

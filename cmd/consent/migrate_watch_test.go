@@ -17,8 +17,8 @@ import (
 	"consentpipeline.io/test/warehousetest"
 )
 
-// TestMigrationWatch rotates passwords and changes the database behind the program's back. Each step waits until the
-// database is as it has to be, and checks that the page for the readiness probe agrees.
+// TestMigrationWatch rotates passwords and changes the database while the program runs. Each step waits until the database
+// is up to date, and checks that /readyz agrees.
 func TestMigrationWatch(t *testing.T) {
 	database := warehousetest.Database(t)
 	parsed, err := url.Parse(database)
@@ -99,7 +99,7 @@ func TestMigrationWatch(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// The way back to an earlier password is a change like any other.
+	// Returning to an earlier password is a change, too.
 	for _, password := range []string{"B", "A"} {
 		rotate("ingest", password)
 		await("a login with "+password, func() bool { return login("ingest", password) == nil })

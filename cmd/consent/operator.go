@@ -37,7 +37,7 @@ It reaches Kubernetes as kubectl does (KUBECONFIG), or inside a cluster by its s
 			ctrllog.SetLogger(logr.FromSlogHandler(a.log.Handler()))
 			klog.SetSlogLogger(a.log)
 			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(25) // it does little and keeps most of its memory: collect more often than by default
+				debug.SetGCPercent(25) // the operator is mostly idle: spend CPU on a smaller heap
 			}
 			cluster, err := config.GetConfig()
 			if err != nil {

@@ -11,7 +11,7 @@ import (
 	"consentpipeline.io/internal/contract"
 )
 
-// writeJSON writes a value for programs.
+// writeJSON writes a value as indented JSON.
 func writeJSON(w io.Writer, v any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
@@ -19,8 +19,8 @@ func writeJSON(w io.Writer, v any) error {
 	return encoder.Encode(v)
 }
 
-// A table has a header and rows, written in columns as wide as their widest cell. Columns in which every cell is a
-// number, or empty, are aligned to the right.
+// A table has a header and rows. Columns are as wide as their widest cell; those with only numbers and empty cells are
+// aligned to the right.
 type table struct {
 	header []string
 	rows   [][]string
@@ -28,7 +28,7 @@ type table struct {
 
 func newTable(header ...string) *table { return &table{header: header} }
 
-// add adds a row. What a file's name holds of control characters is escaped; a finding's value was before.
+// add adds a row. Control characters, which a file's name may have, are escaped.
 func (t *table) add(cells ...string) {
 	for i, cell := range cells {
 		if len(cell) > maxCell || !utf8.ValidString(cell) || strings.ContainsFunc(cell, func(r rune) bool { return !strconv.IsPrint(r) }) {
@@ -38,7 +38,7 @@ func (t *table) add(cells ...string) {
 	t.rows = append(t.rows, cells)
 }
 
-// maxCell is how many bytes of a value a table shows.
+// maxCell is the maximum length of a cell in bytes.
 const maxCell = 600
 
 func (t *table) write(w io.Writer) error {
@@ -87,7 +87,7 @@ func count(n int64) string {
 	return text
 }
 
-// percent writes a share; a dash where there is none.
+// percent formats a share as a percentage, nil as a dash.
 func percent(share *float64) string {
 	if share == nil {
 		return "–"

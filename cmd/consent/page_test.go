@@ -26,7 +26,7 @@ type pageCheck struct {
 	run runResult
 }
 
-// samePage holds that the page, the marts and the command line have the same number for each question, under every position of
+// samePage checks that the page, the marts and the command line have the same number for each question, under every position of
 // every switch of the page.
 func samePage(t *testing.T, database string, run runResult) {
 	t.Helper()
@@ -84,7 +84,7 @@ func (p pageCheck) rows(address string, suffix ...string) map[string]map[string]
 	return rows
 }
 
-// same holds a number of the page, as its download has it, against that of a mart.
+// same compares a number of the page's download with that of a mart.
 func (p pageCheck) same(what, page string, mart *float64) {
 	p.t.Helper()
 	if page == "" || mart == nil {
@@ -99,7 +99,7 @@ func (p pageCheck) same(what, page string, mart *float64) {
 	}
 }
 
-// shown holds a percentage that the page shows against the number that it rounds.
+// shown compares a percentage on the page with the number that it rounds.
 func (p pageCheck) shown(what, text string, mart *float64) {
 	p.t.Helper()
 	if mart == nil {
@@ -134,7 +134,7 @@ func (p pageCheck) section(body, id string) string {
 	return html.UnescapeString(section)
 }
 
-// rates holds every rate of every company, in the table, in the chart and in the first sentence.
+// rates checks every rate of every company, in the table, in the chart and in the first sentence.
 func (p pageCheck) rates(scope, extrapolation string) {
 	p.t.Helper()
 	for slug, rate := range map[string]string{"conversion": "conversion", "choice": "choice_rate", "consent": "consent_rate", "opt-in": "opt_in_rate"} {
@@ -174,7 +174,7 @@ func (p pageCheck) rates(scope, extrapolation string) {
 	}
 }
 
-// leader holds the answer to "Which notice works?" against the highest conversion that is a rate.
+// leader compares the answer to "Which notice works?" with the highest conversion that is a rate.
 func (p pageCheck) leader(query, scope, extrapolation, body string) {
 	p.t.Helper()
 	var name string
@@ -214,7 +214,7 @@ func (p pageCheck) volumes(scope, extrapolation string) {
 	}
 }
 
-// overall holds the headline figures of all companies together.
+// overall checks the headline figures of all companies together.
 func (p pageCheck) overall(scope string) {
 	p.t.Helper()
 	for _, extrapolation := range []string{"recommended", "count"} {
@@ -276,7 +276,7 @@ func (p pageCheck) trend(scope string) {
 	}
 }
 
-// commandLine holds what the page shows at first against what the command line prints.
+// commandLine compares the page's initial view with the output of the command line.
 func (p pageCheck) commandLine() {
 	p.t.Helper()
 	text := func(x *float64) string {

@@ -17,8 +17,8 @@ import (
 	"consentpipeline.io/test/warehousetest"
 )
 
-// TestTheWayToTheDatabaseDoesNotMatter runs everything on a database with hostile settings, and through a PgBouncer that
-// has its defaults, in both modes of pooling: the metrics are always the same.
+// TestTheWayToTheDatabaseDoesNotMatter runs everything on a database with unusual settings, and through a PgBouncer with
+// default settings in both pool modes: the metrics are always the same.
 func TestTheWayToTheDatabaseDoesNotMatter(t *testing.T) {
 	plain := decode[runResult](t, consent(t, withDbt(t, "run", "--input", sampleInput(t),
 		"--database-url", warehousetest.Database(t), "-o", "json")...))
@@ -35,7 +35,7 @@ func TestTheWayToTheDatabaseDoesNotMatter(t *testing.T) {
 			warehousetest.Set(t, database, warehousetest.HostileSettings(false))
 			return warehousetest.PgBouncer(t, database, "transaction", "")
 		},
-		"a pooler that ignores our settings": func(database string) string {
+		"a pooler that ignores settings": func(database string) string {
 			return warehousetest.PgBouncer(t, database, "transaction", "ignore_startup_parameters = lock_timeout, "+
 				"client_connection_check_interval, tcp_keepalives_idle, tcp_keepalives_interval, tcp_keepalives_count, "+
 				"idle_in_transaction_session_timeout, idle_session_timeout, statement_timeout, default_transaction_isolation, "+
@@ -179,7 +179,7 @@ func TestAKillBehindPgBouncer(t *testing.T) {
 	}
 }
 
-// TestWhatPgBouncerRefuses is said at once, and as what it is.
+// TestWhatPgBouncerRefuses checks that refusals of PgBouncer fail at once, with their reason.
 func TestWhatPgBouncerRefuses(t *testing.T) {
 	database := warehousetest.Database(t)
 	pooled := warehousetest.PgBouncer(t, database, "transaction", "")

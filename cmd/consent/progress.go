@@ -10,13 +10,13 @@ import (
 	"consentpipeline.io/jobs/ingest"
 )
 
-// progressInterval is how often long work says how far it is where there is no terminal.
+// progressInterval is how often progress is logged where there is no terminal.
 const progressInterval = 10 * time.Second
 
-// showsBars tells whether somebody watches.
+// showsBars reports whether progress is shown as bars: on a terminal, without JSON output.
 func (a *app) showsBars() bool { return isTerminal(a.stderr) && a.output == "table" }
 
-// showIngest shows how far an ingestion is until stop is called: a bar on a terminal, a line every ten seconds
+// showIngest shows the progress of an ingestion until stop is called: a bar on a terminal, a line every ten seconds
 // elsewhere.
 func (a *app) showIngest(progress *ingest.Progress) (stop func()) {
 	began := time.Now()
@@ -32,7 +32,7 @@ func (a *app) showIngest(progress *ingest.Progress) (stop func()) {
 		s := progress.Snapshot()
 		bar.Describe(fmt.Sprintf("ingest  %d/%d files, %s rows", s.FilesDone, s.Files, count(s.Rows)))
 		bar.ChangeMax64(max(s.Bytes, 1))
-		_ = bar.Set64(s.BytesDone) // only a terminal that is gone fails
+		_ = bar.Set64(s.BytesDone) // fails only if the terminal is closed
 	})
 	return func() { stopShowing(); a.endBar(bar) }
 }
@@ -69,13 +69,13 @@ func (a *app) newBar(what string) *progressbar.ProgressBar {
 	return bar
 }
 
-// endBar takes the bar off the terminal for good.
+// endBar removes the bar from the terminal and the app.
 func (a *app) endBar(bar *progressbar.ProgressBar) {
 	a.bar.Store(nil)
 	clearBar(bar)
 }
 
-// clearBar takes the bar off the terminal, so that results stand where it was.
+// clearBar clears the bar's line on the terminal, so that results replace it.
 func clearBar(bar *progressbar.ProgressBar) {
-	_ = bar.Clear() // only a terminal that is gone fails
+	_ = bar.Clear() // fails only if the terminal is closed
 }

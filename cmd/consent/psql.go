@@ -14,8 +14,8 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// psqlCommand is a line for a POSIX shell that runs a query on the database with psql. It shows no password: psql asks
-// for one that only the URL has.
+// psqlCommand is a POSIX shell command that runs a query on the database with psql. It shows no password: if only the
+// URL has it, psql prompts for it.
 func (d *database) psqlCommand(query string) string {
 	var absent, words []string
 	switch {
@@ -26,12 +26,12 @@ func (d *database) psqlCommand(query string) string {
 		words = append(words, `PGPASSWORD="$(cat `+quoted(d.PasswordFile)+`)"`)
 	}
 	if d.server == nil {
-		given, _ := warehouse.ParseConninfo(d.URL) // one that cannot be read has not come this far
+		given, _ := warehouse.ParseConninfo(d.URL) // an invalid URL has failed before
 		if file := given["servicefile"]; file != "" {
-			words = append(words, "PGSERVICEFILE="+quoted(file)) // libpq knows it as a parameter since 18 only
+			words = append(words, "PGSERVICEFILE="+quoted(file)) // a connection parameter only since libpq 18
 		}
 		if os.Getenv("PGHOSTADDR") != "" && given["hostaddr"] == "" {
-			absent = append(absent, "PGHOSTADDR") // which is not meant for the host that is named
+			absent = append(absent, "PGHOSTADDR") // it is the address of another host
 		}
 	}
 	if len(absent) > 0 {
@@ -40,7 +40,7 @@ func (d *database) psqlCommand(query string) string {
 	return strings.Join(append(words, "psql", "-d", quoted(d.safeURL()), "-c", quoted(query)), " ")
 }
 
-// keptSettings are the parameters of a connection that a URL for people keeps, besides host, port, user and database.
+// keptSettings are the connection parameters that a URL without a password keeps, besides host, port, user and database.
 var keptSettings = []string{
 	"service", "hostaddr", "sslmode", "sslnegotiation", "sslrootcert", "sslcert", "sslkey", "sslcertmode", "sslsni",
 	"channel_binding", "require_auth", "target_session_attrs", "passfile", "krbsrvname", "connect_timeout", "options",
@@ -65,7 +65,7 @@ func withoutPassword(connection string) string {
 	u := url.URL{Scheme: "postgres", User: url.User(config.User), Path: "/" + config.Database}
 	var parameters []string
 	if slices.ContainsFunc(hosts, func(host string) bool { return !plainHost.MatchString(host) }) {
-		// The folder of a socket has no place before the path.
+		// The folder of a socket cannot be the host of a URL.
 		parameters = append(parameters, parameter("host", strings.Join(hosts, ",")), parameter("port", strings.Join(ports, ",")))
 	} else {
 		for i, host := range hosts {
@@ -94,10 +94,10 @@ func parameter(name, value string) string {
 	return name + "=" + strings.NewReplacer("+", "%20", "%2F", "/", "%2C", ",").Replace(url.QueryEscape(value))
 }
 
-// plainWord matches a word that no shell takes for anything else.
+// plainWord matches a word without characters that are special in a shell.
 var plainWord = regexp.MustCompile(`^[\w@%+:,./-]+$`)
 
-// quoted writes a word for a POSIX shell.
+// quoted quotes a word for a POSIX shell.
 func quoted(word string) string {
 	if plainWord.MatchString(word) {
 		return word

@@ -98,7 +98,7 @@ func TestPsqlCommand(t *testing.T) {
 	relay(t, "unix", filepath.Join(socket, ".s.PGSQL.6543"), server.Host)
 	six := relay(t, "tcp", "[::1]:0", server.Host)
 	passwordFile := write(t, filepath.Join(folder, "it's a password"), password+"\n")
-	// The service's database does not exist, so that the parameter beside it has to win.
+	// The service's database does not exist, so that the parameter must override it.
 	services := write(t, filepath.Join(folder, "my services"), "[mine]\nhost="+server.Hostname()+"\nport="+server.Port()+"\ndbname=elsewhere\nsslmode=disable\n")
 
 	escape := func(value string) string { return strings.ReplaceAll(url.QueryEscape(value), "+", "%20") }
@@ -142,13 +142,13 @@ func TestPsqlCommand(t *testing.T) {
 				t.Errorf("the command shows the password: %s", command)
 			}
 			if c.file == "" {
-				t.Setenv("PGPASSWORD", password) // what a person answers psql's question with
+				t.Setenv("PGPASSWORD", password) // the answer to psql's prompt
 			}
 			output, err := shell(t, command)
 			if want := "\n " + role + " in " + name + "\n"; err != nil || !strings.Contains(output, want) {
 				t.Errorf("%v: %s\n%s", err, command, output)
 			}
-			// And our own programs read the URL as they read the user's.
+			// pgx reads the URL as it reads the user's.
 			t.Setenv("PGSERVICEFILE", services)
 			given, err1 := pgx.ParseConfig(c.url)
 			shown, err2 := pgx.ParseConfig(d.safeURL())

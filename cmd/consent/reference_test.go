@@ -15,8 +15,8 @@ import (
 	"consentpipeline.io/test/warehousetest"
 )
 
-// expectedMetrics are the metrics of a real export, computed from its files by a program that shares nothing with
-// this project.
+// expectedMetrics are the metrics of a real export, computed from its files by a program that shares no code with this
+// project.
 type expectedMetrics struct {
 	Rows            int64 `json:"rows"`
 	EmbeddedSeconds struct {
@@ -185,7 +185,7 @@ func (m marts) company(key, extrapolation string, c expectedCompany) {
 	m.equalSums(key+" by status", m.sums(statuses, key, "all_events"), c.ByConsent[extrapolation])
 	m.equalSums(key+" given by status", m.sums(statuses, key, "given"), c.GivenByConsent[extrapolation])
 
-	// The view of all three says the same, whatever was built.
+	// The view of all three has the same values in every build.
 	for name, want := range map[string]expectedTotals{
 		"count_over_rate": c.CountOverRate, "inverse_rate": c.InverseRate, "count": c.Count,
 	} {
@@ -197,8 +197,8 @@ func (m marts) company(key, extrapolation string, c expectedCompany) {
 	}
 }
 
-// doubleWeighting holds that the export's COUNT is found to be extrapolated already: by the rule of COUNT / RATE the
-// conversion has no interval and says why, and the one by 1 / RATE, which has one, stands beside it.
+// doubleWeighting checks that the export's COUNT is found to be extrapolated already: by the rule of COUNT / RATE the
+// conversion has no interval but a reason, and the conversion by 1 / RATE, which has one, is shown, too.
 func (m marts) doubleWeighting(key, extrapolation string, c expectedCompany) {
 	m.t.Helper()
 	var weighting string

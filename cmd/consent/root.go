@@ -26,19 +26,19 @@ type common struct {
 	output    string
 }
 
-// An app is what a command works with: its settings, its log and its streams.
+// An app holds what all commands share: settings, log and streams.
 type app struct {
 	common
 	log    *slog.Logger
 	stdout io.Writer
 	stderr io.Writer
-	bar    atomic.Pointer[progressbar.ProgressBar] // that is shown now; nil if none is
+	bar    atomic.Pointer[progressbar.ProgressBar] // the visible bar; nil if there is none
 
-	messageFile string                 // where the termination message goes; empty for nowhere
-	message     func(err error) []byte // gives it; nil for a command that has none of its own
+	messageFile string                 // of the termination message; empty for none
+	message     func(err error) []byte // returns it; nil for a command without its own message
 }
 
-// Write writes a log line, and takes the progress bar off the terminal before.
+// Write clears the progress bar and writes a log line.
 func (a *app) Write(line []byte) (int, error) {
 	if bar := a.bar.Load(); bar != nil {
 		clearBar(bar)
@@ -54,12 +54,12 @@ func newRootCommand() (*cobra.Command, *app) {
 		Long: `consent loads files of consent events (CSV and Parquet) into Postgres, each row exactly once, and
 computes consent metrics from them with dbt.
 
-Every flag can also be given as a variable of the environment (--database-url as CONSENT_DATABASE_URL) and
-as a key of a configuration file (--config consent.yaml, with the line "database-url: …"). A flag goes
-before the environment, and that before the file.
+Every flag can also be set by an environment variable (--database-url as CONSENT_DATABASE_URL) and by a key of
+a configuration file (--config consent.yaml, with the line "database-url: …"). A flag overrides the environment,
+and the environment overrides the file.
 
-Exit codes: 0 done; 65 something is wrong with the data; 75 try again, something was away, full or locked;
-78 something is wrong with the configuration.`,
+Exit codes: 0 success; 65 invalid data; 75 temporary failure, such as an unavailable or full database: try again;
+78 invalid configuration.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		Args:              cobra.NoArgs,
@@ -103,7 +103,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: formatDuration}
 	switch {
 	case a.logFormat == "json", a.logFormat == "auto" && !isTerminal(a.stderr):
 		a.log = slog.New(slog.NewJSONHandler(a.stderr, options))
@@ -128,8 +128,8 @@ func (a *app) level() (level slog.Level, err error) {
 	return level, nil
 }
 
-// readable writes durations as people read them, also in JSON.
-func readable(_ []string, attr slog.Attr) slog.Attr {
+// formatDuration formats durations as text, such as 1.5s, also in JSON.
+func formatDuration(_ []string, attr slog.Attr) slog.Attr {
 	if attr.Value.Kind() == slog.KindDuration {
 		attr.Value = slog.StringValue(attr.Value.Duration().Round(time.Millisecond).String())
 	}
@@ -141,7 +141,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// release is the version that an image is built as; a program built from a clone knows its commit instead.
+// release is the version, set when an image is built. A program built from a clone has its commit instead.
 var release string
 
 func newVersionCommand(a *app) *cobra.Command {
@@ -172,7 +172,7 @@ func newVersionCommand(a *app) *cobra.Command {
 	}
 }
 
-// badConfiguration makes the error of a setting that is wrong.
+// badConfiguration makes the error of an invalid setting.
 func badConfiguration(format string, args ...any) error {
 	return report.New(report.BadConfig, fmt.Errorf(format, args...))
 }

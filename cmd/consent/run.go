@@ -17,13 +17,13 @@ import (
 	"consentpipeline.io/jobs/transform"
 )
 
-// A runResult is what `consent run` did, for programs.
+// A runResult is the JSON output of `consent run`.
 type runResult struct {
 	Ingest    ingest.Result     `json:"ingest"`
 	Transform *transform.Result `json:"transform,omitempty"`
 	Companies []companyMetrics  `json:"companies,omitempty"`
 	Overall   *companyMetrics   `json:"overall,omitempty"` // all companies together
-	Database  string            `json:"database"`          // without the password
+	Database  string            `json:"database"`          // URL without the password
 	DataDir   string            `json:"data_dir,omitempty"`
 	Report    string            `json:"report,omitempty"` // the file with the dashboard
 }
@@ -43,12 +43,12 @@ func newRunCommand(a *app) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run --input FOLDER",
-		Short: "Do everything on this machine: load a folder, compute the metrics, print them",
-		Long: `run makes the tables, loads all files of a folder, computes the metrics with dbt and prints them.
+		Short: "Load a folder, compute the metrics and print them, all on this machine",
+		Long: `run creates the tables, loads all files of a folder, computes the metrics with dbt and prints them.
 
-Without --database-url it works on an embedded Postgres, which runs as long as the command and keeps its data for
-the next time, one folder of data for each input folder (--data-dir names another). With --serve it stays up
-afterwards, so that the results can be queried. libpq's variables (PGSERVICE, PGSSLMODE, …) apply to --database-url
+Without --database-url it uses an embedded Postgres, which runs as long as the command and keeps its data for the
+next run, in one data folder for each input folder (--data-dir names another). With --serve it keeps running
+afterwards, so that you can query the results. libpq's variables (PGSERVICE, PGSSLMODE, …) apply to --database-url
 only, not to the embedded Postgres.
 
 With --dashboard it then serves the dashboard until Ctrl-C, and with --report it writes the dashboard to a file, which
@@ -64,15 +64,15 @@ opens from disk.`,
 	f.ingest.flags(cmd)
 	f.transform.flags(cmd)
 	cmd.Flags().StringVar(&f.input, "input", "", "`folder` that holds the files")
-	cmd.Flags().BoolVar(&f.serve, "serve", false, "keep the embedded Postgres up until Ctrl-C")
+	cmd.Flags().BoolVar(&f.serve, "serve", false, "keep the embedded Postgres running until Ctrl-C")
 	cmd.Flags().BoolVar(&f.dashboard, "dashboard", false, "then serve the dashboard until Ctrl-C")
 	cmd.Flags().StringVar(&f.listen, "dashboard-listen", "127.0.0.1:8080", "`address` of the dashboard")
 	cmd.Flags().StringVar(&f.report, "report", "", "also write the dashboard to this `file`, which opens from disk")
 	return cmd
 }
 
-// again is the command line that brings the embedded Postgres up once more.
-func (f *runFlags) again() string {
+// serveCommand is the command line that starts the embedded Postgres again.
+func (f *runFlags) serveCommand() string {
 	command := fmt.Sprintf("%s run --input %s --serve", quoted(os.Args[0]), quoted(f.input))
 	if f.database.dataDir != "" {
 		command += " --data-dir " + quoted(f.database.dataDir)
@@ -80,8 +80,8 @@ func (f *runFlags) again() string {
 	return command
 }
 
-// complete finds what the flags leave open. dbt is looked for before the loading, so that its absence does not show
-// only after it.
+// complete sets the defaults of flags that are not given. It looks for dbt before the files are loaded, so that a missing
+// dbt fails at once.
 func (f *runFlags) complete() (err error) {
 	if f.database.url == "" && f.database.dataDir == "" {
 		if f.database.dataDir, err = dataDirFor(f.input); err != nil {
@@ -91,7 +91,7 @@ func (f *runFlags) complete() (err error) {
 	if f.transform.dbt, err = transform.FindDbt(f.transform.dbt); err != nil {
 		return report.New(report.BadConfig, err)
 	}
-	f.transform.keepDocs = f.transform.keepDocs || f.dashboard // which links them
+	f.transform.keepDocs = f.transform.keepDocs || f.dashboard // the dashboard links the documentation
 	f.transform.project, err = findProject(f.transform.project)
 	return err
 }
@@ -112,7 +112,7 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 	if err := ingest.FindAny(ctx, o.Source); errors.Is(err, source.ErrNoMatch) {
 		return err // before a database is started
 	}
-	again := f.again()
+	serveCommand := f.serveCommand()
 	if err := f.complete(); err != nil {
 		return err
 	}
@@ -136,12 +136,12 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 		}
 		err = errors.Join(err, reportErr)
 	}
-	err = errors.Join(err, a.writeRunResult(result, db, again, serve))
+	err = errors.Join(err, a.writeRunResult(result, db, serveCommand, serve))
 	if !serve && !f.dashboard || ctx.Err() != nil {
 		return err
 	}
 	if err != nil {
-		// What failed shall not show only after Ctrl-C.
+		// Show the error now, not only after Ctrl-C.
 		fmt.Fprintln(a.stderr, "consent: "+err.Error())
 	}
 	if f.dashboard {
@@ -150,8 +150,8 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 	return errors.Join(err, serveUntilStopped(ctx, db))
 }
 
-// runAll loads, transforms and reads the metrics. What can be had is had: after a file has failed the metrics are those
-// of the others, and the error comes at the end.
+// runAll loads, transforms and reads the metrics. If files fail, the metrics are those of the other files, and the error
+// is returned at the end.
 func (a *app) runAll(ctx context.Context, db *database, o ingest.Options, flags transformFlags) (runResult, error) {
 	result := runResult{Database: db.safeURL()}
 	if db.server != nil {
@@ -180,7 +180,7 @@ func (a *app) runAll(ctx context.Context, db *database, o ingest.Options, flags 
 	return result, errors.Join(ingestErr, err)
 }
 
-func (a *app) writeRunResult(result runResult, db *database, again string, serve bool) error {
+func (a *app) writeRunResult(result runResult, db *database, serveCommand string, serve bool) error {
 	if a.output == "json" {
 		return writeJSON(a.stdout, result)
 	}
@@ -200,11 +200,11 @@ func (a *app) writeRunResult(result runResult, db *database, again string, serve
 			return err
 		}
 	}
-	return writeWhere(w, result, db, again, serve)
+	return writeWhere(w, result, db, serveCommand, serve)
 }
 
-// writeWhere tells where the data is and how to query it. again is the command that starts the server again.
-func writeWhere(w io.Writer, result runResult, db *database, again string, serve bool) error {
+// writeWhere writes where the data is and how to query it. serveCommand starts the server again.
+func writeWhere(w io.Writer, result runResult, db *database, serveCommand string, serve bool) error {
 	const example = `select * from analytics.company_consent_metrics`
 	var text string
 	switch {
@@ -216,8 +216,8 @@ func writeWhere(w io.Writer, result runResult, db *database, again string, serve
 			result.DataDir, db.psqlCommand(example))
 	default:
 		text = fmt.Sprintf("The data is in %s. Query it with\n  %s\n"+
-			"which keeps Postgres up, and see the ledger with\n  %s status --data-dir %s\n",
-			result.DataDir, again, quoted(os.Args[0]), quoted(result.DataDir))
+			"which keeps Postgres running, and see the ledger with\n  %s status --data-dir %s\n",
+			result.DataDir, serveCommand, quoted(os.Args[0]), quoted(result.DataDir))
 	}
 	if result.Report != "" {
 		text = fmt.Sprintf("The dashboard is in %s: open it in a browser.\n\n%s", result.Report, text)
@@ -226,7 +226,7 @@ func writeWhere(w io.Writer, result runResult, db *database, again string, serve
 	return err
 }
 
-// serveUntilStopped keeps the embedded server up.
+// serveUntilStopped keeps the embedded server running.
 func serveUntilStopped(ctx context.Context, db *database) error {
 	select {
 	case <-ctx.Done():

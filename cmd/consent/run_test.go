@@ -48,7 +48,7 @@ func smallInput(t *testing.T) string {
 	return input
 }
 
-// check holds what is expected of a run: its files' outcomes and how many companies it gives metrics of.
+// check compares a run with what is expected: the outcomes of its files and the number of companies with metrics.
 func checkRun(t *testing.T, r runResult, outcome warehouse.Outcome, rows int64, companies int) {
 	t.Helper()
 	for _, file := range r.Ingest.Files {
@@ -111,7 +111,7 @@ func TestRunOnTheSample(t *testing.T) {
 	}
 }
 
-// undescribedColumns lists the columns of dbt's models of which the server does not know what they mean.
+// undescribedColumns lists the columns of dbt's models that have no comment in the database.
 func undescribedColumns(t *testing.T, database string) []string {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), database)
@@ -136,7 +136,7 @@ func undescribedColumns(t *testing.T, database string) []string {
 	return columns
 }
 
-// TestRunGoesOnAfterABadFile holds that the metrics of the other files are there, and that the exit code tells.
+// TestRunGoesOnAfterABadFile checks that the metrics of the other files are there, and that the exit code is that of the failure.
 func TestRunGoesOnAfterABadFile(t *testing.T) {
 	input := copyTree(t, sampleInput(t))
 	cut := filepath.Join(input, "events/parquet/events-company-6.parquet")
@@ -170,7 +170,7 @@ func reachableDir(t *testing.T) string {
 	return dir
 }
 
-// TestWhatAPersonGetsWrong runs the program as one would who makes the mistake.
+// TestWhatAPersonGetsWrong runs the program with usual mistakes.
 func TestWhatAPersonGetsWrong(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")
@@ -206,8 +206,8 @@ func TestWhatAPersonGetsWrong(t *testing.T) {
 		"no dbt project": {[]string{"transform", "--database-url", database, "--dbt", testneeds.Dbt(t), "--dbt-project", empty}, 78, "dbt_project.yml"},
 		"a port in use": {withDbt(t, "run", "--input", sampleInput(t), "--data-dir", filepath.Join(reachable, "data"), "--embedded-port", port), 75,
 			"is in use by another program"},
-		"no schema":    {[]string{"status", "--database-url", warehousetest.Database(t), "--database-wait", "0s"}, 78, "run `consent migrate`"},
-		"nobody there": {[]string{"status", "--database-url", "postgres://x@127.0.0.1:1/x", "--database-wait", "0s"}, 75, "cannot be reached"},
+		"no schema": {[]string{"status", "--database-url", warehousetest.Database(t), "--database-wait", "0s"}, 78, "run `consent migrate`"},
+		"no server": {[]string{"status", "--database-url", "postgres://x@127.0.0.1:1/x", "--database-wait", "0s"}, 75, "cannot be reached"},
 		"a source's name too long": {[]string{"ingest", "--source", empty, "--source-id", strings.Repeat("x", 1025), "--database-url", database}, 78,
 			"longer than 1024 bytes: give another one"},
 		"no such run": {[]string{"status", "--database-url", database, "nightly"}, 78, "no run has the id or the name"},
@@ -259,7 +259,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 		"a folder's pattern": {"input", []string{"closed/*.csv"}, 65, []string{`the path "closed/*.csv" cannot be read by user`, "chmod a+rx"}},
 		"one of two folders": {"input", []string{"*/*.csv"}, 65, []string{"closed: the folder cannot be read by user", "chmod a+rx"}},
 		"the source":         {"input/closed", nil, 78, []string{"the folder input/closed cannot be read by user", "chmod a+rx"}},
-		"a file as source":   {"input/good/b.csv", nil, 78, []string{"input/good/b.csv is no folder"}},
+		"a file as source":   {"input/good/b.csv", nil, 78, []string{"input/good/b.csv is not a folder"}},
 		"a folder beside":    {"input", []string{"good/*.csv"}, 0, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -279,7 +279,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 	}
 }
 
-// asOrdinaryUser lets a run work in a folder that everybody can reach, and not as root.
+// asOrdinaryUser runs the program in a folder that every user can enter, and not as root.
 func asOrdinaryUser(t *testing.T, dir string, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	cmd.Dir = dir
@@ -329,7 +329,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestEmbeddedRun holds the whole way on the embedded server: its data stays, and no process of it.
+// TestEmbeddedRun runs all steps on the embedded server: its data stays, and none of its processes.
 func TestEmbeddedRun(t *testing.T) {
 	dir, input := reachableDir(t), smallInput(t)
 	args := withDbt(t, "run", "--input", input, "--data-dir", filepath.Join(dir, "data"), "-o", "json")
@@ -354,7 +354,7 @@ func TestEmbeddedRun(t *testing.T) {
 }
 
 // hostileVariables set a shell up for another server in every way that libpq, pgx and the server's programs know, so that
-// whoever heeds one of them fails.
+// a program that uses one of them fails.
 var hostileVariables = map[string]string{
 	"PGAPPNAME": "other", "PGCHANNELBINDING": "require", "PGCLIENTENCODING": "SQL_ASCII", "PGCONNECT_TIMEOUT": "soon",
 	"PGDATA": "/nonexistent", "PGDATABASE": "elsewhere", "PGDATESTYLE": "SQL, DMY", "PGGEQO": "off", "PGGSSDELEGATION": "1",
@@ -371,8 +371,8 @@ var hostileVariables = map[string]string{
 	"LC_ALL": "xx_XX.none", "TZ": "Asia/Kolkata",
 }
 
-// TestEmbeddedServerIgnoresTheShell holds that a shell that is set up for another server does not disturb the embedded
-// one: neither its start, nor our connections, nor dbt's.
+// TestEmbeddedServerIgnoresTheShell checks that a shell that is set up for another server does not affect the embedded
+// one: neither its start, nor this program's connections, nor dbt's.
 func TestEmbeddedServerIgnoresTheShell(t *testing.T) {
 	for name, value := range hostileVariables {
 		t.Setenv(name, value)

@@ -16,11 +16,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// readSettings gives each flag of a command that does not stand on the command line the value that the environment
-// or the configuration file has for it.
+// readSettings sets each flag that is not on the command line from the environment or the configuration file.
 //
-// An unknown key in the file is an error. An unknown CONSENT_ variable is not: Kubernetes sets some for services whose
-// names begin so. A database on the command line goes before another one in the environment or the file.
+// An unknown key in the file is an error. An unknown CONSENT_ variable is not: Kubernetes sets such variables for
+// services whose names begin with "consent". A database on the command line overrides one in the environment or the file.
 func readSettings(cmd *cobra.Command, file string) error {
 	v := viper.New()
 	v.SetEnvPrefix("CONSENT")
@@ -51,13 +50,13 @@ func readSettings(cmd *cobra.Command, file string) error {
 	return failed
 }
 
-// variable is the name that a setting has in the environment.
+// variable is the environment variable of a setting.
 func variable(setting string) string {
 	return "CONSENT_" + strings.ToUpper(strings.ReplaceAll(setting, "-", "_"))
 }
 
 func setFlag(flags *pflag.FlagSet, flag *pflag.Flag, v *viper.Viper) error {
-	// A list of the file is one already; a variable has commas, as the flag.
+	// A list in the file is a list already; a variable has commas, like the flag.
 	if list, ok := flag.Value.(pflag.SliceValue); ok {
 		if _, isText := v.Get(flag.Name).(string); !isText {
 			flag.Changed = true
@@ -78,7 +77,7 @@ func readSettingsFile(v *viper.Viper, file string, known []string) error {
 	if err := readYAMLNull(v, file); err != nil {
 		return fmt.Errorf("the configuration file %s: %w", file, err)
 	}
-	for _, key := range v.AllKeys() { // the file's: variables are looked up when they are asked for
+	for _, key := range v.AllKeys() { // only the file's keys: viper looks variables up on demand
 		if !slices.Contains(known, key) {
 			return fmt.Errorf("the configuration file %s: unknown key %s%s", file, key, suggest(key, known))
 		}
@@ -86,7 +85,7 @@ func readSettingsFile(v *viper.Viper, file string, known []string) error {
 	return nil
 }
 
-// readYAMLNull reads the key null and its texts, such as NULL, as they are written: without quotes YAML takes them for no value.
+// readYAMLNull reads the key null and its texts, such as NULL, as text: without quotes YAML reads them as null.
 func readYAMLNull(v *viper.Viper, file string) error {
 	if ext := filepath.Ext(file); ext != ".yaml" && ext != ".yml" {
 		return nil
@@ -120,7 +119,7 @@ func readYAMLNull(v *viper.Viper, file string) error {
 	return nil
 }
 
-// knownSettings are the flags of all commands: one file may serve several of them.
+// knownSettings are the flags of all commands, because several commands may share one file.
 func knownSettings(root *cobra.Command) []string {
 	var known []string
 	add := func(flag *pflag.Flag) {
@@ -153,7 +152,7 @@ func suggest(key string, known []string) string {
 func newConfigCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "config",
-		Short: "Show the settings that commands have now, from the environment, --config and the defaults",
+		Short: "Show the effective settings of each command, from the environment, --config and the defaults",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			settings, err := effectiveSettings(cmd.Root(), a.config)
@@ -172,7 +171,7 @@ func newConfigCommand(a *app) *cobra.Command {
 	}
 }
 
-// A setting is one flag of one command with the value that it would have.
+// A setting is one flag of one command with its effective value.
 type setting struct {
 	Command string `json:"command"`
 	Name    string `json:"name"`

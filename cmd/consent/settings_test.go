@@ -21,7 +21,7 @@ func value(t *testing.T, o outcome, command, name string) string {
 	return ""
 }
 
-// TestTextsForNullInSettings holds that the texts that stand for null are read as they are written, from each place.
+// TestTextsForNullInSettings checks that the texts that stand for null are read as they are written, from each place.
 func TestTextsForNullInSettings(t *testing.T) {
 	for name, c := range map[string]struct{ file, env, want string }{
 		"default":           {"", "", `[\N] from default`},
@@ -85,13 +85,13 @@ func TestSettingsAndTheirOrder(t *testing.T) {
 		t.Errorf("reader-role is %q, want %q", got, want)
 	}
 
-	// The command line goes before both.
+	// The command line overrides both.
 	cmd = program(t.Context(), t, "ingest", "--config", file, "--drift", "nonsense")
 	cmd.Env = append(cmd.Env, "CONSENT_DRIFT=discard")
 	if o := finish(t, cmd); !strings.Contains(o.stderr, `"nonsense": expected evolve, freeze or discard`) {
 		t.Errorf("the flag does not count: %s", o.stderr)
 	}
-	// A database on the command line goes before another one elsewhere.
+	// A database on the command line overrides one set elsewhere.
 	cmd = program(t.Context(), t, "status", "--data-dir", "/proc/none")
 	cmd.Env = append(cmd.Env, "CONSENT_DATABASE_URL=postgres://x")
 	if o := finish(t, cmd); !strings.Contains(o.stderr, "/proc/none") {

@@ -17,8 +17,8 @@ func newStatusCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [RUN]",
 		Short: "Show the ledger: the latest runs, or the files of one",
-		Long: `status lists the latest runs of the ingestion. With the id or the name of a run it lists its files: what
-became of each, its rows and rejected rows, and why it failed.`,
+		Long: `status lists the latest runs of the ingestion. With the id or the name of a run it lists its files with their
+outcomes, rows, rejected rows, and why they failed.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()

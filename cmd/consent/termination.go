@@ -18,8 +18,8 @@ func (a *app) messageFlag(cmd *cobra.Command) {
 		"`file` for a short report in JSON, as Kubernetes keeps one of each container (/dev/termination-log)")
 }
 
-// leaveMessage writes what a job tells whoever started it, whatever became of it. Where the command line could not be
-// read, only the environment says where to.
+// leaveMessage writes the termination message of a job, also after a failure. If the command line could not be parsed,
+// the path is from the environment.
 func (a *app) leaveMessage(err error) {
 	file := cmp.Or(a.messageFile, os.Getenv("CONSENT_TERMINATION_MESSAGE"))
 	if file == "" || (a.message == nil && err == nil) {
@@ -28,7 +28,7 @@ func (a *app) leaveMessage(err error) {
 	if a.message == nil {
 		a.message = func(err error) []byte { return report.Ingest{Failed: 1, Message: err.Error()}.Encode() }
 	}
-	// The work itself is done, or its error told: neither depends on this.
+	// The job's result does not depend on this.
 	if err := os.WriteFile(file, a.message(err), 0o644); err != nil {
 		fmt.Fprintln(os.Stderr, "consent: the termination message: "+err.Error())
 	}
@@ -61,7 +61,7 @@ func ingestMessage(entry string, result ingest.Result, err error) []byte {
 		m.Message = err.Error()
 	}
 	if err != nil && len(result.Files) == 0 {
-		m.Failed = 1 // of the entry nothing is known but this
+		m.Failed = 1 // the entry failed before any file was known
 	}
 	if len(result.Files) == 1 {
 		m.SHA256 = result.Files[0].SHA256

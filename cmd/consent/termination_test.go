@@ -16,7 +16,7 @@ const (
 	goodRow = "91e36d4b-21b5-43a5-90c8-229b61ed22f2,pageview,1,2026-09-05 01:14:29.602,c9dfdd5a-cfda-4bdb-914d-aa6ac00e5471,1\n"
 )
 
-// TestIngestLeavesAMessage shows what an ingestion tells whoever started it, by exit code and termination message.
+// TestIngestLeavesAMessage checks the exit code and termination message of an ingestion.
 func TestIngestLeavesAMessage(t *testing.T) {
 	folder := t.TempDir()
 	write(t, filepath.Join(folder, "good.csv"), header+goodRow)

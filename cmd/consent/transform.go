@@ -17,7 +17,7 @@ import (
 	"consentpipeline.io/jobs/transform"
 )
 
-// transformFlags are the flags of everything that runs dbt.
+// transformFlags are the flags of the commands that run dbt.
 type transformFlags struct {
 	project string
 	dbt     string
@@ -75,10 +75,10 @@ func newTransformCommand(a *app) *cobra.Command {
 	var debug bool
 	cmd := &cobra.Command{
 		Use:   "transform [-- ARGUMENT…]",
-		Short: "Compute the metrics from what is loaded, with dbt, and test them",
-		Long: `transform runs dbt build over what is loaded. It ends at once where the last build that succeeded had the same
-loads, the same project and the same variables, and builds everything anew where that had another project. Only one
-runs at a time; others wait for it.
+		Short: "Compute and test the metrics from the loaded rows, with dbt",
+		Long: `transform runs dbt build over the loaded rows. It does nothing if the last successful build had the same loads,
+project and variables, and rebuilds everything if that had another project. Only one runs at a time; others wait
+for it.
 
 ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build, which always runs.`,
 		Example: `  consent transform --database-url postgres://me@localhost/consent
@@ -111,10 +111,10 @@ ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build
 	}
 	choice.flags(cmd)
 	flags.flags(cmd)
-	cmd.Flags().BoolVar(&debug, "debug", false, "only test dbt and its way to the database, as dbt debug does")
+	cmd.Flags().BoolVar(&debug, "debug", false, "only test dbt and its connection to the database, like dbt debug")
 	cmd.Flags().StringVar(&docs, "docs", "", "write dbt's documentation of all tables to `FILE`, one page that opens from disk")
 	a.messageFlag(cmd)
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long it may take, waiting for another one included (0: as long as it takes)")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "time limit, including the wait for another run (0: none)")
 	return cmd
 }
 
@@ -142,7 +142,7 @@ func (a *app) transform(ctx context.Context, o transform.Options) (transform.Res
 		case e.Total > 0:
 			bar.Describe(fmt.Sprintf("transform  %d/%d  %s", e.Done, e.Total, cut(e.Node, 24)))
 			bar.ChangeMax(e.Total)
-			_ = bar.Set(e.Done) // only a terminal that is gone fails
+			_ = bar.Set(e.Done) // fails only if the terminal is closed
 		}
 	})()
 	return transform.Run(ctx, o)

@@ -17,7 +17,7 @@ import (
 	"consentpipeline.io/test/warehousetest"
 )
 
-// TestMartsOnOtherVersions holds that each version of Postgres computes the same metrics of the sample, to the last digit.
+// TestMartsOnOtherVersions checks that each version of Postgres computes the same metrics of the sample, to the last digit.
 func TestMartsOnOtherVersions(t *testing.T) {
 	want := martsOf(t, warehousetest.Database(t))
 	warehousetest.OnOtherVersions(t, func(t *testing.T, major string) {
@@ -43,7 +43,7 @@ func TestMartsOnOtherVersions(t *testing.T) {
 	})
 }
 
-// martsOf loads the sample into a database, builds the models and gives each mart's rows as JSON, sorted.
+// martsOf loads the sample into a database, builds the models and returns each mart's rows as JSON, sorted.
 func martsOf(t *testing.T, url string) map[string][]string {
 	t.Helper()
 	o := consent(t, withDbt(t, "run", "--input", sampleInput(t), "--database-url", url, "-o", "json")...)

@@ -1,5 +1,5 @@
-// Package contract says what a company and an event must look like: their columns and types, and what is wrong
-// with a row. It judges rows one by one as a file gives them, and knows neither files nor Postgres.
+// Package contract defines the columns and types of companies and events, and validates rows against them, one by
+// one. It knows neither files nor Postgres.
 package contract
 
 import (
@@ -22,7 +22,7 @@ const (
 	maxName    = 1 << 10 // bytes of a column's name
 )
 
-// Type is what a column's values must be.
+// Type is the type of a column's values.
 type Type uint8
 
 // The types, each with its type in Postgres.
@@ -44,13 +44,13 @@ type Column struct {
 	Required bool     // a file without the column fails
 	NotNull  bool     // a row without a value is rejected
 	Strict   bool     // a row with a malformed value is rejected; else the value becomes null, with a warning
-	Quoted   bool     // one pair of quotes inside the value is taken off
+	Quoted   bool     // one pair of quotes inside the value is removed
 	Known    []string // other values raise a warning; nil if there is no list
-	derived  bool     // not in files: taken from PARAMETERS, or the columns that are left over
-	distinct bool     // nearly every row has another value
+	derived  bool     // not in files: taken from PARAMETERS, or from the unknown columns
+	distinct bool     // nearly every row has a different value
 }
 
-// A Contract is what the rows of one kind of file must look like.
+// A Contract defines the rows of one kind of file.
 type Contract struct {
 	Name    string // event or company
 	Table   string // in Postgres
@@ -105,10 +105,10 @@ func (c *Contract) names() []string {
 	return names
 }
 
-// Has tells whether files of the contract may have a column of that name, in any case.
+// Has reports whether files of the contract may have a column of that name, in any case.
 func (c *Contract) Has(name string) bool { return c.index(name) >= 0 }
 
-// HoldsUUID tells whether a column of that name, in any case, holds UUIDs in one of the contracts.
+// HoldsUUID reports whether a column of that name, in any case, holds UUIDs in one of the contracts.
 func HoldsUUID(name string) bool {
 	return slices.ContainsFunc([]*Contract{Event, Company}, func(c *Contract) bool {
 		i := c.index(name)
@@ -136,7 +136,7 @@ func (c *Contract) sqlIndex(name string) int {
 	return -1
 }
 
-// Identify tells which contract a file follows: the one that shares more of its columns.
+// Identify returns the contract that a file follows: the one that shares more of its columns.
 func Identify(header []string) (*Contract, error) {
 	shared := func(c *Contract) (n int) {
 		for _, name := range header {
@@ -161,10 +161,10 @@ func Identify(header []string) (*Contract, error) {
 		list(header), list(Event.names()), list(Company.names()))
 }
 
-// isData tells a value from the name of a column.
+// isData reports whether a cell of the header is a value, not the name of a column.
 func isData(cell string) bool {
-	_, wrong := parseTimestamp([]byte(cell))
-	return wrong == "" || IsUUID([]byte(cell))
+	_, reason := parseTimestamp([]byte(cell))
+	return reason == "" || IsUUID([]byte(cell))
 }
 
 // list writes names as an enumeration, cut so that a file of thousands of columns gives a readable message.

@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// Severity says what became of a row with a finding.
+// Severity is the effect of a finding on its row.
 type Severity string
 
-// A reject is a row that cannot be loaded, a warning a field that was dropped or doubted.
+// A reject is a row that cannot be loaded. A warning is a field that became null or looks wrong.
 const (
 	Reject  Severity = "reject"
 	Warning Severity = "warning"
@@ -18,11 +18,11 @@ const (
 // A Finding is one thing that is wrong with a row.
 type Finding struct {
 	Severity Severity
-	Code     string // column_problem in small letters, such as event_time_malformed; counted by it
+	Code     string // column_problem in lower case, such as event_time_malformed; findings are counted by code
 	Column   string // as the contract has it; empty if the row as a whole is wrong
 	Message  string // what is wrong and what was expected, without the place
-	Value    []byte // the field as the file gives it; valid until the next row is judged
-	Once     bool   // it holds for many rows: a file has it once for each column, with the number of rows
+	Value    []byte // the field as it is in the file; valid until the next row is judged
+	Once     bool   // it applies to many rows: recorded once per file and column, with the number of rows
 }
 
 // The problems that a value can have; the second half of a finding's code.
@@ -36,12 +36,12 @@ const (
 	problemWindow    = "not_event_hour"
 	problemMarker    = "null_marker"
 	problemUnwrapped = "unwrapped"
-	problemNoObject  = "not_object"
+	problemNotObject = "not_object"
 	problemPath      = "differs_from_path"
 )
 
-// Excerpt writes bytes of a file so that they can stand in a message, a log line or a text column: on one line,
-// invalid bytes and control characters as escapes, and no longer than most bytes of the original.
+// Excerpt formats bytes of a file for a message, a log line or a text column: on one line, with invalid bytes and
+// control characters escaped, cut after at most `most` bytes of the original.
 func Excerpt(b []byte, most int) string {
 	cut := len(b) > most
 	if cut {

@@ -10,13 +10,13 @@ import (
 // space marks the bytes that JSON allows between its parts.
 var space = [256]bool{' ': true, '\t': true, '\n': true, '\r': true}
 
-// What numeric, the type of a number in jsonb, holds: digits before and after the decimal point.
+// The limits of numeric, the type of a number in jsonb: digits before and after the decimal point.
 const (
 	maxNumericBefore = 131072
 	maxNumericAfter  = 16383
 )
 
-// plain marks the bytes that stand for themselves in a JSON string.
+// plain marks the bytes that need no escape in a JSON string.
 var plain = func() (t [256]bool) {
 	for c := 0x20; c < 256; c++ {
 		t[c] = c != '"' && c != '\\'
@@ -24,29 +24,28 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// parameters are the values that are taken from PARAMETERS, as they stand in the JSON text, with their quotes; of one
-// that is not a string the first byte; nil where the key is missing.
+// parameters are the values that are taken from PARAMETERS, as they are in the JSON text, with their quotes. A value
+// that is not a string is its first byte only; a missing key is nil.
 type parameters struct {
 	action, created, updated []byte
 }
 
-// A jsonScanner checks that Postgres accepts a text as json and casts it to jsonb, and finds the parameters that
-// the contract keeps on the way. It is stricter than encoding/json where Postgres is: no lone surrogate, no
-// \u0000, no number outside numeric, bounded depth. Keeping it one pass over the bytes matters, for PARAMETERS is
-// most of a file.
+// A jsonScanner checks that Postgres accepts a text as json and casts it to jsonb. In the same pass it finds the
+// parameters that the contract keeps. It is stricter than encoding/json where Postgres is: no lone surrogate, no
+// \u0000, no number outside numeric, bounded depth. It reads the bytes once because PARAMETERS is most of a file.
 type jsonScanner struct {
 	b   []byte
 	pos int
 	parameters
 }
 
-// scan judges the text as a whole. It gives what is wrong, or an empty string.
-func (s *jsonScanner) scan(b []byte) (wrong string) {
+// scan validates the whole text. It returns the reason for which it is not valid, or an empty string.
+func (s *jsonScanner) scan(b []byte) (reason string) {
 	*s = jsonScanner{b: b}
 	if len(b) > MaxJSON {
 		return fmt.Sprintf("longer than %d bytes", MaxJSON)
 	}
-	var objects uint64 // bit d tells whether the container at depth d is an object
+	var objects uint64 // bit d is set if the container at depth d is an object
 	depth := 0
 	for {
 		// Here a value begins.
@@ -67,18 +66,18 @@ func (s *jsonScanner) scan(b []byte) (wrong string) {
 				break
 			}
 			if c == '{' {
-				if wrong := s.key(depth == 1); wrong != "" {
-					return wrong
+				if reason := s.key(depth == 1); reason != "" {
+					return reason
 				}
 			}
 			continue
 		case c == '"':
-			if wrong := s.string(); wrong != "" {
-				return wrong
+			if reason := s.string(); reason != "" {
+				return reason
 			}
 		case c == '-' || (c >= '0' && c <= '9'):
-			if wrong := s.number(); wrong != "" {
-				return wrong
+			if reason := s.number(); reason != "" {
+				return reason
 			}
 		default:
 			if !s.literal("true") && !s.literal("false") && !s.literal("null") {
@@ -100,8 +99,8 @@ func (s *jsonScanner) scan(b []byte) (wrong string) {
 				s.pos++
 				if inObject {
 					s.skipSpace()
-					if wrong := s.key(depth == 1); wrong != "" {
-						return wrong
+					if reason := s.key(depth == 1); reason != "" {
+						return reason
 					}
 				}
 				break
@@ -115,15 +114,15 @@ func (s *jsonScanner) scan(b []byte) (wrong string) {
 	}
 }
 
-// key reads an object's key and its colon. Of the outermost object it remembers the values that the contract
-// keeps; the last one counts where a key stands twice, as in jsonb.
-func (s *jsonScanner) key(outermost bool) (wrong string) {
+// key reads an object's key and its colon. For the outermost object it records the values that the contract keeps.
+// If a key occurs twice the last value counts, as in jsonb.
+func (s *jsonScanner) key(outermost bool) (reason string) {
 	start := s.pos
 	if s.peek() != '"' {
 		return s.unexpected("a key in quotes")
 	}
-	if wrong := s.string(); wrong != "" {
-		return wrong
+	if reason := s.string(); reason != "" {
+		return reason
 	}
 	name := s.b[start+1 : s.pos-1]
 	s.skipSpace()
@@ -154,15 +153,15 @@ func (s *jsonScanner) key(outermost bool) (wrong string) {
 		*kept = s.b[start:min(start+1, len(s.b))]
 		return ""
 	}
-	if wrong := s.string(); wrong != "" {
-		return wrong
+	if reason := s.string(); reason != "" {
+		return reason
 	}
 	*kept = s.b[start:s.pos]
-	s.pos = start // the value is read again, as the value of any key is
+	s.pos = start // scan reads the value again, like that of any key
 	return ""
 }
 
-func (s *jsonScanner) string() (wrong string) {
+func (s *jsonScanner) string() (reason string) {
 	b := s.b
 	i := s.pos + 1
 	for {
@@ -220,7 +219,7 @@ func hex4(b []byte) (unit uint32, ok bool) {
 	}
 	for _, c := range b[:4] {
 		n := hexDigit[c]
-		if n == noHex {
+		if n == notHex {
 			return 0, false
 		}
 		unit = unit<<4 | uint32(n)
@@ -228,7 +227,7 @@ func hex4(b []byte) (unit uint32, ok bool) {
 	return unit, true
 }
 
-func (s *jsonScanner) number() (wrong string) {
+func (s *jsonScanner) number() (reason string) {
 	start := s.pos
 	if s.peek() == '-' {
 		s.pos++
@@ -291,7 +290,7 @@ func (s *jsonScanner) skipSpace() {
 	s.pos = i
 }
 
-// peek gives the next byte, or 0, which begins nothing in JSON, at the end.
+// peek returns the next byte. At the end it returns 0, with which no JSON token begins.
 func (s *jsonScanner) peek() byte {
 	if s.pos < len(s.b) {
 		return s.b[s.pos]
@@ -310,7 +309,7 @@ func (s *jsonScanner) unexpected(wanted string) string {
 	return fmt.Sprintf("%q at byte %d where %s was expected", s.b[s.pos:s.pos+size], s.pos, wanted)
 }
 
-// unquote gives the text of a JSON string that the scanner has accepted. Only one with escapes allocates.
+// unquote returns the text of a JSON string that the scanner has accepted. It allocates only if there are escapes.
 func unquote(quoted []byte) []byte {
 	inner := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(inner, '\\') < 0 {
@@ -323,7 +322,7 @@ func unquote(quoted []byte) []byte {
 	return []byte(text)
 }
 
-// AppendJSON appends text as a JSON string. Bytes that are no UTF-8 stay as they are, for the judge to see.
+// AppendJSON appends text as a JSON string. Invalid UTF-8 is kept, so that the judge reports it.
 func AppendJSON(dst, text []byte) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')

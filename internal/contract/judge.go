@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// Drift says what becomes of columns that the contract does not know.
+// Drift is the policy for columns that the contract does not know.
 type Drift string
 
 // The drift policies.
@@ -34,7 +34,7 @@ func ParseDrift(name string) (Drift, error) {
 // A Judge judges the rows of one file, one after another.
 type Judge struct {
 	contract *Contract
-	columns  []int             // for each column of the file its place in the contract; -1 if it is not known
+	columns  []int             // for each column of the file its index in the contract; -1 if it is not known
 	names    []string          // the file's own names
 	known    []map[string]bool // for each column of the contract its known values
 	values   []Value
@@ -46,23 +46,23 @@ type Judge struct {
 	extra    []byte
 	scratch  []byte
 
-	nulls       map[string]bool // texts that stand for null beside the empty one
+	nulls       map[string]bool // texts that stand for null, besides the empty one
 	longestNull int
 
 	parameters, action, created, updated, extraColumn int
 	eventTime, windowStart                            int
-	inFile                                            int // the place of PARAMETERS in the file; -1 if it has none
+	inFile                                            int // the index of PARAMETERS in the file; -1 if it has none
 }
 
-// A memo is a text and the value that it had without a finding. Most columns repeat the text of the row before, and
-// comparing costs a fraction of judging.
+// A memo caches a text and the value that it converts to without a finding. Most columns repeat the text of the
+// previous row, and comparing costs a fraction of converting.
 type memo struct {
 	text  []byte
 	value Value // its Text is part of text
 }
 
-// NewJudge makes a judge for a file with the given columns. An error means that the file as a whole breaks the
-// contract: a required column is missing, one stands twice, or one is new and drift is Freeze.
+// NewJudge makes a judge for a file with the given columns. An error means that the file as a whole violates the
+// contract: a required column is missing, a column occurs twice, or one is unknown and drift is Freeze.
 func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 	j := &Judge{
 		contract:    c,
@@ -119,14 +119,14 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 	return j, nil
 }
 
-// An expectation is the value that the path of a file has of a column that the file has, too.
+// An expectation is the value of a column in the path of a file that also has the column.
 type expectation struct {
-	place int // of the column in the file
+	place int // index of the column in the file
 	field Field
 	value Value // of a column of the contract
 }
 
-// Expect has a column of the file compared with what the path of the file says. A row whose value differs has a warning,
+// Expect compares a column of the file with the column's value in the path. A row whose value differs gets a warning,
 // and its own value is loaded.
 func (j *Judge) Expect(name string, field Field) {
 	for place := range j.names {
@@ -143,7 +143,7 @@ func (j *Judge) Expect(name string, field Field) {
 	}
 }
 
-// checkNames refuses a header whose columns cannot be told apart or kept.
+// checkNames refuses a header with empty, duplicate or unstorable names.
 func checkNames(header []string) error {
 	if len(header) > maxColumns {
 		return fmt.Errorf("the file has %d columns, more than the %d that are read: export fewer", len(header), maxColumns)
@@ -156,9 +156,9 @@ func checkNames(header []string) error {
 			return fmt.Errorf("the name of column %d, %s, is longer than %d bytes: rename it, or close the quote before it", i+1,
 				Excerpt([]byte(name), 60), maxName)
 		}
-		if _, wrong := unstorable([]byte(name)); wrong != "" {
+		if _, reason := unstorable([]byte(name)); reason != "" {
 			return fmt.Errorf("the name of column %d, %s, %s: rename it, or export the file again as UTF-8", i+1,
-				Excerpt([]byte(name), 60), wrong)
+				Excerpt([]byte(name), 60), reason)
 		}
 		for _, other := range header[:i] {
 			if strings.EqualFold(name, other) {
@@ -169,9 +169,9 @@ func checkNames(header []string) error {
 	return nil
 }
 
-// Row judges one row. It gives the values in the order of the contract's columns, and false if the row is rejected.
-// The values are valid until the next call, and so are those of Findings. A row with an error is judged to its end,
-// so that all its errors are told at once.
+// Row judges one row. It returns the values in the order of the contract's columns, and false if the row is rejected.
+// The values, and those of Findings, are valid until the next call. A row with an error is judged to its end, so that
+// all of its errors are reported at once.
 func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 	j.findings = j.findings[:0]
 	j.extra = j.extra[:0]
@@ -191,10 +191,10 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 			continue
 		}
 		spec := &j.contract.Columns[column]
-		problem, wrong := j.convert(spec, field, value)
+		problem, reason := j.convert(spec, field, value)
 		marker := problem == "" && spec.Type == TypeText && isMarker(spec.Name, value.Text)
 		if marker {
-			j.warnOfMarker(spec, field)
+			j.warnMarker(spec, field)
 		}
 		if problem == "" && j.known[column] != nil && !j.known[column][string(value.Text)] {
 			j.add(Warning, spec, problemUnknown, "is not one of "+strings.Join(spec.Known, ", "), field)
@@ -211,10 +211,10 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 			severity, ok = Reject, false
 		}
 		if problem == problemMalformed && isMarker(spec.Name, field.Text) {
-			wrong += "; if it stands for null, add it to --null"
+			reason += "; if it stands for null, add it to --null"
 		}
 		if problem != problemNull || spec.NotNull {
-			j.add(severity, spec, problem, wrong, field)
+			j.add(severity, spec, problem, reason, field)
 		}
 		*value = Value{}
 	}
@@ -245,11 +245,11 @@ func (m *memo) remember(text []byte, value *Value) {
 	}
 }
 
-// Findings are what was wrong with the last row.
+// Findings returns the findings of the last row.
 func (j *Judge) Findings() []Finding { return j.findings }
 
-// convert reads a field as its column's type. It gives the problem and what is wrong in words, or two empty strings.
-func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wrong string) {
+// convert reads a field as its column's type. It returns the problem and its reason in words, or two empty strings.
+func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, reason string) {
 	switch field.Kind {
 	case Null:
 		return problemNull, "has no value"
@@ -266,7 +266,7 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 			value.Valid, value.UUID = true, id
 			return "", ""
 		}
-		// Columns of fixed width fill up shorter texts with zeros.
+		// Columns of fixed width pad shorter texts with zeros.
 		if field.Text = bytes.TrimRight(field.Text, "\x00"); len(field.Text) == 0 {
 			return problemNull, "has no value"
 		}
@@ -292,8 +292,8 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 		case Instant, Date:
 			value.Int = field.Int
 		case Text, Bytes, JSON:
-			if value.Int, wrong = parseTimestamp(trim(field.Text)); wrong != "" {
-				return problemMalformed, wrong
+			if value.Int, reason = parseTimestamp(trim(field.Text)); reason != "" {
+				return problemMalformed, reason
 			}
 		default:
 			return problemMalformed, "is a number, but a timestamp was expected"
@@ -321,11 +321,11 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 			return problemMalformed, "is not a finite number"
 		}
 	case TypeJSON:
-		if problem, wrong = j.text(spec, field, value); problem != "" {
-			return problem, wrong
+		if problem, reason = j.text(spec, field, value); problem != "" {
+			return problem, reason
 		}
-		if wrong = j.json.scan(value.Text); wrong != "" {
-			return problemMalformed, "is not JSON that Postgres can store: " + wrong + shapeHint(value.Text)
+		if reason = j.json.scan(value.Text); reason != "" {
+			return problemMalformed, "is not JSON that Postgres can store: " + reason + shapeHint(value.Text)
 		}
 		if value.Text[0] != '{' {
 			return j.unwrap(spec, field, value)
@@ -334,8 +334,8 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, wron
 	return "", ""
 }
 
-// mistakenUnit tells which instant was meant where a writer counted in one unit and named another, as fastparquet does of
-// microseconds in INT96. It gives an empty string if none is between 2000 and 2100.
+// mistakenUnit names the instant that was probably meant where a writer counted in one unit and declared another, as
+// fastparquet does for microseconds in INT96. It returns an empty string if none is between 2000 and 2100.
 func mistakenUnit(field *Field) string {
 	for _, unit := range []struct {
 		factor int64
@@ -356,15 +356,15 @@ func mistakenUnit(field *Field) string {
 }
 
 // text takes a field as text that Postgres can store.
-func (j *Judge) text(spec *Column, field *Field, value *Value) (problem, wrong string) {
+func (j *Judge) text(spec *Column, field *Field, value *Value) (problem, reason string) {
 	text := field.Text
 	if !field.hasText() {
 		start := len(j.scratch)
 		j.scratch = appendField(j.scratch, field)
 		text = j.scratch[start:]
 	}
-	if problem, wrong = unstorable(text); problem != "" {
-		return problem, wrong
+	if problem, reason = unstorable(text); problem != "" {
+		return problem, reason
 	}
 	if n := len(text); spec.Quoted && n >= 2 && text[0] == '"' && text[n-1] == '"' {
 		if text = text[1 : n-1]; j.isNull(text) {
@@ -375,11 +375,11 @@ func (j *Judge) text(spec *Column, field *Field, value *Value) (problem, wrong s
 	return "", ""
 }
 
-// unstorable tells why Postgres cannot store a text: its encoding is broken, or it holds a NUL.
-func unstorable(text []byte) (problem, wrong string) {
+// unstorable returns why Postgres cannot store a text: it is not valid UTF-8, or it holds a NUL.
+func unstorable(text []byte) (problem, reason string) {
 	const short = 32
 	if len(text) <= short {
-		// Most texts are short and plain; then a loop is faster than two calls.
+		// Most texts are short and ASCII: a loop is faster than two calls.
 		i := 0
 		for i < len(text) && text[i]-1 < utf8.RuneSelf-1 {
 			i++
@@ -397,7 +397,7 @@ func unstorable(text []byte) (problem, wrong string) {
 	return "", ""
 }
 
-func integer(field *Field, value *Value) (problem, wrong string) {
+func integer(field *Field, value *Value) (problem, reason string) {
 	const wanted = "is not a whole number of at most 64 bits"
 	ok := false
 	switch field.Kind {
@@ -414,7 +414,7 @@ func integer(field *Field, value *Value) (problem, wrong string) {
 	return "", ""
 }
 
-// checkWindow doubts a WINDOW_START that is not the hour of the row's EVENT_TIME.
+// checkWindow warns of a WINDOW_START that is not the hour of the row's EVENT_TIME.
 func (j *Judge) checkWindow() {
 	window, event := &j.values[j.windowStart], &j.values[j.eventTime]
 	if !window.Valid || window.Int == event.Int-event.Int%microsPerHour {
@@ -424,7 +424,7 @@ func (j *Judge) checkWindow() {
 	j.add(Warning, &j.contract.Columns[j.windowStart], problemWindow, "is not the hour of EVENT_TIME", &field)
 }
 
-// checkPath doubts values that are not those of the path.
+// checkPath warns of values that differ from those in the path.
 func (j *Judge) checkPath(fields []Field) {
 	for i := range j.expected {
 		e := &j.expected[i]
@@ -458,19 +458,19 @@ func (j *Judge) addExtra(name string, field *Field) {
 	}
 	column := Column{Name: name, SQL: "extra"}
 	if field.Kind == Text && isMarker(name, field.Text) {
-		j.warnOfMarker(&column, field)
+		j.warnMarker(&column, field)
 	}
 	if field.Kind == Text || field.Kind == JSON {
-		if problem, wrong := unstorable(field.Text); problem != "" {
-			j.add(Warning, &column, problem, wrong, field)
+		if problem, reason := unstorable(field.Text); problem != "" {
+			j.add(Warning, &column, problem, reason, field)
 			return
 		}
 	}
 	kept := *field
 	if field.Kind == JSON {
 		var scanner jsonScanner // j.json has the row's PARAMETERS
-		if wrong := scanner.scan(field.Text); wrong != "" {
-			j.add(Warning, &column, problemMalformed, "is kept as text, for it is not JSON that Postgres can store: "+wrong, field)
+		if reason := scanner.scan(field.Text); reason != "" {
+			j.add(Warning, &column, problemMalformed, "is kept as text, because it is not JSON that Postgres can store: "+reason, field)
 			kept.Kind = Text
 		}
 	}
@@ -498,7 +498,7 @@ func (j *Judge) add(severity Severity, spec *Column, problem, message string, fi
 	})
 }
 
-// appendField appends a field as text, in the form in which it would stand in a CSV file.
+// appendField appends a field as text, in the form of a CSV file.
 func appendField(dst []byte, field *Field) []byte {
 	switch field.Kind {
 	case Text, JSON:
@@ -508,7 +508,7 @@ func appendField(dst []byte, field *Field) []byte {
 	case Integer:
 		return strconv.AppendInt(dst, field.Int, 10)
 	case Number:
-		switch { // in the words of Postgres
+		switch { // as Postgres spells it
 		case math.IsInf(field.Float, 1):
 			return append(dst, "Infinity"...)
 		case math.IsInf(field.Float, -1):
@@ -523,8 +523,8 @@ func appendField(dst []byte, field *Field) []byte {
 	return dst
 }
 
-// appendBytes appends bytes that may be text: as they are if they are; as a UUID if there are 16; else as Postgres
-// writes them, \x and two digits for each.
+// appendBytes appends bytes that may be text: unchanged if they are text, as a UUID if there are 16, else as Postgres
+// writes bytea: \x and two hexadecimal digits for each.
 func appendBytes(dst, b []byte) []byte {
 	switch {
 	case isText(b):
@@ -535,13 +535,13 @@ func appendBytes(dst, b []byte) []byte {
 	return hex.AppendEncode(append(dst, `\x`...), b)
 }
 
-// isText tells text from other bytes by its encoding and its control characters.
+// isText reports whether bytes are text: valid UTF-8 without control characters other than white space.
 func isText(b []byte) bool {
 	return utf8.Valid(b) && !slices.ContainsFunc(b, func(c byte) bool { return c < ' ' && !space[c] })
 }
 
-// AppendFieldJSON appends a field as JSON: numbers, and what is JSON already, as they are; all else as a string, with
-// instants and dates as in ISO 8601. JSON has no NaN, which becomes null, and no infinity, which becomes a string.
+// AppendFieldJSON appends a field as JSON. Numbers and JSON values are appended unchanged, other fields as strings, with
+// instants and dates as in ISO 8601. JSON has neither NaN, which becomes null, nor infinity, which becomes a string.
 func AppendFieldJSON(dst []byte, field *Field) []byte {
 	switch field.Kind {
 	case Null:
@@ -586,7 +586,7 @@ func AppendCSV(dst []byte, fields []Field) []byte {
 	return dst
 }
 
-// trim takes blanks off both ends of a value that is not text.
+// trim removes blanks at both ends of a value that is not text.
 func trim(b []byte) []byte {
 	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
 		b = b[1:]

@@ -39,8 +39,8 @@ func BenchmarkTimestamp(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			text := []byte(in)
 			for b.Loop() {
-				if _, wrong := parseTimestamp(text); wrong != "" {
-					b.Fatal(wrong)
+				if _, reason := parseTimestamp(text); reason != "" {
+					b.Fatal(reason)
 				}
 			}
 		})

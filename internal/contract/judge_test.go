@@ -45,7 +45,7 @@ func eventRow(changes map[string]Field) (header []string, fields []Field) {
 
 func text(s string) Field { return Field{Kind: Text, Text: []byte(s)} }
 
-// judged is what became of a row, in a form that compares and prints well.
+// judged is the result of judging a row, in a form that compares and prints well.
 func judged(t *testing.T, drift Drift, header []string, fields []Field) (values map[string]string, findings []string, ok bool) {
 	t.Helper()
 	judge, err := NewJudge(Event, header, drift)
@@ -423,7 +423,7 @@ func TestExcerpt(t *testing.T) {
 	}
 }
 
-// TestRepeatedValues holds that a row is judged as if it were the first, whatever came before.
+// TestRepeatedValues checks that a row is judged as if it were the first, whatever came before.
 func TestRepeatedValues(t *testing.T) {
 	variants := []map[string]Field{
 		nil,
@@ -500,7 +500,7 @@ func TestKindsOfFields(t *testing.T) {
 	}
 }
 
-// TestMistakenUnits holds that a time whose unit is wrong is refused with the time that was meant.
+// TestMistakenUnits checks that a time whose unit is wrong is refused with the time that was meant.
 func TestMistakenUnits(t *testing.T) {
 	const meant = 1757034869602000
 	for name, c := range map[string]struct {

@@ -6,16 +6,16 @@ import (
 	"strconv"
 )
 
-// numberCache remembers the numbers of a file's texts: RATE has a handful of values in millions of rows.
+// numberCache caches parsed numbers by their text: RATE has a handful of values in millions of rows.
 type numberCache map[string]float64
 
-// What the cache holds is bounded, for a file in which every number differs, or is a megabyte long.
+// The cache is bounded, because a file may have a different number in each row, or numbers of a megabyte.
 const (
 	maxCached     = 1024
 	maxCachedText = 32
 )
 
-// parse reads a decimal number; ok is false if it is none, or not finite.
+// parse reads a decimal number; ok is false if the text is not a number, or not finite.
 func (c numberCache) parse(b []byte) (f float64, ok bool) {
 	if f, ok := c[string(b)]; ok {
 		return f, true
@@ -27,8 +27,7 @@ func (c numberCache) parse(b []byte) (f float64, ok bool) {
 	return f, ok
 }
 
-// parseNumber reads what Postgres would read, and leaves out what strconv accepts besides: hexadecimal digits,
-// underscores and words.
+// parseNumber accepts what Postgres accepts, but not what only strconv does: hexadecimal digits, underscores and words.
 func parseNumber(b []byte) (f float64, ok bool) {
 	for _, c := range b {
 		if (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E' {
@@ -68,7 +67,7 @@ func parseInteger(b []byte) (n int64, ok bool) {
 	return wholeNumber(f)
 }
 
-// wholeNumber converts a float that stands for exactly one whole number: from 2^53 on it may have been another one.
+// wholeNumber converts a float that represents exactly one whole number. From 2^53 on, several share one float.
 func wholeNumber(f float64) (n int64, ok bool) {
 	const exact = 1 << 53
 	if f != math.Trunc(f) || f <= -exact || f >= exact {

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// unwrap finds the object in a JSON value that does not begin as one: inside a string, as what was encoded twice has it,
-// or alone in a list. One level is taken off. Any other value is stored as it is, with a warning, for nothing can be
-// taken from it; null is no value.
-func (j *Judge) unwrap(spec *Column, field *Field, value *Value) (problem, wrong string) {
+// unwrap finds the object in a JSON value that is not an object: in a string, as in JSON that was encoded twice, or in a
+// list of one. It removes one level. Any other value is stored unchanged, with a warning, because it has no keys to take
+// columns from; null is no value.
+func (j *Judge) unwrap(spec *Column, field *Field, value *Value) (problem, reason string) {
 	text := bytes.Trim(value.Text, " \t\n\r")
 	var inner []byte
 	found := "a number"
@@ -25,7 +25,7 @@ func (j *Judge) unwrap(spec *Column, field *Field, value *Value) (problem, wrong
 		inner = bytes.Trim(unquote(text), " \t\n\r")
 		found += shapeHint(inner)
 	case '[':
-		// Without its brackets a list of one object is an object, and one of several is no JSON.
+		// Without its brackets a list of one object is an object; a list of several is not JSON.
 		found = "a list that is not of one object"
 		inner = bytes.Trim(text[1:len(text)-1], " \t\n\r")
 	}
@@ -39,12 +39,12 @@ func (j *Judge) unwrap(spec *Column, field *Field, value *Value) (problem, wrong
 		return "", ""
 	}
 	j.json.parameters = parameters{} // of an object that is damaged
-	j.add(Warning, spec, problemNoObject, fmt.Sprintf("is %s; an object was expected, so action and the times of the token "+
+	j.add(Warning, spec, problemNotObject, fmt.Sprintf("is %s; an object was expected, so action and the times of the token "+
 		"stay null", found), field)
 	return "", ""
 }
 
-// shapeHint names the usual reasons of an object that is not JSON.
+// shapeHint names the usual causes of an object that is not valid JSON.
 func shapeHint(text []byte) string {
 	switch {
 	case bytes.HasPrefix(text, []byte("{'")):
@@ -55,8 +55,8 @@ func shapeHint(text []byte) string {
 	return ""
 }
 
-// derive takes the columns that dbt would otherwise have to parse out of every row's PARAMETERS. One that cannot be
-// taken stays null, with a warning; PARAMETERS itself is as the file has it.
+// derive fills the columns that dbt would otherwise have to parse from PARAMETERS in every row. A value that cannot be
+// read becomes null, with a warning; PARAMETERS itself is stored as it is in the file.
 func (j *Judge) derive(field *Field) {
 	if !j.values[j.parameters].Valid {
 		return
@@ -64,7 +64,7 @@ func (j *Judge) derive(field *Field) {
 	p := &j.json.parameters
 	if p.action != nil {
 		if p.action[0] != '"' {
-			j.addNoString(p.action, j.action, field)
+			j.addNotString(p.action, j.action, field)
 		} else if text := unquote(p.action); len(text) > 0 {
 			j.values[j.action] = Value{Valid: true, Text: text}
 		}
@@ -77,15 +77,15 @@ func (j *Judge) derive(field *Field) {
 			continue
 		}
 		if token.quoted[0] != '"' {
-			j.addNoString(token.quoted, token.column, field)
+			j.addNotString(token.quoted, token.column, field)
 			continue
 		}
 		text := unquote(token.quoted)
-		micros, wrong := parseTimestamp(text)
+		micros, reason := parseTimestamp(text)
 		switch {
 		case len(text) == 0:
-		case wrong != "":
-			j.addDerived(token.column, problemMalformed, fmt.Sprintf("in PARAMETERS is %s: %s", Excerpt(text, 60), wrong), field)
+		case reason != "":
+			j.addDerived(token.column, problemMalformed, fmt.Sprintf("in PARAMETERS is %s: %s", Excerpt(text, 60), reason), field)
 		case micros < minTimestamp || micros > maxTimestamp:
 			j.addDerived(token.column, problemRange, fmt.Sprintf("in PARAMETERS is %s: not between 2000 and 2100", Excerpt(text, 60)), field)
 		default:
@@ -94,14 +94,14 @@ func (j *Judge) derive(field *Field) {
 	}
 }
 
-// addNoString adds the warning that a column is not a string, unless it is null.
-func (j *Judge) addNoString(value []byte, column int, field *Field) {
+// addNotString adds the warning that a column is not a string, unless it is null.
+func (j *Judge) addNotString(value []byte, column int, field *Field) {
 	if value[0] != 'n' {
 		j.addDerived(column, problemMalformed, "in PARAMETERS is not a string", field)
 	}
 }
 
-// addDerived adds the warning that a column could not be taken from PARAMETERS.
+// addDerived adds the warning that a column could not be read from PARAMETERS.
 func (j *Judge) addDerived(column int, problem, message string, field *Field) {
 	spec := j.contract.Columns[column]
 	name := spec.SQL

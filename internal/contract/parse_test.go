@@ -97,9 +97,9 @@ func TestTimestampForms(t *testing.T) {
 		"":                                  "not a timestamp",
 		strings.Repeat("1", 200):            "not a timestamp",
 	} {
-		micros, wrong := parseTimestamp([]byte(in))
-		got := wrong
-		if wrong == "" {
+		micros, reason := parseTimestamp([]byte(in))
+		got := reason
+		if reason == "" {
 			got = time.UnixMicro(micros).UTC().Format(time.RFC3339Nano)
 		}
 		if !strings.HasPrefix(got, want) {
@@ -110,23 +110,23 @@ func TestTimestampForms(t *testing.T) {
 
 func TestEveryDayOfTheRange(t *testing.T) {
 	for day := time.Date(1999, 12, 30, 0, 0, 0, 0, time.UTC); day.Year() < 2102; day = day.AddDate(0, 0, 1) {
-		micros, wrong := parseTimestamp(day.AppendFormat(nil, "2006-01-02 15:04:05"))
-		if wrong != "" || micros != day.UnixMicro() {
-			t.Fatalf("%v gives %d %s, want %d", day, micros, wrong, day.UnixMicro())
+		micros, reason := parseTimestamp(day.AppendFormat(nil, "2006-01-02 15:04:05"))
+		if reason != "" || micros != day.UnixMicro() {
+			t.Fatalf("%v gives %d %s, want %d", day, micros, reason, day.UnixMicro())
 		}
 	}
 }
 
-// FuzzTimestamp holds that a text in the usual form is read the same by the reader of all forms.
+// FuzzTimestamp checks that a text in the usual form is read the same by the reader of all forms.
 func FuzzTimestamp(f *testing.F) {
 	for _, seed := range []string{aTime, "2025-09-05T1:14:29.602123999+02:00", "2024-02-29 23:59:59Z", "2025-09-05 01:14:29-0530", "2025-09-05 01:14:29. UTC"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		micros, wrong := parseTimestamp([]byte(in))
+		micros, reason := parseTimestamp([]byte(in))
 		otherMicros, otherWrong := parseOtherTimestamp([]byte(in))
-		if micros != otherMicros || wrong != otherWrong {
-			t.Errorf("%q gives %d %s, and %d %s by the other reader", in, micros, wrong, otherMicros, otherWrong)
+		if micros != otherMicros || reason != otherWrong {
+			t.Errorf("%q gives %d %s, and %d %s by the other reader", in, micros, reason, otherMicros, otherWrong)
 		}
 	})
 }
@@ -149,8 +149,8 @@ func TestUUID(t *testing.T) {
 
 // scanned runs the scanner as the judge does, after the check of the encoding.
 func scanned(in []byte) string {
-	if _, wrong := unstorable(in); wrong != "" {
-		return wrong
+	if _, reason := unstorable(in); reason != "" {
+		return reason
 	}
 	var s jsonScanner
 	return s.scan(in)
@@ -158,7 +158,7 @@ func scanned(in []byte) string {
 
 func TestJSON(t *testing.T) {
 	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
-	for in, wrong := range map[string]string{
+	for in, reason := range map[string]string{
 		`{}`: "", `[]`: "", ` {"a" : [1, -2.5e+3, true, false, null, "x", {"b": {}}]} `: "", `"text"`: "", `0`: "", `1e100`: "",
 		`"\ud83d\ude00"`: "", `"é€😀"`: "", `"\\\"\/\b\f\n\r\t"`: "", `{"a":1,"a":2}`: "", `1e131071`: "", `0.1e-16382`: "",
 		deep(64): "", deep(65): "nested more than 64 deep",
@@ -171,8 +171,8 @@ func TestJSON(t *testing.T) {
 		"\"\xff\"": "UTF-8", "\"\x00\"": "NUL", `NaN`: "a value",
 	} {
 		got := scanned([]byte(in))
-		if (wrong == "") != (got == "") || !strings.Contains(got, wrong) {
-			t.Errorf("%.60q gives %q, want %q", in, got, wrong)
+		if (reason == "") != (got == "") || !strings.Contains(got, reason) {
+			t.Errorf("%.60q gives %q, want %q", in, got, reason)
 		}
 	}
 	if got := scanned([]byte(`"` + strings.Repeat("x", MaxJSON) + `"`)); !strings.Contains(got, "longer than") {
@@ -180,25 +180,25 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// FuzzJSON holds that what we accept is JSON, and that we refuse only what has one of our stricter reasons.
+// FuzzJSON checks that every accepted text is JSON, and that JSON is refused only for one of the stricter reasons.
 func FuzzJSON(f *testing.F) {
 	for _, seed := range []string{`{"a": [1, -2.5e+3, true, null, "x\u00e9", {"action": "click"}]}`, `"\ud83d\ude00"`, `[[[]]]`, `1e5`, `{"created":"x"}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		wrong := scanned(in)
-		if wrong == "" && !json.Valid(in) {
+		reason := scanned(in)
+		if reason == "" && !json.Valid(in) {
 			t.Errorf("%q is accepted, but is not JSON", in)
 		}
-		if wrong == "" || !json.Valid(in) || !utf8.Valid(in) {
+		if reason == "" || !json.Valid(in) || !utf8.Valid(in) {
 			return
 		}
 		for _, stricter := range []string{"Postgres", "lone surrogate", "nested", "longer"} {
-			if strings.Contains(wrong, stricter) {
+			if strings.Contains(reason, stricter) {
 				return
 			}
 		}
-		t.Errorf("%q is JSON, but is refused: %s", in, wrong)
+		t.Errorf("%q is JSON, but is refused: %s", in, reason)
 	})
 }
 
@@ -221,10 +221,10 @@ func TestIntegers(t *testing.T) {
 	}
 }
 
-// TestKeysWithEscapes holds that a key of PARAMETERS is the same key however its letters are written, as it is to jsonb.
+// TestKeysWithEscapes checks that a key of PARAMETERS is the same key however its letters are written, as it is to jsonb.
 func TestKeysWithEscapes(t *testing.T) {
 	var s jsonScanner
-	if wrong := s.scan([]byte(`{"\u0061ction": "click", "cr\u0065ated": "x"}`)); wrong != "" || string(s.action) != `"click"` || string(s.created) != `"x"` {
-		t.Errorf("action is %s, created is %s, %q", s.action, s.created, wrong)
+	if reason := s.scan([]byte(`{"\u0061ction": "click", "cr\u0065ated": "x"}`)); reason != "" || string(s.action) != `"click"` || string(s.created) != `"x"` {
+		t.Errorf("action is %s, created is %s, %q", s.action, s.created, reason)
 	}
 }

@@ -10,13 +10,13 @@ var (
 
 const microsPerHour = int64(time.Hour / time.Microsecond)
 
-// parseTimestamp reads a timestamp and gives microseconds since 1970, cut, not rounded, and what is wrong: an empty
-// string if nothing is. Without a zone it is UTC.
+// parseTimestamp reads a timestamp. It returns microseconds since 1970, truncated, not rounded, and the reason for which
+// the text is not a timestamp, or an empty string. A text without a zone is UTC.
 //
 // The form of most exports is read here: YYYY-MM-DD, a blank or T, H:MM:SS or HH:MM:SS, a fraction, and Z, UTC, ±HH,
-// ±HHMM or ±HH:MM. It is written out because time.Parse needs the layout beforehand and ten times as long.
+// ±HHMM or ±HH:MM. It is hand-written because time.Parse must know the layout and takes ten times as long.
 // timestampReader reads all other forms.
-func parseTimestamp(b []byte) (micros int64, wrong string) {
+func parseTimestamp(b []byte) (micros int64, reason string) {
 	if len(b) < len("2000-01-01 0:00:00") || b[4] != '-' || b[7] != '-' || (b[10] != ' ' && b[10] != 'T') {
 		return parseOtherTimestamp(b)
 	}
@@ -35,7 +35,7 @@ func parseTimestamp(b []byte) (micros int64, wrong string) {
 	minute := digits(rest[hourDigits+1 : hourDigits+3])
 	second := digits(rest[hourDigits+4 : hourDigits+6])
 	rest = rest[hourDigits+6:]
-	// A negative part is one that holds something else than digits.
+	// A part that is not all digits is -1.
 	if year|month|day|hour|minute|second < 0 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) ||
 		hour > 23 || minute > 59 || second > 59 {
 		return parseOtherTimestamp(b)
@@ -97,7 +97,7 @@ func parseZone(b []byte) (offset int, ok bool) {
 	return offset, true
 }
 
-// maxOffsetHours is how far a zone is from UTC at most, as in Postgres.
+// maxOffsetHours is the largest offset from UTC, in hours, as in Postgres.
 const maxOffsetHours = 15
 
 // digits reads a short decimal number; -1 if b holds anything but digits.

@@ -2,12 +2,12 @@ package contract
 
 import "slices"
 
-const noHex = 0xFF
+const notHex = 0xFF
 
-// hexDigit gives the value of a hexadecimal digit.
+// hexDigit maps a byte to the value of a hexadecimal digit, or to notHex.
 var hexDigit = func() (t [256]byte) {
 	for i := range t {
-		t[i] = noHex
+		t[i] = notHex
 	}
 	for c := byte('0'); c <= '9'; c++ {
 		t[c] = c - '0'
@@ -42,8 +42,8 @@ func parseUUID(b []byte) (id [16]byte, ok bool) {
 	return id, bad < 16
 }
 
-// uuidOfBytes takes 16 bytes for a UUID, in the order of its digits. Characters of ASCII alone are a text of 16
-// characters: a UUID of RFC 9562 always has a byte of another kind.
+// uuidOfBytes reads 16 bytes as a UUID, in the order of its digits. 16 printable ASCII characters are text: a UUID of
+// RFC 9562 always has another byte.
 func uuidOfBytes(b []byte) (id [16]byte, ok bool) {
 	if len(b) != len(id) {
 		return id, false
@@ -64,7 +64,7 @@ func AppendUUID(dst, id []byte) []byte {
 	return dst
 }
 
-// IsUUID tells whether a text is a UUID as the contracts accept it.
+// IsUUID reports whether a text is a UUID in a form that the contracts accept.
 func IsUUID(text []byte) bool {
 	_, ok := parseUUID(text)
 	return ok

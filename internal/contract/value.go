@@ -1,21 +1,21 @@
 package contract
 
-// Kind says how a file gives a field.
+// Kind is the form of a field in a file.
 type Kind uint8
 
 // The kinds of fields. A CSV file has only Null and Text; a Parquet file has them all.
 const (
 	Null Kind = iota
 	Text
-	Bytes   // Text that the file does not call text; 16 bytes may be a UUID
-	JSON    // Text that the file says is JSON, or that was made so: true, 12.50, {"a":1}
+	Bytes   // Text that the file does not declare as text; 16 bytes may be a UUID
+	JSON    // Text that the file declares as JSON, or that was converted to it: true, 12.50, {"a":1}
 	Integer // 64 bits
-	Number  // a float; NaN is null in every column but those of numbers, because pandas has no other null
+	Number  // a float; NaN is null except in columns of numbers, because pandas has no other null
 	Instant
 	Date // an Instant at 00:00 UTC
 )
 
-// A Field is one value as a file gives it, before it is judged. Text is valid until the next record is read.
+// A Field is one value of a file before it is judged. Text is valid until the next record is read.
 type Field struct {
 	Kind  Kind
 	Text  []byte  // of Text, Bytes and JSON
@@ -23,7 +23,7 @@ type Field struct {
 	Float float64 // of Number
 }
 
-// hasText tells whether the field's value is in its Text.
+// hasText reports whether the field's value is in its Text.
 func (f *Field) hasText() bool { return f.Kind-Text <= JSON-Text }
 
 // A Value is one value that the contract has accepted, in the form of its column's type.

@@ -12,7 +12,7 @@ import (
 	"consentpipeline.io/internal/decode/record"
 )
 
-// decompress gives the plain text of a CSV file.
+// decompress returns a reader of a CSV file's decompressed bytes.
 func (f *File) decompress(raw io.Reader, notes *record.Notes) (io.Reader, error) {
 	switch f.Format {
 	case CSVGzip:
@@ -28,7 +28,7 @@ func (f *File) decompress(raw io.Reader, notes *record.Notes) (io.Reader, error)
 	return raw, nil
 }
 
-// zstdWindow is how many bytes a zstd file may refer back, which must be in memory.
+// zstdWindow is the largest window of a zstd file, in bytes, which must fit in memory.
 const zstdWindow = 32 << 20
 
 // zstdReader explains a window that is too large.
@@ -43,7 +43,7 @@ func (z zstdReader) Read(p []byte) (int, error) {
 }
 
 // A gzipReader reads gzip files of any number of members, as gzip itself does: zero bytes between and after them, which
-// tapes and block devices leave, are no error.
+// tapes and block devices leave, are skipped.
 type gzipReader struct {
 	raw   *bufio.Reader
 	gzip  *gzip.Reader
@@ -75,7 +75,7 @@ func (g *gzipReader) Read(p []byte) (int, error) {
 	}
 }
 
-// nextMember goes on to the next member. It gives io.EOF after the last one.
+// nextMember opens the next member. It returns io.EOF after the last one.
 func (g *gzipReader) nextMember() error {
 	zeros := int64(0)
 	for {

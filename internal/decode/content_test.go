@@ -98,7 +98,7 @@ func wide(text string, size int, bigEndian bool) string {
 	return string(out)
 }
 
-// TestContentOfOtherKinds holds that a file that is no CSV or Parquet is called what it is, with what to do about it.
+// TestContentOfOtherKinds checks that the error of a file of another kind names the kind and the remedy.
 func TestContentOfOtherKinds(t *testing.T) {
 	const csvRemedy = "export it as CSV (UTF-8, commas)"
 	parquet := fixture(t, "brotli-v1.parquet")

@@ -1,6 +1,6 @@
-// Package decode turns the files of a source into records: CSV, compressed or not, and Parquet, in bounded memory. It tells
-// formats apart by name and first bytes, adds the columns that are in a file's path, and gives the SHA-256 of what it
-// read. It does not judge what the records hold.
+// Package decode decodes the files of a source into records: CSV, compressed or not, and Parquet, in bounded memory. It
+// detects the format by name and first bytes, adds the columns in a file's path, and computes the file's SHA-256. It does
+// not validate the records.
 package decode
 
 import (
@@ -50,7 +50,7 @@ func (f *File) Close() error {
 	return f.File.Close()
 }
 
-// Sum gives the SHA-256 of the file's bytes. The first call reads all of them; records can be read afterwards.
+// Sum returns the SHA-256 of the file's bytes. The first call reads all of them; records can be read afterwards.
 func (f *File) Sum(ctx context.Context) ([]byte, error) {
 	if f.sum != nil {
 		return f.sum, nil
@@ -58,7 +58,7 @@ func (f *File) Sum(ctx context.Context) ([]byte, error) {
 	return f.sumRest(f.fromStart(ctx))
 }
 
-// sumRest reads what is left of the file, in large pieces for volumes on a network.
+// sumRest reads and hashes the rest of the file, in large pieces for network volumes.
 func (f *File) sumRest(rest io.Reader) ([]byte, error) {
 	// The writer is wrapped because io.Discard would read in small pieces of its own.
 	if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, rest, make([]byte, 1<<20)); err != nil {
@@ -68,9 +68,9 @@ func (f *File) sumRest(rest io.Reader) ([]byte, error) {
 	return f.sum, nil
 }
 
-// Records gives a reader of the file's records, and a function to call after the last one, which gives the SHA-256
-// of the file's bytes. A CSV file is hashed as it is read; a Parquet file, which is not read from front to back, in
-// a pass of its own beforehand, unless Sum has made it.
+// Records returns a reader of the file's records, and a function to call after the last one, which returns the SHA-256 of
+// the file's bytes. A CSV file is hashed as it is read. A Parquet file is not read sequentially, so it is hashed in a
+// separate pass before, unless Sum has done that.
 func (f *File) Records(ctx context.Context) (record.Reader, func() ([]byte, error), error) {
 	head := make([]byte, headSize)
 	n, err := f.ReadAt(head, 0)
@@ -112,7 +112,7 @@ func (f *File) csvRecords(ctx context.Context, head []byte) (record.Reader, func
 	if err != nil {
 		return nil, nil, source.Wrap(err)
 	}
-	// What a decompressor leaves unread belongs to the file as well.
+	// Bytes that a decompressor leaves unread are part of the file, too.
 	return records, func() ([]byte, error) { return f.sumRest(raw) }, nil
 }
 
@@ -141,8 +141,7 @@ func (h *hashingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A countedReaderAt counts the bytes that are read out of order. Some are read twice, so that the sum is only good for
-// progress.
+// A countedReaderAt counts the bytes that are read in any order. Some are read twice, so the count is for progress only.
 type countedReaderAt struct {
 	r io.ReaderAt
 	n *atomic.Int64

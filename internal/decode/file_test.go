@@ -15,7 +15,7 @@ import (
 	"consentpipeline.io/internal/source"
 )
 
-// folder gives a source with files of these contents.
+// folder returns a source with files of these contents.
 func folder(t *testing.T, contents map[string]string) source.Source {
 	t.Helper()
 	dir := t.TempDir()
@@ -32,7 +32,7 @@ func folder(t *testing.T, contents map[string]string) source.Source {
 	return f
 }
 
-// fixture gives a file of another writer.
+// fixture returns a file of another writer.
 func fixture(t *testing.T, name string) string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join("parquet", "testdata", name))
@@ -111,7 +111,7 @@ func TestDamagedCompression(t *testing.T) {
 	}
 }
 
-// TestCutOffCompression holds that what a decompressor gives before the cut is not taken for the whole file.
+// TestCutOffCompression checks that a truncated file fails, although the part before the cut decompresses.
 func TestCutOffCompression(t *testing.T) {
 	plain := "a,b\n" + strings.Repeat("1,1234567\n", 50_000)
 	var gz, zst bytes.Buffer

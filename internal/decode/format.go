@@ -11,7 +11,8 @@ import (
 	"consentpipeline.io/internal/decode/record"
 )
 
-// A Format is how a file decodes. The suffix of its name tells CSV from Parquet, the content whether it is compressed.
+// A Format is the format of a file. The suffix of its name decides between CSV and Parquet, the content whether a CSV file
+// is compressed.
 type Format string
 
 // The formats.
@@ -31,10 +32,10 @@ const (
 	magicZstd    = "\x28\xB5\x2F\xFD"
 	magicParquet = "PAR1"
 
-	headSize = 512 // bytes that tell what a file is
+	headSize = 512 // bytes that are read to detect the content
 )
 
-// FormatOf gives the format of a file by the suffix of its name, in letters of any case.
+// FormatOf returns the format of a file by the suffix of its name, in any case.
 func FormatOf(name string) (Format, error) {
 	for _, format := range formats {
 		if strings.HasSuffix(strings.ToLower(name), "."+string(format)) {
@@ -44,8 +45,8 @@ func FormatOf(name string) (Format, error) {
 	return "", fmt.Errorf("the name %q has none of the suffixes .csv, .csv.gz, .csv.zst and .parquet", path.Base(name))
 }
 
-// formatByContent corrects the format of a CSV file whose name says another compression than its content has, as after
-// a download that decompressed it or a copy to another name.
+// formatByContent corrects the format of a CSV file whose suffix does not match its compression, for example after a
+// download that decompressed it.
 func (f *File) formatByContent(head []byte, notes *record.Notes) error {
 	actual := contentFormat(head)
 	magic := map[Format]string{CSVGzip: magicGzip, CSVZstd: magicZstd}[f.Format]
@@ -53,7 +54,7 @@ func (f *File) formatByContent(head []byte, notes *record.Notes) error {
 	case actual == Parquet:
 		return errors.New("the file is Parquet, not CSV: name it .parquet")
 	case actual == f.Format, len(head) > 0 && strings.HasPrefix(magic, string(head)):
-		return nil // or cut off within its first bytes, as the decompressor says
+		return nil // or truncated within its first bytes, which the decompressor reports
 	}
 	content := map[Format]string{CSV: "not compressed", CSVGzip: "compressed with gzip", CSVZstd: "compressed with zstd"}[actual]
 	notes.Add("file_suffix", fmt.Sprintf("the content is %s, though the name ends with .%s; the content counts", content, f.Format), 0, 0)
@@ -77,8 +78,8 @@ func contentFormat(head []byte) Format {
 	return CSV
 }
 
-// notParquet is the error of a file that is named .parquet and holds something else, or nil. A file that begins with
-// no known format is left to the Parquet reader, which says what is damaged.
+// notParquet is the error of a file that is named .parquet but has another known format, or nil. Unknown content is left
+// to the Parquet reader, which reports the damage.
 func notParquet(head []byte) error {
 	switch contentFormat(head) {
 	case Parquet:

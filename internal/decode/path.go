@@ -51,8 +51,7 @@ func PathColumns(file string) (columns []PathColumn, err error) {
 	return columns, nil
 }
 
-// unescape decodes %XX. What is no escape stands for itself, and so does all of a text that would then hold a NUL or
-// be no UTF-8.
+// unescape decodes %XX. Invalid escapes are kept, and so is the whole text if it would contain a NUL or invalid UTF-8.
 func unescape(text string) string {
 	var decoded []byte
 	for i := 0; i < len(text); i++ {
@@ -71,7 +70,7 @@ func unescape(text string) string {
 	return string(decoded)
 }
 
-// WithPath gives a reader whose records have the columns of the path after those of the file.
+// WithPath returns a reader whose records have the columns of the path after those of the file.
 func WithPath(r record.Reader, columns []PathColumn) record.Reader {
 	if len(columns) == 0 {
 		return r

@@ -30,13 +30,13 @@ type company struct {
 	phrases     *phrases
 }
 
-// A place is what an event tells of where it happened, with the quotes inside the values that exports have.
+// A place has an event's country and region, with the quotes inside the values that exports have.
 type place struct{ country, region string }
 
-// A device is what an event tells of a visitor's device; empty where it was not recognized.
+// A device has the device columns of an event; they are empty if the device was not recognized.
 type device struct{ kind, browser string }
 
-// Streams of randomness beside the companies' own, which are numbered from 1.
+// Random streams other than the companies', which are numbered from 1.
 const (
 	streamCompanies = 0
 	streamDirt      = 1 << 32 // plus the company's number
@@ -67,8 +67,8 @@ func (c *company) path() string {
 	return fmt.Sprintf("events/%s/events-company-%d.%s", c.format, c.number, c.format)
 }
 
-// furnish draws what the company's events are made of. It is apart from newCompany so that only one company at a
-// time takes memory.
+// furnish draws the notices, places and devices of the company. It is separate from newCompany so that only one company at
+// a time takes memory.
 func (c *company) furnish() {
 	r := c.random
 	for i := range c.deploymentCount {

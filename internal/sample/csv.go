@@ -28,7 +28,7 @@ func newCSVWriter(out *bufio.Writer, columns int) *csvWriter {
 // needsQuotes are the bytes that a value without quotes must not have.
 var needsQuotes = [256]bool{',': true, '"': true, '\r': true, '\n': true}
 
-// write holds a record back until the next one, so that the header needs no error of its own.
+// write buffers a record until the next one, so that writing the header needs no error.
 func (w *csvWriter) write(r *row) error {
 	if _, err := w.out.Write(w.record); err != nil {
 		return err

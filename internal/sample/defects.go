@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// An Effect is what becomes of an event with a defect when it is loaded.
+// An Effect is what loading does with an event that has a defect.
 type Effect string
 
 // The effects.
 const (
 	Rejected Effect = "rejected" // the row cannot be loaded
-	Warned   Effect = "warned"   // a field is dropped or doubted
-	Loaded   Effect = "loaded"   // the row is taken as it is, and judged by those who compute with it
+	Warned   Effect = "warned"   // the row is loaded with a warning
+	Loaded   Effect = "loaded"   // the row is loaded unchanged; the dbt models handle it
 )
 
 // A breakage is how a CSV record as a whole is broken.
@@ -31,7 +31,7 @@ type defect struct {
 	code    string // of the finding
 	effect  Effect
 	csvOnly bool // a Parquet file cannot have it
-	once    bool // in a file, for it is large
+	once    bool // once per file, because it is large
 	spoil   func(*spoiler, *row)
 }
 
@@ -43,7 +43,7 @@ func text(column int, code string, effect Effect, value string) defect {
 	}
 }
 
-// null makes a defect that takes a value away.
+// null makes a defect that removes a value.
 func null(column int, code string, effect Effect) defect {
 	return defect{code: code, effect: effect, spoil: func(_ *spoiler, r *row) { r.text[column] = nil }}
 }
@@ -65,7 +65,7 @@ func broken(code string, how breakage) defect {
 	return defect{code: code, effect: Rejected, csvOnly: true, spoil: func(_ *spoiler, r *row) { r.broken = how }}
 }
 
-// allDefects are the defects that events can have: every finding of the contract, and what dbt judges besides.
+// allDefects are the defects that events can have: every finding of the contract, and those that the dbt models handle.
 var allDefects = []defect{
 	broken("field_count", tooShort),
 	broken("field_count", tooLong),
@@ -121,8 +121,8 @@ var allDefects = []defect{
 	{code: "parameters_malformed", effect: Warned, once: true, spoil: (*spoiler).enlarge},
 }
 
-// A spoiler gives some of a file's rows a defect. It draws from a random of its own, so that all other rows are as
-// they are in a clean export.
+// A spoiler gives some of a file's rows a defect. It has its own random stream, so that all other rows are the same as in
+// a clean export.
 type spoiler struct {
 	*company
 	random   *random
@@ -159,7 +159,7 @@ func (s *spoiler) spoil(r *row) {
 	}
 }
 
-// repeat gives a row the EVENT_ID of a row before. Where there is none yet, the row keeps its own.
+// repeat copies the EVENT_ID of an earlier row to a row. The first row keeps its own.
 func (s *spoiler) repeat(r *row) { copy(r.text[colEventID], s.clean) }
 
 // shiftWindow moves WINDOW_START to the hour before.

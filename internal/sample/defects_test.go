@@ -110,7 +110,7 @@ func TestDefectsAreWhatIngestionFinds(t *testing.T) {
 				delete(findings, d.Code)
 			}
 			for code, n := range findings {
-				t.Errorf("%s: %d findings that nobody made", code, n)
+				t.Errorf("%s: %d unexpected findings", code, n)
 			}
 			if rejected != wantRejected || warned != wantWarned {
 				t.Errorf("%d rows rejected and %d warned, want %d and %d", rejected, warned, wantRejected, wantWarned)

@@ -35,7 +35,7 @@ var columnNames = [allColumns]string{
 	"SDK_TYPE", "DOMAIN", "DEPLOYMENT_ID", "COUNTRY", "REGION", "BROWSER_FAMILY", "DEVICE_TYPE", "USER_ID",
 }
 
-// A row is one event as text. A nil text is null. RATE and COUNT are numbers beside, for files that have numbers.
+// A row is one event as text. A nil text is null. RATE and COUNT are also numbers, for files that have numbers.
 type row struct {
 	text   [allColumns][]byte
 	rate   float64
@@ -71,7 +71,7 @@ func writeEvents(ctx context.Context, o Options, c *company, out *bufio.Writer, 
 	events := make([]event, 0, block)
 	var made, written int64
 	s := newSimulation(c, func(e *event) {
-		// The visit with which the file is full is cut off, as in an export with a limit.
+		// The last visit is cut off when the file is full, as in an export with a limit.
 		if made < c.events {
 			events = append(events, *e)
 			made++
@@ -141,14 +141,14 @@ func (c *composer) compose(e *event) *row {
 	return &c.row
 }
 
-// cut takes what was appended to the buffer as a value.
+// cut returns the bytes appended to the buffer as a value.
 func (c *composer) cut(buf []byte) []byte {
 	value := buf[len(c.buf):]
 	c.buf = buf
 	return value
 }
 
-// value takes a text as a value; an empty one is null.
+// value returns a text as a value; an empty text is null.
 func (c *composer) value(text string) []byte {
 	if text == "" {
 		return nil
@@ -157,7 +157,7 @@ func (c *composer) value(text string) []byte {
 }
 
 // appendTime appends YYYY-MM-DD HH:MM:SS.mmm, with the given separator in the middle. The date is computed as in
-// Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms" (civil_from_days), for time.Time would cost a
+// Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms" (civil_from_days), because time.Time would take a
 // quarter of the time of a row without PARAMETERS.
 func appendTime(dst []byte, milliseconds int64, separator byte) []byte {
 	const day = 24 * 3_600_000

@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 )
 
-// unfinished ends the name of a file that is being written, so that nobody takes it for a CSV or Parquet file.
+// unfinished is the suffix of a file that is being written, so that it is not read as a CSV or Parquet file.
 const unfinished = ".partial"
 
-// writeFile writes a file under a temporary name and renames it when it is whole. It gives its size.
+// writeFile writes a file under a temporary name and renames it when it is complete. It returns its size.
 func writeFile(path string, write func(*bufio.Writer) error) (bytes int64, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return 0, fmt.Errorf("make the directory of %s: %w", path, err)

@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// A list is the entries of a JSON list, each on a line of its own. The entries stand in one text, so that the first
-// ones or the last ones of them are a part of it.
+// A list has the entries of a JSON list, one per line, in one text, so that its first or last entries are a slice of it.
 type list struct {
 	text   []byte
 	begins []int // of the entries
@@ -39,16 +38,16 @@ func newList(entries []string, quote string) *list {
 // names are the keys of a notice's four lists.
 var names = [4]string{"purposes", "purposes_li", "vendors", "vendors_li"}
 
-// A notice is what a visitor was asked. Its lists are ready as JSON, for apps with all vendors as strings, for the
-// web with those of the vendor list as numbers.
+// A notice is the content of a consent notice. Its lists are encoded as JSON: for apps with all vendors as strings, for
+// the web with those of the vendor list as numbers.
 type notice struct {
 	sizes [4]int
 	asked [2][]byte   // all of consent.asked, by SDK
 	lists [2][4]*list // of consent.given, by SDK
 }
 
-// newNotice invents a notice of the given shape. A Parquet file has JSON as it is, a CSV file has its quotes
-// doubled; they are doubled here, once, and not in each row.
+// newNotice makes a random notice of the given shape. A CSV file needs the quotes of JSON doubled; they are doubled here,
+// once, and not in each row.
 func newNotice(r *random, p *phrases, s shape, position string) *notice {
 	n := &notice{sizes: [4]int{s.purposes, s.purposesLI, s.vendors, s.vendorsLI}}
 	purposes := inventPurposes(r, max(s.purposes, s.purposesLI))
@@ -113,7 +112,7 @@ func inventVendors(r *random, n int) []string {
 	return vendors
 }
 
-// invent makes a name that means nothing.
+// invent makes a name without a meaning.
 func invent(r *random) string {
 	syllables := []string{"ba", "do", "fi", "ga", "ko", "lu", "mer", "na", "pix", "qua", "ro", "sel", "ta", "vo", "wen", "zu"}
 	var name strings.Builder
@@ -174,7 +173,7 @@ type choice struct {
 	notice           *notice
 	sdk              sdk
 	action           string // empty if there is none
-	created, updated int64  // milliseconds since 1970; only the web tells them
+	created, updated int64  // milliseconds since 1970; sent by the web SDK only
 	enabled          [4]int // of each list how many, from its beginning
 	previous         bool   // an app that had all of it enabled before
 }

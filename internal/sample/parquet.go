@@ -33,8 +33,8 @@ type eventColumnsWithUser struct {
 	UserID string `parquet:"USER_ID,optional,plain,snappy"`
 }
 
-// rowGroupBytes is how many bytes of text a row group holds, before they are encoded. The writer keeps a row group
-// in memory, compressed, and the description of each in the footer.
+// rowGroupBytes is the size of a row group in bytes of text, before encoding. The writer keeps a compressed row group in
+// memory, and a description of each in the footer.
 const rowGroupBytes = 64 << 20
 
 // A parquetWriter writes rows column by column, which costs a fifth of what writing structs costs.
@@ -56,7 +56,7 @@ func newParquetWriter(out *bufio.Writer, userID bool) *parquetWriter {
 	}
 	schema := parquet.NewSchema("schema", parquet.SchemaOf(columns))
 	file := parquet.NewGenericWriter[any](out, schema,
-		// Fixed, so that another version of the library does not show in the file.
+		// Fixed, so that the file does not depend on the version of the library.
 		parquet.CreatedBy("consent generate", "1", ""),
 		parquet.DataPageVersion(1),
 		// Bounds of long texts would make the footer and the pages' headers as large as the texts.

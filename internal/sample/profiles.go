@@ -18,7 +18,7 @@ type shape struct {
 // A profile is one kind of company. Rates are per notice that was shown: the truth that metrics estimate.
 type profile struct {
 	industryBack, industryFront string
-	headquarters                string // empty where the export does not know
+	headquarters                string // empty if unknown
 	domain                      string
 	share                       float64 // of Options.Events
 	hours                       float64 // that 500 events span
@@ -132,7 +132,7 @@ var quiet = [24]float64{
 	0.8, 0.82, 0.88, 0.88, 0.84, 0.78, 0.7, 0.65, 0.62, 0.66, 0.85, 1.3,
 }
 
-// countries are those that visitors come from besides a company's home, in no order.
+// countries are the visitors' countries other than a company's own, in no order.
 var countries = []string{
 	"FR", "US", "DE", "ES", "IT", "GB", "BE", "CH", "CA", "NL", "PT", "BR", "MX", "AR", "CO", "CL", "PE", "MA", "DZ", "TN",
 	"SN", "CI", "CM", "ML", "GN", "RE", "GP", "MQ", "LU", "AT", "PL", "CZ", "RO", "HU", "GR", "SE", "NO", "DK", "FI", "IE",

@@ -5,14 +5,14 @@ import (
 	"math/rand/v2"
 )
 
-// A random draws everything that is left to chance. Each company has its own, so that a company's events depend
-// neither on how many companies there are nor on the order in which they are made.
+// A random is a stream of random numbers. Each company has its own, so that a company's events depend neither on the
+// number of companies nor on the order in which they are generated.
 type random struct {
 	*rand.Rand
 }
 
-// newRandom makes the random of one purpose. The constant (the golden ratio's fraction in 64 bits) spreads
-// neighbouring streams apart.
+// newRandom makes the stream of one purpose. The constant (the golden ratio's fraction in 64 bits) separates the seeds of
+// neighbouring streams.
 func newRandom(seed, stream uint64) *random {
 	return &random{rand.New(rand.NewPCG(seed, stream*0x9e3779b97f4a7c15))}
 }
@@ -60,7 +60,7 @@ type weighted[T any] struct {
 }
 
 func (w *weighted[T]) add(value T, weight float64) {
-	end := float64(weight) // the conversion keeps the product that it may be from being fused with the sum
+	end := float64(weight) // an explicit conversion prevents fused multiply-add, which differs between processors
 	if n := len(w.ends); n > 0 {
 		end += w.ends[n-1]
 	}

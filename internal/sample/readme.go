@@ -6,25 +6,25 @@ import (
 	"text/tabwriter"
 )
 
-// readme explains the export to whoever finds it.
+// readme is the text of the export's README.md.
 func readme(o Options, s Summary) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# A generated export
 
-Everything here was invented by a program. It says nothing about any real company, visitor or vendor. This command
-makes it again, the CSV files byte for byte and the Parquet files row for row:
+All data here is synthetic. It says nothing about any real company, visitor or vendor. This command
+reproduces it, the CSV files byte for byte and the Parquet files row for row:
 
     %s
 
 - %s lists %d companies; %d of them have events.
-  INDUSTRY_FRONT is the finer level of INDUSTRY_BACK, and HQ_COUNTRY is blank where it is not known.
+  INDUSTRY_FRONT is the finer level of INDUSTRY_BACK, and HQ_COUNTRY is empty where it is not known.
 - %s: %d events, a file for each company.
 
 It looks like a real export: the layout, the columns, the share of each type, status, device and country, and the
 quirks. CSV records end with CRLF, with bare LF inside quoted, indented JSON; Parquet columns are all optional, and
-timestamps are strings; COUNTRY and REGION hold a pair of quotes inside the value; RATE has now and then the noise of
-32 bits; several files end at the same round number of rows, as if they had been cut off. What it does not have are
-the correlations of real behaviour: do not learn from it how people choose.
+timestamps are strings; COUNTRY and REGION hold a pair of quotes inside the value; RATE sometimes has the rounding error
+of 32 bits; several files end at the same round number of rows, as if they had been cut off. It does not have the
+correlations of real behaviour: do not use it to learn how people choose.
 
 `, o.command(), "`"+companiesPath+"`", s.Companies, o.Companies, folders(o), s.Events)
 	b.WriteString(countText(o))
@@ -56,8 +56,8 @@ func folders(o Options) string {
 func countText(o Options) string {
 	const (
 		inverse = "COUNT is round(1/RATE): it is extrapolated already,\n" +
-			"as often in real exports, so that COUNT/RATE is too much."
-		other = "COUNT is how many equal events a row stands for, mostly 1,\nso that COUNT/RATE is the number of events."
+			"as often in real exports, so that COUNT/RATE is too high."
+		other = "COUNT is the number of equal events in a row, mostly 1,\nso that COUNT/RATE is the number of events."
 	)
 	switch o.Count {
 	case CountInverse:
@@ -68,13 +68,13 @@ func countText(o Options) string {
 	return "In the companies with odd numbers " + inverse + "\nIn the others " + other + "\n"
 }
 
-// truth tells the rates that the events were drawn with, so that metrics can be compared with what they estimate.
+// truth lists the true rates of the events, so that metrics can be compared with what they estimate.
 func truth(o Options) string {
 	var b strings.Builder
 	b.WriteString(`
-The events were drawn with these rates, which the metrics estimate: choices for each notice that was shown, those of
-them that were taken over from elsewhere, and opt-ins for each choice on a notice. An export of 500 events strays from
-them by chance.
+The events were drawn with these rates, which the metrics estimate: choices per notice shown, the
+share of them imported from elsewhere, and opt-ins per choice on a notice. An export of 500 events deviates
+from them by chance.
 
 | company | given / asked | of those from elsewhere | opt-ins / choices |
 |---|---|---|---|

@@ -1,5 +1,5 @@
-// Package sample makes exports of consent events that are invented from a seed: the layout, shapes, distributions
-// and quirks of real exports, of any size, and on demand with defects. It knows nothing of how they are loaded.
+// Package sample generates exports of consent events from a seed, with the layout, shapes, distributions and quirks of
+// real exports, in any size, and optionally with defects. It knows nothing of how they are loaded.
 package sample
 
 import (
@@ -14,17 +14,17 @@ import (
 	"strings"
 )
 
-// Count says what COUNT holds.
+// Count is the meaning of the column COUNT.
 type Count string
 
 // The meanings of COUNT that exports are seen with.
 const (
 	CountMixed       Count = "mixed"       // every other company is inverse, the rest independent
 	CountInverse     Count = "inverse"     // round(1/RATE): COUNT is extrapolated already, so COUNT/RATE is not
-	CountIndependent Count = "independent" // how many equal events a row stands for, so that COUNT/RATE is right
+	CountIndependent Count = "independent" // the number of equal events in a row, so that COUNT/RATE is right
 )
 
-// Parameters says whether rows have PARAMETERS.
+// Parameters defines whether rows have PARAMETERS.
 type Parameters string
 
 // PARAMETERS is most of an export's bytes, so benchmarks measure with and without it.
@@ -33,7 +33,7 @@ const (
 	ParametersEmpty    Parameters = "empty"
 )
 
-// Format says which files are made.
+// Format is the format of the files of events.
 type Format string
 
 // The formats of files of events.
@@ -43,8 +43,8 @@ const (
 	FormatParquet Format = "parquet"
 )
 
-// Options say what to make. The same options make the same files, on every machine and in every year. An option
-// changes only what it names: the other values stay the same.
+// Options define the export. The same options make the same files, on every machine and in every year. An option changes
+// only what it names: other values do not change.
 type Options struct {
 	Companies  int   // that have events; four times as many companies are listed, as in real exports
 	Events     int64 // of each company; two companies in ten have fewer
@@ -69,10 +69,10 @@ func Defaults() Options {
 	}
 }
 
-// ErrOptions is wrapped by every error that a different flag would mend.
+// ErrOptions is wrapped by every error of an invalid option.
 var ErrOptions = errors.New("bad options")
 
-// The most that is made; they keep a slip of the finger from filling a disk.
+// The limits of the options, so that a typing error does not fill a disk.
 const (
 	maxCompanies = 100_000
 	maxEvents    = 10_000_000_000
@@ -99,7 +99,7 @@ func (o Options) check() error {
 	return nil
 }
 
-// A Summary tells what was made.
+// A Summary lists the generated files and defects.
 type Summary struct {
 	Directory string        `json:"directory"`
 	Companies int           `json:"companies"` // with and without events
@@ -116,10 +116,10 @@ type File struct {
 	Bytes int64  `json:"bytes"`
 }
 
-// A DefectCount tells how many events have a defect.
+// A DefectCount is the number of events with a defect.
 type DefectCount struct {
 	Code   string `json:"code"`   // of the finding that it raises; one that raises none is named alike
-	Effect Effect `json:"effect"` // what becomes of such an event
+	Effect Effect `json:"effect"` // on the load of such an event
 	Events int64  `json:"events"`
 }
 
@@ -127,8 +127,8 @@ type DefectCount struct {
 const companiesPath = "country_and_industry/industry and country.csv"
 
 // Generate makes an export in dir, which is created if need be. It streams: memory does not grow with the options.
-// Every file is written under a temporary name and renamed when it is whole. progress, which may be nil, is told
-// how many events of how many are made, a few hundred times a second at most.
+// Every file is written under a temporary name and renamed when it is complete. progress, which may be nil, is called
+// with the number of generated events and their total, at most a few hundred times a second.
 func Generate(ctx context.Context, o Options, dir string, progress func(done, total int64)) (Summary, error) {
 	summary := Summary{Directory: dir, Defects: []DefectCount{}}
 	if err := o.check(); err != nil {
@@ -199,7 +199,7 @@ func appendDefect(counts []DefectCount, d defect, n int64) []DefectCount {
 	return append(counts, DefectCount{Code: d.code, Effect: d.effect, Events: n})
 }
 
-// prepare makes the directory and refuses one that holds something.
+// prepare makes the directory, or refuses one that is not empty.
 func prepare(dir string, force bool) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make the directory of the export: %w", err)
@@ -217,8 +217,8 @@ func prepare(dir string, force bool) error {
 
 var eventsFile = regexp.MustCompile(`^events-company-[0-9]+\.(csv|parquet)(\` + unfinished + `)?$`)
 
-// removeOthers removes the files of events of an export that was there before, so that the directory holds one
-// export and not a mixture of two. It leaves alone whatever has another name.
+// removeOthers removes the files of events of an earlier export, so that the directory does not have a mixture of two.
+// It does not touch files with other names.
 func removeOthers(dir string, companies []*company) error {
 	ours := map[string]bool{}
 	for _, c := range companies {
@@ -242,7 +242,7 @@ func removeOthers(dir string, companies []*company) error {
 	return nil
 }
 
-// command is the command line that makes the same export again.
+// command is the command line that reproduces the export.
 func (o Options) command() string {
 	d := Defaults()
 	var b strings.Builder

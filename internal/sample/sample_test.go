@@ -38,7 +38,7 @@ func generate(t testing.TB, change func(*Options)) (dir string, s Summary) {
 	return dir, s
 }
 
-// read gives the files of an export by their paths.
+// read returns the files of an export by their paths.
 func read(t testing.TB, dir string) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
@@ -60,7 +60,7 @@ func read(t testing.TB, dir string) map[string][]byte {
 // nullText stands for a value that is null, and cannot be mistaken for one that is not.
 const nullText = "\x00null"
 
-// parquetRows gives a file's rows as text.
+// parquetRows returns a file's rows as text.
 func parquetRows(t testing.TB, content []byte) (columns []string, rows [][]string) {
 	t.Helper()
 	file, err := parquet.OpenFile(bytes.NewReader(content), int64(len(content)))
@@ -99,7 +99,7 @@ func parquetRows(t testing.TB, content []byte) (columns []string, rows [][]strin
 	return columns, rows
 }
 
-// rowsOf gives the rows of a file of events, whatever its format. CSV has no null; an empty value is one.
+// rowsOf returns the rows of a file of events, whatever its format. CSV has no null; an empty value is one.
 func rowsOf(t testing.TB, path string, content []byte) (columns []string, rows [][]string) {
 	t.Helper()
 	if strings.HasSuffix(path, ".parquet") {
@@ -492,7 +492,7 @@ func TestEveryValueHasTheShapeOfAnExport(t *testing.T) {
 	within("noisy rates of consent.asked", float64(seen["rate 0.200000003"]), 1, 20)
 }
 
-// checkParameters checks that PARAMETERS is indented JSON, and tells of an event what its type tells.
+// checkParameters checks that PARAMETERS is indented JSON, with the keys of the event's type.
 func checkParameters(t *testing.T, row []string) {
 	t.Helper()
 	var indented bytes.Buffer

@@ -13,7 +13,7 @@ const (
 	settings = "ui.action"
 )
 
-// An sdk is what a visitor's events are sent by.
+// An sdk is the kind of client that sends a visitor's events.
 type sdk uint8
 
 const (
@@ -43,7 +43,7 @@ type event struct {
 	choice choice // of a consent.given
 }
 
-// A visitor is what a visitor's events have in common.
+// A visitor has the values that all events of a visitor share.
 type visitor struct {
 	sdk        sdk
 	user       [16]byte
@@ -61,8 +61,8 @@ var (
 	age         = lognormal(20*24*3_600_000, 1.8) // of a token that is older than the visit
 )
 
-// A simulation is a company's visits, one after another. It has a true rate for everything, and drops events as
-// sampling does: so what metrics estimate from the export can be compared with the profile.
+// A simulation generates a company's visits, one after another. It has a true rate for everything, and drops events as
+// sampling does, so that estimates from the export can be compared with the profile.
 type simulation struct {
 	*company
 	clock      int64 // of the visits, microseconds since 1970
@@ -84,7 +84,7 @@ func newSimulation(c *company, emit func(*event)) *simulation {
 	return s
 }
 
-// notice simulates a notice that is shown, what its visitor does, and what other visitors do in the meantime.
+// notice simulates a notice, the actions of its visitor, and those of other visitors in the meantime.
 func (s *simulation) notice() {
 	r := s.random
 	hour := time.Duration(s.clock) * time.Microsecond / time.Hour % 24
@@ -150,7 +150,7 @@ func (s *simulation) hesitation() int64 {
 	return quickChoice.draw(s.random)
 }
 
-// takeOver simulates a choice that no notice precedes: it was made in another place and is taken over.
+// takeOver simulates a choice without a notice: it was made elsewhere and is imported.
 func (s *simulation) takeOver(at int64) {
 	r := s.random
 	v := s.visitor()
@@ -198,7 +198,7 @@ func (s *simulation) give(v visitor, c choice, status string, at int64) {
 func (s *simulation) add(e *event) {
 	r := s.random
 	e.id = r.uuid()
-	repeated := int64(1) // equal page views and clicks are sometimes put together
+	repeated := int64(1) // equal page views and clicks are sometimes merged into one row
 	if (e.kind == pageview || e.kind == settings) && r.chance(0.06) {
 		repeated = r.between(2, 3)
 	}

@@ -8,23 +8,23 @@ import (
 	"syscall"
 )
 
-// ErrChanged says that a file is no longer what it was when it was opened.
+// ErrChanged is the error of a file that changed after it was opened.
 var ErrChanged = errors.New("the file changed while it was read: try again when it is complete")
 
-// ErrNoMatch says that a path or a pattern names no file.
+// ErrNoMatch is the error of a path or pattern that matches no file.
 var ErrNoMatch = errors.New("no file")
 
-// An Error is an error of a file. It does not unwrap, so that the failed read of a file is never taken for the lost
-// connection of a database, which ends with the same errors of the system.
+// An Error is an error of a file. It does not unwrap, so that the failed read of a file is never mistaken for a lost
+// database connection, which has the same system errors.
 type Error struct {
-	// Passing tells that the same read may succeed later: the file changed, its volume was away, or reading was stopped.
+	// Passing is true if the same read may succeed later: the file changed, its volume was unavailable, or reading was stopped.
 	Passing bool
 	err     error
 }
 
 func (e *Error) Error() string { return e.err.Error() }
 
-// Is finds the errors that a caller may ask for.
+// Is matches the errors that callers test for.
 func (e *Error) Is(target error) bool {
 	return slices.Contains([]error{ErrChanged, ErrNoMatch, context.Canceled, context.DeadlineExceeded, fs.ErrNotExist}, target) &&
 		errors.Is(e.err, target)

@@ -33,7 +33,7 @@ func OpenFolder(dir string) (*Folder, error) {
 		return nil, unreadable("the folder " + dir)
 	case err != nil:
 		if info, statErr := os.Stat(dir); statErr == nil && !info.IsDir() {
-			return nil, fmt.Errorf("%s is no folder: give the one that holds the files", dir)
+			return nil, fmt.Errorf("%s is not a folder: give the one that holds the files", dir)
 		}
 		return nil, fmt.Errorf("open the folder %s: %w", dir, err)
 	}
@@ -55,8 +55,8 @@ func (f *Folder) String() string { return "the folder " + f.dir }
 func (f *Folder) Close() error { return f.root.Close() }
 
 // List finds files in the order of their names. A path that exists is that file, whatever characters it holds. A
-// pattern finds what is hidden only where it has the dot or underscore itself; what it leaves out for that is ignored.
-// A folder that would have to be looked into but cannot be read is among the files, as Closed.
+// pattern matches hidden files only if it has the dot or underscore itself; other hidden files are in Ignored.
+// A folder that the pattern covers but that cannot be read is among the files, as Closed.
 func (f *Folder) List(_ context.Context, pattern string) (Listing, error) {
 	if pattern == AllFiles {
 		return f.all()
@@ -99,8 +99,8 @@ func (f *Folder) List(_ context.Context, pattern string) (Listing, error) {
 	return l, err
 }
 
-// globbed is a folder as Glob may read it: Glob lists whatever a part of its pattern matches, and opening a named pipe for
-// that would wait for somebody to write to it.
+// globbed restricts what Glob lists to folders: Glob tries to list whatever a part of its pattern matches, and opening a
+// named pipe would block until a process writes to it.
 type globbed struct{ root *os.Root }
 
 func (g globbed) Open(name string) (fs.File, error)     { return g.root.FS().Open(name) }
@@ -144,7 +144,7 @@ func hiddenPart(match, pattern string) string {
 	return ""
 }
 
-// unreadableParents finds the folders that a pattern looks into but that cannot be read: Glob takes them for empty ones.
+// unreadableParents finds the folders that a pattern covers but that cannot be read: Glob treats them as empty.
 func (f *Folder) unreadableParents(pattern string) (dirs []Entry) {
 	for parent := path.Dir(pattern); parent != "."; parent = path.Dir(parent) {
 		matches, _ := fs.Glob(globbed{f.root}, parent) // List reports a bad pattern
@@ -162,7 +162,7 @@ func (f *Folder) unreadableParents(pattern string) (dirs []Entry) {
 	return dirs
 }
 
-// lostAndFound is the folder that a file system keeps at its top for itself; only root may read it.
+// lostAndFound is the recovery folder at the top of a file system; only root may read it.
 const lostAndFound = "lost+found"
 
 // all finds every file below the folder, and ignores links to folders and what is hidden.
@@ -194,7 +194,7 @@ func (f *Folder) all() (l Listing, err error) {
 	return l, err
 }
 
-// stat looks at a file or folder, also where an absolute link leads to it.
+// stat returns a file's or folder's info. It also follows absolute links inside the folder.
 func (f *Folder) stat(name string) (fs.FileInfo, error) {
 	info, err := f.root.Stat(name)
 	if err == nil {
@@ -243,7 +243,7 @@ func (f *Folder) Open(_ context.Context, name string) (File, error) {
 	case err == nil && info.IsDir():
 		return nil, Wrap(unreadable("the folder"))
 	case err == nil && !info.Mode().IsRegular():
-		// Opening a named pipe would wait for somebody to write to it.
+		// Opening a named pipe would block until a process writes to it.
 		return nil, Wrap(fmt.Errorf("it is not a regular file (%s)", info.Mode()))
 	}
 	file, err := f.root.Open(filepath.FromSlash(name))
@@ -260,7 +260,7 @@ func (f *Folder) Open(_ context.Context, name string) (File, error) {
 	return &folderFile{path: name, folder: f, file: file, info: info}, nil
 }
 
-// explain says why a file cannot be opened; if for its mode, with the mode and the user.
+// explain returns why a file cannot be opened; for a permission error, with the file's mode and the user.
 func (f *Folder) explain(name string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the file does not exist in %s", f.dir)

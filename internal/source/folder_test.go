@@ -73,7 +73,7 @@ func TestAllFiles(t *testing.T) {
 	}
 }
 
-// TestPatternsFindWhatIsHiddenOnlyByItsDot holds that a pattern finds a hidden file or folder only by the first character of its name, and
+// TestPatternsFindWhatIsHiddenOnlyByItsDot checks that a pattern finds a hidden file or folder only by the first character of its name, and
 // names what it leaves out.
 func TestPatternsFindWhatIsHiddenOnlyByItsDot(t *testing.T) {
 	f, _ := folder(t, map[string]string{"x/a.csv": "", "x/.b.csv": "", ".y/a.csv": "", "_z/a.csv": "", "_z/b.csv": "", "x/_c.csv": "", "_d=1/a.csv": ""})
@@ -152,7 +152,7 @@ func TestPipesAreNotWaitedFor(t *testing.T) {
 	}
 }
 
-// TestErrorsOfFilesAreNotOfConnections holds that a caller who looks for a lost connection does not find one.
+// TestErrorsOfFilesAreNotOfConnections checks that a caller who looks for a lost connection does not find one.
 func TestErrorsOfFilesAreNotOfConnections(t *testing.T) {
 	var network net.Error
 	for _, c := range []struct {

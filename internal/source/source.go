@@ -1,5 +1,5 @@
-// Package source knows places that hold files: which files a place has, and how to read and recognize each. It knows
-// nothing of what the files hold. Another kind of place is another type that is a Source.
+// Package source lists and opens the files of a place, such as a folder, and detects when a file changes. It does not
+// know what the files contain. A new kind of place is a new implementation of Source.
 package source
 
 import (
@@ -16,7 +16,7 @@ type Source interface {
 	ID() string
 	// String names the source in messages, as the user gave it.
 	String() string
-	// List finds the files that a path or a glob pattern names, or all of them (AllFiles). It gives ErrNoMatch if a
+	// List finds the files that a path or a glob pattern names, or all of them (AllFiles). It returns ErrNoMatch if a
 	// path or pattern names none.
 	List(ctx context.Context, pattern string) (Listing, error)
 	// Open opens a file by its path.
@@ -27,15 +27,14 @@ type Source interface {
 // A Listing is what List found.
 type Listing struct {
 	Files   []Entry   // in the order of their paths
-	Ignored []Ignored // what would match but for its name, or for being a link
+	Ignored []Ignored // files that match but are hidden, or links to folders
 }
 
 // An Entry is one file in a listing.
 type Entry struct {
 	Path string
 	Size int64 // bytes; 0 if unknown
-	// Closed says that it is a folder that cannot be looked into. Nobody knows how many files are in it; opening it
-	// says why.
+	// Closed is true for a folder that cannot be read, so that its files are unknown. Opening it returns the reason.
 	Closed bool
 }
 
@@ -62,6 +61,6 @@ type File interface {
 	// Version changes whenever the file is written or replaced; equal versions of one path have equal bytes, as far as
 	// the place can know.
 	Version() string
-	// Unchanged gives ErrChanged if the path no longer leads to the version that was opened.
+	// Unchanged returns ErrChanged if the path no longer leads to the version that was opened.
 	Unchanged() error
 }

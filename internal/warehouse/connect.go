@@ -25,41 +25,42 @@ import (
 // minServer is the oldest Postgres that is supported, as server_version_num has it.
 const minServer = 150000
 
-// Config says which database to use.
+// Config is the configuration of a database connection.
 type Config struct {
 	URL          string        // postgres:// URL or DSN
-	PasswordFile string        // read at each connect, so that a rotated password is found; empty to use the URL's
-	Wait         time.Duration // how long to wait for a server that is away and for its schema
-	WaitLogin    bool          // wait also while login or rights are refused: for roles that a migration is still to make
-	Name         string        // of the program, as pg_stat_activity shows it
+	PasswordFile string        // read at each connect, so that a rotated password is used; empty to use the URL's
+	Wait         time.Duration // how long to wait for an unavailable server and for its schema
+	WaitLogin    bool          // wait also while login or rights are refused: for roles that a migration has yet to create
+	Name         string        // application_name, in pg_stat_activity
 	Log          *slog.Logger
 }
 
-// A DB is a database whose schema is there.
+// A DB is a database with the schema of this version.
 type DB struct {
 	pool   *pgxpool.Pool
 	outage *outage
 }
 
-// ParseConfig reads the configuration of connections, with the settings of our sessions. Its errors show no password.
+// ParseConfig returns pgx's configuration of connections, with the program's session settings. Its errors show no
+// password.
 func (c Config) ParseConfig() (*pgx.ConnConfig, error) {
 	info, err := ParseConninfo(c.URL)
 	var config *pgx.ConnConfig
 	if err == nil {
 		if config, err = pgx.ParseConfig(info.dsn()); err != nil {
-			// pgx repeats the string, and hides the password only where it can tell which part that is.
+			// pgx repeats the string, and hides the password only where it can find it.
 			reason := err.Error()
 			err = errors.New(strings.TrimPrefix(reason[strings.LastIndex(reason, "`")+1:], ": "))
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the database URL is not valid (it is not shown, for it may hold a password): %w", err)
+		return nil, fmt.Errorf("the database URL is not valid (it is not shown, because it may hold a password): %w", err)
 	}
 	config.LookupFunc = info.lookup(config.LookupFunc)
 	if config.Password == "" {
 		config.Password = info.passfilePassword(config)
 	}
-	for name, value := range kept {
+	for name, value := range startupSettings {
 		config.RuntimeParams[name] = value
 	}
 	for name, value := range settings {
@@ -104,10 +105,10 @@ func Open(ctx context.Context, c Config, connections int) (*DB, error) {
 // Close ends all connections.
 func (db *DB) Close() { db.pool.Close() }
 
-// Pool gives the connections for what the ledger does not do itself, such as reading marts.
+// Pool returns the connections, for queries outside the ledger, such as reading marts.
 func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 
-// errNoSchema says that the database does not have this version's tables yet.
+// errNoSchema is the error of a database without this version's tables.
 var errNoSchema = errors.New("the database does not have the tables of this version yet: run `consent migrate`")
 
 // checkSchema compares the schema's version with the one that this program needs; every role may read it.
@@ -127,28 +128,28 @@ func checkSchema(ctx context.Context, db interface {
 	return err
 }
 
-// Retry calls try until it succeeds, as long as the database is away or has no schema and the wait is not over. what
-// names what is waited for, in the log.
+// Retry calls try until it succeeds, while the database is unavailable or has no schema and Config.Wait has not passed.
+// what names the awaited thing in the log.
 func (db *DB) Retry(ctx context.Context, what string, try func() error) error {
 	return db.outage.retry(ctx, what, try)
 }
 
-// An outage is how long a database has been away. All who wait for one database share it, so that they wait once and
-// not one after another; only success ends it, so that what fails again and again does not go on for ever.
+// An outage is a period in which a database is unavailable. All callers of Retry share it, so that they wait once, not
+// one after another. Only a success ends it, so that repeated failures end after Config.Wait.
 type outage struct {
 	wait  time.Duration
-	login bool // whether a refused login is one, too
+	login bool // whether a refused login counts
 	log   *slog.Logger
 
 	mu      sync.Mutex
-	until   time.Time // when waiting ends; zero if the last try succeeded
+	until   time.Time // when waiting ends; zero if the last attempt succeeded
 	lastLog time.Time
 }
 
 func newOutage(c Config) *outage { return &outage{wait: c.Wait, login: c.WaitLogin, log: c.Log} }
 
-// passes tells whether an error can end with the outage.
-func (o *outage) passes(err error) bool {
+// isOutage reports whether an error can end with the outage.
+func (o *outage) isOutage(err error) bool {
 	return IsAway(err) || errors.Is(err, errNoSchema) || isCollision(err) || o.login && isDenied(err)
 }
 
@@ -156,7 +157,7 @@ func (o *outage) retry(ctx context.Context, what string, try func() error) error
 	pause := 100 * time.Millisecond
 	for {
 		err := try()
-		if ctx.Err() == nil && o.passes(err) && o.goesOn(what, err) {
+		if ctx.Err() == nil && o.isOutage(err) && o.keepWaiting(what, err) {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
@@ -172,8 +173,8 @@ func (o *outage) retry(ctx context.Context, what string, try func() error) error
 	}
 }
 
-// goesOn tells whether to wait on, and logs it now and then.
-func (o *outage) goesOn(what string, err error) bool {
+// keepWaiting reports whether to try again, and logs it at intervals.
+func (o *outage) keepWaiting(what string, err error) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
@@ -196,7 +197,7 @@ func (o *outage) ends() {
 	o.until = time.Time{}
 }
 
-// IsAway tells whether an error means that the server cannot be reached, went away, or asked to try again.
+// IsAway reports whether an error means that the server cannot be reached, closed the connection, or asked to try again.
 func IsAway(err error) bool {
 	switch code := sqlState(err); class(code) {
 	case "08", "40", "57": // connection, rollback by the server, operator intervention
@@ -214,9 +215,9 @@ func IsAway(err error) bool {
 	case errors.As(err, &file):
 		return false // a password or certificate file
 	case errors.As(err, &garbled):
-		return true // what answers is no Postgres: a proxy, while the way to the server is still being made
+		return true // the peer is not Postgres: a proxy that is not connected to the server yet
 	case errors.As(err, &network):
-		// An error of the system is one of a connection only inside one of the network.
+		// A system error is a connection error only inside a network error.
 		var operation *net.OpError
 		return !errors.As(err, &system) || errors.As(err, &operation)
 	}
@@ -224,8 +225,8 @@ func IsAway(err error) bool {
 		pgconn.SafeToRetry(err) || strings.Contains(fmt.Sprint(err), "conn closed")
 }
 
-// IsRefused tells whether the database turns us away until somebody changes something: login, database, rights, or
-// tables that are not as this version made them.
+// IsRefused reports whether the database refuses this program until its configuration is changed: login, database,
+// rights, or tables that differ from those of this version.
 func IsRefused(err error) bool {
 	switch class(sqlState(err)) {
 	case "28", "3D", "3F", "42", "0A":
@@ -234,13 +235,13 @@ func IsRefused(err error) bool {
 	return false
 }
 
-// isDenied tells whether the database refuses a login or a right.
+// isDenied reports whether the database refuses a login or a right.
 func isDenied(err error) bool {
 	code := sqlState(err)
 	return class(code) == "28" || code == "42501"
 }
 
-// IsData tells whether the server refused a value that was sent.
+// IsData reports whether the server refused a value.
 func IsData(err error) bool {
 	switch class(sqlState(err)) {
 	case "22", "23", "54": // data exception, constraint, limit of the program
@@ -249,16 +250,16 @@ func IsData(err error) bool {
 	return false
 }
 
-// IsLater tells whether an error can go away by itself: the server is away, its disk is full, another job holds a lock,
-// or anything else that is neither refused nor a matter of the data.
-func IsLater(err error) bool {
+// IsTransient reports whether the same work can succeed later: the server is unavailable, its disk is full, another job
+// holds a lock, or any other error that is neither a refusal nor about the data.
+func IsTransient(err error) bool {
 	return IsAway(err) || (sqlState(err) != "" && !IsRefused(err) && !IsData(err))
 }
 
-// IsFull tells whether the server's disk is full.
+// IsFull reports whether the server's disk is full.
 func IsFull(err error) bool { return sqlState(err) == "53100" }
 
-// class is the first half of an SQLSTATE, which says what kind of error it is.
+// class is the class of an SQLSTATE, its first two characters.
 func class(sqlState string) string {
 	if len(sqlState) != 5 {
 		return ""
@@ -266,7 +267,7 @@ func class(sqlState string) string {
 	return sqlState[:2]
 }
 
-// ServerContext is what the server says of an error: its message and where it arose.
+// ServerContext returns the server's message of an error and its context.
 func ServerContext(err error) string {
 	var server *pgconn.PgError
 	if !errors.As(err, &server) {
@@ -275,8 +276,7 @@ func ServerContext(err error) string {
 	return strings.TrimSpace(server.Message + " " + server.Detail + " (" + server.Where + ")")
 }
 
-// pgBouncerErrors are the errors that PgBouncer reports as a violation of the protocol, by a piece of their message, and
-// what they are.
+// pgBouncerErrors maps parts of the messages that PgBouncer reports as a protocol violation to what they mean.
 var pgBouncerErrors = map[string]string{
 	"authentication failed":         "28P01",
 	"auth failed":                   "28P01",
@@ -303,19 +303,19 @@ func sqlState(err error) string {
 	return server.Code
 }
 
-// denied adds to the lack of a right who has it.
+// denied adds to a missing right which role has it.
 func denied(err error) error {
 	return fmt.Errorf("%w: connect as the role that ran `consent migrate`, or let it grant this one the right", err)
 }
 
-// readOnly adds to the refusal of a write what to do.
+// readOnly adds the remedy to a refused write.
 func readOnly(err error) error {
 	return fmt.Errorf("%w: the server is a standby, or default_transaction_read_only is on for the server, the database or "+
 		"the role (providers turn it on when a disk is full): connect to the primary (with several hosts: "+
 		"target_session_attrs=read-write), or end what made it read-only", err)
 }
 
-// Advise adds to an error what to do, where a right is missing or nothing may be written; nil stays nil.
+// Advise adds the remedy to an error about a missing right or a refused write; nil stays nil.
 func Advise(err error) error {
 	switch sqlState(err) {
 	case "42501":
@@ -326,12 +326,12 @@ func Advise(err error) error {
 	return err
 }
 
-// explain adds to an error of a connection where it led and what to do.
+// explain adds the server and the remedy to a connection error.
 func explain(config *pgx.ConnConfig, err error) error {
 	where := fmt.Sprintf("%s:%d, database %s, user %s", config.Host, config.Port, config.Database, config.User)
 	switch code := sqlState(err); {
 	case isStartupRefused(err):
-		return fmt.Errorf("the pooler at %s does not take what the connection asks for (options and PGOPTIONS cannot be used "+
+		return fmt.Errorf("the pooler at %s refuses the settings of the connection (options and PGOPTIONS cannot be used "+
 			"through PgBouncer): %w", where, err)
 	case code == "28P01" || code == "28000":
 		return fmt.Errorf("the database at %s refuses the login: check user and password "+

@@ -18,16 +18,16 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Conninfo is how to connect: libpq's keywords (PostgreSQL documentation, "Parameter Key Words") with their values,
+// Conninfo holds libpq's connection keywords (PostgreSQL documentation, "Parameter Key Words") with their values,
 // from the URL or keyword=value string, the service that it names, and the PG… variables, in this order. Both pgx and
-// dbt get their connection from it, so that neither reads a setting that the other does not.
+// dbt get their connection from it, so that both use the same settings.
 type Conninfo map[string]string
 
 // A keyword is one of libpq's.
 type keyword struct {
 	variable string
-	// passed: pgx understands it. What it does not is either without effect on what a connection may be (allowed is
-	// nil) or a demand, of which only the allowed values can be met; empty can always.
+	// passed: pgx supports it. Other keywords either have no effect on the security of a connection (allowed is nil) or
+	// are requirements, of which only the allowed values can be met; an empty value always can.
 	passed  bool
 	demand  bool
 	allowed []string
@@ -67,7 +67,7 @@ var keywords = map[string]keyword{
 	"require_auth":              passed.from("PGREQUIREAUTH"),
 	"min_protocol_version":      passed.from("PGMINPROTOCOLVERSION"),
 	"max_protocol_version":      passed.from("PGMAXPROTOCOLVERSION"),
-	"application_name":          ignored.from("PGAPPNAME"), // each program of ours has its own
+	"application_name":          ignored.from("PGAPPNAME"), // each command has its own
 	"fallback_application_name": ignored,
 	"client_encoding":           ignored.from("PGCLIENTENCODING"), // is UTF8
 	"keepalives":                ignored,
@@ -97,8 +97,8 @@ var keywords = map[string]keyword{
 	"sslkeylogfile":             demand(),
 }
 
-// ParseConninfo reads a postgres:// URL or a keyword=value string, adds what its service and the environment say, and
-// refuses what cannot be met. Its errors show no value that may be a password, or a piece of one.
+// ParseConninfo reads a postgres:// URL or a keyword=value string, adds the settings of its service and the environment,
+// and refuses settings that cannot be met. Its errors show no value that may be a password, or a part of one.
 func ParseConninfo(text string) (Conninfo, error) {
 	var given Conninfo
 	var err error
@@ -130,7 +130,7 @@ func ParseConninfo(text string) (Conninfo, error) {
 	return c, nil
 }
 
-// withService merges what was given, what its service says, and the environment.
+// withService merges the given settings, those of their service, and the environment.
 func withService(environment, given Conninfo) (Conninfo, error) {
 	if given["host"] != "" { // the address of the environment is another host's
 		delete(environment, "hostaddr")
@@ -176,7 +176,7 @@ func withService(environment, given Conninfo) (Conninfo, error) {
 	return nil, fmt.Errorf("there is no service %q in %s: check the name, or set PGSERVICEFILE", name, strings.Join(files, " or "))
 }
 
-// check refuses what can be told to fail, or to be weaker than it says, before a server is asked.
+// check refuses settings that would fail, or would make a connection less secure than they require, before connecting.
 func (c Conninfo) check() error {
 	for _, name := range slices.Sorted(maps.Keys(keywords)) {
 		k := keywords[name]
@@ -246,7 +246,7 @@ func orAllowed(allowed []string) string {
 	return ", or set it to " + strings.Join(allowed, " or ")
 }
 
-// socketFolder is where a server of this machine listens at a port, empty if none does.
+// socketFolder is the folder of the socket of a server on this machine that listens at a port; empty if there is none.
 func socketFolder(port string) string {
 	if port == "" {
 		port = "5432"
@@ -259,7 +259,7 @@ func socketFolder(port string) string {
 	return ""
 }
 
-// passfilePassword is what the password file has for one of the hosts: pgx looks for the first one only.
+// passfilePassword is the password file's entry for one of the hosts: pgx looks up the first host only.
 func (c Conninfo) passfilePassword(config *pgx.ConnConfig) string {
 	path := c["passfile"]
 	if home, err := os.UserHomeDir(); path == "" && err == nil {
@@ -267,7 +267,7 @@ func (c Conninfo) passfilePassword(config *pgx.ConnConfig) string {
 	}
 	passfile, err := pgpassfile.ReadPassfile(path)
 	if err != nil {
-		return "" // as libpq, which goes on without one
+		return "" // like libpq, which continues without one
 	}
 	for _, one := range config.Fallbacks {
 		host := one.Host
@@ -305,7 +305,7 @@ func known(name string) error {
 		"(in a URL ?options=-c%%20%[1]s%%3D…)", name)
 }
 
-// dsn writes what pgx is to know as keyword=value pairs.
+// dsn formats the settings for pgx as keyword=value pairs.
 func (c Conninfo) dsn() string {
 	escape := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 	var pairs []string
@@ -382,7 +382,7 @@ func parseURI(text string) (Conninfo, error) {
 	return c, nil
 }
 
-// add takes a pair in.
+// add adds a pair.
 func (c Conninfo) add(name, value string) error {
 	if name == "database" { // pgx's
 		name = "dbname"
@@ -412,7 +412,7 @@ func parsePairs(text string) (Conninfo, error) {
 			value = value[1 : len(value)-1]
 		}
 		if err := c.add(match[1], unescape.ReplaceAllString(value, "$1")); err != nil {
-			if c["password"] != "" { // which may go on here
+			if c["password"] != "" { // this may be a part of it
 				return nil, errors.New("an unknown keyword follows the password: a password with blanks is quoted, as in password='…'")
 			}
 			return nil, err

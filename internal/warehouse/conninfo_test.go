@@ -68,7 +68,7 @@ func TestConninfo(t *testing.T) {
 	}
 }
 
-// TestConninfoIsCheckedAtOnce holds that what cannot be meant, or not be met, is refused before anything is waited for,
+// TestConninfoIsCheckedAtOnce checks that what cannot be meant, or not be met, is refused before anything is waited for,
 // with the reason and without the password.
 func TestConninfoIsCheckedAtOnce(t *testing.T) {
 	clearVariables(t)
@@ -118,7 +118,7 @@ func TestConninfoIsCheckedAtOnce(t *testing.T) {
 	})
 }
 
-// FuzzConninfo holds that whatever is given is either refused or a host to connect to.
+// FuzzConninfo checks that whatever is given is either refused or a host to connect to.
 func FuzzConninfo(f *testing.F) {
 	for _, text := range []string{"postgres://u:p@h:1,h2/d?sslmode=require", `host=h user='o\'b'`, "v3?//postgres@127.0.0.1:29030/postgres?sslmode=disable"} {
 		f.Add(text)

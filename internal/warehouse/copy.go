@@ -15,7 +15,7 @@ const postgresEpoch = 946684800 * 1_000_000
 const jsonbVersion = 1
 
 // An Encoder writes rows in Postgres's binary COPY format (PostgreSQL documentation, COPY, "Binary Format"). It is
-// written out because pgx's CopyFrom, which takes any values, costs three to four times the CPU.
+// hand-written because pgx's CopyFrom, which takes any values, costs three to four times the CPU.
 type Encoder struct {
 	types  []contract.Type
 	loadID int64
@@ -30,7 +30,7 @@ func NewEncoder(c *contract.Contract, loadID int64) *Encoder {
 	return e
 }
 
-// CopyCommand is the command that takes an Encoder's stream. It names the columns in the order in which Row writes them.
+// CopyCommand is the COPY statement for an Encoder's stream. It names the columns in the order in which Row writes them.
 func CopyCommand(c *contract.Contract) string {
 	columns := []string{"load_id", "row_number"}
 	for _, column := range c.Columns {
@@ -39,12 +39,12 @@ func CopyCommand(c *contract.Contract) string {
 	return "copy " + c.Table + " (" + strings.Join(columns, ", ") + ") from stdin (format binary)"
 }
 
-// Header appends what begins the stream: signature, flags, length of the extension.
+// Header appends the header of the stream: signature, flags, length of the extension.
 func (e *Encoder) Header(dst []byte) []byte {
 	return append(dst, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
 }
 
-// Trailer appends what ends the stream.
+// Trailer appends the end marker of the stream.
 func (e *Encoder) Trailer(dst []byte) []byte { return append(dst, 0xff, 0xff) }
 
 // Row appends one row: the number of its fields, then each with its length, -1 for null.

@@ -87,7 +87,7 @@ func (r *copyReader) take(n int) []byte {
 	return taken
 }
 
-// field gives the bytes of the next field, nil for null.
+// field returns the bytes of the next field, nil for null.
 func (r *copyReader) field() []byte {
 	size := int32(binary.BigEndian.Uint32(r.take(4)))
 	if size == -1 {

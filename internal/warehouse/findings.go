@@ -9,7 +9,7 @@ import (
 	"consentpipeline.io/internal/contract"
 )
 
-// A FindingCount is how often one thing is wrong in the latest load of a file.
+// A FindingCount is the number of findings of one code in the latest load of a file.
 type FindingCount struct {
 	LoadID int64  `json:"load_id"`
 	Source string `json:"source"`
@@ -38,7 +38,7 @@ func (db *DB) FindingCounts(ctx context.Context) ([]FindingCount, error) {
 	return counts, wrap("count the findings", err)
 }
 
-// Findings lists the first findings of a load in the order of its rows. It gives pgx.ErrNoRows if there is no such load.
+// Findings lists the first findings of a load in the order of its rows. It returns pgx.ErrNoRows if there is no such load.
 func (db *DB) Findings(ctx context.Context, loadID int64, limit int) ([]Finding, error) {
 	if err := db.pool.QueryRow(ctx, "select load_id from raw.load where load_id = $1", loadID).Scan(&loadID); err != nil {
 		return nil, wrap("look the load up", err)
@@ -53,9 +53,9 @@ func (db *DB) Findings(ctx context.Context, loadID int64, limit int) ([]Finding,
 	return findings, wrap("list the findings", err)
 }
 
-// ExportRejects writes the rejected rows of a load as a CSV file with the columns of the original, to be mended and
-// loaded. It gives how many it wrote and how many the load had: of a failed load not all are kept. It gives
-// pgx.ErrNoRows if there is no such load.
+// ExportRejects writes the rejected rows of a load as a CSV file with the columns of the original, to be corrected and
+// loaded. It returns the number of rows written and the number of rejected rows: a failed load keeps only the first of
+// them. It returns pgx.ErrNoRows if there is no such load.
 func (db *DB) ExportRejects(ctx context.Context, loadID int64, w io.Writer) (written, rejected int64, err error) {
 	var columns []string
 	err = db.pool.QueryRow(ctx, "select coalesce(columns, '{}'), rejected from raw.load where load_id = $1", loadID).Scan(&columns, &rejected)

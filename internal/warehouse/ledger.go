@@ -49,8 +49,8 @@ type Load struct {
 	Warnings int64
 }
 
-// errLedger says that the ledger is not as this process left it.
-var errLedger = errors.New("its row in the ledger was changed by somebody else")
+// errLedger is the error of a ledger row that is not as this process left it.
+var errLedger = errors.New("its row in the ledger was changed by another session")
 
 // StartRun records a run, unless another process of the same run has.
 func (db *DB) StartRun(ctx context.Context, id uuid.UUID, name, source string) error {
@@ -76,9 +76,9 @@ func (db *DB) RecordFile(ctx context.Context, run uuid.UUID, path string, outcom
 	return wrap("record the file's outcome", err)
 }
 
-// FileID finds the ledger's number of a file, and gives it one if it has none.
+// FileID returns the ledger's id of a file, which it creates if there is none.
 func (db *DB) FileID(ctx context.Context, source, path string) (id int64, err error) {
-	// Another process may insert it between the two halves; then the second statement sees it.
+	// If another process inserts the file between the two halves, the second statement sees it.
 	for range 2 {
 		err = db.pool.QueryRow(ctx, `
 			with known as (select file_id from raw.file where source = $1 and path = $2),
@@ -101,8 +101,8 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// Latest gives the load that counts for a file: the published one, or the retracted one after which none was published.
-// It gives nil if there is neither. attempted tells of an attempt that goes on, or that died and left its row behind.
+// Latest returns the load that decides whether a file is loaded: the published one, or a retracted one if none was
+// published after it; nil if there is neither. attempted reports whether an attempt is under way, or was interrupted.
 func (db *DB) Latest(ctx context.Context, fileID int64) (l *Load, attempted bool, err error) {
 	err = db.pool.QueryRow(ctx, "select exists (select from raw.load where file_id = $1 and state = 'loading')", fileID).
 		Scan(&attempted)
@@ -115,8 +115,8 @@ func (db *DB) Latest(ctx context.Context, fileID int64) (l *Load, attempted bool
 
 func latest(ctx context.Context, q querier, fileID int64) (*Load, error) {
 	var l Load
-	// Loads of a file get their numbers under its lock, so that the highest of those that once were published is the
-	// last of them. A superseded one always has another after it.
+	// Loads of a file get their ids under its lock, so the highest id of those that were ever published is the latest.
+	// A superseded load always has a later one.
 	err := q.QueryRow(ctx, `
 		select load_id, run_id, state, contract_version, options, sha256, bytes, rows, rejected, warnings
 		from raw.load where file_id = $1 and state in ('published', 'retracted')
@@ -128,8 +128,8 @@ func latest(ctx context.Context, q querier, fileID int64) (*Load, error) {
 	return &l, wrap("look the file up in the ledger", err)
 }
 
-// A FileLock keeps all other loads of one file out. It is a transaction that holds the file's row, so that the server
-// releases it when this process dies.
+// A FileLock excludes other loads of one file. It is a transaction that locks the file's row, so that the server releases
+// it when this process dies.
 type FileLock struct {
 	db     *DB
 	conn   *pgxpool.Conn
@@ -143,14 +143,14 @@ func (db *DB) Lock(ctx context.Context, fileID int64) (*FileLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}
-	// In a snapshot of its own the transaction would not see the ledger row that control inserts after it began.
+	// A repeatable-read transaction would not see the ledger row that the control connection inserts after it began.
 	tx, err := Begin(ctx, conn.Conn(), readCommitted)
 	if err != nil {
 		conn.Release()
 		return nil, fmt.Errorf("begin the load: %w", err)
 	}
 	lock := &FileLock{db: db, conn: conn, tx: tx, fileID: fileID}
-	// Plain `for update` would keep this process's own inserts into raw.load waiting at their foreign key.
+	// `for update` would block this process's own inserts into raw.load at their foreign key.
 	if _, err := tx.Exec(ctx, "select from raw.file where file_id = $1 for no key update", fileID); err != nil {
 		lock.Release(ctx)
 		if sqlState(err) == "55P03" {
@@ -161,12 +161,12 @@ func (db *DB) Lock(ctx context.Context, fileID int64) (*FileLock, error) {
 	return lock, nil
 }
 
-// Latest is DB.Latest, seen by the holder of the lock.
+// Latest is DB.Latest, read under the lock.
 func (l *FileLock) Latest(ctx context.Context) (*Load, error) {
 	return latest(ctx, l.tx, l.fileID)
 }
 
-// Release gives the lock back and drops what the load wrote, unless it was published.
+// Release releases the lock, and rolls back the load's rows unless they were published.
 func (l *FileLock) Release(ctx context.Context) {
 	if l.conn == nil {
 		return
@@ -177,7 +177,7 @@ func (l *FileLock) Release(ctx context.Context) {
 }
 
 // rollback ends a transaction, also when ctx is done, but does not wait for a server that hangs. An error means that
-// the connection is gone, and then the server rolls back by itself.
+// the connection is closed, and then the server rolls back by itself.
 func rollback(ctx context.Context, tx pgx.Tx) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -193,18 +193,18 @@ type Loading struct {
 	previous *Load
 }
 
-// A Summary is what a load found.
+// A Summary has the counts of a load.
 type Summary struct {
 	Bytes    int64
 	SHA256   []byte
-	Rows     int64 // that were accepted
+	Rows     int64 // accepted rows
 	Rejected int64 // rows
 	Warnings int64
 	Counts   map[string]int64 // findings by code
 }
 
-// MarkInterrupted marks the attempts that dead processes left behind: nobody else can be working on the file, since the
-// lock is ours.
+// MarkInterrupted marks the attempts of processes that died: no other process loads the file while this one holds its
+// lock.
 func (l *FileLock) MarkInterrupted(ctx context.Context) error {
 	_, err := l.db.pool.Exec(ctx, `
 		update raw.load set state = 'failed', error = 'interrupted', finished = now()
@@ -238,7 +238,7 @@ func (l *Loading) Copy(ctx context.Context, rows io.Reader) error {
 	return err
 }
 
-// A Finding is what was wrong with a row, and where in the file.
+// A Finding is a problem of a row, with its place in the file.
 type Finding struct {
 	Row      int64             `json:"row"`
 	Offset   int64             `json:"byte"` // -1 if the format has none
@@ -246,7 +246,7 @@ type Finding struct {
 	Code     string            `json:"code"`
 	Column   string            `json:"column,omitempty"`
 	Message  string            `json:"message"`
-	Value    string            `json:"value,omitempty"` // as contract.Excerpt gives it
+	Value    string            `json:"value,omitempty"` // formatted by contract.Excerpt
 	Record   []byte            `json:"-"`               // of the first reject of a row: the row as CSV
 }
 
@@ -265,7 +265,7 @@ func (l *Loading) AddFindings(ctx context.Context, findings []Finding) error {
 	return wrap("keep findings", err)
 }
 
-// Publish makes the load's rows the file's rows, in one commit with the end of those before.
+// Publish publishes the load's rows and deletes those of the file's previous load, in one commit.
 func (l *Loading) Publish(ctx context.Context, s Summary) error {
 	tx := l.lock.tx
 	if l.previous != nil && l.previous.State == "published" {
@@ -285,17 +285,17 @@ func (l *Loading) Publish(ctx context.Context, s Summary) error {
 	return wrap("commit the load", tx.Commit(ctx))
 }
 
-// deleteRows takes out the rows of a load, of whichever contract.
+// deleteRows deletes the rows of a load, of either contract.
 func deleteRows(ctx context.Context, q querier, loadID int64) error {
 	for _, c := range []*contract.Contract{contract.Event, contract.Company} {
 		if _, err := q.Exec(ctx, "delete from "+c.Table+" where load_id = $1", loadID); err != nil {
-			return fmt.Errorf("take out the rows of load %d: %w", loadID, err)
+			return fmt.Errorf("delete the rows of load %d: %w", loadID, err)
 		}
 	}
 	return nil
 }
 
-// Fail drops the load's rows and records why. Its findings stay, of its rejects the first 10,000.
+// Fail drops the load's rows and records the reason. The load keeps its findings, but only its first 10,000 rejects.
 func (l *Loading) Fail(ctx context.Context, s Summary, reason string) error {
 	l.lock.Release(ctx)
 	err := Within(ctx, l.lock.db.pool, readCommitted, func(tx pgx.Tx) error {
@@ -331,8 +331,8 @@ func (l *Loading) finish(ctx context.Context, q querier, state string, s Summary
 	return nil
 }
 
-// Retract takes a file's rows out. They stay out until a forced load. It gives the number of the load that was
-// retracted, and pgx.ErrNoRows if the file has none that is published.
+// Retract deletes a file's rows. They stay out until a forced load. It returns the id of the retracted load, or
+// pgx.ErrNoRows if no load of the file is published.
 func (db *DB) Retract(ctx context.Context, source, path string) (loadID int64, err error) {
 	var fileID int64
 	err = db.pool.QueryRow(ctx, "select file_id from raw.file where source = $1 and path = $2", source, path).Scan(&fileID)
@@ -432,7 +432,7 @@ func nullIf[T comparable](value, null T) *T {
 	return &value
 }
 
-// wrap adds to an error what was attempted and what to do; nil stays nil.
+// wrap adds the attempted step and the remedy to an error; nil stays nil.
 func wrap(attempted string, err error) error {
 	if err == nil {
 		return nil

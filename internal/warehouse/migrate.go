@@ -19,20 +19,20 @@ var migrations embed.FS
 // versionTable is where the migrations that were applied are recorded.
 const versionTable = "raw.schema_version"
 
-// The advisory locks that processes take against each other within a database: "consent" and a number.
+// The advisory locks of a database: "consent" and a number.
 const (
 	lockMigrate   int64 = 0x636f6e73656e7401
 	LockTransform int64 = 0x636f6e73656e7402 // held while dbt runs
 )
 
-// Migrate brings the schema to this program's version. Several processes may do so at once: one does, the others wait
-// for it. It gives the versions that it applied.
+// Migrate migrates the schema to this program's version. Several processes may call it at once: one migrates, the others
+// wait. It returns the versions that it applied.
 func Migrate(ctx context.Context, c Config) (applied []int64, err error) {
 	return migrateRetrying(ctx, c, nil)
 }
 
-// MigrateWithRoles also makes the roles, or brings them up to date with their password files. The connecting user is
-// one who may create roles.
+// MigrateWithRoles also creates the roles, or updates them from their password files. The connecting user must be
+// allowed to create roles.
 func MigrateWithRoles(ctx context.Context, c Config, roles Roles) (applied []int64, err error) {
 	return migrateRetrying(ctx, c, &roles)
 }
@@ -59,7 +59,7 @@ func migrateRetrying(ctx context.Context, c Config, roles *Roles) (applied []int
 }
 
 func migrate(ctx context.Context, config *pgx.ConnConfig, roles *Roles) (applied []int64, err error) {
-	// The lock belongs to a transaction on one connection; what it protects is committed over others.
+	// The lock is held by a transaction on one connection; migrations are committed over others.
 	locked, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func checkServer(ctx context.Context, conn *pgx.Conn) error {
 }
 
 func createSchema(ctx context.Context, conn *pgx.Conn, schema string) error {
-	// `create schema if not exists` would ask for the right even where the schema is there.
+	// `create schema if not exists` needs the right even if the schema exists.
 	var exists bool
 	err := conn.QueryRow(ctx, "select exists (select from pg_namespace where nspname = $1)", schema).Scan(&exists)
 	if err != nil || exists {
@@ -164,8 +164,8 @@ func createSchema(ctx context.Context, conn *pgx.Conn, schema string) error {
 	return nil
 }
 
-// setTimeZone makes UTC the database's zone, for people who query it by hand. Only its owner may; for others their
-// sessions' zone has to do.
+// setTimeZone sets the database's time zone to UTC, for manual queries. Only the owner may; otherwise the zone stays as
+// it is.
 func setTimeZone(ctx context.Context, conn *pgx.Conn) error {
 	var mayAlter, isUTC bool
 	err := conn.QueryRow(ctx, `

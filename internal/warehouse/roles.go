@@ -17,23 +17,23 @@ import (
 	"golang.org/x/text/secure/precis"
 )
 
-// Roles are the three logins that a shared database is used with, each with no more rights than its work needs:
+// Roles are the three logins of a shared database, each with only the rights that its work needs:
 // ingest owns the schema raw; transform owns analytics and reads raw; dashboard reads analytics and the ledger, neither
-// events nor what is kept of rejected rows.
+// events nor rejected rows.
 type Roles struct {
 	Prefix string // of each role's name, for several installations on one server
 	// Files with the passwords.
 	IngestPassword, TransformPassword, DashboardPassword string
 }
 
-// A role is one of them, as it is to be.
+// A role is the wanted state of one of them.
 type role struct {
 	name     string
 	password string
 	settings map[string]string // of its sessions
 }
 
-// ledgerTables are what the dashboard reads of the schema raw.
+// ledgerTables are the tables of the schema raw that the dashboard reads.
 const ledgerTables = "raw.schema_version, raw.run, raw.run_file, raw.file, raw.load, raw.finding_count"
 
 func (r Roles) read() (ingest, transform, dashboard role, err error) {
@@ -72,8 +72,8 @@ func (r Roles) manage(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// manage makes the role or brings it up to date. Roles belong to the server and the lock of migrations to a database:
-// another installation may change the same one at this moment, which Postgres refuses and Migrate tries again.
+// manage creates or updates the role. Roles belong to the server, but the lock of migrations to a database: another
+// installation may change the same role concurrently. Postgres refuses that, and Migrate tries again.
 func (r role) manage(ctx context.Context, conn *pgx.Conn) error {
 	name := pgx.Identifier{r.name}.Sanitize()
 	var exists bool
@@ -93,7 +93,7 @@ func (r role) manage(ctx context.Context, conn *pgx.Conn) error {
 	for setting, value := range r.settings {
 		statements = append(statements, "alter role "+name+" set "+setting+" = '"+value+"'")
 	}
-	// Who makes a role may not yet act as it, and so could not give it a schema (since Postgres 16).
+	// Since Postgres 16 the creator of a role is not a member of it, and could not make it the owner of a schema.
 	statements = append(statements, "grant "+name+" to current_user")
 	for _, statement := range statements {
 		if _, err := conn.Exec(ctx, statement); err != nil {
@@ -103,11 +103,11 @@ func (r role) manage(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// grant gives the roles the schemas with all that is in them, and the rights in each other's.
+// grant makes the roles the owners of their schemas and of the objects in them, and grants their rights in other schemas.
 func (r Roles) grant(ctx context.Context, conn *pgx.Conn) error {
 	ingest, transform, dashboard := r.Prefix+"ingest", r.Prefix+"transform", r.Prefix+"dashboard"
 	for schema, owner := range map[string]string{"raw": ingest, "analytics": transform} {
-		if err := own(ctx, conn, schema, owner); err != nil {
+		if err := takeOwnership(ctx, conn, schema, owner); err != nil {
 			return fmt.Errorf("make %s the owner of the schema %s: %w", owner, schema, err)
 		}
 	}
@@ -129,7 +129,7 @@ func (r Roles) grant(ctx context.Context, conn *pgx.Conn) error {
 			return fmt.Errorf("%s: %w", names.Replace(statement), err)
 		}
 	}
-	// Earlier versions let it read every model, also those with the events themselves.
+	// Earlier versions granted it every model, also those with the events themselves.
 	err := execAll(ctx, conn, `
 		select format('revoke select on %s from %I', oid::regclass, $1::text)
 		from pg_class
@@ -141,7 +141,7 @@ func (r Roles) grant(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// grantTemporary gives a role the right to temporary tables where it was taken from all.
+// grantTemporary grants a role temporary tables where the right was revoked from public.
 func grantTemporary(ctx context.Context, conn *pgx.Conn, role string) error {
 	var database string
 	var has bool
@@ -154,9 +154,10 @@ func grantTemporary(ctx context.Context, conn *pgx.Conn, role string) error {
 	return err
 }
 
-// scramVerifier is what Postgres keeps of a password (RFC 5803). Made here, no log of statements shows the password.
+// scramVerifier computes the SCRAM verifier that Postgres stores (RFC 5803). It is computed here so that no log of
+// statements has the password.
 func scramVerifier(password string) (string, error) {
-	// As Postgres does, a password that cannot be normalized is taken as it is.
+	// Like Postgres, use a password that cannot be normalized unchanged.
 	if normalized, err := precis.OpaqueString.String(password); err == nil {
 		password = normalized
 	}
@@ -176,7 +177,7 @@ func scramVerifier(password string) (string, error) {
 	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, base64(salt), base64(stored[:]), base64(keyed("Server Key"))), nil
 }
 
-// isCollision tells whether another installation on the server made or changed the same role at the same moment.
+// isCollision reports whether another installation on the server created or changed the same role concurrently.
 func isCollision(err error) bool {
 	var server *pgconn.PgError
 	if !errors.As(err, &server) {
@@ -186,8 +187,8 @@ func isCollision(err error) bool {
 		server.Code == "XX000" && strings.Contains(server.Message, "tuple concurrently updated")
 }
 
-// own makes a role the owner of a schema and of its tables and views that are not its own yet.
-func own(ctx context.Context, conn *pgx.Conn, schema, owner string) error {
+// takeOwnership makes a role the owner of a schema and of the tables and views in it.
+func takeOwnership(ctx context.Context, conn *pgx.Conn, schema, owner string) error {
 	return execAll(ctx, conn, `
 		select statement
 		from (select 1 as step, format('alter schema %I owner to %I', nspname, $2::text) as statement
@@ -202,7 +203,7 @@ func own(ctx context.Context, conn *pgx.Conn, schema, owner string) error {
 		order by step`, schema, owner)
 }
 
-// execAll executes the statements that a query gives.
+// execAll executes the statements that a query returns.
 func execAll(ctx context.Context, conn *pgx.Conn, query string, args ...any) error {
 	rows, err := conn.Query(ctx, query, args...)
 	if err != nil {

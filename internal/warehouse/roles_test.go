@@ -52,7 +52,7 @@ func rolesFor(t *testing.T, database string) warehouse.Roles {
 	return roles
 }
 
-// as gives the database's URL for a role with a password.
+// as returns the database's URL for a role with a password.
 func as(t *testing.T, database, role, password string) string {
 	t.Helper()
 	parsed, err := url.Parse(database)

@@ -16,18 +16,18 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// kept are the settings of every session of ours that a pooler, too, takes at the start of a connection and keeps for
-// it. They make text look the same whatever the role or the database says.
-var kept = map[string]string{
+// startupSettings are the settings of every session that a pooler also accepts at the start of a connection. They fix the
+// text form of values, whatever the settings of the role and the database.
+var startupSettings = map[string]string{
 	"timezone":                    "UTC",
 	"client_encoding":             "UTF8",
 	"datestyle":                   "ISO, MDY",
 	"standard_conforming_strings": "on",
 }
 
-// settings are the others, whatever the role or the database says. The keepalives and the check of the connection end
-// a lock whose client's machine is gone; the time-outs end a wait that nobody is behind, and those that are off would
-// end work that goes on. Behind a pooler those of a transaction are set at its beginning.
+// settings are the other settings of every session, whatever those of the role and the database. The keepalives and the
+// connection check release a lock whose client's machine is gone. The time-outs end a wait without a client; those that
+// are off would end running work. Behind a pooler each transaction sets its own at its beginning.
 var settings = map[string]string{
 	"lock_timeout":                        "10min",
 	"client_connection_check_interval":    "10s",
@@ -43,20 +43,20 @@ var settings = map[string]string{
 	"bytea_output":                        "hex",
 }
 
-// ofTransactions names those that a transaction needs where the session does not have them.
-var ofTransactions = []string{
+// transactionSettings names the settings that a transaction makes where the session cannot.
+var transactionSettings = []string{
 	"lock_timeout", "client_connection_check_interval", "idle_in_transaction_session_timeout", "statement_timeout",
 	"extra_float_digits",
 }
 
-// TransactionTimeoutSince is the first server that has transaction_timeout, which at the start of a session an older one
-// would refuse.
+// TransactionTimeoutSince is the first major version with transaction_timeout. An older server refuses it at the start of
+// a session.
 const TransactionTimeoutSince = 17
 
-// A session tells how the connections of one pool begin. Whether there is a pooler such as PgBouncer in between shows
-// when the first is made: it refuses, or does not pass on, the settings that are Postgres's own to keep. Then each
-// transaction sets them for itself, for in transaction pooling it is the only thing that stays on one server
-// connection, and no statement is prepared by name.
+// A session defines how the connections of one pool begin. The first connection shows whether there is a pooler such as
+// PgBouncer in between: a pooler refuses, or does not pass on, the settings of a session. Then each transaction makes the
+// settings, because with transaction pooling only a transaction stays on one server connection, and no statement is
+// prepared by name.
 type session struct {
 	config Config
 
@@ -66,10 +66,10 @@ type session struct {
 	major  int // version of the server
 }
 
-// customLocal is the key of the settings that a transaction has to make, in a pooled connection's custom data.
+// customLocal is the key of a transaction's settings in a pooled connection's custom data.
 const customLocal = "consent settings"
 
-// NewPool prepares connections, without making one. more are settings of its sessions besides those of all.
+// NewPool makes a pool without connecting. more are additional settings of its sessions.
 func NewPool(ctx context.Context, c Config, connections int, more map[string]string) (*pgxpool.Pool, error) {
 	connConfig, err := c.ParseConfig()
 	if err != nil {
@@ -106,17 +106,17 @@ func (s *session) prepare(ctx context.Context, fresh *pgx.ConnConfig) error {
 	}
 	local := map[string]string{}
 	for name, value := range fresh.RuntimeParams {
-		_, mayStay := kept[name]
+		_, mayStay := startupSettings[name]
 		if mayStay || name == "application_name" || name == "options" {
 			continue
 		}
 		delete(fresh.RuntimeParams, name)
-		if _, common := settings[name]; !common || slices.Contains(ofTransactions, name) {
+		if _, common := settings[name]; !common || slices.Contains(transactionSettings, name) {
 			local[name] = value
 		}
 	}
-	// A statement that is prepared in one round trip is not there in the next, on another server connection. In this mode
-	// each execution brings its statement along, and only the description of its types is kept.
+	// The next round trip may use another server connection, without the prepared statement. In this mode each execution
+	// sends its statement, and only the description of its types is cached.
 	fresh.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	fresh.AfterConnect = func(_ context.Context, conn *pgconn.PgConn) error {
 		conn.CustomData()[customLocal] = local
@@ -125,7 +125,7 @@ func (s *session) prepare(ctx context.Context, fresh *pgx.ConnConfig) error {
 	return nil
 }
 
-// probe connects once to see whether the session gets the settings that it asks for.
+// probe connects once to check whether the session has the requested settings.
 func (s *session) probe(ctx context.Context, config *pgx.ConnConfig) error {
 	conn, err := pgconn.ConnectConfig(ctx, &config.Config)
 	if isStartupRefused(err) {
@@ -146,12 +146,12 @@ func (s *session) probe(ctx context.Context, config *pgx.ConnConfig) error {
 	return nil
 }
 
-// isStartupRefused tells whether a pooler refuses a setting at the start of a connection.
+// isStartupRefused reports whether a pooler refused a setting at the start of a connection.
 func isStartupRefused(err error) bool {
 	return sqlState(err) == "0A000" && strings.Contains(err.Error(), "unsupported startup parameter")
 }
 
-// serverMajor is the server's major version, 0 if it does not say.
+// serverMajor is the server's major version; 0 if unknown.
 func serverMajor(conn *pgconn.PgConn) int {
 	var major int
 	_, _ = fmt.Sscanf(conn.ParameterStatus("server_version"), "%d", &major)
@@ -175,12 +175,12 @@ func localSettings(conn *pgx.Conn) [][2]string {
 	return list
 }
 
-// readCommitted is the mode of a transaction that writes: in a snapshot of its own it would not see what the program
-// commits over another connection meanwhile.
+// readCommitted is the mode of a transaction that writes: with repeatable read it would not see what the program commits
+// over another connection meanwhile.
 const readCommitted = "isolation level read committed"
 
-// Begin begins a transaction of a mode, such as "isolation level read committed, read write", with the settings of our
-// sessions. It costs one round trip, also behind a pooler.
+// Begin begins a transaction of a mode, such as "isolation level read committed, read write", with the program's
+// settings. It takes one round trip, also behind a pooler.
 func Begin(ctx context.Context, conn *pgx.Conn, mode string) (pgx.Tx, error) {
 	begin := "begin " + mode
 	for _, setting := range localSettings(conn) {
@@ -189,7 +189,7 @@ func Begin(ctx context.Context, conn *pgx.Conn, mode string) (pgx.Tx, error) {
 	return conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
 }
 
-// Within calls do in a transaction that Begin has begun, and commits it unless do gives an error.
+// Within calls do in a transaction from Begin, and commits it unless do returns an error.
 func Within(ctx context.Context, pool *pgxpool.Pool, mode string, do func(pgx.Tx) error) error {
 	return pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 		tx, err := Begin(ctx, conn.Conn(), mode)
@@ -204,8 +204,8 @@ func Within(ctx context.Context, pool *pgxpool.Pool, mode string, do func(pgx.Tx
 	})
 }
 
-// LockFor takes an advisory lock and holds it until the transaction that it gives ends, or the connection does. In
-// transaction pooling a lock of a session would be taken on one server connection and released on another. waiting is
+// LockFor takes an advisory lock and holds it until the returned transaction or the connection ends. With transaction
+// pooling a session lock could be taken on one server connection and released on another. waiting is
 // called before it waits for another holder, for as long as that takes; where it is nil the wait ends with lock_timeout.
 func LockFor(ctx context.Context, conn *pgx.Conn, key int64, waiting func()) (pgx.Tx, error) {
 	tx, err := Begin(ctx, conn, readCommitted)
@@ -213,7 +213,7 @@ func LockFor(ctx context.Context, conn *pgx.Conn, key int64, waiting func()) (pg
 		return nil, err
 	}
 	var got bool
-	// Nothing happens in it while the work goes on elsewhere.
+	// It is idle while the work is done over other connections.
 	_, err = tx.Exec(ctx, "set local idle_in_transaction_session_timeout = 0")
 	if err == nil {
 		err = tx.QueryRow(ctx, "select pg_try_advisory_xact_lock($1)", key).Scan(&got)
@@ -275,7 +275,7 @@ func Reach(ctx context.Context, c Config) (Endpoint, error) {
 	return e, explain(pool.Config().ConnConfig, err)
 }
 
-// EndpointOf tells where a connection led to, of all the hosts and ways that its configuration allows.
+// EndpointOf returns the server that a connection reached, of all the hosts that its configuration allows.
 func EndpointOf(ctx context.Context, conn *pgx.Conn) Endpoint {
 	config, live := conn.Config(), conn.PgConn()
 	e := Endpoint{Host: config.Host, Port: config.Port, Password: config.Password, Major: serverMajor(live),
@@ -289,7 +289,7 @@ func EndpointOf(ctx context.Context, conn *pgx.Conn) Endpoint {
 	if isTCP {
 		e.Address = ip
 	}
-	// Of a name whose addresses have changed since, the port tells.
+	// If the addresses of a name have changed since, compare the port.
 	byPort := false
 	for _, one := range append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port}}, config.Fallbacks...) {
 		network, address := pgconn.NetworkAddress(one.Host, one.Port)

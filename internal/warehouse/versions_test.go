@@ -16,7 +16,7 @@ func TestSchemaAndRolesOnOtherVersions(t *testing.T) {
 		"TestAChangedPasswordIsWaitedFor")
 }
 
-// TestOldVersionsAreRefused holds that a server on which the schema would not work is refused at once, before anything
+// TestOldVersionsAreRefused checks that a server on which the schema would not work is refused at once, before anything
 // is made.
 func TestOldVersionsAreRefused(t *testing.T) {
 	const major = "14"

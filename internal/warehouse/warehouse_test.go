@@ -97,7 +97,7 @@ func TestOpenWaitsForTheSchema(t *testing.T) {
 	}
 }
 
-// user makes a login role that may connect and nothing else, and gives the URL for it.
+// user makes a login role that may connect and nothing else, and returns the URL for it.
 func user(t *testing.T, database, password string) string {
 	t.Helper()
 	conn := connect(t, database)
@@ -136,7 +136,7 @@ func TestWhatAPersonSeesWhoMayNot(t *testing.T) {
 		"wrong password":     {wrong, []string{"refuses the login", "--database-password-file"}},
 		"no right to create": {limited, []string{"create the schema raw", "grant create on database"}},
 		"no such database":   {missing, []string{"no such database", "createdb no_such_database"}},
-		"nobody listens":     {port, []string{"cannot be reached", "check that it runs"}},
+		"no server listens":  {port, []string{"cannot be reached", "check that it runs"}},
 		"not a URL":          {"postgres://host:port/", []string{"the database URL"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -158,8 +158,8 @@ func TestWhatAPersonSeesWhoMayNot(t *testing.T) {
 	}
 }
 
-// TestAUserWithOnlyCreateCanWork holds that one needs no more than CREATE on the database.
-// TestAURLThatIsNoneIsNotShown holds that a password stays hidden also where the URL is too broken to tell which part it is.
+// TestAUserWithOnlyCreateCanWork checks that one needs no more than CREATE on the database.
+// TestAURLThatIsNoneIsNotShown checks that a password stays hidden also where the URL is too broken to find the part that it is.
 func TestAURLThatIsNoneIsNotShown(t *testing.T) {
 	for _, broken := range []string{
 		"s3cret", "postgres://me:s3cret@host:port/db", "postgres://me:s3`: cret@host:port/db", "host=db password = s3cret sslmode=never",
@@ -187,7 +187,7 @@ func TestAUserWithOnlyCreateCanWork(t *testing.T) {
 	}
 }
 
-// TestAUserWithoutRightsIsToldWhoHasThem goes on until the first right that is missing, and then gives it.
+// TestAUserWithoutRightsIsToldWhoHasThem grants the missing rights one by one, and checks the message of each.
 func TestAUserWithoutRightsIsToldWhoHasThem(t *testing.T) {
 	database := warehousetest.Database(t)
 	if _, err := warehouse.Migrate(t.Context(), config(database)); err != nil {
@@ -218,7 +218,7 @@ func TestAUserWithoutRightsIsToldWhoHasThem(t *testing.T) {
 	}
 }
 
-// TestAReadOnlyDatabaseIsCalledThat holds that nobody is advised to grant a right where none is missing.
+// TestAReadOnlyDatabaseIsCalledThat checks that the message does not advise to grant a right if none is missing.
 func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
 	database := warehousetest.Database(t)
 	warehousetest.Set(t, database, map[string]string{"default_transaction_read_only": "on"})
@@ -245,7 +245,7 @@ func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
 	}
 }
 
-// TestTransactionsHaveTheirSettings holds that a transaction behind a pooler has the settings of our sessions, and
+// TestTransactionsHaveTheirSettings checks that a transaction behind a pooler has the settings of the sessions, and
 // leaves none of them to the next client of its server connection.
 func TestTransactionsHaveTheirSettings(t *testing.T) {
 	database := warehousetest.Database(t)
@@ -285,7 +285,7 @@ func TestTransactionsHaveTheirSettings(t *testing.T) {
 	}
 }
 
-// TestAnAdvisoryLockKeepsOthersOut holds that the lock belongs to its transaction: others wait for it, also where they
+// TestAnAdvisoryLockKeepsOthersOut checks that the lock belongs to its transaction: others wait for it, also where they
 // share server connections, and it ends when its client is gone.
 func TestAnAdvisoryLockKeepsOthersOut(t *testing.T) {
 	database := warehousetest.Database(t)
@@ -392,7 +392,7 @@ func TestSessionsHaveTheirSettings(t *testing.T) {
 	}
 }
 
-// connectToProxy gives the error of a connection to something that speaks HTTP.
+// connectToProxy returns the error of a connection to something that speaks HTTP.
 func connectToProxy(t *testing.T) error {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -446,7 +446,7 @@ func TestErrorsThatPassByThemselves(t *testing.T) {
 		if got := warehouse.IsAway(c.err); got != c.away {
 			t.Errorf("%s: away is %v", name, got)
 		}
-		if got := warehouse.IsLater(c.err); got != c.later {
+		if got := warehouse.IsTransient(c.err); got != c.later {
 			t.Errorf("%s: later is %v", name, got)
 		}
 	}

@@ -18,7 +18,7 @@ import (
 // maxExamples of each finding are shown.
 const maxExamples = 3
 
-// A CheckResult is what is to be said about a file before it is loaded.
+// A CheckResult is the result of checking one file.
 type CheckResult struct {
 	Path     string         `json:"path"`
 	Contract string         `json:"contract,omitempty"` // event or company
@@ -39,8 +39,8 @@ type CheckFinding struct {
 	Examples []warehouse.Finding `json:"examples"`
 }
 
-// Check judges files as Run would, without a database, and gives also what Run would ignore. Of the options
-// it needs source, patterns, drift, nulls and ratio.
+// Check judges files as Run does, without a database, and also returns what Run ignores. It uses the options Source,
+// Patterns, Drift, Nulls and MaxRejectedRatio.
 func Check(ctx context.Context, o Options) ([]CheckResult, []source.Ignored, error) {
 	var found Result
 	files, unmatched, err := resolve(ctx, o, &found)
@@ -61,7 +61,7 @@ func Check(ctx context.Context, o Options) ([]CheckResult, []source.Ignored, err
 		results = append(results, CheckResult{Path: r.Path, Message: r.Message})
 		failed = append(failed, r.err)
 	}
-	return results, found.Ignored, gravest(failed, len(results))
+	return results, found.Ignored, worstError(failed, len(results))
 }
 
 func (o Options) check(ctx context.Context, path string) (r CheckResult) {
@@ -106,13 +106,13 @@ func (t *tally) all(records record.Reader) error {
 	for {
 		next, err := records.Next()
 		if err == io.EOF {
-			return t.verdict()
+			return t.checkRatio()
 		}
 		if err != nil {
 			return source.Wrap(err)
 		}
 		t.record(next)
-		if err := t.tooManyEarly(); err != nil {
+		if err := t.checkEarlyRatio(); err != nil {
 			return err
 		}
 	}

@@ -37,7 +37,7 @@ var (
 	goodCompany = map[string]string{"PUBLIC_API_KEY": aKey, "INDUSTRY_BACK": "Food / Drink", "INDUSTRY_FRONT": "Food", "HQ_COUNTRY": "Spain"}
 )
 
-// names gives a row's columns in the order that the files of these tests have.
+// names returns a row's columns in the order that the files of these tests have.
 func names(row map[string]string) []string { return slices.Sorted(maps.Keys(row)) }
 
 // with is a row in which some columns have another value.
@@ -117,8 +117,8 @@ func typedParquet(t *testing.T, types map[string]parquet.Node, values map[string
 // formats are the ways in which a table of texts can come; a test that holds for one holds for the other.
 var formats = map[string]func(*testing.T, ...map[string]string) string{"csv": asCSV, "parquet": asParquet}
 
-// TestContractTable loads a row for each cell of the contract's table, as CSV and as Parquet, and looks what is in
-// Postgres afterwards.
+// TestContractTable loads a row for each cell of the contract's table, as CSV and as Parquet, and reads the row from
+// Postgres.
 func TestContractTable(t *testing.T) {
 	cells := []struct {
 		good          map[string]string
@@ -230,7 +230,7 @@ func TestContractTable(t *testing.T) {
 	}
 }
 
-// finding gives the severity and the code of what was found in a row of a file.
+// finding returns the severity and the code of a finding in a row of a file.
 func (b *bench) finding(path string, row int64) string {
 	b.t.Helper()
 	return b.query(`select coalesce(string_agg(severity || ' ' || code, ', '), '') from raw.finding join raw.load using (load_id)
@@ -239,7 +239,7 @@ func (b *bench) finding(path string, row int64) string {
 
 const noRow = "(no row)"
 
-// stored gives what Postgres has of a row's column, as JSON has it; a null is empty.
+// stored returns the value of a row's column in Postgres as JSON text; a null is empty.
 func (b *bench) stored(path string, row int64, column string) string {
 	b.t.Helper()
 	for _, c := range []*contract.Contract{contract.Event, contract.Company} {
@@ -410,7 +410,7 @@ func TestParquetTypes(t *testing.T) {
 	}
 }
 
-// TestNestedParameters holds that lists, structures and maps of Parquet become the JSON that they stand for.
+// TestNestedParameters checks that lists, structures and maps of Parquet become the JSON that they stand for.
 func TestNestedParameters(t *testing.T) {
 	type given struct {
 		Action string   `parquet:"action"`

@@ -43,7 +43,7 @@ func written(t *testing.T, file *bytes.Buffer, w io.WriteCloser, content string)
 	return file.String()
 }
 
-// TestDriftReachesTheTable holds what becomes of a new column under each policy, in the table and in the ledger.
+// TestDriftReachesTheTable checks the effect of each policy on a new column, in the table and in the ledger.
 func TestDriftReachesTheTable(t *testing.T) {
 	for format, write := range formats {
 		t.Run(format, func(t *testing.T) {
@@ -84,8 +84,8 @@ func TestDriftReachesTheTable(t *testing.T) {
 	}
 }
 
-// TestCompressedFiles go the whole way: their findings count rows and bytes of what was compressed, a file of several
-// parts is read to its end, and one that is cut off is not taken for whole.
+// TestCompressedFiles loads compressed files: findings count rows and bytes of the decompressed data, a file of several
+// parts is read to its end, and a truncated file fails.
 func TestCompressedFiles(t *testing.T) {
 	wrong := strings.Replace(event(300), "pageview", "", 1)
 	content := events(0, 300) + wrong + event(301)
@@ -124,7 +124,7 @@ func TestCompressedFiles(t *testing.T) {
 	}
 }
 
-// TestFilesWithoutRows are complete: they take the place of what was there.
+// TestFilesWithoutRows checks that an empty file is complete: it replaces the earlier rows.
 func TestFilesWithoutRows(t *testing.T) {
 	b := newBench(t)
 	for path, content := range map[string]string{
@@ -164,7 +164,7 @@ func TestSeveralCompaniesInAFile(t *testing.T) {
 	}
 }
 
-// TestRejectsAreExportedInTheOriginalForm mends what the export gives and loads it, from each format. Parquet's typed
+// TestRejectsAreExportedInTheOriginalForm corrects the exported rejects and loads them, from each format. Parquet's typed
 // values come as texts that mean the same.
 func TestRejectsAreExportedInTheOriginalForm(t *testing.T) {
 	at := time.Date(2025, 9, 5, 1, 14, 29, 602_000_000, time.UTC)
@@ -192,11 +192,11 @@ func TestRejectsAreExportedInTheOriginalForm(t *testing.T) {
 			if path == "a.csv" && export.String() != content {
 				t.Errorf("the export is %q, the file %q", export.String(), content)
 			}
-			b.write("mended.csv", strings.Replace(export.String(), "ten", "10", 1))
-			b.expect("mended.csv Loaded 1", func(o *Options) { o.Patterns = []string{"mended.csv"} })
+			b.write("corrected.csv", strings.Replace(export.String(), "ten", "10", 1))
+			b.expect("corrected.csv Loaded 1", func(o *Options) { o.Patterns = []string{"corrected.csv"} })
 			for column, want := range map[string]string{"EVENT_ID": anID, "COUNT": "10", "RATE": "0.1", "COUNTRY": "ES",
 				"EVENT_TIME": "2025-09-05T01:14:29.602+00:00"} {
-				if got := b.stored("mended.csv", 1, column); got != want {
+				if got := b.stored("corrected.csv", 1, column); got != want {
 					t.Errorf("%s is %q, want %q", column, got, want)
 				}
 			}

@@ -95,7 +95,7 @@ func FuzzAcceptedKinds(f *testing.F) {
 	})
 }
 
-// fuzzConnection gives a connection to a database with the tables.
+// fuzzConnection returns a connection to a database with the tables.
 func fuzzConnection(f *testing.F) *pgx.Conn {
 	f.Helper()
 	url := warehousetest.Database(f)

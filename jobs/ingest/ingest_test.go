@@ -113,7 +113,7 @@ func (b *bench) expect(want string, change func(*Options)) Result {
 	return result
 }
 
-// query gives one value as text.
+// query returns one value as text.
 func (b *bench) query(sql string, args ...any) string {
 	b.t.Helper()
 	var value *string
@@ -126,8 +126,8 @@ func (b *bench) query(sql string, args ...any) string {
 	return *value
 }
 
-// consistent holds what must be true after every run: the tables hold the rows of the published loads and no others,
-// each once, and nothing is in progress.
+// consistent checks what must be true after every run: the tables have exactly the rows of the published loads, each once,
+// and nothing is in progress.
 func (b *bench) consistent() {
 	b.t.Helper()
 	for what, sql := range map[string]string{
@@ -241,21 +241,21 @@ func TestPatterns(t *testing.T) {
 		}
 	}
 	if got := b.query("select count(*) from raw.run_file where outcome = 'NoMatch'"); got == "0" {
-		t.Error("the ledger does not tell of patterns without a match")
+		t.Error("the ledger does not have patterns without a match")
 	}
 }
 
-// TestBadFiles holds what a person who gives a broken file sees, and that nothing of it is loaded, while the good file
-// beside it is.
+// TestBadFiles checks the message of each kind of broken file, that nothing of it is loaded, and that a good file in the
+// same run is.
 func TestBadFiles(t *testing.T) {
 	late := events(0, 20)
 	for name, c := range map[string]struct{ file, want string }{
-		"empty":          {"", "bad.csv: the file is empty"},
-		"missing column": {strings.Replace(late, "EVENT_TIME", "WHEN", 1), "bad.csv: header: the required column EVENT_TIME is missing"},
-		"not ours":       {"a,b\n1,2\n", "bad.csv: header: the file has the columns (a, b), which are neither those of events"},
-		"doubled column": {strings.Replace(late, "CONSENT", "type", 1), "bad.csv: header: the column type stands twice"},
-		"unclosed quote": {late + `x,"`, fmt.Sprintf("bad.csv: row 21, byte %d: the quote that opens at byte %d is never closed", len(late), len(late)+2)},
-		"mostly wrong":   {late + strings.Repeat("x,y\n", 5), "5 of 25 rows are rejected, more than the 1% that are allowed (--max-rejected-ratio); most often field_count (5)"},
+		"empty":           {"", "bad.csv: the file is empty"},
+		"missing column":  {strings.Replace(late, "EVENT_TIME", "WHEN", 1), "bad.csv: header: the required column EVENT_TIME is missing"},
+		"unknown columns": {"a,b\n1,2\n", "bad.csv: header: the file has the columns (a, b), which are neither those of events"},
+		"doubled column":  {strings.Replace(late, "CONSENT", "type", 1), "bad.csv: header: the column type stands twice"},
+		"unclosed quote":  {late + `x,"`, fmt.Sprintf("bad.csv: row 21, byte %d: the quote that opens at byte %d is never closed", len(late), len(late)+2)},
+		"mostly wrong":    {late + strings.Repeat("x,y\n", 5), "5 of 25 rows are rejected, more than the 1% that are allowed (--max-rejected-ratio); most often field_count (5)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -360,7 +360,7 @@ func TestValuesArriveAsTheyAre(t *testing.T) {
 	}
 }
 
-// TestCompaniesAreToldByTheirColumns and not by where they lie.
+// TestCompaniesAreToldByTheirColumns checks that a file of companies is recognized by its columns, not by its folder.
 func TestCompaniesAreToldByTheirColumns(t *testing.T) {
 	b := newBench(t)
 	b.write("events/events-company-1.csv", "PUBLIC_API_KEY,INDUSTRY_BACK,INDUSTRY_FRONT,HQ_COUNTRY\n"+
@@ -607,7 +607,7 @@ func TestNamesThatPostgresCannotStore(t *testing.T) {
 	}
 }
 
-// TestAnotherVersionOfTheContract holds that a file that was loaded under another version is judged and loaded again, once.
+// TestAnotherVersionOfTheContract checks that a file that was loaded under another version is judged and loaded again, once.
 func TestAnotherVersionOfTheContract(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", events(0, 3))

@@ -14,7 +14,7 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// load loads one file, unless the ledger says that it is there already.
+// load loads one file, unless the ledger has it already.
 func (o Options) load(ctx context.Context, path string) (FileResult, error) {
 	file, err := decode.Open(ctx, o.Source, path)
 	if err != nil {
@@ -23,7 +23,7 @@ func (o Options) load(ctx context.Context, path string) (FileResult, error) {
 	defer file.Close()
 	o.Progress.set(path, func(f *fileProgress) { f.read = file.BytesRead })
 
-	// 1. What does the ledger say? Most files of most runs end here, with one read and no write.
+	// 1. Read the ledger. Most files of most runs end here, with one read and no write.
 	id, err := o.DB.FileID(ctx, o.SourceID, path)
 	if err != nil {
 		return FileResult{}, err
@@ -32,17 +32,17 @@ func (o Options) load(ctx context.Context, path string) (FileResult, error) {
 	if err != nil {
 		return FileResult{}, err
 	}
-	if r, done, err := o.decide(ctx, file, latest); err != nil || (done && !attempted) {
+	if r, skip, err := o.decide(ctx, file, latest); err != nil || (skip && !attempted) {
 		return r, err
 	}
 	if file.Format == decode.Parquet {
-		// It is hashed in a pass of its own, which must not keep a transaction waiting.
+		// Parquet is hashed in a separate pass. Do it before the transaction begins.
 		if _, err := file.Sum(ctx); err != nil {
 			return FileResult{}, err
 		}
 	}
 
-	// 2. Ask again under the file's lock: another job may have loaded it meanwhile.
+	// 2. Read the ledger again under the file's lock: another job may have loaded the file meanwhile.
 	lock, err := o.DB.Lock(ctx, id)
 	if err != nil {
 		return FileResult{}, err
@@ -54,7 +54,7 @@ func (o Options) load(ctx context.Context, path string) (FileResult, error) {
 	if latest, err = lock.Latest(ctx); err != nil {
 		return FileResult{}, err
 	}
-	if r, done, err := o.decide(ctx, file, latest); done || err != nil {
+	if r, skip, err := o.decide(ctx, file, latest); skip || err != nil {
 		return r, err
 	}
 
@@ -62,16 +62,16 @@ func (o Options) load(ctx context.Context, path string) (FileResult, error) {
 	return o.attempt(ctx, file, lock)
 }
 
-// decide tells whether a file is to be loaded, by the load that counts for it so far: done is true if it is not, and
-// then the result says why. The file is read only if it may be the one that was loaded.
-func (o Options) decide(ctx context.Context, file *decode.File, latest *warehouse.Load) (r FileResult, done bool, err error) {
+// decide compares a file with its latest load. skip is true if the file need not be loaded; the result then has the
+// reason. It reads the file only if options and size are those of the latest load.
+func (o Options) decide(ctx context.Context, file *decode.File, latest *warehouse.Load) (r FileResult, skip bool, err error) {
 	switch {
 	case latest == nil:
 		return r, false, nil
 	case latest.State == "retracted":
-		// Not even a forced run brings back what it had loaded itself before it was retracted.
-		stays := !o.Force || latest.RunID == o.RunID
-		return FileResult{Outcome: warehouse.Unchanged, Message: "retracted earlier: its rows stay out until --force"}, stays, nil
+		// A forced run does not load again what it loaded itself before it was retracted.
+		keepOut := !o.Force || latest.RunID == o.RunID
+		return FileResult{Outcome: warehouse.Unchanged, Message: "retracted earlier: its rows stay out until --force"}, keepOut, nil
 	case latest.Version != contract.Version, latest.Options != o.digest(), latest.Bytes != file.Size():
 		return r, false, nil
 	}
@@ -82,14 +82,14 @@ func (o Options) decide(ctx context.Context, file *decode.File, latest *warehous
 	r = FileResult{LoadID: latest.ID, Rows: latest.Rows, Rejected: latest.Rejected, Warnings: latest.Warnings,
 		SHA256: warehouse.Sum(latest.SHA256), Outcome: warehouse.Unchanged}
 	if latest.RunID == o.RunID {
-		// This run has loaded it: a try before this one, whose acknowledgement was lost.
+		// An earlier attempt of this run loaded it, and the acknowledgement was lost.
 		r.Outcome = warehouse.Loaded
 		return r, true, nil
 	}
 	return r, !o.Force, nil
 }
 
-// attempt writes the file's rows in the lock's transaction and publishes them, or records why not.
+// attempt writes the file's rows in the lock's transaction and publishes them, or records why it failed.
 func (o Options) attempt(ctx context.Context, file *decode.File, lock *warehouse.FileLock) (FileResult, error) {
 	records, finish, openErr := file.Records(ctx)
 	var c *contract.Contract
@@ -122,18 +122,18 @@ func (o Options) attempt(ctx context.Context, file *decode.File, lock *warehouse
 		r.Message = strings.Join(notes, "; ")
 		return r, nil
 	case warehouse.IsAway(err) || ctx.Err() != nil:
-		// The next try, or the next run, marks the attempt as interrupted. After a lost acknowledgement it finds
-		// the load published.
+		// The next attempt, or the next run, marks this one as interrupted. If only the acknowledgement was lost, it
+		// finds the load published.
 		return r, err
 	}
-	// A file that changes while it is read looks damaged. The change is the reason, and passes.
+	// A file that changes while it is read looks damaged. Report the change, which is transient.
 	if changed := file.Unchanged(); changed != nil {
 		err = changed
 	}
 	return r, errors.Join(err, loading.Fail(ctx, summary, err.Error()))
 }
 
-// publish copies all rows and makes them the file's rows, if the file is still what it was.
+// publish copies all rows and publishes them, if the file has not changed.
 func (s *stream) publish(ctx context.Context, file *decode.File, finish func() ([]byte, error),
 	summary *warehouse.Summary,
 ) error {
@@ -152,8 +152,8 @@ func (s *stream) publish(ctx context.Context, file *decode.File, finish func() (
 	return s.loading.Publish(ctx, *summary)
 }
 
-// identify finds the contract that a file follows, and makes the judge of its rows. The reader that it gives has also
-// the columns of the path that the file lacks: those of the contract, and the others if new columns are kept.
+// identify finds the contract that a file follows, and makes the judge of its rows. The returned reader also has the
+// columns of the path that the file lacks: those of the contract, and the others if unknown columns are kept.
 func identify(path string, records record.Reader, o Options) (record.Reader, *contract.Contract, *contract.Judge, error) {
 	header := records.Columns()
 	inPath, err := decode.PathColumns(path)
@@ -162,7 +162,7 @@ func identify(path string, records record.Reader, o Options) (record.Reader, *co
 	}
 	c, err := contract.Identify(header)
 	if err != nil {
-		// Only the path may have the columns that tell.
+		// The columns that identify the contract may be in the path only.
 		all := decode.WithPath(records, inPath).Columns()
 		if known, pathErr := contract.Identify(all); pathErr == nil {
 			c, err = known, nil
@@ -192,7 +192,8 @@ func identify(path string, records record.Reader, o Options) (record.Reader, *co
 	return records, c, judge, nil
 }
 
-// digest is what the options say about how values are read: a load under another one is another load.
+// digest identifies the options that change how values are read. A file that was loaded under another digest is loaded
+// again.
 func (o Options) digest() string {
 	if slices.Equal(o.Nulls, contract.DefaultNulls) {
 		return string(o.Drift)

@@ -62,7 +62,7 @@ func TestTextsThatStandForNull(t *testing.T) {
 	}
 }
 
-// TestUsualMarkersAreWarnedOfOnce holds that a column which keeps texts that usually stand for null has one warning, with
+// TestUsualMarkersAreWarnedOfOnce checks that a column which keeps texts that usually stand for null has one warning, with
 // their number and the first row.
 func TestUsualMarkersAreWarnedOfOnce(t *testing.T) {
 	for format, write := range formats {
@@ -105,7 +105,7 @@ func TestUsualMarkersAreWarnedOfOnce(t *testing.T) {
 	}
 }
 
-// TestMarkersThatRejectNameTheRemedy holds that a value which is no number because it stands for null says what to do.
+// TestMarkersThatRejectNameTheRemedy checks the remedy of a value that is not a number because it stands for null.
 func TestMarkersThatRejectNameTheRemedy(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", asCSV(t, with(goodEvent, "COUNT", "NULL")))
@@ -115,7 +115,8 @@ func TestMarkersThatRejectNameTheRemedy(t *testing.T) {
 	}
 }
 
-// TestNotesOfAFile loads what tools leave around the rows, under the strictest limit of rejected rows.
+// TestNotesOfAFile loads files with comments, repeated headers and the like around the rows, with the strictest limit of
+// rejected rows.
 func TestNotesOfAFile(t *testing.T) {
 	row := func(n int) string { return asCSV(t, with(goodEvent, "USER_ID", fmt.Sprint("u", n))) }
 	header, _, _ := strings.Cut(row(0), "\n")
@@ -140,7 +141,7 @@ func TestNotesOfAFile(t *testing.T) {
 	}
 }
 
-// TestRejectsOfNumberedRowsFitTheHeader mends what is exported of a file whose first column has no name.
+// TestRejectsOfNumberedRowsFitTheHeader corrects and loads the exported rejects of a file whose first column has no name.
 func TestRejectsOfNumberedRowsFitTheHeader(t *testing.T) {
 	lines := strings.Split(asCSV(t, with(with(goodEvent, "COUNT", "ten"), "PARAMETERS", "{}")), "\n")
 	b := newBench(t)
@@ -152,11 +153,11 @@ func TestRejectsOfNumberedRowsFitTheHeader(t *testing.T) {
 	if _, _, err := b.db.ExportRejects(t.Context(), 1, &export); err != nil {
 		t.Fatal(err)
 	}
-	b.write("mended.csv", strings.Replace(export.String(), "ten", "10", 1))
-	b.expect("mended.csv Loaded 1", func(o *Options) { o.Patterns = []string{"mended.csv"} })
+	b.write("corrected.csv", strings.Replace(export.String(), "ten", "10", 1))
+	b.expect("corrected.csv Loaded 1", func(o *Options) { o.Patterns = []string{"corrected.csv"} })
 }
 
-// TestTheRatioThatIsAskedFor holds that a file is given up early only if more than half of its first 10,000 rows are rejected and not as
+// TestTheRatioThatIsAskedFor checks that a file is given up early only if more than half of its first 10,000 rows are rejected and not as
 // many are allowed, and never later before its end.
 func TestTheRatioThatIsAskedFor(t *testing.T) {
 	bad := strings.Replace(event(0), "pageview", "", 1)

@@ -13,7 +13,7 @@ import (
 	"consentpipeline.io/internal/source"
 )
 
-// TestColumnsInThePath holds that a column that a file has in its path is a column of the file.
+// TestColumnsInThePath checks that a column that a file has in its path is a column of the file.
 func TestColumnsInThePath(t *testing.T) {
 	const otherKey = "49af23d9-0cad-4d42-8adc-744791443346"
 	date := with(goodEvent, "date", "2025-09-05")
@@ -71,7 +71,7 @@ func TestColumnsInThePath(t *testing.T) {
 	}
 }
 
-// TestPathsThatContradict holds that a file whose path gives a column twice is refused, by a check as by a run.
+// TestPathsThatContradict checks that a file whose path gives a column twice is refused, by a check as by a run.
 func TestPathsThatContradict(t *testing.T) {
 	b := newBench(t)
 	b.write("COUNTRY=ES/COUNTRY=FR/a.csv", asCSV(t, without(goodEvent, "COUNTRY")))
@@ -108,7 +108,7 @@ func TestPathsThatContradict(t *testing.T) {
 	}
 }
 
-// TestTheSourcesOwnPathIsNoColumn holds that only folders below the source count.
+// TestTheSourcesOwnPathIsNoColumn checks that only folders below the source count.
 func TestTheSourcesOwnPathIsNoColumn(t *testing.T) {
 	b := newBench(t)
 	b.dir += "/COUNTRY=FR"
@@ -119,7 +119,7 @@ func TestTheSourcesOwnPathIsNoColumn(t *testing.T) {
 	}
 }
 
-// TestRejectsOfAPath holds that the exported rejects have the path's columns, so that they load elsewhere.
+// TestRejectsOfAPath checks that the exported rejects have the path's columns, so that they load elsewhere.
 func TestRejectsOfAPath(t *testing.T) {
 	for format, write := range formats {
 		t.Run(format, func(t *testing.T) {
@@ -132,8 +132,8 @@ func TestRejectsOfAPath(t *testing.T) {
 			if _, _, err := b.db.ExportRejects(context.Background(), result.Files[0].LoadID, &rejects); err != nil {
 				t.Fatal(err)
 			}
-			b.write("mended.csv", strings.Replace(rejects.String(), "ten", "10", 1))
-			b.expect("mended.csv Loaded 1", func(o *Options) { o.Patterns = []string{"mended.csv"} })
+			b.write("corrected.csv", strings.Replace(rejects.String(), "ten", "10", 1))
+			b.expect("corrected.csv Loaded 1", func(o *Options) { o.Patterns = []string{"corrected.csv"} })
 			if got := b.query("select string_agg(distinct concat_ws(' ', api_key, country, count), '; ') from raw.event"); got != aKey+" a,b 10" {
 				t.Errorf("the rows are %s; the export was\n%s", got, rejects.String())
 			}

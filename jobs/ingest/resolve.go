@@ -14,14 +14,14 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// maxPath is how many bytes of path fit the ledger's index beside the source.
+// maxPath is the maximum length of a path in bytes: the ledger's index has it together with the source.
 const maxPath = 1024
 
 // otherFormat is the reason for which a file of a whole source is ignored.
 const otherFormat = "not CSV or Parquet"
 
-// resolve turns the patterns into files, each once, and adds to the result what is ignored. A pattern without a match
-// becomes a result of its own, and so does a path that the ledger cannot hold.
+// resolve expands the patterns to files, each once, and adds ignored files to the result. A pattern without a match, and
+// a path that the ledger cannot store, each become a failed result.
 func resolve(ctx context.Context, o Options, result *Result) (files []source.Entry, refused []FileResult, err error) {
 	if len(o.Patterns) == 0 || slices.Equal(o.Patterns, []string{source.AllFiles}) {
 		if files, err = o.all(ctx, result); err != nil {
@@ -79,8 +79,8 @@ func (o Options) all(ctx context.Context, result *Result) (files []source.Entry,
 	return files, nil
 }
 
-// ignore adds what is ignored, each once. Left out are hidden files that would not be loaded by another name either:
-// markers and checksums, such as _SUCCESS and .part-0.csv.crc, are part of how a tool writes.
+// ignore adds ignored files, each once. It omits hidden files of other formats: tools write markers and checksums such as
+// _SUCCESS and .part-0.csv.crc.
 func (r *Result) ignore(ignored []source.Ignored) {
 	for _, i := range ignored {
 		if i.Reason == source.HiddenName && !strings.HasSuffix(i.Path, "/") {
@@ -94,13 +94,13 @@ func (r *Result) ignore(ignored []source.Ignored) {
 	}
 }
 
-// FindAny gives source.ErrNoMatch if the source holds no file to load.
+// FindAny returns source.ErrNoMatch if the source has no file to load.
 func FindAny(ctx context.Context, place source.Source) error {
 	_, err := Options{Source: place}.all(ctx, &Result{})
 	return err
 }
 
-// noFiles is the error of a source that holds no file to load.
+// noFiles is the error of a source without a file to load.
 func noFiles(place source.Source, ignored []source.Ignored) error {
 	err := fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet is in %s: "+
 		"give one that holds the export", source.ErrNoMatch, place)

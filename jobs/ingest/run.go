@@ -1,5 +1,5 @@
-// Package ingest is the ingestion job: it finds the files of a source, loads each exactly once, and reports what
-// became of each. It is called by a command and knows nothing of Kubernetes.
+// Package ingest is the ingestion job: it finds the files of a source, loads each exactly once, and reports the outcome
+// of each. It is called by a command and knows nothing of Kubernetes.
 package ingest
 
 import (
@@ -22,7 +22,7 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// Options say what a run loads and how.
+// Options define what a run loads and how.
 type Options struct {
 	DB       *warehouse.DB
 	Source   source.Source
@@ -33,8 +33,8 @@ type Options struct {
 	RunName string    // for display
 
 	Drift            contract.Drift
-	Nulls            []string // texts that stand for null beside the empty one, as contract.ParseNulls gives them
-	MaxRejectedRatio float64  // of a file's rows; more rejects fail the file
+	Nulls            []string // texts that stand for null, besides the empty one, from contract.ParseNulls
+	MaxRejectedRatio float64  // share of a file's rows, 0 to 1; a file with more rejected rows fails
 	Force            bool     // load also what is unchanged or retracted, once per run
 	Concurrency      int      // files at a time
 
@@ -42,7 +42,7 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// A FileResult is what became of one file, or of a pattern that matched none.
+// A FileResult is the outcome of one file, or of a pattern that matched none.
 type FileResult struct {
 	Path     string            `json:"path"`
 	Outcome  warehouse.Outcome `json:"outcome"`
@@ -56,7 +56,7 @@ type FileResult struct {
 	err error
 }
 
-// A Result is what became of a run.
+// A Result is the outcome of a run.
 type Result struct {
 	RunID    uuid.UUID        `json:"run_id"`
 	Source   string           `json:"source"`
@@ -68,7 +68,7 @@ type Result struct {
 	Duration time.Duration    `json:"duration_ns"`
 }
 
-// Progress is how far a run is. Its methods may be called while the run goes on.
+// Progress is the progress of a run. Its methods may be called during the run.
 type Progress struct {
 	mu    sync.Mutex
 	files map[string]*fileProgress
@@ -81,14 +81,14 @@ type fileProgress struct {
 	done bool
 }
 
-// Snapshot is a run's progress at one moment: files and bytes, done and in all, and rows judged.
+// Snapshot is a run's progress at one moment: files and bytes, done and total, and rows judged.
 type Snapshot struct {
 	FilesDone, Files int
 	BytesDone, Bytes int64
 	Rows             int64
 }
 
-// Snapshot tells how far the run is now.
+// Snapshot returns the current progress.
 func (p *Progress) Snapshot() Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -118,8 +118,8 @@ func (p *Progress) set(path string, change func(*fileProgress)) {
 	change(p.files[path])
 }
 
-// Run loads the files. It goes through all of them even after one fails, and then gives the gravest error. The result
-// tells of each file also when there is an error.
+// Run loads the files. If one fails it continues with the others, and returns the error with the highest exit code. The
+// result has the outcome of each file also when there is an error.
 func Run(ctx context.Context, o Options) (Result, error) {
 	began := time.Now()
 	if o.Progress == nil {
@@ -138,7 +138,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		return result, classify(err)
 	}
 
-	closing, cancel := outlive(ctx, closingTime)
+	closing, cancel := withGrace(ctx, closingTime)
 	defer cancel()
 	results := make([]FileResult, len(files))
 	var group errgroup.Group
@@ -171,14 +171,14 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		failed = append(failed, classify(err))
 	}
-	return result, gravest(failed, len(results))
+	return result, worstError(failed, len(results))
 }
 
 // closingTime is how long the last writes may take after a run was told to stop.
 const closingTime = 10 * time.Second
 
-// outlive gives a context that ends some time after another one does.
-func outlive(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+// withGrace returns a context that is cancelled a grace period after ctx.
+func withGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		timer := time.AfterFunc(grace, cancel)
@@ -187,8 +187,8 @@ func outlive(ctx context.Context, grace time.Duration) (context.Context, context
 	return longer, func() { stop(); cancel() }
 }
 
-// file loads one file, again from its start whenever the database was away, and records the outcome with the context
-// that outlives ctx. Once ctx is done it starts nothing.
+// file loads one file and records the outcome. It starts the file again whenever the database was unavailable. closing
+// ends later than ctx, so that the outcome can be recorded after a stop. Once ctx is done it starts nothing.
 func (o Options) file(ctx, closing context.Context, path string) (r FileResult) {
 	if ctx.Err() != nil {
 		err := stopped(ctx.Err())
@@ -227,7 +227,7 @@ func (o Options) file(ctx, closing context.Context, path string) (r FileResult) 
 	return r
 }
 
-// stopped says what became of a file when the run was told to stop, instead of what that broke off.
+// stopped is the error of a file that was not loaded because the run was stopped; cause is the interrupted step's error.
 func stopped(cause error) error {
 	return report.New(report.TryAgain, fmt.Errorf("stopped before it was loaded; run again (%w)", cause))
 }
@@ -243,14 +243,14 @@ func (o Options) recorded(ctx context.Context, r FileResult) FileResult {
 	return r
 }
 
-// classify gives an error the exit code that tells the caller whether to try again.
+// classify gives an error its exit code, by which the caller decides whether to try again.
 func classify(err error) error {
 	var coded *report.Error
 	var file *source.Error
 	switch {
 	case errors.As(err, &coded):
 		return err
-	case errors.As(err, &file) && file.Passing, warehouse.IsLater(err),
+	case errors.As(err, &file) && file.Passing, warehouse.IsTransient(err),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return report.New(report.TryAgain, err)
 	case warehouse.IsRefused(err):
@@ -259,9 +259,9 @@ func classify(err error) error {
 	return report.New(report.BadData, err)
 }
 
-// gravest gives one error with the gravest code of several: what dooms every file, then what may go away, then what
-// is wrong with one file.
-func gravest(failed []error, files int) error {
+// worstError joins the errors of a run under the highest exit code: bad configuration, which fails every file, before
+// transient errors, before bad data in one file.
+func worstError(failed []error, files int) error {
 	if len(failed) == 0 {
 		return nil
 	}

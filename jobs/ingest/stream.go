@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	chunkSize    = 256 << 10 // bytes of encoded rows that are handed over at a time
-	chunks       = 4         // that exist
-	findingBatch = 500       // findings written at a time; rejects carry their row, so also by size:
+	chunkSize    = 256 << 10 // bytes of encoded rows per chunk
+	chunks       = 4         // allocated per stream
+	findingBatch = 500       // findings per write; rejects include their row, so bytes are limited, too:
 	findingBytes = 1 << 20
 )
 
@@ -32,9 +32,9 @@ type stream struct {
 	encoder  *warehouse.Encoder
 
 	full, empty chan []byte
-	rest        []byte // of the chunk that the connection reads
-	current     []byte // the whole of it
-	err         error  // of the producer; to be read after full is closed
+	rest        []byte // unread part of current
+	current     []byte // the chunk that the connection reads
+	err         error  // of the producer; read it only after full is closed
 
 	findings     []warehouse.Finding // not written yet
 	findingBytes int
@@ -55,15 +55,15 @@ func newStream(ctx context.Context, o Options, loading *warehouse.Loading, c *co
 	return s
 }
 
-// copy sends all rows. It gives the reader's or the judge's error before the server's, which then only says that the
-// copy was broken off.
+// copy sends all rows. It prefers the reader's or the judge's error to the server's, which then only reports that the
+// copy was aborted.
 func (s *stream) copy(ctx context.Context) error {
 	defer s.stop()
 	go func() {
 		s.err = s.produce()
 		s.tally.end(s.records)
 		if s.ctx.Err() == nil {
-			// What was found before an error is kept as well.
+			// Findings from before an error are kept, too.
 			s.err = errors.Join(s.err, s.flushFindings())
 		}
 		close(s.full)
@@ -71,7 +71,7 @@ func (s *stream) copy(ctx context.Context) error {
 	err := s.loading.Copy(s.ctx, s)
 	s.stop()
 	for range s.full {
-		// Wait until the producer has noticed, so that nothing of this file goes on after this.
+		// Wait for the producer to end: nothing of this file may continue after copy returns.
 	}
 	switch {
 	case s.err != nil && !(err != nil && errors.Is(s.err, context.Canceled)):
@@ -82,8 +82,8 @@ func (s *stream) copy(ctx context.Context) error {
 	return err
 }
 
-// refused keeps as a finding what Postgres refused although the contract accepts it; the server's context tells the
-// line, counted in accepted rows, and the column.
+// refused records a finding for a value that Postgres refused although the contract accepts it. The server's context has
+// the line, counted in accepted rows, and the column.
 func (s *stream) refused(ctx context.Context, err error) error {
 	const code = "refused_by_postgres"
 	s.tally.counts[code]++
@@ -93,7 +93,7 @@ func (s *stream) refused(ctx context.Context, err error) error {
 		s.loading.AddFindings(ctx, s.findings))
 }
 
-// Read gives the encoded rows to the connection.
+// Read implements io.Reader for the connection: it returns the encoded rows.
 func (s *stream) Read(p []byte) (int, error) {
 	if len(s.rest) == 0 {
 		if s.current != nil {
@@ -140,8 +140,8 @@ func (s *stream) produce() error {
 				return err
 			}
 		}
-		if err := s.tally.tooManyEarly(); err != nil {
-			return s.tooMany(err)
+		if err := s.tally.checkEarlyRatio(); err != nil {
+			return s.withFindings(err)
 		}
 		if !ok {
 			continue
@@ -154,15 +154,15 @@ func (s *stream) produce() error {
 			}
 		}
 	}
-	if err := s.tally.verdict(); err != nil {
-		return s.tooMany(err)
+	if err := s.tally.checkRatio(); err != nil {
+		return s.withFindings(err)
 	}
 	s.full <- s.encoder.Trailer(chunk)
 	return nil
 }
 
-// tooMany adds where the rejected rows are.
-func (s *stream) tooMany(err error) error {
+// withFindings adds the command that lists the rejected rows.
+func (s *stream) withFindings(err error) error {
 	return fmt.Errorf("%w; `consent findings %d` lists the rows", err, s.loading.ID)
 }
 

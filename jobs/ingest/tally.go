@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// A file whose first rows are mostly wrong is given up after them, not after gigabytes of rejects.
+	// A file with more rejects than this among its first rows fails at once, not after gigabytes of rejects.
 	earlyRows  = 10_000
 	earlyRatio = 0.5
 )
@@ -23,13 +23,13 @@ type tally struct {
 	found                    func(warehouse.Finding) // called for each finding that is worth keeping
 	rows, rejected, warnings int64
 	counts                   map[string]int64  // of findings by code
-	rejects                  map[string]int64  // of those that rejected a row
-	first                    map[string]string // the first message of those, with its row
-	once                     []onceFinding     // not given to found yet
-	notes                    []string          // what was said once of the whole file
+	rejects                  map[string]int64  // rejects by code
+	first                    map[string]string // the first reject of each code, with its row
+	once                     []onceFinding     // not passed to found yet
+	notes                    []string          // texts of the once findings, for the file's message
 }
 
-// A onceFinding holds for n rows and is kept once.
+// A onceFinding applies to n rows and is recorded once.
 type onceFinding struct {
 	warehouse.Finding
 	n int64
@@ -40,7 +40,7 @@ func newTally(judge *contract.Judge, maxRejectedRatio float64, found func(wareho
 		counts: map[string]int64{}, rejects: map[string]int64{}, first: map[string]string{}}
 }
 
-// record judges one record. It gives its values, and false if it is rejected.
+// record judges one record. It returns its values, and false if it is rejected.
 func (t *tally) record(r *record.Record) (values []contract.Value, ok bool) {
 	if r.Broken != nil {
 		t.rejected++
@@ -62,7 +62,7 @@ func (t *tally) record(r *record.Record) (values []contract.Value, ok bool) {
 	return values, ok
 }
 
-// add counts a finding and hands it on: a reject always, of warnings the first of each code.
+// add counts a finding and passes it to found: every reject, and the first MaxWarnings warnings of each code.
 func (t *tally) add(r *record.Record, f contract.Finding, whole bool) {
 	t.counts[f.Code]++
 	switch {
@@ -105,7 +105,7 @@ func firstReject(r *record.Record, f contract.Finding) string {
 	return text + f.Message
 }
 
-// addOnce counts n rows of what is kept once for each code and column. The number of such texts and columns is bounded by the file's.
+// addOnce counts n rows for a finding that is recorded once per code and column. The file's columns bound their number.
 func (t *tally) addOnce(f warehouse.Finding, n int64) {
 	for i := range t.once {
 		if t.once[i].Code == f.Code && t.once[i].Column == f.Column {
@@ -117,7 +117,7 @@ func (t *tally) addOnce(f warehouse.Finding, n int64) {
 	t.once = append(t.once, onceFinding{f, n})
 }
 
-// end hands on what is kept once, after the last record or an error: the reader's notes, too.
+// end passes on the once findings and the reader's notes, after the last record or an error.
 func (t *tally) end(records record.Reader) {
 	for _, note := range records.Notes() {
 		t.counts[note.Code] += note.N
@@ -141,26 +141,26 @@ func (t *tally) end(records record.Reader) {
 	t.once = nil
 }
 
-// tooManyEarly gives up a file after its first rows if most of them are rejected, and not as many are allowed; nil if not.
-func (t *tally) tooManyEarly() error {
+// checkEarlyRatio fails a file after its first rows if most of them are rejected and the ratio does not allow as many.
+func (t *tally) checkEarlyRatio() error {
 	total := t.rows + t.rejected
 	if total != earlyRows || t.maxRejectedRatio >= earlyRatio || float64(t.rejected) <= earlyRatio*float64(total) {
 		return nil
 	}
-	return t.tooMany(fmt.Sprintf("%d of the first %d rows are rejected: given up", t.rejected, total))
+	return t.rejectedError(fmt.Sprintf("%d of the first %d rows are rejected: given up", t.rejected, total))
 }
 
-// verdict is why the file as a whole fails, after its last record; nil if it does not.
-func (t *tally) verdict() error {
+// checkRatio fails a file after its last record if its rejected ratio is too high.
+func (t *tally) checkRatio() error {
 	total := t.rows + t.rejected
 	if float64(t.rejected) <= t.maxRejectedRatio*float64(total) {
 		return nil
 	}
-	return t.tooMany(fmt.Sprintf("%d of %d rows are rejected, more than the %g%% that are allowed (--max-rejected-ratio)",
+	return t.rejectedError(fmt.Sprintf("%d of %d rows are rejected, more than the %g%% that are allowed (--max-rejected-ratio)",
 		t.rejected, total, t.maxRejectedRatio*100))
 }
 
-func (t *tally) tooMany(what string) error {
+func (t *tally) rejectedError(what string) error {
 	most, n := "", int64(0)
 	for code, count := range t.rejects {
 		if count > n || (count == n && code < most) {

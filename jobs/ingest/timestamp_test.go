@@ -79,7 +79,7 @@ func (s timestampServer) read(t *testing.T, texts []string) []aServersReading {
 		for session := range last {
 			r.independent = r.independent && same(r.micros, zoned[session][i])
 		}
-		// Without a zone the last session takes it for its own time, which is the only difference that we allow.
+		// Without a zone the last session reads it in its own zone, which is the only allowed difference.
 		r.independent = r.independent && (same(r.micros, zoned[last][i]) || same(local[last][i], zoned[last][i]))
 		readings[i] = r
 	}
@@ -134,7 +134,7 @@ var (
 	afterOffset   = regexp.MustCompile(`(?i)([+-]\d[\d:]*|z|zulu|utc?|uct|gmt)\s*(?:[+-]\d[\d:]*|\b[a-z/_]+\b)?\s*(m=.*)?$`)
 )
 
-// forServer writes a text that we accept without what we accept beyond Postgres, and with the fraction cut, as we cut it.
+// forServer rewrites an accepted text for Postgres: without forms that only the judge accepts, and with the fraction cut.
 func forServer(text string) string {
 	text = commaFraction.ReplaceAllString(text, "$1.$2")
 	text = longFraction.ReplaceAllString(text, "$1")
@@ -226,7 +226,7 @@ func (w timestampWriter) zone() string {
 		sign+fmt.Sprintf("%d:%02d", hours, minutes), sign+fmt.Sprintf("%02d:%02d:%02d", hours, minutes, w.IntN(61)))
 }
 
-// compareTimestamps holds that what the judge accepts the server reads to the same microsecond, whatever its settings;
+// compareTimestamps checks that what the judge accepts the server reads to the same microsecond, whatever its settings;
 // and, if complete, that the judge accepts what the server reads so. It gives how many were accepted.
 func compareTimestamps(t *testing.T, server timestampServer, judge *timestampJudge, texts []string, complete bool) (accepted int) {
 	t.Helper()

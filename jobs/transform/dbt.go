@@ -21,13 +21,13 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// wantedDbt is the line of dbt-core that the project is made for. 1.12 installs a component from outside PyPI, and 2
-// does not serve Postgres.
-const wantedDbt = "1.11"
+// requiredDbt is the minor version of dbt-core that the project needs. 1.12 installs a component from outside PyPI, and
+// 2 does not support Postgres.
+const requiredDbt = "1.11"
 
-// The variables by which the project knows the target of its profile, who may read the marts (a JSON list of names),
-// whether views that are in the way are made again, and what each transaction sets behind a pooler (a JSON list of names
-// and values).
+// The environment variables of the dbt project: the target of its profile, the roles that may read the marts (a JSON
+// list of names), whether dependent views are recreated, and the settings of each transaction behind a pooler (a JSON
+// list of names and values).
 const (
 	targetVariable   = "CONSENT_DBT_TARGET"
 	readersVariable  = "CONSENT_READERS"
@@ -35,13 +35,13 @@ const (
 	settingsVariable = "CONSENT_TRANSACTION_SETTINGS"
 )
 
-// grace is how long dbt may take to end by itself after it was interrupted: it cancels its queries first.
-const grace = 10 * time.Second
+// stopGrace is how long dbt may take to end after an interrupt, while it cancels its queries, before it is killed.
+const stopGrace = 10 * time.Second
 
-// A command is dbt with everything it needs.
+// A command is the dbt executable with its flags, environment and folders.
 type command struct {
 	dbt       string
-	flags     []string // those that every one of its commands gets
+	flags     []string // for every dbt command
 	env       []string
 	target    string // where dbt writes what it makes
 	logs      string
@@ -67,7 +67,7 @@ func newCommand(o Options) (*command, error) {
 	}
 	for _, name := range []string{"dbt_project.yml", "profiles.yml"} {
 		if _, err := os.Stat(filepath.Join(project, name)); err != nil {
-			return nil, fmt.Errorf("%s is no dbt project: %w", project, err)
+			return nil, fmt.Errorf("%s is not a dbt project: %w", project, err)
 		}
 	}
 	return &command{
@@ -76,13 +76,13 @@ func newCommand(o Options) (*command, error) {
 	}, nil
 }
 
-// connect gives dbt the way to the server that this program itself has found.
+// connect sets dbt's environment for the server that this program is connected to.
 func (c *command) connect(o Options, e warehouse.Endpoint) (err error) {
 	c.env, err = environment(o, e, os.Environ())
 	return err
 }
 
-// FindDbt gives the path of dbt: the one given, else $CONSENT_DBT, else .venv/bin/dbt in the working folder, beside the
+// FindDbt returns the path of dbt: the one given, else $CONSENT_DBT, else .venv/bin/dbt in the working folder, beside the
 // executable or in the folder above it, else the first on PATH.
 func FindDbt(given string) (string, error) {
 	if given == "" {
@@ -132,7 +132,7 @@ func (c *command) prepareFolders(stateDir string) error {
 	if err := os.MkdirAll(c.target, 0o700); err != nil {
 		return fmt.Errorf("a folder for dbt: %w", err)
 	}
-	// The results of an earlier run must not pass for those of this one.
+	// The results of an earlier run must not be mistaken for those of this one.
 	if err := os.Remove(filepath.Join(c.target, "run_results.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -146,7 +146,7 @@ func (c *command) removeFolders() {
 	}
 }
 
-// passedOn are the keywords of a connection that dbt's libpq gets as they were given.
+// passedOn are the connection keywords that dbt's libpq gets unchanged.
 var passedOn = map[string]string{
 	"passfile": "PGPASSFILE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY",
 	"sslcertmode": "PGSSLCERTMODE", "sslsni": "PGSSLSNI", "sslnegotiation": "PGSSLNEGOTIATION",
@@ -154,9 +154,10 @@ var passedOn = map[string]string{
 	"ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION", "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
 }
 
-// environment gives dbt the server that this program is connected to, as the project's profile reads it: of several hosts
-// the one that answered, over TLS if this program is, and verified as it verifies. The password goes by the one name that
-// dbt never prints. What the shell sets for another dbt or another database is left out: it would win over ours.
+// environment returns dbt's environment for the server that this program is connected to, as the project's profile reads
+// it: of several hosts the one that answered, with TLS and certificate checks as in this program. The password is in a
+// DBT_ENV_SECRET_ variable, which dbt never prints. Variables of the shell for another dbt or database are removed,
+// because they would override these.
 func environment(o Options, e warehouse.Endpoint, inherited []string) ([]string, error) {
 	config, err := o.Database.ParseConfig()
 	if err != nil {
@@ -211,7 +212,7 @@ func environment(o Options, e warehouse.Endpoint, inherited []string) ([]string,
 	return env, nil
 }
 
-// setTLS makes libpq as strict as this program is with the server.
+// setTLS has libpq verify the server as strictly as this program does.
 func setTLS(set map[string]string, info warehouse.Conninfo, e warehouse.Endpoint) {
 	mode := info["sslmode"]
 	if info["sslrootcert"] == "system" {
@@ -227,7 +228,7 @@ func setTLS(set map[string]string, info warehouse.Conninfo, e warehouse.Endpoint
 		set["PGSSLMODE"] = "require"
 		delete(set, "PGSSLROOTCERT")
 	}
-	// Without a file of authorities both take the user's, but libpq does not go on to the system's.
+	// Without sslrootcert both use the user's authorities, but libpq does not fall back to the system's.
 	home, _ := os.UserHomeDir()
 	if _, err := os.Stat(filepath.Join(home, ".postgresql", "root.crt")); err == nil && info["sslrootcert"] == "" {
 		return
@@ -237,8 +238,8 @@ func setTLS(set map[string]string, info warehouse.Conninfo, e warehouse.Endpoint
 	}
 }
 
-// systemAuthorities is the file of the certificate authorities that the system trusts, where Go looks for it, too. The
-// OpenSSL inside dbt's driver does not know the place.
+// systemAuthorities is the file of the system's certificate authorities, from the paths that Go uses. The OpenSSL in
+// dbt's driver does not know them.
 func systemAuthorities() string {
 	for _, file := range []string{
 		os.Getenv("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
@@ -251,8 +252,9 @@ func systemAuthorities() string {
 	return "system"
 }
 
-// setSettings gives dbt's sessions the settings of ours, so that one whose client was killed ends within seconds. Behind
-// a pooler, which refuses them at the start of a session, the project's models make them in their transactions.
+// setSettings gives dbt's sessions the settings of this program's sessions, so that a session whose client was killed
+// ends within seconds. A pooler refuses settings at the start of a session; there the project's models set them in their
+// transactions.
 func setSettings(set, session map[string]string, e warehouse.Endpoint) error {
 	if !e.Pooled {
 		session = maps.Clone(session)
@@ -286,14 +288,14 @@ func options(settings map[string]string) string {
 	return strings.Join(parts, " ")
 }
 
-// installed names the dbt packages beside the executable, so that a new version builds everything anew. It is empty
-// where they are not in the place that pip uses; dbt's own word comes too late and takes a second.
+// installed names the dbt packages beside the executable, so that a new version triggers a full build. It is empty if
+// they are not where pip installs them. `dbt --version` would take a second.
 func (c *command) installed() string {
 	path, err := filepath.EvalSymlinks(c.dbt)
 	if err != nil {
 		return ""
 	}
-	// The pattern is ours and the folder may hold characters that it takes for its own, which only finds nothing.
+	// The only error is a bad pattern. A folder name with glob characters matches nothing.
 	found, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "..", "lib", "python3*", "site-packages", "dbt_*.dist-info"))
 	var names []string
 	for _, folder := range found {
@@ -302,16 +304,16 @@ func (c *command) installed() string {
 	return strings.Join(names, " ")
 }
 
-// run runs a command of dbt to its end. When ctx ends, dbt is interrupted, and killed if it does not end by itself.
+// run runs a dbt command to its end. When ctx ends, dbt is interrupted, and killed after stopGrace.
 func (c *command) run(ctx context.Context, o Options, args ...string) (outcome, error) {
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var result outcome
 	reader := &logReader{log: o.Log, stopping: func() bool { return running.Err() != nil }, progress: o.progress}
 	reader.onDbt = func(version string) {
-		if !strings.HasPrefix(version+".", wantedDbt+".") {
+		if !strings.HasPrefix(version+".", requiredDbt+".") {
 			stop(report.New(report.BadConfig, fmt.Errorf("%s is dbt-core %s; %s is needed: `make venv` installs it, "+
-				"or name another with --dbt or CONSENT_DBT", c.dbt, version, wantedDbt)))
+				"or name another with --dbt or CONSENT_DBT", c.dbt, version, requiredDbt)))
 		}
 	}
 	stderr := &tail{}
@@ -321,14 +323,14 @@ func (c *command) run(ctx context.Context, o Options, args ...string) (outcome, 
 	cmd.Env = c.env
 	cmd.Stdout, cmd.Stderr = reader, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	dieWithParent(cmd.SysProcAttr)
+	killWithParent(cmd.SysProcAttr)
 	var kill *time.Timer
 	cmd.Cancel = func() error {
 		group := -cmd.Process.Pid
-		kill = time.AfterFunc(grace, func() { _ = syscall.Kill(group, syscall.SIGKILL) })
+		kill = time.AfterFunc(stopGrace, func() { _ = syscall.Kill(group, syscall.SIGKILL) })
 		return syscall.Kill(group, syscall.SIGINT)
 	}
-	cmd.WaitDelay = grace + 5*time.Second
+	cmd.WaitDelay = stopGrace + 5*time.Second
 
 	o.Log.Info("dbt starts", "dbt", c.dbt, "project", o.ProjectDir, "args", args)
 	err := runOnThread(cmd)
@@ -354,13 +356,13 @@ func (c *command) run(ctx context.Context, o Options, args ...string) (outcome, 
 	}
 	if result.dbt == "" {
 		return result, report.New(report.BadConfig, fmt.Errorf("%s did not start as dbt-core %s does "+
-			"(`make venv` installs it): %s", c.dbt, wantedDbt, describe(result, nil)))
+			"(`make venv` installs it): %s", c.dbt, requiredDbt, describe(result, nil)))
 	}
 	return result, nil
 }
 
-// runOnThread runs the command from a thread that lives as long as it: Linux ends the command when the thread that
-// started it ends, which Go may do with a thread of its own at any time.
+// runOnThread runs the command from a locked thread: Linux kills the command (Pdeathsig) when the thread that started it
+// ends, and Go may end an unlocked thread at any time.
 func runOnThread(cmd *exec.Cmd) error {
 	done := make(chan error)
 	go func() {

@@ -10,8 +10,8 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// Debug connects to the database and then runs `dbt debug --connection`, which tests dbt's profile and its way there, and
-// writes what it says to w.
+// Debug connects to the database and then runs `dbt debug --connection`, which tests dbt's profile and connection. It
+// writes dbt's output to w.
 func Debug(ctx context.Context, o Options, w io.Writer) error {
 	cmd, err := newCommand(o)
 	if err != nil {
@@ -27,7 +27,7 @@ func Debug(ctx context.Context, o Options, w io.Writer) error {
 	return cmd.debug(ctx, o, w)
 }
 
-// debug runs dbt debug. Without --connection it asks for git, which only projects with packages need.
+// debug runs dbt debug. Without --connection it requires git, which only projects with packages need.
 func (c *command) debug(ctx context.Context, o Options, w io.Writer) error {
 	if err := c.prepareFolders(o.StateDir); err != nil {
 		return report.New(report.BadConfig, err)

@@ -12,7 +12,7 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// docs has dbt document the project and the tables that are there: one page, with its scripts and styles inside.
+// docs runs dbt docs generate. It returns one page with its scripts and styles.
 func (c *command) docs(ctx context.Context, o Options) ([]byte, error) {
 	outcome, err := c.run(ctx, o, "docs", "generate", "--static")
 	switch {
@@ -49,11 +49,11 @@ func (c *command) writeDocs(ctx context.Context, o Options) error {
 	return nil
 }
 
-// keepDocs puts the documentation into the database, unless that of the same project is there. It says what the tables
-// are, not what is in them, so that new rows do not make it old.
+// keepDocs stores the documentation in the database, unless that of the same project is there. It describes the tables,
+// not their rows, so that new rows do not make it stale.
 func (l *lock) keepDocs(ctx context.Context, o Options, cmd *command, project string) error {
 	var kept bool
-	// Not in the transaction that holds the lock: it would keep this table from the truncate below.
+	// Not in the transaction that holds the lock: its lock on this table would block the truncate below.
 	err := l.db.Pool().QueryRow(ctx, "select exists (select from analytics.documentation where project_digest = $1)", project).Scan(&kept)
 	if err != nil || kept {
 		return err
@@ -63,7 +63,7 @@ func (l *lock) keepDocs(ctx context.Context, o Options, cmd *command, project st
 		return err
 	}
 	return warehouse.Within(ctx, l.db.Pool(), "", func(tx pgx.Tx) error {
-		// Without a key a published table takes no delete.
+		// A published table without a key refuses delete.
 		if _, err := tx.Exec(ctx, "truncate analytics.documentation"); err != nil {
 			return err
 		}

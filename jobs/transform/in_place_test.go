@@ -127,7 +127,7 @@ func (f *inPlace) must(t *testing.T, args ...string) {
 	}
 }
 
-// want compares the one text that a query gives.
+// want compares the text that a query returns.
 func (f *inPlace) want(t *testing.T, what, query, want string) {
 	t.Helper()
 	var got string
@@ -138,7 +138,7 @@ func (f *inPlace) want(t *testing.T, what, query, want string) {
 	}
 }
 
-// belongings are what others made, as the catalogue has it, by kind.
+// belongings lists the objects of other roles in the catalogue, by kind.
 func (f *inPlace) belongings(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -273,7 +273,7 @@ func TestBuildKeepsWhatOthersMade(t *testing.T) {
 	}
 	f.want(t, "indexes are not made twice", "select count(*)::text from pg_indexes where schemaname = 'analytics' and tablename = 'loose'", "1")
 
-	// Where even the owner does not see every row, the build says so.
+	// If even the owner does not see every row, the build fails with the reason.
 	f.exec(t, "alter table analytics.mart force row level security; grant all on all tables in schema analytics, public, raw to "+f.writer+
 		"; grant usage on schema raw to "+f.writer+"; alter table analytics.mart owner to "+f.writer+"; alter role "+f.writer+" login password 'writer-password'"+
 		"; grant create, usage on schema analytics to "+f.writer)
@@ -328,7 +328,7 @@ models:
 	f.assertSame(t, belongings)
 	f.want(t, "other models are built", "select string_agg(name, ' ' order by name) from bi.loose", "A B B")
 
-	// 2. Asked to, the build makes the views again, with all that belongs to them.
+	// 2. With --recreate-dependents the build recreates the views, with their grants, comments and other properties.
 	f.Recreate = true
 	f.must(t)
 	f.want(t, "the mart has its new columns", `select string_agg(format('%s %s %s', attname, atttypid::regtype, attnotnull), ', ' order by attnum)
@@ -410,7 +410,7 @@ func TestOwnViewsAreNotInTheWay(t *testing.T) {
 	f.model(t, "base.sql", "{{ config(materialized='table') }} select id, amount as new_name from public.input")
 	f.model(t, "top.sql", "{{ config(materialized='table') }} select id, new_name from {{ ref('base') }}")
 	if _, err := f.build(t, "--select", "base top"); report.ExitCode(err) != report.BadConfig || !strings.Contains(err.Error(), "view bi.report") {
-		t.Errorf("a view of somebody else on it: %v", err)
+		t.Errorf("a view of another role on it: %v", err)
 	}
 	f.want(t, "nothing is changed", "select string_agg(old_name::text, ' ' order by id) from analytics.top", "1.0 2 3")
 	f.exec(t, "drop view bi.report")
@@ -427,7 +427,7 @@ func TestOwnViewsAreNotInTheWay(t *testing.T) {
 	f.want(t, "the view", "select string_agg(last_name::text, ' ' order by last_name) from analytics.seen", "1.0 2 3")
 }
 
-// TestReadersMayHaveAnyName grants the marts to several roles, and takes nothing from anybody.
+// TestReadersMayHaveAnyName grants the marts to several roles, and revokes nothing from any role.
 func TestReadersMayHaveAnyName(t *testing.T) {
 	t.Parallel()
 	f := newInPlace(t)

@@ -34,18 +34,18 @@ func (o Options) progress(e Event) {
 // A logReader reads dbt's log, a JSON object per line, as dbt writes it.
 type logReader struct {
 	log      *slog.Logger
-	stopping func() bool // once it is true, what dbt complains of is the stop itself
+	stopping func() bool // once true, dbt's errors are about the stop itself
 	progress func(Event)
 	onDbt    func(version string) // called once, at the start
 
-	rest    []byte // of a line whose end has not come yet
+	rest    []byte // an incomplete line
 	done    int
-	version string // of dbt; empty until it has said so
+	version string // of dbt; empty until dbt logs it
 	fatal   string // the error that kept dbt from running nodes at all
 	stray   tail   // lines that are not dbt's log
 }
 
-// logLine is what we use of dbt's log (dbt_common.events, log version 3).
+// logLine has the fields of dbt's log that are used here (dbt_common.events, log version 3).
 type logLine struct {
 	Info struct {
 		Name  string `json:"name"`
@@ -67,7 +67,7 @@ type logLine struct {
 	} `json:"data"`
 }
 
-// Write takes what dbt prints. It never fails: a log that cannot be read must not stop dbt.
+// Write receives dbt's output. It never fails: a log that cannot be read must not stop dbt.
 func (r *logReader) Write(p []byte) (int, error) {
 	r.rest = append(r.rest, p...)
 	for {
@@ -89,10 +89,10 @@ func (r *logReader) line(text []byte) {
 	message := strings.TrimSpace(line.Info.Msg)
 	level := line.Info.Level
 	if strings.HasPrefix(message, "Traceback") {
-		level = "debug" // the error itself stands in the line before
+		level = "debug" // the error itself is in the previous line
 	}
 	if line.Data.Index > 0 || line.Info.Name == "RunResultFailure" || r.stopping() {
-		level = "debug" // dbt says why a node failed in a line of its own
+		level = "debug" // dbt logs the reason of a failed node in a separate line
 	}
 	switch {
 	case level == "error":
@@ -114,7 +114,7 @@ func (r *logReader) line(text []byte) {
 	r.step(line)
 }
 
-// step tells of a node that started or finished. All such lines have an index, whatever their name.
+// step reports that a node started or finished. All such lines have an index, whatever their name.
 func (r *logReader) step(line logLine) {
 	node := line.Data.NodeInfo
 	if line.Data.Index == 0 || node.Name == "" {

@@ -13,7 +13,7 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-// runResults is what we use of dbt's run_results.json (schema v6).
+// runResults has the fields of dbt's run_results.json (schema v6) that are used here.
 type runResults struct {
 	Results []struct {
 		UniqueID     string `json:"unique_id"` // kind.project.name, and a hash for generic tests
@@ -24,7 +24,7 @@ type runResults struct {
 	} `json:"results"`
 }
 
-// read takes what became of each node from dbt's target folder. dbt writes no file if it did not come to running nodes.
+// read reads the outcome of each node from dbt's target folder. dbt writes no file if it ran no node.
 func (r *Result) read(target string) error {
 	path := filepath.Join(target, "run_results.json")
 	content, err := os.ReadFile(path)
@@ -82,8 +82,8 @@ func splitID(id string) (kind, name string) {
 	return parts[0], parts[2]
 }
 
-// cleanMessage leaves out dbt's lines about the file with the compiled code, which may lie in a temporary folder, and about
-// the macros that led to an error.
+// cleanMessage removes dbt's lines about the file with the compiled code, which may be in a temporary folder, and about
+// the macros that called the failing one.
 func cleanMessage(message string) string {
 	var lines []string
 	for line := range strings.Lines(message) {
@@ -96,9 +96,10 @@ func cleanMessage(message string) string {
 	return strings.Join(lines, "\n")
 }
 
-// What libpq and the server say when the same build can succeed later: the server is away or ends the session, has no
-// room, or rolled a transaction back because of another. dbt passes on their text only, no SQLSTATE.
-var later = regexp.MustCompile(`(?i)` + strings.Join([]string{
+// transientText matches errors of libpq and the server after which the same build can succeed later: the server is
+// unavailable or ends the session, a disk or memory is full, or a transaction was rolled back because of another. dbt
+// passes on their text only, without the SQLSTATE.
+var transientText = regexp.MustCompile(`(?i)` + strings.Join([]string{
 	`connection refused`, `could not connect`, `connection timed out`, `connection reset`, `timeout expired`,
 	`no route to host`, `network is unreachable`, `temporary failure in name resolution`, `connection already closed`,
 	`server closed the connection`, `terminating connection`, `the database system is`, `ssl (syscall|connection)`,
@@ -106,17 +107,18 @@ var later = regexp.MustCompile(`(?i)` + strings.Join([]string{
 	`out of (shared )?memory`, `deadlock detected`, `could not serialize access`, `due to lock timeout`,
 }, "|"))
 
-// What the server says when the login or its rights are wrong.
-var refused = regexp.MustCompile(`(?i)(password authentication failed|no password supplied|no pg_hba\.conf entry|` +
+// deniedText matches the server's errors about the login and its rights.
+var deniedText = regexp.MustCompile(`(?i)(password authentication failed|no password supplied|no pg_hba\.conf entry|` +
 	`(role|database) ".*" (does not exist|is not permitted to log in)|permission denied|must be owner of)`)
 
-// What our macros say of views, and the server of everything else, that depends on columns which the project changes.
-var dependents = regexp.MustCompile(`--recreate-dependents|other objects depend on it|cannot be dropped and made again`)
+// dependentsText matches the errors of the project's macros (for views) and of the server (for other objects) about
+// objects that depend on columns which the project changes.
+var dependentsText = regexp.MustCompile(`--recreate-dependents|other objects depend on it|cannot be dropped and made again`)
 
-// What the server says where a row policy would hide rows from dbt.
-var rowSecurity = regexp.MustCompile(`query would be affected by row-level security policy`)
+// rowSecurityText matches the server's error about a row policy that would hide rows from dbt.
+var rowSecurityText = regexp.MustCompile(`query would be affected by row-level security policy`)
 
-// classifyDbt gives the error for how dbt ended, with its exit code; nil if it succeeded.
+// classifyDbt returns the error of a dbt run, with its exit code; nil if it succeeded.
 func classifyDbt(o outcome, failures []Problem) error {
 	if o.exit == 0 {
 		return nil
@@ -130,23 +132,23 @@ func classifyDbt(o outcome, failures []Problem) error {
 	case strings.Contains(strings.ToLower(said), "no space left on device"):
 		return report.New(report.TryAgain, fmt.Errorf("the disk of the database, or of dbt's own files (--dbt-state), is full; "+
 			"free space there and run again: %s", describe(o, failures)))
-	case later.MatchString(said):
-		return report.New(report.TryAgain, fmt.Errorf("the database was away or busy while dbt ran: %s", describe(o, failures)))
-	case refused.MatchString(said):
+	case transientText.MatchString(said):
+		return report.New(report.TryAgain, fmt.Errorf("the database was unavailable or busy while dbt ran: %s", describe(o, failures)))
+	case deniedText.MatchString(said):
 		return report.New(report.BadConfig, fmt.Errorf("the database denies dbt a right: %s", describe(o, failures)))
-	case dependents.MatchString(said):
-		return report.New(report.BadConfig, fmt.Errorf("tables keep their columns, because something else depends on them: %s",
+	case dependentsText.MatchString(said):
+		return report.New(report.BadConfig, fmt.Errorf("the columns of tables cannot be changed, because other objects depend on them: %s",
 			describe(o, failures)))
-	case rowSecurity.MatchString(said):
-		return report.New(report.BadConfig, fmt.Errorf("a row policy hides rows from dbt; give its role BYPASSRLS, or "+
-			"take FORCE ROW LEVEL SECURITY from the table: %s", describe(o, failures)))
+	case rowSecurityText.MatchString(said):
+		return report.New(report.BadConfig, fmt.Errorf("a row policy hides rows from dbt: give its role BYPASSRLS, or "+
+			"remove FORCE ROW LEVEL SECURITY from the table: %s", describe(o, failures)))
 	case len(failures) > 0:
 		return report.New(report.BadData, fmt.Errorf("dbt build failed: %s", describe(o, failures)))
 	}
 	return report.New(report.BadConfig, fmt.Errorf("dbt cannot build the project: %s", describe(o, failures)))
 }
 
-// describe says in a few lines what went wrong; the result has the rest.
+// describe summarizes the errors in a few lines; the result has the rest.
 func describe(o outcome, failures []Problem) string {
 	if len(failures) == 0 {
 		for _, text := range []string{o.fatal, o.stray} {
@@ -154,7 +156,7 @@ func describe(o outcome, failures []Problem) string {
 				return text
 			}
 		}
-		return fmt.Sprintf("it ended with code %d and said nothing", o.exit)
+		return fmt.Sprintf("it ended with code %d and no output", o.exit)
 	}
 	const shown = 3
 	var parts []string

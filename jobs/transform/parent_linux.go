@@ -2,5 +2,5 @@ package transform
 
 import "syscall"
 
-// dieWithParent has the system kill dbt when we are gone, so that no dbt works on without the lock.
-func dieWithParent(attributes *syscall.SysProcAttr) { attributes.Pdeathsig = syscall.SIGKILL }
+// killWithParent has the kernel kill dbt when this process ends, so that no dbt continues without the lock.
+func killWithParent(attributes *syscall.SysProcAttr) { attributes.Pdeathsig = syscall.SIGKILL }

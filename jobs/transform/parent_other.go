@@ -4,5 +4,5 @@ package transform
 
 import "syscall"
 
-// dieWithParent does nothing: other systems have no such signal. A dbt whose parent was killed works to its end there.
-func dieWithParent(*syscall.SysProcAttr) {}
+// killWithParent does nothing: other systems have no such signal. There a dbt whose parent was killed runs to its end.
+func killWithParent(*syscall.SysProcAttr) {}

@@ -140,7 +140,7 @@ func TestEnvironment(t *testing.T) {
 				t.Errorf("Postgres %d gets PGOPTIONS=%q", test.endpoint.Major, got["PGOPTIONS"])
 			}
 			if !strings.Contains(got["PGOPTIONS"], "-c timezone=UTC") {
-				t.Errorf("PGOPTIONS=%q lacks the settings of our sessions", got["PGOPTIONS"])
+				t.Errorf("PGOPTIONS=%q lacks the settings of the sessions", got["PGOPTIONS"])
 			}
 			delete(got, "PGOPTIONS")
 			want := maps.Clone(test.want)
@@ -156,7 +156,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// environmentOf gives the environment by names.
+// environmentOf returns the environment by name.
 func environmentOf(t *testing.T, o Options, e warehouse.Endpoint, shell []string) map[string]string {
 	t.Helper()
 	entries, err := environment(o, e, shell)
@@ -236,7 +236,7 @@ func TestFindDbt(t *testing.T) {
 	}
 }
 
-// TestClassifyDbt covers what cannot be brought about on demand.
+// TestClassifyDbt covers failures that cannot be produced on demand.
 func TestClassifyDbt(t *testing.T) {
 	failed := func(message string) []Problem { return []Problem{{Kind: "model", Node: "m", Message: message}} }
 	tests := map[string]struct {

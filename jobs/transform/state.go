@@ -20,17 +20,17 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// A lock is the transaction that holds the advisory lock, on a connection of its own; the lock goes with either. What
-// the job writes is committed over another connection.
+// A lock is the transaction that holds the advisory lock, on its own connection. The lock ends with either. The job
+// writes over another connection.
 type lock struct {
 	db   *warehouse.DB
 	conn *pgxpool.Conn
 	tx   pgx.Tx
 }
 
-// takeLock waits for its turn.
+// takeLock waits until it holds the lock.
 func takeLock(ctx context.Context, o Options) (*lock, error) {
-	const connections = 2 // one for the lock, one beside it
+	const connections = 2 // one for the lock, one for all else
 	db, err := warehouse.Open(ctx, o.Database, connections)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func takeLock(ctx context.Context, o Options) (*lock, error) {
 	return l, nil
 }
 
-// holder names the session that has the lock, for people; it may have gone since.
+// holder describes the session that has the lock, for a message; it may have ended since.
 func (l *lock) holder(ctx context.Context) string {
 	var holder string
 	err := l.db.Pool().QueryRow(ctx, `
@@ -68,8 +68,8 @@ func (l *lock) holder(ctx context.Context) string {
 	return holder
 }
 
-// watch gives a context that ends when the lock's connection does: another run may begin then, so this one must stop.
-// The connection serves for nothing else until stop has returned.
+// watch returns a context that ends with the lock's connection: another run may begin then, so this one must stop. The
+// connection cannot be used for anything else until stop has returned.
 func (l *lock) watch(ctx context.Context) (held context.Context, stop func()) {
 	held, cancel := context.WithCancelCause(ctx)
 	watching, stopWatching := context.WithCancel(ctx)
@@ -77,7 +77,7 @@ func (l *lock) watch(ctx context.Context) (held context.Context, stop func()) {
 	go func() {
 		defer close(done)
 		for {
-			// Nobody sends a notification: the call returns when the connection breaks.
+			// No session sends a notification: the call returns when the connection breaks.
 			_, err := l.conn.Conn().WaitForNotification(watching)
 			if watching.Err() != nil {
 				return
@@ -96,7 +96,7 @@ func (l *lock) watch(ctx context.Context) (held context.Context, stop func()) {
 
 // release ends the transaction and with it the lock.
 func (l *lock) release() {
-	// A connection whose transaction has not ended goes with the pool, and the lock with it.
+	// Closing the pool closes a connection whose transaction has not ended, and that releases the lock.
 	l.conn.Release()
 	l.db.Close()
 }
@@ -104,7 +104,7 @@ func (l *lock) release() {
 // loads is the state of the ledger.
 type loads struct {
 	published string // digest of the published loads
-	history   string // digest of all loads that ever were, with their state: it never returns to an earlier value
+	history   string // digest of all loads ever made, with their state: it never returns to an earlier value
 }
 
 // loads reads the ledger. It fails if the lock is lost.
@@ -120,7 +120,7 @@ func (l *lock) loads(ctx context.Context) (loads, error) {
 	return s, err
 }
 
-// checkRights refuses a role that may not make temporary tables, at which dbt would fail in its middle.
+// checkRights refuses a role that may not make temporary tables: dbt would fail halfway.
 func (l *lock) checkRights(ctx context.Context) error {
 	var database, role string
 	var may bool
@@ -133,7 +133,7 @@ func (l *lock) checkRights(ctx context.Context) error {
 		"grant temporary on database %s to %s", role, pgx.Identifier{database}.Sanitize(), pgx.Identifier{role}.Sanitize())
 }
 
-// A build says what the tables of a whole build were made from.
+// A build records what the tables of a full build were made from.
 type build struct {
 	loadSet   string
 	project   string
@@ -151,9 +151,9 @@ func (l *lock) lastBuild(ctx context.Context) (build, error) {
 	return b, err
 }
 
-// forgetBuild takes from the last record what it was made from, and the project too if that is another: its tables may
-// soon be those of both. The record stays: it tells when the last whole build was. An empty load set equals none, for
-// that of no loads is a digest too.
+// forgetBuild clears the load set of the last record, and the project if it differs: the tables may soon be a mix of
+// both. The record stays, because it has the time of the last full build. No build has an empty load set: even that of
+// no loads is a digest.
 func (l *lock) forgetBuild(ctx context.Context, project string) error {
 	_, err := l.db.Pool().Exec(ctx, `
 		update analytics.build
@@ -171,7 +171,7 @@ func (l *lock) recordBuild(ctx context.Context, b build) error {
 // DefaultReader is the role that may read the marts where no other is named.
 const DefaultReader = "dashboard"
 
-// readers gives those of o.Readers that the server has, as a JSON list, and lets them use the schema of the marts.
+// readers returns those of o.Readers that the server has, as a JSON list, and grants them usage of the marts' schema.
 func (l *lock) readers(ctx context.Context, o Options) (string, error) {
 	rows, err := l.tx.Query(ctx, `
 		select rolname, has_schema_privilege(pg_roles.oid, pg_namespace.oid, 'usage'), pg_has_role(nspowner, 'usage')
@@ -213,8 +213,8 @@ func (l *lock) readers(ctx context.Context, o Options) (string, error) {
 	return string(list), err
 }
 
-// splitArgs finds the variables among the arguments for dbt, and whether there are others: those may leave out models
-// or rebuild them, so that the run says nothing about the whole.
+// splitArgs returns the variables among the arguments for dbt, and whether there are others: those may leave out models
+// or rebuild them, so that the run is not recorded as a full build.
 func splitArgs(args []string) (variables string, partial bool) {
 	var found []string
 	for i := 0; i < len(args); i++ {
@@ -232,8 +232,8 @@ func splitArgs(args []string) (variables string, partial bool) {
 	return strings.Join(found, " "), partial
 }
 
-// projectDigest is a digest of the project's files and of the dbt that builds it. Hidden files and what dbt itself writes
-// do not count.
+// projectDigest is a digest of the project's files and of the dbt packages that build it. It leaves out hidden files and
+// dbt's own output.
 func projectDigest(folder, dbt string) (string, error) {
 	digest := sha256.New()
 	fmt.Fprintf(digest, "%s\n", dbt)

@@ -187,8 +187,8 @@ func TestTLS(t *testing.T) {
 	tests := map[string]struct {
 		database string
 		mode     string // of dbt's TLS
-		refused  string // what this program says of the server, empty if it connects
-		byDbt    string // and dbt
+		refused  string // this program's error; empty if it connects
+		byDbt    string // dbt's error
 	}{
 		"a service with a client's certificate": {database: "service=warehouse servicefile=" + services, mode: "verify-full"},
 		"a client's certificate":                {database: at + " user=certified sslcert=" + certificate + " sslkey=" + key + verified, mode: "verify-full"},
@@ -226,7 +226,7 @@ func TestTLS(t *testing.T) {
 			if (err == nil) != (test.refused == "") || err != nil && !strings.Contains(err.Error(), test.refused) {
 				t.Fatalf("the program's connection: %v, want %q", err, test.refused)
 			}
-			if test.refused != "" { // dbt shall refuse by itself what this program would not have let it see
+			if test.refused != "" { // dbt must refuse the server, too, without this program's check
 				endpoint = warehouse.Endpoint{Host: "db.example", Address: "127.0.0.1", Port: parsed.Port, Password: parsed.Password, TLS: true, Major: 17}
 				if name == "another name" {
 					endpoint.Host = "other.example"

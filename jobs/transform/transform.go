@@ -1,5 +1,5 @@
-// Package transform is the transformation job: it runs the dbt project over what is loaded, one run at a time, and
-// reports what became of its models and tests. It knows the warehouse, but neither files nor Kubernetes.
+// Package transform is the transformation job: it runs the dbt project over the loaded rows, one run at a time, and
+// reports the outcome of its models and tests. It knows the warehouse, but neither files nor Kubernetes.
 package transform
 
 import (
@@ -12,7 +12,7 @@ import (
 	"consentpipeline.io/internal/warehouse"
 )
 
-// Options say what to build, and with what.
+// Options define what a run builds, and with what.
 type Options struct {
 	Database   warehouse.Config
 	ProjectDir string        // the dbt project; it is only read
@@ -50,9 +50,9 @@ type Problem struct {
 
 // Run builds the project's models and tests them, unless the last whole build already had the same loads, project,
 // variables and readers. Its errors carry their exit code: report.BadData if a model or test failed, report.TryAgain if
-// the database was away or the run was stopped, report.BadConfig for the project, its profile, dbt, the login, or views
+// the database was unavailable or the run was stopped, report.BadConfig for the project, its profile, dbt, the login, or views
 // of others that keep a relation from changing its columns.
-// The result is valid also beside an error.
+// The result is valid also if there is an error.
 func Run(ctx context.Context, o Options) (result Result, err error) {
 	start := time.Now()
 	defer func() { result.Seconds = time.Since(start).Seconds() }()
@@ -62,7 +62,7 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 		defer cancel()
 	}
 
-	// 1. What needs no database comes first: it shows mistakes at once.
+	// 1. Checks that need no database come first, so that they fail at once.
 	cmd, err := newCommand(o)
 	if err != nil {
 		return result, report.New(report.BadConfig, err)
@@ -76,7 +76,7 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 		return result, report.New(report.BadConfig, fmt.Errorf("read the dbt project: %w", err))
 	}
 
-	// 2. From here on no other run of this job touches the database.
+	// 2. From here on no other run of this job changes the database.
 	lock, err := takeLock(ctx, o)
 	if err != nil {
 		return result, classifyDatabase(ctx, err)
@@ -86,7 +86,7 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 		return result, report.New(report.BadConfig, err)
 	}
 
-	// 3. The documentation shows the tables as the build has left them.
+	// 3. The documentation describes the tables after the build.
 	if err := lock.build(ctx, o, cmd, project, &result); err != nil {
 		return result, err
 	}
@@ -101,10 +101,10 @@ func Run(ctx context.Context, o Options) (result Result, err error) {
 	return result, cmd.writeDocs(ctx, o)
 }
 
-// build runs dbt build, unless the last whole build had the same loads, project, variables and readers. Where it had
-// another project everything is built anew.
+// build runs dbt build, unless the last full build had the same loads, project, variables and readers. If it had another
+// project, everything is rebuilt.
 func (l *lock) build(ctx context.Context, o Options, cmd *command, project string, result *Result) error {
-	// 1. A build that would change nothing is not made.
+	// 1. Skip a build that would change nothing.
 	variables, partial := splitArgs(o.Args)
 	before, err := l.loads(ctx)
 	if err != nil {
@@ -127,10 +127,10 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 			return nil
 		}
 		if last.project == project {
-			// Unit tests look at the project alone, with which they have passed.
+			// Unit tests depend on the project alone, and passed with it.
 			args = append(args, "--exclude-resource-type", "unit_test")
 		} else {
-			// What another project has left in incremental models may be other rows, or other columns.
+			// Incremental models may have other rows or columns from another project.
 			args = append(args, "--full-refresh")
 		}
 	}
@@ -139,17 +139,17 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 		return classifyDatabase(ctx, err)
 	}
 
-	// 2. Whatever dbt does now, the tables may no longer be what the last record says, even if this run fails.
+	// 2. From here on the tables may differ from the last record, even if this run fails.
 	if err := l.forgetBuild(ctx, project); err != nil {
 		return classifyDatabase(ctx, err)
 	}
 
-	// 3. dbt runs for as long as the lock is ours.
+	// 3. dbt runs only while this run holds the lock.
 	if err := l.runDbt(ctx, o, cmd, args, result); err != nil {
 		return err
 	}
 
-	// 4. The record holds only if no load came or went meanwhile: what dbt saw of it depends on the model.
+	// 4. Record the build only if the loads did not change meanwhile: each model may have seen another set of loads.
 	if partial {
 		return nil
 	}
@@ -158,13 +158,13 @@ func (l *lock) build(ctx context.Context, o Options, cmd *command, project strin
 		return classifyDatabase(ctx, err)
 	}
 	if after != before {
-		o.Log.Info("loads were published or taken back while dbt ran; the next run takes them up")
+		o.Log.Info("loads were published or retracted while dbt ran; the next run includes them")
 		return nil
 	}
 	return classifyDatabase(ctx, l.recordBuild(ctx, wanted))
 }
 
-// runDbt runs dbt build, and reads what became of its models and tests.
+// runDbt runs dbt build, and reads the outcome of its models and tests.
 func (l *lock) runDbt(ctx context.Context, o Options, cmd *command, args []string, result *Result) error {
 	held, stopWatch := l.watch(ctx)
 	outcome, err := cmd.run(held, o, args...)
@@ -182,14 +182,14 @@ func (l *lock) runDbt(ctx context.Context, o Options, cmd *command, args []strin
 	return classifyDbt(outcome, result.Failures)
 }
 
-// classifyDatabase gives an error of our own work in the database its exit code.
+// classifyDatabase gives an error of this job's own queries its exit code.
 func classifyDatabase(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return report.New(report.TryAgain, fmt.Errorf("stopped: %w", context.Cause(ctx)))
-	case warehouse.IsLater(err):
+	case warehouse.IsTransient(err):
 		return report.New(report.TryAgain, warehouse.Advise(err))
 	}
 	return report.New(report.BadConfig, warehouse.Advise(err))

@@ -110,7 +110,7 @@ func (f *fixture) build(t *testing.T, args ...string) (Result, error) {
 	return Run(t.Context(), options)
 }
 
-// waitFor waits until the query, which gives one boolean, says true.
+// waitFor waits until the query, which returns one boolean, returns true.
 func (f *fixture) waitFor(t *testing.T, what, query string, args ...any) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; {
@@ -133,7 +133,7 @@ const ages = `--vars={behaviour: takes ages}`
 const agesRuns = `select exists (select from pg_stat_activity where datname = current_database()
 	and pid <> pg_backend_pid() and state = 'active' and query like '%generate_series(1, 1000000000000)%')`
 
-// TestRunSkipsWhatIsBuilt goes through the life of one warehouse.
+// TestRunSkipsWhatIsBuilt runs a sequence of builds in one warehouse.
 func TestRunSkipsWhatIsBuilt(t *testing.T) {
 	f := newFixture(t)
 	ours, another := f.ProjectDir, copyProject(t)
@@ -211,7 +211,7 @@ func TestRunReports(t *testing.T) {
 	if len(result.Failures) != 0 || len(result.Warnings) != 1 || result.Warnings[0].Node != "doubtful" {
 		t.Errorf("failures %+v, warnings %+v, want a warning of doubtful", result.Failures, result.Warnings)
 	}
-	if !strings.HasPrefix(result.Dbt, wantedDbt+".") || result.Seconds <= 0 {
+	if !strings.HasPrefix(result.Dbt, requiredDbt+".") || result.Seconds <= 0 {
 		t.Errorf("dbt %q, %g seconds", result.Dbt, result.Seconds)
 	}
 	var zone string
@@ -300,7 +300,7 @@ func TestRunFails(t *testing.T) {
 		},
 		"there is no project": {
 			change: func(o *Options) { o.ProjectDir = "testdata/nothing" },
-			code:   report.BadConfig, message: []string{"testdata/nothing is no dbt project"},
+			code:   report.BadConfig, message: []string{"testdata/nothing is not a dbt project"},
 		},
 		"dbt does not know an argument": {
 			change: func(o *Options) { o.Args = []string{"--nonsense"} },
@@ -401,7 +401,7 @@ func withUser(url, user, password string) string {
 	return "postgres://" + user + ":" + password + "@" + rest
 }
 
-// copyProject gives a copy of the small project to change.
+// copyProject returns a copy of the small project to change.
 func copyProject(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -434,7 +434,7 @@ func TestRunIsCutShort(t *testing.T) {
 		cut     func(t *testing.T, f *fixture, cancel context.CancelFunc)
 		message string
 	}{
-		"by whoever started it": {
+		"by its caller": {
 			func(_ *testing.T, _ *fixture, cancel context.CancelFunc) { cancel() }, "canceled",
 		},
 		"by the loss of dbt's session": {
@@ -487,7 +487,7 @@ func TestRunsTakeTurns(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(f.log.String(), "another run of the transformation is under way") {
-		t.Errorf("the log does not tell of the wait:\n%s", f.log)
+		t.Errorf("the log does not have the wait:\n%s", f.log)
 	}
 	if strings.Contains(f.log.String(), "holder=unknown") {
 		t.Errorf("the log does not tell who holds the lock:\n%s", f.log)
@@ -538,7 +538,7 @@ func TestDbtDiesWithItsParent(t *testing.T) {
 	f.waitFor(t, "the end of dbt's query", "select not ("+agesRuns+")")
 }
 
-// TestRightsAreCheckedBeforeDbtRuns holds that a lack of one is told with its remedy, and that of a right to write, too.
+// TestRightsAreCheckedBeforeDbtRuns checks that a missing right is reported with its remedy, also for a right to write.
 func TestRightsAreCheckedBeforeDbtRuns(t *testing.T) {
 	f := newFixture(t)
 	name := "consent_test_" + strings.ToLower(rand.Text()[:16])
@@ -566,7 +566,7 @@ func TestRightsAreCheckedBeforeDbtRuns(t *testing.T) {
 	}
 }
 
-// TestDebug shows that dbt tells about its way to the database.
+// TestDebug shows that dbt reports its connection to the database.
 func TestDebug(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -13,7 +13,7 @@ const byteOrderMark = "\xEF\xBB\xBF" // of UTF-8
 
 const exportCSV = "export it as CSV (UTF-8, commas)"
 
-// A kind of content that is no CSV: its first bytes, what it is and what to do.
+// Kinds of content that are not CSV: the first bytes, a description and the remedy.
 type kind struct{ magic, what, remedy string }
 
 var kinds = []kind{
@@ -48,7 +48,7 @@ var kinds = []kind{
 	{"/annex/objects/", "a git-annex pointer", "fetch the file itself (git annex get)"},
 }
 
-// Foreign is the error of a file whose first bytes show that it is something else than UTF-8 text with fields, or nil.
+// Foreign is the error of a file whose first bytes are not UTF-8 text with fields, or nil.
 func Foreign(head []byte) error {
 	if what := encoding(head); what != "" {
 		return fmt.Errorf("the file is %s: export it again as UTF-8", what)
@@ -82,7 +82,7 @@ func plausible(magic string, head []byte) bool {
 	return true
 }
 
-// office tells a ZIP archive that is a spreadsheet from others.
+// office detects a ZIP archive that is a spreadsheet.
 func office(zip kind, head []byte) kind {
 	switch {
 	case bytes.Contains(head, []byte("mimetypeapplication/vnd.oasis.opendocument.spreadsheet")):
@@ -125,7 +125,7 @@ func encoding(head []byte) string {
 
 var errorCode = regexp.MustCompile(`<Code>([A-Za-z]{1,60})</Code>`)
 
-// markup tells of HTML, XML and JSON. No column of a contract begins with one of their brackets.
+// markup detects HTML, XML and JSON. No column of a contract begins with one of their brackets.
 func markup(head []byte) error {
 	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte(byteOrderMark)), " \t\r\n")
 	if len(text) == 0 {
@@ -162,13 +162,13 @@ func IsText(b []byte) bool {
 	return true
 }
 
-// separators are what other exports put between fields, and what a reader of a message calls them.
+// separators are the field separators of other exports, with their names in messages.
 var separators = []struct{ separator, name string }{
 	{";", "semicolons"}, {"\t", "tabs"}, {"|", "bars"}, {"^", "carets"}, {"~", "tildes"},
 	{"\x01", "the control character 0x01"}, {"\x1F", "the control character 0x1F"},
 }
 
-// otherSeparator is the error of a header whose names are separated by something else than commas, or nil.
+// otherSeparator is the error of a header with another separator than commas, or nil.
 func otherSeparator(line []byte) error {
 	commas := bytes.Count(line, comma)
 	for _, s := range separators {

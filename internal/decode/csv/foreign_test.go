@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestContentThatOnlyLooksLikeAnotherKind holds that the names of columns may begin as the magic of a format does.
+// TestContentThatOnlyLooksLikeAnotherKind checks that the names of columns may begin as the magic of a format does.
 func TestContentThatOnlyLooksLikeAnotherKind(t *testing.T) {
 	for _, name := range []string{"ORC", "BZh", "LZIP", "PGDMP", "ARROW1", "7z", "PK", "PARE", "Obj", "sep=", "DUCK"} {
 		file := name + ",b\n1,2\n"

@@ -12,7 +12,7 @@ import (
 	"consentpipeline.io/internal/contract"
 )
 
-// separatorLine skips a first line sep=, which tells Excel what separates the fields.
+// separatorLine skips a first line sep=, which sets the separator in Excel.
 func (c *Reader) separatorLine() error {
 	line, rest, found := bytes.Cut(c.buf[c.start:c.end], []byte{'\n'})
 	text := bytes.Trim(line, "\r\"")
@@ -20,7 +20,7 @@ func (c *Reader) separatorLine() error {
 		return nil
 	}
 	if text[4] != ',' {
-		return fmt.Errorf("the first line, %s, says that the fields are not separated by commas: export the file again with commas",
+		return fmt.Errorf("the first line, %s, sets another separator than the comma: export the file again with commas",
 			contract.Excerpt(text, len(text)))
 	}
 	c.notes.Add("separator_line", "the first line, sep=, is skipped", 0, c.offset+int64(c.start))
@@ -28,7 +28,7 @@ func (c *Reader) separatorLine() error {
 	return nil
 }
 
-// readHeader reads one record as the header. It leaves the columns nil if the record holds nothing.
+// readHeader reads one record as the header. It leaves the columns nil if the record is empty.
 func (c *Reader) readHeader() error {
 	next, broken, err := c.scan()
 	record := c.buf[c.start:c.end]
@@ -94,7 +94,7 @@ func (c *Reader) laterHeader() error {
 			break
 		}
 		if isHeader(line) {
-			return fmt.Errorf("header: the lines before the header (%s) are no columns: remove them",
+			return fmt.Errorf("header: there are lines before the header (%s): remove them",
 				contract.Excerpt(line, 60))
 		}
 	}
@@ -115,7 +115,7 @@ func carriageReturns(header []byte) error {
 	}
 }
 
-// isHeader tells whether a line has the columns of a contract, more than one of them.
+// isHeader reports whether a line has more than one column of a contract.
 func isHeader(line []byte) bool {
 	names := strings.Split(strings.TrimRight(string(line), "\r"), ",")
 	for i, name := range names {
@@ -130,7 +130,7 @@ func (c *Reader) otherHeader() error {
 		"split the file before it", c.record.Number, c.record.Offset, contract.Excerpt(c.record.Raw, 200))
 }
 
-// headerAgain tells whether the record is the header once more, as where exports were put together into one file. A
+// headerAgain reports whether the record repeats the header, as in a file that was concatenated from several exports. A
 // header with other columns or another order is an error: the rows after it would get wrong columns.
 func (c *Reader) headerAgain() (bool, error) {
 	named, same := 0, len(c.fields) == len(c.header)
@@ -155,7 +155,8 @@ func (c *Reader) headerAgain() (bool, error) {
 
 const headerSkipped = "the header stands again between the rows and is skipped"
 
-// splitGluedHeader takes the header off a row, where a file without a line feed at its end was put before another one.
+// splitGluedHeader separates a row from the header behind it, where a file without a final line feed was concatenated with
+// another one.
 func (c *Reader) splitGluedHeader() bool {
 	wide := len(c.header)
 	for i, field := range c.fields[wide:] {

@@ -1,5 +1,5 @@
-// Package csv reads files of comma-separated values record by record, in bounded memory, and repairs or names what tools
-// leave in them. It knows of the contract only which columns it has.
+// Package csv reads files of comma-separated values record by record, in bounded memory, and repairs or reports what other
+// tools leave in them. Of the contract it knows only the columns.
 //
 // A file is read in this order: its first bytes (foreign.go), the header (header.go), and each record: what is skipped
 // before it (skip.go), its fields (scan.go), stray quotes (stray.go), its number of fields (width.go).
@@ -22,15 +22,15 @@ const bufferSize = 256 << 10
 
 // A Reader reads RFC 4180 files: commas, quotes doubled inside quotes, records that end with LF or CRLF, bare
 // line feeds inside quotes, an optional byte order mark. An empty field is null, in quotes or not. What tools leave around
-// the rows, such as comments or a repeated header, is skipped, and Notes tells of it.
+// the rows, such as comments or a repeated header, is skipped, and reported by Notes.
 //
 // It is a scanner over bytes rather than encoding/csv because that is most of ingestion's own work: encoding/csv
-// reads about 170 MB per CPU second, this five times as much, and tells where each record begins.
+// reads about 170 MB per CPU second, this five times as much, and it returns where each record begins.
 type Reader struct {
 	r       io.Reader
 	buf     []byte
-	start   int   // of the record that is read, in buf
-	end     int   // of what buf holds
+	start   int   // of the current record, in buf
+	end     int   // of the data in buf
 	offset  int64 // of buf[0] in the file
 	eof     bool
 	header  []string // its cells; some may have no name
@@ -45,7 +45,7 @@ type Reader struct {
 
 	multiline bool  // a long field of the record has several lines, and its first may be the rest of a row
 	returns   bool  // the record ends with more than one carriage return
-	stray     int   // the field with which the record breaks, if it does
+	stray     int   // the field at which the record is broken, if it is
 	zerosEnd  int64 // where the last zero bytes that were skipped end
 	width     int   // fields of each row, as the first has them; 0 before it
 }
@@ -57,8 +57,8 @@ type span struct {
 	copied   bool
 }
 
-// NewReader reads the header; what it and Next skip goes to notes. Its errors say what is wrong with the header, but not
-// with which file.
+// NewReader reads the header; notes collects what it and Next skip. Its errors describe the header, but do not name the
+// file.
 func NewReader(r io.Reader, notes *record.Notes) (*Reader, error) {
 	c := &Reader{r: r, buf: make([]byte, bufferSize), notes: notes, zerosEnd: -1, key: -1}
 	if err := c.fill(); err != nil {
@@ -87,7 +87,7 @@ func (c *Reader) Columns() []string { return c.columns }
 // Notes are what was skipped or ignored so far, each kind once.
 func (c *Reader) Notes() []record.Note { return c.notes.List() }
 
-// Next gives the next record.
+// Next returns the next record.
 func (c *Reader) Next() (*record.Record, error) {
 	for {
 		c.record.Number++
@@ -141,7 +141,7 @@ func (c *Reader) Next() (*record.Record, error) {
 	}
 }
 
-// lacksKey tells whether the record, unlike a row, has something that is no UUID where the header names a column of UUIDs.
+// lacksKey reports whether the record, unlike a row, has a value that cannot be a UUID in the first column of UUIDs.
 func (c *Reader) lacksKey() bool {
 	if c.key < 0 {
 		return false
@@ -153,8 +153,8 @@ func (c *Reader) lacksKey() bool {
 	return n > 0 && n != 36 && n != 32
 }
 
-// brokenRecord gives the record, unless it ends with a header of other columns or another order, glued to it where a file
-// without a line feed at its end was put before another one.
+// brokenRecord returns the record, unless a different header follows in the same line, because a file without a final line
+// feed was concatenated with another one.
 func (c *Reader) brokenRecord() (*record.Record, error) {
 	named, tail := 0, len(c.fields)-(len(c.header)-1)
 	same := tail > 0
@@ -171,12 +171,12 @@ func (c *Reader) brokenRecord() (*record.Record, error) {
 	return nil, c.otherHeader()
 }
 
-// names tells whether the header names a column so.
+// names reports whether the header has a column of that name.
 func (c *Reader) names(text string) bool {
 	return text != "" && slices.ContainsFunc(c.columns, func(name string) bool { return strings.EqualFold(text, name) })
 }
 
-// isEmpty tells whether the record is commas only.
+// isEmpty reports whether the record consists of commas only.
 func (c *Reader) isEmpty() bool {
 	for _, field := range c.fields {
 		if field.Kind != contract.Null {

@@ -97,7 +97,7 @@ func TestCSV(t *testing.T) {
 	}
 }
 
-// TestCSVAroundTheRows reads what tools leave around the rows, and holds that each kind is told of once with its number and
+// TestCSVAroundTheRows reads what tools leave around the rows, and checks that each kind is told of once with its number and
 // the first place.
 func TestCSVAroundTheRows(t *testing.T) {
 	const id = "91e36d4b-21b5-43a5-90c8-229b61ed22f2"
@@ -109,7 +109,7 @@ func TestCSVAroundTheRows(t *testing.T) {
 	}{
 		"sep line":                {"sep=,\na,b\n1,2\n", []string{"1@10 1|2"}, "separator_line×1 row 0@0", ""},
 		"sep line after a mark":   {"\uFEFF\"sep=,\"\r\na,b\r\n1,2\r\n", []string{"1@17 1|2"}, "separator_line×1 row 0@3", ""},
-		"sep line of semicolons":  {"sep=;\na;b\n1;2\n", nil, "", "the first line, sep=;, says that the fields are not separated by commas"},
+		"sep line of semicolons":  {"sep=;\na;b\n1;2\n", nil, "", "the first line, sep=;, sets another separator than the comma"},
 		"comments":                {"# made by x, y, z\n#\na,b\n1,2\n# don't \"you\n# end\n3,4\n#", []string{"1@24 1|2", "4@47 3|4"}, "comment×5 row 0@0", ""},
 		"a value that begins so":  {"a,b\n#1,2\n", []string{"1@4 #1|2"}, "", ""},
 		"a commented header":      {"# EVENT_ID,\"TYPE\"\r\n1,2\n", []string{"1@19 1|2"}, "comment×1 row 0@0", ""},
@@ -132,7 +132,7 @@ func TestCSVAroundTheRows(t *testing.T) {
 		"another header glued to a quoted field": {"a,b,c\n1,2,\"3\"a,c,b\n4,5,6\n", nil, "", "row 1, byte 6: a second header begins here"},
 		"the header glued to a quoted field":     {"a,b,c\n1,2,\"3\"a,b,c\n4,5,6\n", []string{"1@6 stray_quote", "2@19 4|5|6"}, "", ""},
 		"a header glued to a row":                {"a,b\n1,2a,b\n3,4\uFEFFa,b\n5,a,b\n", []string{"1@4 1|2", "2@11 3|4", "3@21 5|∅"}, "repeated_header×3 row 1@4", ""},
-		"lines before the header":                {"Export of today\n\nEVENT_ID,TYPE\n1,2\n", nil, "", "header: the lines before the header (EVENT_ID,TYPE) are no columns: remove them"},
+		"lines before the header":                {"Export of today\n\nEVENT_ID,TYPE\n1,2\n", nil, "", "header: there are lines before the header (EVENT_ID,TYPE): remove them"},
 		"a value like a name":                    {"a,b\na,2\nb,\n", []string{"1@4 a|2", "2@8 b|∅"}, "", ""},
 		"rows of commas":                         {",,\na,b\n1,2\n,\n\"\",\"\"\n,,,\r\n3,4\n", []string{"1@7 1|2", "5@24 3|4"}, "empty_row×4 row 0@0", ""},
 		"CR CR LF":                               {"a,b\r\r\n1,2\r\r\n\"3\",\"4\"\r\r\n", []string{"1@6 1|2", "2@12 3|4"}, "carriage_returns×2 row 1@6", ""},
@@ -165,7 +165,7 @@ func TestCSVAroundTheRows(t *testing.T) {
 	}
 }
 
-// TestCSVStrayQuotesThatPair holds that two stray quotes, one of which opens a field and the other closes it rows later, cost their
+// TestCSVStrayQuotesThatPair checks that two stray quotes, one of which opens a field and the other closes it rows later, cost their
 // own two rows; and that texts and JSON of several lines are fields.
 func TestCSVStrayQuotesThatPair(t *testing.T) {
 	const id = "91e36d4b-21b5-43a5-90c8-229b61ed22f2"
@@ -302,7 +302,7 @@ func TestCSVLongRecords(t *testing.T) {
 	}
 }
 
-// TestCSVStrayQuoteCostsOneRow holds that a quote that is never closed does not take the rows up to the next quote with it.
+// TestCSVStrayQuoteCostsOneRow checks that a quote that is never closed does not take the rows up to the next quote with it.
 func TestCSVStrayQuoteCostsOneRow(t *testing.T) {
 	var file strings.Builder
 	file.WriteString("a,b,c\n")
@@ -347,7 +347,7 @@ func TestCSVReadErrors(t *testing.T) {
 	}
 }
 
-// FuzzCSV holds the reader against encoding/csv on files that both read, and holds that no byte is lost: each is in a
+// FuzzCSV holds the reader against encoding/csv on files that both read, and checks that no byte is lost: each is in a
 // record, or in what a note tells of, or ends a line.
 func FuzzCSV(f *testing.F) {
 	for _, seed := range []string{"a,b\n1,2\n", "a,b\r\n\"1\n\",\"\"\"x\"\"\"\r\n", "a\n\n\n1", "a,b\n1\n", "a,b\n\"", "\"a\",b\n,\n",
@@ -358,7 +358,7 @@ func FuzzCSV(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		noByteLost(t, file)
-		// Lone carriage returns are data to us, and partly record ends to encoding/csv.
+		// Lone carriage returns are data here, but partly record ends in encoding/csv.
 		plain := bytes.ReplaceAll(file, []byte("\r\n"), []byte("\n"))
 		if bytes.IndexByte(plain, '\r') >= 0 {
 			return
@@ -403,7 +403,7 @@ func FuzzCSV(f *testing.F) {
 	})
 }
 
-// noByteLost holds that what lies between two records is the end of a line, or something that a note tells of.
+// noByteLost checks that what lies between two records is the end of a line, or something that a note tells of.
 func noByteLost(t *testing.T, file []byte) {
 	t.Helper()
 	c, err := NewReader(bytes.NewReader(file), &record.Notes{})

@@ -33,7 +33,7 @@ func (c *Reader) scan() (next int, broken *record.Broken, err error) {
 	}
 }
 
-// tooLong explains a record over the limit, which is a missing quote far more often than a long value.
+// tooLong is the error of a record over the limit. A missing quote is a more frequent cause than a long value.
 func (c *Reader) tooLong() error {
 	last := c.spans[len(c.spans)-1]
 	if last.open < 0 {
@@ -43,8 +43,8 @@ func (c *Reader) tooLong() error {
 		"close it or double it", contract.MaxRecord>>20, c.offset+int64(last.open))
 }
 
-// split scans the record at start as far as the buffer goes. complete is false if more must be read; the last span
-// is then the field that was being read.
+// split scans the record at start to the end of the buffer. complete is false if more must be read; then the last span is
+// the incomplete field.
 func (c *Reader) split() (next int, broken *record.Broken, complete bool) {
 	c.spans, c.scratch, c.multiline, c.returns = c.spans[:0], c.scratch[:0], false, false
 	buf := c.buf[:c.end]
@@ -73,9 +73,9 @@ func (c *Reader) split() (next int, broken *record.Broken, complete bool) {
 				pos++
 			}
 			if pos < len(buf) && buf[pos] == '"' {
-				// It opens nothing, so that a stray quote costs one row and not the rest of the file.
+				// It does not open a quoted field, so that a stray quote costs one row and not the rest of the file.
 				if broken == nil {
-					broken = c.strayQuote(buf[pos-1], "a quote stands inside a field without quotes")
+					broken = c.strayQuote(buf[pos-1], "there is a quote inside a field without quotes")
 				}
 				pos = fieldEnd(buf, pos)
 			}
@@ -99,14 +99,14 @@ func (c *Reader) split() (next int, broken *record.Broken, complete bool) {
 // stops are the bytes at which a field without quotes ends, or is broken.
 var stops = [256]bool{',': true, '\n': true, '"': true}
 
-// quoted reads a field in quotes and gives the place after the closing one: -1 if the buffer ends before it, or right
-// at a quote that the next byte could double.
+// quoted reads a field in quotes and returns the position after the closing quote; -1 if the buffer ends before it, or at
+// a quote that the next byte could double.
 func (c *Reader) quoted(buf []byte, open int) (field span, after int) {
 	field = span{from: open + 1, open: open}
 	start := len(c.scratch)
 	piece, pos := open+1, open+1
 	for {
-		// Names and values of JSON are short: a few bytes are compared faster than IndexByte is called.
+		// Names and values of JSON are short: comparing a few bytes is faster than a call of IndexByte.
 		for near := min(pos+8, len(buf)); pos < near && buf[pos] != '"'; pos++ {
 		}
 		if pos == len(buf) {
@@ -146,7 +146,7 @@ func fieldEnd(buf []byte, pos int) int {
 	return pos
 }
 
-// trimLast takes the carriage return of a record end off the last field.
+// trimLast removes the carriage return of a record end from the last field.
 func (c *Reader) trimLast() {
 	last := &c.spans[len(c.spans)-1]
 	if last.open < 0 && last.to > last.from && c.buf[last.to-1] == '\r' {
@@ -160,7 +160,7 @@ func (c *Reader) trimLast() {
 	}
 }
 
-// onlyReturns tells whether what follows a closing quote is the rest of a record end.
+// onlyReturns reports whether only the rest of a record end follows a closing quote.
 func (c *Reader) onlyReturns(b []byte) bool {
 	for _, char := range b {
 		if char != '\r' {
@@ -171,7 +171,7 @@ func (c *Reader) onlyReturns(b []byte) bool {
 	return true
 }
 
-// trimRecordEnd takes a line feed and the carriage returns before it off a record's end.
+// trimRecordEnd removes a line feed and the carriage returns before it from a record.
 func trimRecordEnd(record []byte) []byte {
 	record = bytes.TrimSuffix(record, []byte{'\n'})
 	for len(record) > 0 && record[len(record)-1] == '\r' {
@@ -196,7 +196,7 @@ func (c *Reader) text(s span) []byte {
 	return c.buf[s.from:s.to]
 }
 
-// take turns the spans into fields.
+// take converts the spans to fields.
 func (c *Reader) take() {
 	c.fields = c.fields[:0]
 	for _, s := range c.spans {
@@ -208,8 +208,7 @@ func (c *Reader) take() {
 	}
 }
 
-// fill reads on. It moves the record that is being read to the buffer's front, and doubles the buffer if the record
-// fills it.
+// fill reads more. It moves the current record to the front of the buffer, and doubles the buffer if the record fills it.
 func (c *Reader) fill() error {
 	switch {
 	case c.start > 0:
@@ -222,8 +221,7 @@ func (c *Reader) fill() error {
 		copy(grown, c.buf)
 		c.buf = grown
 	}
-	// io.ReadFull would not do: it tells a file that ends from one that is cut off by io.ErrUnexpectedEOF, which is what
-	// a decompressor says of a file that is cut off.
+	// Not io.ReadFull: it returns io.ErrUnexpectedEOF at the end of a file, as a decompressor does for a truncated file.
 	for c.end < len(c.buf) {
 		n, err := c.r.Read(c.buf[c.end:])
 		c.end += n

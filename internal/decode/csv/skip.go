@@ -2,11 +2,11 @@ package csv
 
 import "bytes"
 
-// skips are the bytes with which something begins that is no record, or may be none.
+// skips are the first bytes of lines that may not be records.
 var skips = [256]bool{'\n': true, '\r': true, '#': true, 0: true, 0xEF: true}
 
-// skip passes what is no record at the place where one may begin: an empty line, a byte order mark, a comment, padding. It is
-// false if there is a record, or if more must be read to know.
+// skip skips what is not a record at the start of one: an empty line, a byte order mark, a comment, padding. It returns
+// false if there is a record, or if more must be read to decide.
 func (c *Reader) skip() bool {
 	rest := c.buf[c.start:c.end]
 	offset := c.offset + int64(c.start)
@@ -38,7 +38,7 @@ func (c *Reader) skip() bool {
 		c.start += len(line)
 		return true
 	}
-	const page = 512 // no field begins with so many
+	const page = 512 // no field begins with as many
 	zeros := len(rest) - len(bytes.TrimLeft(rest, "\x00"))
 	if zeros < page && (zeros < len(rest) && rest[zeros] != '\n' && rest[zeros] != '\r' || zeros == len(rest) && !c.eof) {
 		return false

@@ -9,7 +9,7 @@ import (
 	"consentpipeline.io/internal/decode/record"
 )
 
-// strayQuote breaks the record with the field that is read. before is what stands before the quote.
+// strayQuote marks the record as broken at the current field. before is the text before the quote.
 func (c *Reader) strayQuote(before byte, what string) *record.Broken {
 	c.stray = len(c.spans)
 	if before == '\\' {
@@ -24,9 +24,9 @@ func (c *Reader) strayQuote(before byte, what string) *record.Broken {
 // the rows have, one of their UUIDs is in it.
 const shortField = 32
 
-// lineOfStrayQuote gives the end of the line that has a stray quote, if the field that the quote opens includes later lines
-// that are rows themselves; else 0. A broken record is one if any of its later lines has as many commas as a row;
-// one that could be a row, if what surrounds the field's line feeds would be whole rows without them.
+// lineOfStrayQuote returns the end of the line that has a stray quote, if the field that the quote opens includes later
+// lines that are rows themselves; else 0. In a broken record, that is so if any later line has as many commas as a row; in
+// a record that could be a row, if the text before and after the field's line feeds would be whole rows.
 func (c *Reader) lineOfStrayQuote(next int, isBroken bool) int {
 	commas := len(c.header) - 1
 	if commas < 1 {
@@ -71,7 +71,7 @@ func (c *Reader) lineOfStrayQuote(next int, isBroken bool) int {
 	return 0
 }
 
-// holdsRow tells whether one of the lines has so many commas, and a UUID if that is asked for.
+// holdsRow reports whether one of the lines has that number of commas, and optionally a UUID.
 func holdsRow(lines []byte, commas int, uuid bool) bool {
 	for line := range bytes.SplitSeq(lines, []byte{'\n'}) {
 		if bytes.Count(line, comma) >= commas && (!uuid || hasUUID(line)) {
@@ -83,7 +83,7 @@ func holdsRow(lines []byte, commas int, uuid bool) bool {
 
 var comma = []byte{','}
 
-// hasUUID tells whether one of a line's fields is a UUID.
+// hasUUID reports whether one of a line's fields is a UUID.
 func hasUUID(line []byte) bool {
 	for field := range bytes.SplitSeq(line, comma) {
 		if contract.IsUUID(bytes.Trim(field, "\" \t\r\n\uFEFF")) {

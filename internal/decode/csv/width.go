@@ -9,9 +9,9 @@ import (
 	"consentpipeline.io/internal/decode/record"
 )
 
-// fitToHeader takes the fields without a column off the record, if they hold nothing. It breaks the record if its
-// fields are not as many as those of the first row, which has one for each cell of the header, or else a comma more or
-// less at its end.
+// fitToHeader removes the fields without a column from the record, if they are empty. It marks the record as broken if it
+// does not have as many fields as the first row, which has one for each cell of the header, or one comma more or less at
+// its end.
 func (c *Reader) fitToHeader() {
 	n, wide := len(c.fields), len(c.header)
 	endsEmpty := c.fields[n-1].Kind == contract.Null
@@ -57,7 +57,7 @@ func (c *Reader) fitToHeader() {
 	}
 	c.fields = named
 	c.record.Fields = named
-	c.record.Raw = nil // what is kept of a rejected row must fit the columns
+	c.record.Raw = nil // the stored form of a rejected row must match the columns
 }
 
 func isWholeNumber(text []byte) bool {

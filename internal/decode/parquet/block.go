@@ -14,7 +14,7 @@ type blockReader struct {
 	src     *bufio.Reader
 	lz4     bool
 	history int
-	out     []byte // the last bytes that were decompressed, from given on not read yet
+	out     []byte // the last decompressed bytes; those from given on are unread
 	given   int
 	literal int // bytes to copy from src
 	match   int // then bytes to copy from out, back bytes before its end; negative, lz4: its length, not read yet
@@ -35,7 +35,7 @@ func (r *blockReader) reset(src *bufio.Reader, codec format.CompressionCodec, hi
 	return noEOF(err)
 }
 
-// snappyHistory goes through a snappy block without decompressing it, to learn how far it refers back.
+// snappyHistory scans a snappy block without decompressing it, to find how far it refers back.
 func snappyHistory(src *bufio.Reader) (int, error) {
 	var r blockReader
 	if err := r.reset(src, format.Snappy, -128<<10); err != nil {

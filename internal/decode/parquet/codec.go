@@ -20,7 +20,7 @@ const (
 	maxHistory     = 16 << 20 // how far back a snappy page may refer that is not decompressed whole
 )
 
-// A decompressor keeps decompressors for use with the next page.
+// A decompressor reuses decompressors for the next page.
 type decompressor struct {
 	gzip  *gzip.Reader
 	zstd  *zstd.Decoder
@@ -30,7 +30,7 @@ type decompressor struct {
 	lz4   *hadoopReader
 }
 
-// decompress decompresses all of src, which must give as many bytes as dst has, and never makes room for more.
+// decompress decompresses all of src, which must decompress to as many bytes as dst has, and never allocates more.
 func (d *decompressor) decompress(codec format.CompressionCodec, dst, src []byte) error {
 	switch codec {
 	case format.Snappy:

@@ -25,7 +25,7 @@ const (
 	maxPrecision   = 1000 // digits of a decimal number
 )
 
-// converterOf gives what converts a leaf's values; nil if they are text as they are, which is the quickest.
+// converterOf returns the converter of a leaf's values; nil if they are text already, which is the fastest.
 func converterOf(e *format.SchemaElement, l *leaf) (converter, error) {
 	switch logical := logicalType(e).(type) {
 	case *format.DecimalType:
@@ -86,7 +86,7 @@ func converterOf(e *format.SchemaElement, l *leaf) (converter, error) {
 	return bytesValue, nil
 }
 
-// logicalType gives an element's logical type, also where an old writer gave only the converted type.
+// logicalType returns an element's logical type, also if an old writer wrote only the converted type.
 func logicalType(e *format.SchemaElement) format.LogicalTypeValue {
 	if e.LogicalType.Value != nil || !e.ConvertedType.Valid {
 		return e.LogicalType.Value
@@ -118,7 +118,7 @@ func logicalType(e *format.SchemaElement) format.LogicalTypeValue {
 	return nil
 }
 
-// madeOf gives a field of what was appended to *made since it had start bytes.
+// madeOf returns a field of the bytes that were appended to *made since it had start bytes.
 func madeOf(kind contract.Kind, made *[]byte, start int) contract.Field {
 	text := *made
 	return contract.Field{Kind: kind, Text: text[start:len(text):len(text)]}
@@ -161,7 +161,7 @@ func uint32Value(raw []byte, f *contract.Field, _ *[]byte) error {
 	return nil
 }
 
-// uint64Value gives what an int64 cannot hold as JSON.
+// uint64Value returns numbers that do not fit an int64 as JSON.
 func uint64Value(raw []byte, f *contract.Field, made *[]byte) error {
 	v := binary.LittleEndian.Uint64(raw)
 	if v <= math.MaxInt64 {

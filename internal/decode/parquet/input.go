@@ -2,7 +2,7 @@ package parquet
 
 import "io"
 
-// An input keeps the error with which the underlying file failed, so that it is not taken for a damaged page.
+// An input records the read error of the underlying file, so that it is not mistaken for a damaged page.
 type input struct {
 	in   io.ReaderAt
 	size int64

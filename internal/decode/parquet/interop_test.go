@@ -20,7 +20,7 @@ import (
 	"consentpipeline.io/internal/contract"
 )
 
-// interopReference gives the events that all files of testdata/interop hold, with what else a file may have of
+// interopReference has the events that all files of testdata/interop hold, with what else a file may have of
 // them under "extra". Instants of the contract's columns are microseconds since 1970.
 func interopReference(t *testing.T) (rows []map[string]any) {
 	t.Helper()
@@ -30,7 +30,7 @@ func interopReference(t *testing.T) (rows []map[string]any) {
 	return rows
 }
 
-// readEvents gives what the contract makes of a file's rows, as the reference has it. No row may have a finding.
+// readEvents returns what the contract makes of a file's rows, as the reference has it. No row may have a finding.
 func readEvents(t *testing.T, file []byte, whole int) (columns []string, rows []map[string]any) {
 	t.Helper()
 	p, err := NewReader(bytes.NewReader(file), int64(len(file)))
@@ -71,7 +71,7 @@ func readEvents(t *testing.T, file []byte, whole int) (columns []string, rows []
 	}
 }
 
-// plainValue gives a value as encoding/json reads it.
+// plainValue returns a value as encoding/json reads it.
 func plainValue(t *testing.T, kind contract.Type, v *contract.Value) (plain any) {
 	if !v.Valid {
 		return nil
@@ -92,7 +92,7 @@ func plainValue(t *testing.T, kind contract.Type, v *contract.Value) (plain any)
 	return plain
 }
 
-// expectedEvent gives a row of the reference as a file with these columns has it.
+// expectedEvent returns a row of the reference as a file with these columns has it.
 func expectedEvent(t *testing.T, reference map[string]any, columns []string) map[string]any {
 	t.Helper()
 	want := map[string]any{"extra": nil, "action": nil, "token_created": nil, "token_updated": nil}

@@ -49,7 +49,7 @@ func orDamaged(err error, what string) error {
 // A levels pair is what precedes a leaf's value.
 type levels struct{ rep, def int }
 
-// peek gives the levels of the leaf's next value.
+// peek returns the levels of the leaf's next value.
 func (w *jsonWriter) peek(l *leaf) (levels, error) {
 	*w.current = l
 	if l.at == l.count {
@@ -189,7 +189,7 @@ func (w *jsonWriter) pair(pair *node) error {
 // scalar writes the leaf's value.
 func (w *jsonWriter) scalar(l *leaf) {
 	f := l.values[l.at]
-	if f.Kind == contract.JSON && !json.Valid(f.Text) { // the file only says that it is
+	if f.Kind == contract.JSON && !json.Valid(f.Text) { // the file declares it as JSON
 		f.Kind = contract.Text
 	}
 	w.dst = contract.AppendFieldJSON(w.dst, &f)

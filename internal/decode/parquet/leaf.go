@@ -26,14 +26,14 @@ type leaf struct {
 	codec     format.CompressionCodec
 }
 
-// A batch has count decoded values; those before at have been given away. The batches of a reader lie side by side: in
-// the leaves, of which some are a multiple of 4 KiB apart, they would compete for the same lines of the cache.
+// A batch has count decoded values; those before at have been returned. The batches of a reader are adjacent in memory: in
+// the leaves, some of which are a multiple of 4 KiB apart, they would compete for the same cache lines.
 type batch struct {
 	values    []contract.Field
 	at, count int
 }
 
-// A leafType is what the schema says about a leaf.
+// A leafType is the schema of a leaf.
 type leafType struct {
 	path           []string
 	name           string // the path with dots
@@ -51,7 +51,7 @@ func (l *leaf) open(c chunk) {
 	l.dictionary.count = -1
 }
 
-// levelsAt gives the levels of the batch's value i.
+// levelsAt returns the levels of the batch's value i.
 func (l *leaf) levelsAt(i int) levels {
 	v := levels{0, l.maxDef}
 	if l.maxRep > 0 {
@@ -126,7 +126,7 @@ func (l *leaf) decodeLevels() error {
 	return nil
 }
 
-// decodeBatch decodes values into as much of dst as it can without letting go of text that dst points to.
+// decodeBatch decodes values into as much of dst as it can without invalidating text that dst points to.
 func (l *leaf) decodeBatch(dst []contract.Field) (int, error) {
 	if l.maxDef == 0 {
 		return l.decodeValues(dst, true)

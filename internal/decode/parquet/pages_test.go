@@ -53,7 +53,7 @@ func padPages(t *testing.T, file, padding []byte, kinds ...format.PageType) []by
 	})
 }
 
-// editPages gives a file whose pages have the bodies that edit makes, which also corrects their headers.
+// editPages returns a file whose pages have the bodies that edit makes, which also corrects their headers.
 func editPages(t *testing.T, file []byte, edit func(*format.ColumnMetaData, *format.PageHeader, []byte) []byte) []byte {
 	t.Helper()
 	out := []byte("PAR1")
@@ -104,7 +104,7 @@ func splitPage(header *format.PageHeader, body []byte) (levels, values []byte) {
 	return body[:n], body[n:]
 }
 
-// padPage gives a page's body with the padding after its values, and corrects its header.
+// padPage returns a page's body with the padding after its values, and corrects its header.
 func padPage(t *testing.T, codec format.CompressionCodec, header *format.PageHeader, body, padding []byte) []byte {
 	t.Helper()
 	before, values := splitPage(header, body)

@@ -95,7 +95,7 @@ func (p *Reader) Columns() []string { return p.names }
 // Notes are none: a Parquet file has nothing around its rows.
 func (p *Reader) Notes() []record.Note { return nil }
 
-// Next gives the next row, or io.EOF after the last.
+// Next returns the next row, or io.EOF after the last.
 func (p *Reader) Next() (next *record.Record, err error) {
 	if p.err != nil {
 		return nil, p.err
@@ -156,7 +156,7 @@ func (p *Reader) read() error {
 	return nil
 }
 
-// readTree gives a nested column's value in the next row, as JSON text.
+// readTree returns a nested column's value in the next row, as JSON text.
 func (p *Reader) readTree(tree *node, f *contract.Field) error {
 	start := len(p.text)
 	w := jsonWriter{dst: p.text, current: &p.current}
@@ -172,7 +172,7 @@ func (p *Reader) readTree(tree *node, f *contract.Field) error {
 	return nil
 }
 
-// nextGroup opens the next row group, after making sure that nothing of the last one is left over.
+// nextGroup opens the next row group, after checking that the last one was read completely.
 func (p *Reader) nextGroup() error {
 	for _, l := range p.leaves {
 		p.current = l
@@ -200,7 +200,7 @@ func (p *Reader) tooLong() error {
 	return unsupported("export it with smaller values", "the row is longer than %d MiB", contract.MaxRecord>>20)
 }
 
-// explain says where an error happened and turns the reader's own causes into words.
+// explain adds the place to an error, and describes the reader's own causes.
 func (p *Reader) explain(err error) error {
 	if p.shared.in.err != nil { // the disk or the network failed, whatever that made of the page
 		err = fmt.Errorf("reading the file: %w", p.shared.in.err)

@@ -25,7 +25,7 @@ import (
 	"consentpipeline.io/test/testneeds"
 )
 
-// fieldText gives a field as expected.json does.
+// fieldText returns a field as expected.json does.
 func fieldText(f *contract.Field) any {
 	switch f.Kind {
 	case contract.Text:
@@ -407,7 +407,7 @@ func TestParquetRefusals(t *testing.T) {
 			b[len(b)-8]--
 			return b
 		}), []string{"footer", "copy it again"}},
-		"a page that is no page": {edit(func(b []byte) []byte {
+		"an unknown kind of page": {edit(func(b []byte) []byte {
 			copy(b[4:], bytes.Repeat([]byte{0xff}, 40))
 			return b
 		}), []string{`column "text", row group 1, about row 1`, "copy it again"}},

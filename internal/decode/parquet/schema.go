@@ -57,7 +57,7 @@ func (p *Reader) readSchema(meta *format.FileMetaData) error {
 		p.names = append(p.names, n.name)
 	}
 	if len(s.rest) > 0 {
-		return damaged("%d elements of its schema are no field's", len(s.rest))
+		return damaged("%d elements of its schema belong to no field", len(s.rest))
 	}
 	if len(s.leaves) == 0 {
 		return unsupported("export it again with its columns", "it has no columns")
@@ -127,7 +127,7 @@ func (s *schemaReader) node(path []string, rep, def int) (*node, error) {
 	return n, nil
 }
 
-// groupShape tells lists and maps, which are groups of groups, from structures.
+// groupShape distinguishes lists and maps, which are groups of groups, from structures.
 func groupShape(e *format.SchemaElement, n *node) shape {
 	if len(n.children) != 1 || !n.children[0].repeated {
 		return structure
@@ -159,7 +159,7 @@ func mapOrList(pair *node) shape {
 }
 
 // element is the node that a list's values are. Lists have an extra group around each value, but the
-// oldest writers left it out; the rules to tell them are those of the Parquet format's LogicalTypes.md.
+// oldest writers left it out; the rules to detect them are in the Parquet format's LogicalTypes.md.
 func (n *node) element() *node {
 	inner := n.children[0]
 	if inner.shape != structure || len(inner.children) != 1 || inner.name == "array" || inner.name == n.name+"_tuple" {

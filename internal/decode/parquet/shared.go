@@ -11,7 +11,7 @@ type shared struct {
 	taken      int                // bytes of all that the leaves keep to use again
 }
 
-// take makes sure that there is room for n bytes more.
+// take reserves n more bytes of the budget.
 func (s *shared) take(n int) error {
 	if s.taken += n; s.taken > maxBuffers {
 		return unsupported("export it again with fewer columns, smaller pages or smaller row groups",
@@ -20,7 +20,7 @@ func (s *shared) take(n int) error {
 	return nil
 }
 
-// grow gives a leaf's buffer of at least n bytes, which is old if it is large enough. What old held is lost.
+// grow returns a leaf's buffer of at least n bytes, which is old if it is large enough. The content of old is lost.
 func (s *shared) grow(old []byte, n int) ([]byte, error) {
 	if cap(old) >= n {
 		return old[:cap(old)], nil

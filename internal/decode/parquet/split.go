@@ -20,7 +20,7 @@ func (d *splitDecoder) start(l *leaf) error {
 			"a page in the encoding BYTE_STREAM_SPLIT has %d bytes, more than the %d that are read", size, maxSplitPage)
 	}
 	if size%int64(l.width) != 0 {
-		return damaged("%d bytes are no multiple of %d", size, l.width)
+		return damaged("%d bytes are not a multiple of %d", size, l.width)
 	}
 	var err error
 	if d.bytes, err = l.shared.grow(d.bytes, int(size)); err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// decodeThrift decodes the compact Thrift struct at the start of b into v and says how many bytes it has.
+// decodeThrift decodes the compact Thrift struct at the start of b into v and returns its length in bytes.
 // The struct is walked first, because the decoder makes room for as many elements as a list claims to have, and an
 // element that leaves everything out has one byte.
 func decodeThrift(b []byte, v any) (int, error) {

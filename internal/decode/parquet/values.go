@@ -8,7 +8,7 @@ import (
 	"consentpipeline.io/internal/contract"
 )
 
-// A valueDecoder decodes the values of a leaf's pages in one encoding. Nulls are no values: the definition levels hold them.
+// A valueDecoder decodes the values of a leaf's pages in one encoding. Nulls are not values: only the definition levels have them.
 type valueDecoder interface {
 	// start reads what precedes a page's first value. It is called before the first value is decoded, because a page
 	// whose values are all null need not have it.
@@ -33,7 +33,7 @@ type decoders struct {
 	split      splitDecoder
 }
 
-// decoderFor gives the decoder for the leaf's values in an encoding.
+// decoderFor returns the decoder for the leaf's values in an encoding.
 func (l *leaf) decoderFor(e format.Encoding) (valueDecoder, error) {
 	d := &l.decoders
 	switch e {

@@ -10,14 +10,14 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// A window gives the decompressed bytes of a page one after another: buf[pos:], and then what stream has.
+// A window returns the decompressed bytes of a page in order: buf[pos:], then those of stream.
 type window struct {
 	buf    []byte
 	pos    int
 	store  []byte // what buf is cut from
 	stream io.Reader
-	ahead  int // bytes that stream has yet to give
-	taken  int // bytes that the decompressor of stream takes
+	ahead  int // unread bytes of stream
+	taken  int // memory of the decompressor of stream, in bytes
 	source *pageSource
 	codecs decompressor
 
@@ -108,7 +108,8 @@ func (w *window) grow(n int) (err error) {
 // remaining is how many bytes of the page were not taken yet.
 func (w *window) remaining() int64 { return int64(len(w.buf)-w.pos) + int64(w.ahead) }
 
-// need gives the next n bytes, and what follows them in memory, without moving past them. What it gave before is lost if the page is a stream.
+// need returns the next n bytes, and those that follow in memory, without moving past them. If the page is a stream, it
+// invalidates the bytes that it returned before.
 func (w *window) need(n int) ([]byte, error) {
 	if n <= len(w.buf)-w.pos {
 		return w.buf[w.pos:], nil
@@ -134,7 +135,7 @@ func (w *window) need(n int) ([]byte, error) {
 	return w.buf, nil
 }
 
-// take gives the next n bytes and moves past them. The slice goes on with what follows them in memory, which fast loads
+// take returns the next n bytes and moves past them. The slice also has the bytes that follow in memory, which fast loads
 // may read.
 func (w *window) take(n int) ([]byte, error) {
 	if n > len(w.buf)-w.pos {
@@ -177,8 +178,8 @@ func (w *window) uvarint() (uint64, error) {
 	return v, nil
 }
 
-// restIsZero takes the rest of the page, leaving alone what was decoded. It tells whether all of it is zero, with which
-// fastparquet fills up its pages: what is left of a damaged page rarely is.
+// restIsZero reads the rest of the page without overwriting decoded bytes. It reports whether all of it is zero:
+// fastparquet pads its pages with zeros, and the rest of a damaged page is rarely zero.
 func (w *window) restIsZero() (bool, error) {
 	zero := isZero(w.buf[w.pos:])
 	w.pos = len(w.buf)
@@ -196,7 +197,7 @@ func (w *window) restIsZero() (bool, error) {
 
 func isZero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
 
-// finish makes sure that a page that was a stream had the size and the checksum that its header says.
+// finish checks that a streamed page had the size and the checksum of its header.
 func (w *window) finish() error {
 	if w.stream == nil {
 		return nil

@@ -1,5 +1,5 @@
-// Package record is what decoders give: the records of one file, one after another, and notes on what was skipped. It
-// knows neither formats nor the contract's columns.
+// Package record defines the output of decoders: the records of one file, one after another, and notes on skipped parts.
+// It knows neither formats nor the contract's columns.
 package record
 
 import (
@@ -17,24 +17,24 @@ type Record struct {
 	Broken *Broken          // why the row as a whole cannot be read; nil if it can
 }
 
-// Broken says why a row as a whole cannot be read: a wrong number of fields, or a stray quote.
+// Broken is the reason for which a row as a whole cannot be read: a wrong number of fields, or a stray quote.
 type Broken struct {
 	Code    string // of the finding: field_count, stray_quote, backslash_quote or unnamed_value
 	Message string
 }
 
-// A Reader gives the records of one file in bounded memory.
+// A Reader reads the records of one file in bounded memory.
 type Reader interface {
 	// Columns are the names of the columns as the file has them.
 	Columns() []string
-	// Next gives the next record, or io.EOF after the last. Any other error means that the file
-	// cannot be read on; it names the place in the file but not the file.
+	// Next returns the next record, or io.EOF after the last. Any other error means that the rest of the file cannot be
+	// read; it names the place in the file but not the file.
 	Next() (*Record, error)
 	// Notes are what was skipped or ignored so far, each kind once.
 	Notes() []Note
 }
 
-// A Note is something about a file that was skipped or ignored without loss. It is given once, with how often it occurs.
+// A Note is one kind of content that was skipped or ignored without loss, with the number of occurrences.
 type Note struct {
 	Code    string // of the finding
 	Message string
@@ -62,5 +62,5 @@ func (n *Notes) Has(code string) bool {
 	return slices.ContainsFunc(n.list, func(note Note) bool { return note.Code == code })
 }
 
-// List gives the notes in the order in which they were first found.
+// List returns the notes in the order in which they were first found.
 func (n *Notes) List() []Note { return n.list }

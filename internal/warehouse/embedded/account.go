@@ -14,18 +14,18 @@ import (
 // An account is the user that the server runs as. PostgreSQL refuses to run as root.
 type account struct {
 	uid, gid uint32
-	other    bool // not the one that we are: we are root and have to change to it
+	other    bool // another user than this process's, which is root and must change to it
 }
 
-// ourselves is the account of this process, for every user but root.
-func ourselves() account {
+// currentAccount is the account of this process, for every user but root.
+func currentAccount() account {
 	return account{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())}
 }
 
 func isRoot() bool { return os.Geteuid() == 0 }
 
-// ordinary is the account that a server gets whose folder belongs to root: PostgreSQL's own where it is installed,
-// else the user that stands for nobody. 65534 is that user's number where no list of users exists, as in small images.
+// ordinary is the account of a server whose folder belongs to root: postgres if that user exists, else nobody, with the
+// id 65534 where there is no list of users, as in small images.
 func ordinary() account {
 	for _, name := range []string{"postgres", "_postgres", "nobody"} {
 		found, err := user.Lookup(name)
@@ -41,7 +41,7 @@ func ordinary() account {
 	return account{uid: 65534, gid: 65534, other: true}
 }
 
-// ownerOf a file or folder; ok is false if that is root, or there is no such file.
+// ownerOf returns the owner of a file or folder; ok is false if that is root, or there is no such file.
 func ownerOf(path string) (owner account, ok bool) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -51,7 +51,7 @@ func ownerOf(path string) (owner account, ok bool) {
 	return account{uid: stat.Uid, gid: stat.Gid, other: stat.Uid != uint32(os.Geteuid())}, stat.Uid != 0
 }
 
-// listed tells whether the system has a name for the account.
+// listed reports whether the system has a name for the account.
 func (a account) listed() bool {
 	_, err := user.LookupId(strconv.FormatUint(uint64(a.uid), 10))
 	return err == nil
@@ -71,7 +71,7 @@ func (a account) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: a.uid, Gid: a.gid}
 }
 
-// give makes the account the owner of a file; for every user but root it is that already.
+// give makes the account the owner of a file. Only root has to: any other user owns its files already.
 func (a account) give(path string) error {
 	if !isRoot() {
 		return nil
@@ -80,7 +80,7 @@ func (a account) give(path string) error {
 }
 
 // blockedBy is the outermost folder on the way to path that the account may not enter, or empty. It looks at mode
-// bits only: ask it to explain a refusal, not to foresee one, as access lists may allow more.
+// bits only: use it to explain a refusal, not to predict one, because access lists may allow more.
 func (a account) blockedBy(path string) string {
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
 		path = resolved
@@ -108,14 +108,14 @@ func (a account) mayEnter(folder fs.FileInfo) bool {
 	}
 }
 
-// explain turns the system's bare "permission denied" at the start of a program into the folder that is the cause.
+// explain adds the folder that causes a "permission denied" at the start of a program.
 // blocked describes the working folder's remedy; binaries is the folder of the program.
 func (a account) explain(err error, blocked func(error) error, binaries string) error {
 	switch {
 	case !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EINVAL):
 		return err
 	case a.blockedBy(binaries) != "":
-		return fmt.Errorf("user %v, as whom the server has to run, may not enter %s: name another folder for "+
+		return fmt.Errorf("user %v, which must run the server, may not enter %s: name another folder for "+
 			"PostgreSQL's binaries in %s: %w", a, a.blockedBy(binaries), cacheVariable, err)
 	}
 	if explained := blocked(err); explained != nil {

@@ -21,14 +21,14 @@ import (
 const (
 	// cacheVariable names the environment variable for the folder that keeps PostgreSQL's binaries.
 	cacheVariable = "CONSENT_CACHE_DIR"
-	// fetchVariable makes this executable the child that fetches the binaries into the folder that it names;
-	// releaseVariable says which.
+	// fetchVariable makes this executable the child that fetches the binaries into the folder that it names, of the
+	// release in releaseVariable.
 	fetchVariable   = "CONSENT_EMBEDDED_FETCH_INTO"
 	releaseVariable = "CONSENT_EMBEDDED_FETCH_RELEASE"
 )
 
-// Fetching needs the library, the library must not run as root, and a Go program cannot give up root for a while: so
-// the executable that holds this package, be it `consent` or a test, starts itself once more for it.
+// Fetching needs the library, the library must not run as root, and a Go program cannot drop root temporarily. So the
+// executable, `consent` or a test, starts itself once more as a child.
 func init() {
 	folder := os.Getenv(fetchVariable)
 	if folder == "" {
@@ -48,9 +48,9 @@ const (
 	runtimeName  = "runtime"
 )
 
-// fetch lets the library do the first steps of its Start, and no others: a data path that ends in a dot cannot be
-// removed, so that Start ends where it would make a data folder. It makes the runtime folder just before that and
-// after unpacking everything, so that the folder's existence tells a finished unpacking from a failure.
+// fetch runs only the first steps of the library's Start: a data path that ends in a dot cannot be removed, so Start fails
+// where it would make a data folder. It makes the runtime folder just before that and after unpacking, so the folder
+// exists only if the unpacking has finished.
 func fetch(folder, release string) error {
 	syscall.Umask(0o022) // the binaries may be read by any account
 	if err := os.Setenv("TMPDIR", folder); err != nil {
@@ -80,7 +80,7 @@ func fetch(folder, release string) error {
 
 // Fetch makes sure that the binaries of a major version of PostgreSQL are on this machine.
 func Fetch(ctx context.Context, major string) error {
-	as := ourselves()
+	as := currentAccount()
 	if isRoot() {
 		as = ordinary()
 	}
@@ -101,7 +101,7 @@ func fetchedBinaries(ctx context.Context, major string, as account, log *slog.Lo
 	}
 	folder := filepath.Join(cache, fmt.Sprintf("postgres-%s-%s-%s", release, runtime.GOOS, runtime.GOARCH))
 	binaries := filepath.Join(folder, "bin")
-	// The folder gets its name when it is complete, so seeing it needs no lock.
+	// The folder is renamed when it is complete, so checking for it needs no lock.
 	if _, err := os.Stat(binaries); err == nil {
 		return binaries, nil
 	}
@@ -127,7 +127,7 @@ func fetchedBinaries(ctx context.Context, major string, as account, log *slog.Lo
 	return binaries, fetchInto(ctx, release, cache, folder, as, log)
 }
 
-// fetchInto has a child fetch and unpack the binaries, and gives their folder its name once it is complete.
+// fetchInto has a child fetch and unpack the binaries, and renames their folder once it is complete.
 func fetchInto(ctx context.Context, release, cache, folder string, as account, log *slog.Logger) error {
 	log.Info("fetching PostgreSQL, once for this machine", "version", release, "folder", cache)
 	unfinished := folder + ".unfinished"
@@ -181,7 +181,7 @@ func cacheError(cache string, err error) error {
 	return fmt.Errorf("keeping PostgreSQL's binaries in %s: name another folder in %s: %w", cache, cacheVariable, err)
 }
 
-// lastLine is what a program said last before it failed with err.
+// lastLine is the last line that a program printed before it failed with err.
 func lastLine(output string, err error) string {
 	if lines := strings.Split(strings.TrimSpace(output), "\n"); lines[len(lines)-1] != "" {
 		return lines[len(lines)-1]
@@ -189,7 +189,7 @@ func lastLine(output string, err error) string {
 	return err.Error()
 }
 
-// tryLock takes the lock that ends with the file's closing or the process's end, whatever that is.
+// tryLock takes a lock that is released when the file is closed or the process ends.
 func tryLock(file *os.File) bool {
 	return syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 }

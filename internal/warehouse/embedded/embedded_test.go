@@ -22,7 +22,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// unsafeAndFast makes servers whose data need not outlive the machine.
+// unsafeAndFast makes servers faster whose data may be lost.
 var unsafeAndFast = map[string]string{"fsync": "off", "shared_buffers": "16MB"}
 
 func TestMain(m *testing.M) {
@@ -300,7 +300,7 @@ func TestServerThatDiesIsNoticedAndStartsAgain(t *testing.T) {
 		t.Errorf("Err = %v, want the signal and the end of the log", err)
 	}
 	if err := server.Stop(); err == nil {
-		t.Error("Stop does not tell that the server had died")
+		t.Error("Stop does not report that the server had died")
 	}
 	// At once: its backends have not all noticed.
 	again := start(t, Options{DataDir: folder})
@@ -456,7 +456,7 @@ func TestNoServerIsLeftAndTheFolderServesAgain(t *testing.T) {
 		name string
 		account
 	}
-	users := []user{{"as this user", ourselves()}}
+	users := []user{{"as this user", currentAccount()}}
 	if isRoot() {
 		users = append(users, user{"as an ordinary user", account{uid: 65534, gid: 65534, other: true}})
 	}
@@ -517,7 +517,7 @@ func TestNoServerIsLeftAndTheFolderServesAgain(t *testing.T) {
 
 func TestOneOwnerAtATime(t *testing.T) {
 	folder := dataDir(t)
-	holder := startOwner(t, folder, ourselves())
+	holder := startOwner(t, folder, currentAccount())
 	if holder.failure != "" {
 		t.Fatal(holder.failure)
 	}

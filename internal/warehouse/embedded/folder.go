@@ -16,19 +16,19 @@ import (
 	"time"
 )
 
-// What a data folder holds. The lock file marks it as ours.
+// The contents of a data folder. The lock file marks it as one of this program.
 const (
 	lockName     = "server.lock"
 	clusterName  = "cluster" // PostgreSQL's own data directory
 	passName     = "pgpass"
 	logName      = "postgres.log"
-	unfinishedIn = "unfinished-*" // a cluster in the making
+	unfinishedIn = "unfinished-*" // an incomplete cluster
 )
 
-// How long a live server in the folder may take to go before it counts as somebody else's.
+// How long a live server in the folder may take to end before it counts as another program's.
 const (
 	orphanNotices = 3 * time.Second  // its owner was killed a moment ago
-	orphanStops   = 60 * time.Second // it says that it is stopping
+	orphanStops   = 60 * time.Second // its pid file has the status stopping
 )
 
 // A folder is a data folder that this process has locked.
@@ -36,7 +36,7 @@ type folder struct {
 	path    string
 	major   string // the version of PostgreSQL that works in it
 	lock    *os.File
-	owner   account // of the folder and of the files that we write there
+	owner   account // of the folder and of the files that this process writes there
 	account account // of the cluster and of the server
 }
 
@@ -50,7 +50,7 @@ func (f *folder) hasCluster() bool {
 	return err == nil
 }
 
-// openFolder makes the folder if there is none, makes sure that it is ours, and locks it.
+// openFolder makes the folder if there is none, checks that it is a data folder, and locks it.
 func openFolder(path, major string) (*folder, error) {
 	if err := makeFolders(path); err != nil {
 		return nil, unwritable(path, err)
@@ -97,11 +97,11 @@ func (f *folder) takeLock() error {
 	if err := f.owner.give(f.lock.Name()); err != nil {
 		return unwritable(f.path, err)
 	}
-	// Only now: a cluster that appears while we look is being made by the lock's holder.
+	// Only under the lock: before, its holder may be making a cluster.
 	return f.checkCluster()
 }
 
-// refuseForeign keeps us from working in a folder that holds something else.
+// refuseForeign refuses a folder that holds anything else.
 func refuseForeign(path string, entries []fs.DirEntry) error {
 	stranger := ""
 	for _, entry := range entries {
@@ -119,12 +119,12 @@ func refuseForeign(path string, entries []fs.DirEntry) error {
 	if stranger == "" {
 		return nil
 	}
-	return fmt.Errorf("data folder %s is not empty and not one of ours (it holds %q): give a new or an empty folder "+
+	return fmt.Errorf("data folder %s is not empty, and not a data folder of this program (it holds %q): give a new or an empty folder "+
 		"as --data-dir", path, stranger)
 }
 
-// chooseAccount says who runs the server: we ourselves, unless we are root. Then a folder that has an owner keeps it,
-// so that it works for that user the next time, and root's folders go to an ordinary account.
+// chooseAccount returns the user that runs the server: the current user, unless that is root. For root it is the owner of
+// the folder, so that the folder also works for that user later, or an ordinary account if root owns the folder.
 func (f *folder) chooseAccount() (account, error) {
 	owner, notRoots := ownerOf(f.cluster())
 	exists := f.hasCluster()
@@ -133,7 +133,7 @@ func (f *folder) chooseAccount() (account, error) {
 			return account{}, fmt.Errorf("data folder %s belongs to user %v: run as that user, or give another --data-dir",
 				f.path, owner)
 		}
-		return ourselves(), nil
+		return currentAccount(), nil
 	}
 	if notRoots {
 		return owner, nil
@@ -150,7 +150,7 @@ func (f *folder) chooseAccount() (account, error) {
 		return errors.Join(err, chosen.give(path))
 	})
 	if err != nil {
-		return account{}, fmt.Errorf("giving %s to user %v, as whom the server has to run: %w", f.cluster(), chosen, err)
+		return account{}, fmt.Errorf("make user %[2]v, which must run the server, the owner of %[1]s: %[3]w", f.cluster(), chosen, err)
 	}
 	return chosen, nil
 }
@@ -172,7 +172,7 @@ func (f *folder) checkCluster() error {
 	return nil
 }
 
-// A pidFile is what a postmaster tells about itself in its cluster.
+// A pidFile is the content of a postmaster's postmaster.pid.
 type pidFile struct {
 	pid    int
 	status string // starting, ready, stopping
@@ -181,7 +181,7 @@ type pidFile struct {
 
 var errUnreadablePidFile = errors.New("unreadable pid file")
 
-// readPidFile returns fs.ErrNotExist if there is no file, as after an orderly end.
+// readPidFile returns fs.ErrNotExist if there is no file, as after a normal shutdown.
 func (f *folder) readPidFile() (pidFile, error) {
 	content, err := os.ReadFile(f.pidFile())
 	if err != nil {
@@ -197,8 +197,8 @@ func (f *folder) readPidFile() (pidFile, error) {
 	return file, nil
 }
 
-// endStaleServer sees to it that no postmaster works in the cluster and that a pid file left by one does not keep the
-// next from starting. PostgreSQL takes a left file for a live server's if its number now belongs to another program.
+// endStaleServer ensures that no postmaster runs in the cluster and that a stale pid file does not prevent the next
+// start. PostgreSQL takes a stale file for a live server's if another program has its pid now.
 func (f *folder) endStaleServer(ctx context.Context, log *slog.Logger) error {
 	for began := time.Now(); ; {
 		file, err := f.readPidFile()
@@ -206,7 +206,7 @@ func (f *folder) endStaleServer(ctx context.Context, log *slog.Logger) error {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
 		case errors.Is(err, errUnreadablePidFile):
-			// Cut short by a crash or a full disk; PostgreSQL would ask a person to remove it.
+			// Truncated by a crash or a full disk; PostgreSQL would have the user remove it.
 			log.Warn("removing an unreadable pid file", "file", f.pidFile())
 			return os.Remove(f.pidFile())
 		case err != nil:
@@ -229,9 +229,9 @@ func (f *folder) endStaleServer(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
-// disownPidFile puts our number for the one of a postmaster that is gone: PostgreSQL knows that its parent is no
-// postmaster. Removing the file would also take away the number of the shared memory, by which the next postmaster
-// finds backends that have outlived theirs.
+// disownPidFile replaces the pid of an ended postmaster with that of this process: PostgreSQL knows that its parent is
+// not a postmaster. Removing the file would also lose the id of the shared memory, by which the next postmaster finds
+// backends of the ended one.
 func (f *folder) disownPidFile(file pidFile) error {
 	file.lines[0] = strconv.Itoa(os.Getpid())
 	left, err := os.OpenFile(f.pidFile(), os.O_WRONLY|os.O_TRUNC|syscall.O_NOFOLLOW, 0)
@@ -245,8 +245,8 @@ func (f *folder) disownPidFile(file pidFile) error {
 	return nil
 }
 
-// ensurePassword returns the server's password, made at random when the folder is new. It is written before the
-// cluster exists, so that there is never a cluster whose password nobody knows.
+// ensurePassword returns the server's password, which is random and made with the folder. It is written before the
+// cluster, so that there is never a cluster with an unknown password.
 func (f *folder) ensurePassword() (string, error) {
 	content, err := os.ReadFile(f.passFile())
 	switch {
@@ -298,7 +298,7 @@ func (f *folder) newLog() (*os.File, error) {
 	return file, nil
 }
 
-// An endedError tells of a server that ended without being asked to.
+// An endedError is the error of a server that ended by itself.
 type endedError struct {
 	what  string
 	cause error
@@ -314,7 +314,7 @@ func (e *endedError) Error() string {
 	return fmt.Sprintf("%s%s%s; the end of its log %s:\n%s", e.what, cause, remedy(e.log), e.file, e.log)
 }
 
-// endedError reads the log from an offset on, which leaves out earlier attempts.
+// endedError reads the log from an offset on, to omit earlier attempts.
 func (f *folder) endedError(what string, cause error, from int64) error {
 	text, err := os.ReadFile(f.log())
 	if err != nil || int64(len(text)) < from {
@@ -323,7 +323,7 @@ func (f *folder) endedError(what string, cause error, from int64) error {
 	return &endedError{what: what, cause: cause, file: f.log(), log: lastLines(string(text[from:]))}
 }
 
-// lastLines is the end of what a program printed, fit for an error message.
+// lastLines is the end of a program's output, cut for an error message.
 func lastLines(text string) string {
 	const lines, length = 15, 300
 	all := strings.Split(strings.TrimSpace(text), "\n")
@@ -334,7 +334,7 @@ func lastLines(text string) string {
 	return strings.Join(last, "\n")
 }
 
-// remedy adds to what a program of PostgreSQL printed what the user can do.
+// remedy returns the remedy for the output of a PostgreSQL program.
 func remedy(output string) string {
 	switch {
 	case strings.Contains(output, syscall.ENOSPC.Error()), // as Go words it; PostgreSQL:
@@ -347,18 +347,18 @@ func remedy(output string) string {
 	return ""
 }
 
-// explainBlocked says which folder keeps the server's account from its data, if one does.
+// explainBlocked returns an error with the folder that the server's account may not enter, if there is one.
 func (f *folder) explainBlocked(err error) error {
 	blocked := f.account.blockedBy(f.path)
 	if blocked == "" {
 		return nil
 	}
-	return fmt.Errorf("user %v, as whom the server has to run because PostgreSQL refuses to run as root, may not enter "+
-		"%s, where data folder %s lies: give a --data-dir outside of it (without one, a folder in TMPDIR is used), or "+
+	return fmt.Errorf("user %v, which must run the server because PostgreSQL refuses to run as root, may not enter "+
+		"%s, which has the data folder %s: give a --data-dir outside of it (without one, a folder in TMPDIR is used), or "+
 		"run as an ordinary user: %w", f.account, blocked, f.path, err)
 }
 
-// unwritable says what to do about a data folder in which we cannot work.
+// unwritable is the error of a data folder that this process cannot write.
 func unwritable(path string, err error) error {
 	return fmt.Errorf("cannot write in data folder %s%s: give another --data-dir, or use an existing server with "+
 		"--database-url URL: %w", path, remedy(err.Error()), err)

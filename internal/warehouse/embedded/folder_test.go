@@ -38,7 +38,7 @@ func write(t *testing.T, path, content string) {
 
 func TestStalePidFile(t *testing.T) {
 	f := preparedFolder(t)
-	// Of the server's account: PostgreSQL itself sees that a process of another user is no server of this folder.
+	// Of the server's account: PostgreSQL itself sees that a process of another user is not a server of this folder.
 	unrelated := command(f.account, "/", "sleep", "1000")
 	if err := unrelated.Start(); err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestStalePidFile(t *testing.T) {
 		"a number that another program has now": strconv.Itoa(unrelated.Process.Pid) + rest,
 		"a number that init has":                "1" + rest,
 		"a number of an ended process":          strconv.Itoa(ended.Process.Pid) + rest,
-		"our own number":                        strconv.Itoa(os.Getpid()) + rest,
+		"the pid of this process":               strconv.Itoa(os.Getpid()) + rest,
 		"an empty file":                         "",
 		"a file cut short":                      strconv.Itoa(unrelated.Process.Pid),
 		"nonsense":                              "\x00\x00\x00\x00\n",
@@ -107,7 +107,7 @@ func TestFoldersThatAreRefused(t *testing.T) {
 		prepare func(t *testing.T, folder string)
 		wants   []string
 	}{
-		"holds somebody's files": {
+		"holds other files": {
 			func(t *testing.T, folder string) { write(t, folder+"/thesis.txt", "important") },
 			[]string{"is not empty", "thesis.txt", "--data-dir"},
 		},
@@ -147,14 +147,14 @@ func TestFoldersThatAreRefused(t *testing.T) {
 			startFails(t, Options{DataDir: folder}, append(c.wants, folder)...)
 			if strings.HasPrefix(name, "holds") {
 				if entries, _ := os.ReadDir(folder); len(entries) != 1 {
-					t.Errorf("somebody's folder was changed: %v", entries)
+					t.Errorf("the other folder was changed: %v", entries)
 				}
 			}
 		})
 	}
 }
 
-// TestFoldersOfOtherVersionsAreRefused holds that one is refused in words before a server tries, and stays as it is.
+// TestFoldersOfOtherVersionsAreRefused checks that one is refused in words before a server tries, and stays as it is.
 func TestFoldersOfOtherVersionsAreRefused(t *testing.T) {
 	for _, c := range []struct{ made, opened string }{{"16", "17"}, {"17", "18"}} {
 		t.Run(c.made+" opened by "+c.opened, func(t *testing.T) {
@@ -286,7 +286,7 @@ func TestFolderKeepsItsOwner(t *testing.T) {
 	}
 
 	folder := preparedFolder(t).path
-	// One that belongs to somebody else is no ordinary user's.
+	// An ordinary user cannot use a folder of another user.
 	stranger := startOwner(t, folder, account{uid: 65534, gid: 65534, other: true})
 	want := "belongs to user " + ordinary().String()
 	if !strings.Contains(stranger.failure, want) && ordinary().uid != 65534 {
@@ -316,7 +316,7 @@ func TestAbandonedTemporaryFolderIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", base)
-	owner := startOwner(t, filepath.Join(base, "consent-postgres-killed"), ourselves())
+	owner := startOwner(t, filepath.Join(base, "consent-postgres-killed"), currentAccount())
 	if owner.failure != "" {
 		t.Fatal(owner.failure)
 	}

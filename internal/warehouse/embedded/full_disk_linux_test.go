@@ -23,7 +23,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	})
 	folder := filepath.Join(volume, "data")
-	// Full at different stages: bootstrap, template databases, our own database.
+	// Full at different stages: bootstrap, template databases, the database consent.
 	for _, megabytes := range []int{1, 20, 30, 36, 42} {
 		size := fmt.Sprintf("size=%dm", megabytes)
 		if err := syscall.Mount("tmpfs", volume, "tmpfs", syscall.MS_REMOUNT, size); err != nil {

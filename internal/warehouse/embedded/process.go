@@ -13,8 +13,8 @@ import (
 )
 
 // command prepares a program of PostgreSQL: as the account, in a folder that the account may enter (initdb and
-// postgres look where they are), without the PG… variables and the language of our environment, and in a process
-// group of its own, so that Ctrl-C in a terminal reaches us alone and we can end it in order.
+// postgres read their working folder), without the PG… variables and the language of this process, and in a separate
+// process group, so that Ctrl-C in a terminal reaches only this process, which then stops the server.
 func command(as account, folder, program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = folder
@@ -23,12 +23,12 @@ func command(as account, folder, program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run waits for a short-lived program and returns what it printed. The program dies with us or with ctx.
+// run waits for a short-lived program and returns its output. The program ends with this process or with ctx.
 func run(ctx context.Context, cmd *exec.Cmd) (string, error) {
-	// The system sends a parent-death signal when the thread that started the child ends, so this thread stays.
+	// The system sends a parent-death signal when the thread that started the child ends, so lock this thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	dieWithParent(cmd.SysProcAttr, syscall.SIGKILL)
+	signalWithParent(cmd.SysProcAttr, syscall.SIGKILL)
 
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
@@ -53,12 +53,11 @@ type process struct {
 
 // startProcess starts the server so that orphaned is sent to it when this process ends, even by SIGKILL.
 func startProcess(cmd *exec.Cmd, orphaned syscall.Signal) (*process, error) {
-	dieWithParent(cmd.SysProcAttr, orphaned)
+	signalWithParent(cmd.SysProcAttr, orphaned)
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		// As in run: the thread that starts the server lives as long as the server, whatever becomes of the
-		// goroutine that wanted it.
+		// As in run: the thread that starts the server must live as long as the server.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -85,7 +84,7 @@ func startProcess(cmd *exec.Cmd, orphaned syscall.Signal) (*process, error) {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// stop ends the server, ever less politely, and returns when it has ended.
+// stop ends the server: a fast shutdown, then an immediate one, then SIGKILL. It returns when the server has ended.
 func (p *process) stop() error {
 	for _, step := range []struct {
 		signal syscall.Signal
@@ -95,7 +94,7 @@ func (p *process) stop() error {
 		{syscall.SIGQUIT, immediateShutdown},
 		{syscall.SIGKILL, immediateShutdown},
 	} {
-		// An error means that the process has ended, which done tells as well.
+		// An error means that the process has ended; then done is closed, too.
 		_ = p.cmd.Process.Signal(step.signal)
 		select {
 		case <-p.done:
@@ -106,8 +105,8 @@ func (p *process) stop() error {
 	return fmt.Errorf("the PostgreSQL server, process %d, does not end even when killed", p.pid())
 }
 
-// watchOverOrphan stands in for the parent-death signal where the system has none: a shell waits for the end of a pipe
-// that only we hold open, then sends the signal to pid. The returned function ends the watch.
+// watchOverOrphan replaces the parent-death signal where the system has none: a shell waits for the end of a pipe that
+// only this process holds open, then sends the signal to pid. The returned function ends the watch.
 func watchOverOrphan(pid int, signal syscall.Signal) (end func(), err error) {
 	cmd := exec.Command("/bin/sh", "-c", `read -r _; kill -"$0" "$1"`, strconv.Itoa(int(signal)), strconv.Itoa(pid))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

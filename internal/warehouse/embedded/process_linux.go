@@ -8,15 +8,15 @@ import (
 
 const hasParentDeathSignal = true
 
-// dieWithParent has the system signal the child when the thread that started it ends. Go sets it after the change of
+// signalWithParent has the system signal the child when the thread that started it ends. Go sets it after the change of
 // credentials, which would clear it.
-func dieWithParent(attributes *syscall.SysProcAttr, signal syscall.Signal) {
+func signalWithParent(attributes *syscall.SysProcAttr, signal syscall.Signal) {
 	attributes.Pdeathsig = signal
 }
 
-// isPostmasterOf tells whether the process is a server that works in the cluster folder: it makes that its working
-// directory. The number alone says nothing, it may have been given to another program since. A process that may not
-// be looked at belongs to another user, who could not open the cluster.
+// isPostmasterOf reports whether the process is a server whose working directory is the cluster folder. The pid alone is
+// not enough: another program may have it now. A process that cannot be read belongs to another user, who could not open
+// the cluster.
 func isPostmasterOf(pid int, cluster string) bool {
 	folder, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd")
 	if err != nil {
@@ -30,5 +30,6 @@ func isPostmasterOf(pid int, cluster string) bool {
 	return err == nil && os.SameFile(here, there)
 }
 
-// ownExecutable also runs when it lies in a folder that only root may enter, as the test binaries of `go test` do.
+// ownExecutable is a path that works also if the executable is in a folder that only root may enter, like the test
+// binaries of `go test`.
 func ownExecutable() (string, error) { return "/proc/self/exe", nil }

@@ -10,14 +10,14 @@ import (
 	"syscall"
 )
 
-// hasParentDeathSignal is false: startProcess sets a watch over the server instead. A short-lived program (initdb, the
-// fetch) may outlive us by its own few seconds; it works in a folder that the next start throws away.
+// hasParentDeathSignal is false: startProcess watches for the end of this process instead. A short-lived program (initdb,
+// the fetch) may run a few seconds longer than this process, in a folder that the next start removes.
 const hasParentDeathSignal = false
 
-func dieWithParent(*syscall.SysProcAttr, syscall.Signal) {}
+func signalWithParent(*syscall.SysProcAttr, syscall.Signal) {}
 
-// isPostmasterOf tells whether the process is a server whose arguments name the cluster folder. The number alone says
-// nothing, it may have been given to another program since.
+// isPostmasterOf reports whether the process is a server whose arguments name the cluster folder. The pid alone is not
+// enough: another program may have it now.
 func isPostmasterOf(pid int, cluster string) bool {
 	arguments, err := exec.Command("ps", "-o", "args=", "-p", strconv.Itoa(pid)).Output()
 	return err == nil && strings.Contains(string(arguments), "postgres") && strings.Contains(string(arguments), cluster)

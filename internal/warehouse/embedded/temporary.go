@@ -10,7 +10,7 @@ import (
 
 const temporaryIn = "consent-postgres-*"
 
-// makeTemporaryFolder makes a data folder for a server that keeps nothing.
+// makeTemporaryFolder makes a data folder for a temporary server.
 func makeTemporaryFolder() (string, error) {
 	path, err := os.MkdirTemp("", temporaryIn)
 	if err == nil && isRoot() {
@@ -46,7 +46,7 @@ func removeIfAbandoned(path string) (removed bool, err error) {
 		return false, err
 	}
 	defer lock.Close()
-	// Its owner locks a new folder at once, but not in the same instant.
+	// The owner of a new folder locks it a moment after making it.
 	info, err := lock.Stat()
 	if err != nil || time.Since(info.ModTime()) < time.Minute || !tryLock(lock) {
 		return false, err

@@ -17,7 +17,7 @@ create table raw.file (
     unique (source, path)
 );
 
--- One row per attempt to load a file. The published load of a file is the one whose rows count.
+-- One row per attempt to load a file. The rows of a file are those of its published load.
 create table raw.load (
     load_id          bigint generated always as identity primary key,
     file_id          bigint not null references raw.file,
@@ -40,7 +40,7 @@ create table raw.load (
 create unique index load_published on raw.load (file_id) where state = 'published';
 create index load_file on raw.load (file_id, load_id);
 
--- What a run did with each of its files, also where it loaded nothing.
+-- The outcome of each file of a run, also if it was not loaded.
 create table raw.run_file (
     run_id   uuid not null references raw.run,
     path     text not null,
@@ -51,8 +51,8 @@ create table raw.run_file (
     primary key (run_id, path)
 );
 
--- What was wrong with a file's rows. A reject is a row that was not loaded, kept whole in record (as CSV);
--- a warning is a field that was dropped or doubted. value is the field's text, cut at 4 KiB.
+-- The findings in a file's rows. A reject is a row that was not loaded; record has the whole row (as CSV).
+-- A warning is a field that became null or looks wrong. value is the field's text, cut at 4 KiB.
 create table raw.finding (
     load_id     bigint not null references raw.load,
     row_number  bigint not null,
@@ -66,7 +66,7 @@ create table raw.finding (
 );
 create index finding_load on raw.finding (load_id);
 
--- How often each finding occurred, also where raw.finding keeps only the first ones.
+-- The number of findings by code, also where raw.finding has only the first ones.
 create table raw.finding_count (
     load_id bigint not null references raw.load,
     code    text not null,
@@ -74,8 +74,8 @@ create table raw.finding_count (
     primary key (load_id, code)
 );
 
--- Events as the files give them, in UTC. The contract has checked every value before COPY, so that the table
--- bears no key, check or foreign key, and one index. action, token_created and token_updated are taken from
+-- Events as in the files, in UTC. The contract has checked every value before COPY, so the table has no key,
+-- check or foreign key, and only one index. action, token_created and token_updated are taken from
 -- parameters; extra holds the columns that the contract does not know.
 create table raw.event (
     load_id        bigint not null,
@@ -103,7 +103,7 @@ create table raw.event (
     parameters     json,
     extra          jsonb
 );
--- A load's rows lie together, so that a summary of each 256 kB finds them. A btree would find them as fast, but adds a
+-- A load's rows are adjacent, so that a summary of each 256 kB finds them. A btree would find them as fast, but adds a
 -- quarter to the time of COPY (docs/performance.md). minmax_multi keeps the summaries exact where later loads fill the
 -- space of deleted ones.
 create index event_load on raw.event using brin (load_id int8_minmax_multi_ops)

@@ -1,6 +1,6 @@
 -- +goose Up
 
--- dbt's documentation, one page that needs nothing else, and the project that it is of. It has one row, or none.
+-- dbt's documentation, one self-contained page, and the digest of its project. The table has at most one row.
 create table analytics.documentation (
     project_digest text not null,
     page           bytea not null,
