@@ -38,9 +38,9 @@ type attempt struct {
 	message string    // the termination message, if the container left one; else what Kubernetes reports
 }
 
-// inOrder sorts by creation. Of two pods created in the same second, the one that has ended came first: a Job never has two
+// sortByCreation sorts by creation. Of two pods created in the same second, the one that has ended came first: a Job never has two
 // active pods of one entry.
-func inOrder(attempts []attempt) []attempt {
+func sortByCreation(attempts []attempt) []attempt {
 	rank := func(a attempt) int {
 		if a.state == podEnded {
 			return 0
@@ -80,6 +80,7 @@ func attemptOf(pod *corev1.Pod) attempt {
 	}
 	if pod.DeletionTimestamp != nil && a.state != podEnded && pod.Spec.NodeName != "" {
 		a.since, a.reason = pod.DeletionTimestamp.Time, reasonNodeLost
+		// Most pods end within their grace period: a blocker is shown only some time after it.
 		a.message = fmt.Sprintf("the node %s does not end the pod %s, which was deleted: the node or its kubelet is down",
 			pod.Spec.NodeName, pod.Name)
 	}
@@ -115,14 +116,14 @@ func waitOf(pod *corev1.Pod) (since time.Time, reason, message string) {
 	return since, reason, message
 }
 
-// isTerminating is whether the pod was deleted and its node has not reported its end.
+// isTerminating reports whether the pod was deleted and its node has not reported its end.
 func (a *attempt) isTerminating() bool {
 	return a.state != podWaiting && a.state != podEnded && !a.since.IsZero()
 }
 
 func (a *attempt) hasStarted() bool { return a.state == podRunning || a.state == podEnded }
 
-// isTerminal is whether the exit code rules out a retry, also before the Job says so; see podFailurePolicy.
+// isTerminal reports whether the exit code rules out a retry, also before the Job says so; see podFailurePolicy.
 func (a *attempt) isTerminal() bool { return a.code == report.BadData || a.code == report.BadConfig }
 
 func (a *attempt) hasReport() bool {

@@ -117,7 +117,7 @@ func TestInOrder(t *testing.T) {
 		{pod: "a", created: at, state: podEnded},
 	}
 	var got []string
-	for _, a := range inOrder(attempts) {
+	for _, a := range sortByCreation(attempts) {
 		got = append(got, string(a.pod))
 	}
 	if want := []string{"a", "b", "third", "fourth"}; !slices.Equal(got, want) {

@@ -3,6 +3,7 @@ package operator
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -117,7 +118,7 @@ func (r *Reconciler) findBlocker(ctx context.Context, subject string, j *batchv1
 		}
 	}
 	if len(lost) > 0 {
-		out.requeue(0, r.replaceLostPods(ctx, j, lost))
+		out.err = errors.Join(out.err, r.replaceLostPods(ctx, j, lost))
 	}
 	if first == nil {
 		return nil

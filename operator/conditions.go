@@ -10,7 +10,7 @@ import (
 )
 
 // setConditions sets Ready, Reconciling and Stalled by the rules of kstatus: Reconciling while a run is in progress, Stalled
-// while a person has to act, and never both; without either, Ready is True, or keeps its value while runs are suspended.
+// while a person has to act, and never both. Without either, Ready is True; before the first run, while runs are suspended, it is Unknown.
 func setConditions(p *v1alpha1.ConsentPipeline, out outcome, now metav1.Time) {
 	ready, reconciling, stalled := metav1.ConditionUnknown, false, false
 	reason, message := "", ""

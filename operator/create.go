@@ -26,9 +26,9 @@ func (r *Reconciler) createJob(ctx context.Context, j *batchv1.Job) error {
 	return r.Create(ctx, j)
 }
 
-// notCreated makes a blocker of an error of createJob, with the API server's message. A refusal stalls the pipeline. Other
+// creationBlocker makes a blocker of an error of createJob, with the API server's message. A refusal stalls the pipeline. Other
 // errors, such as a webhook that does not answer, may pass and are retried with backoff.
-func notCreated(job string, err error) *blocker {
+func creationBlocker(job string, err error) *blocker {
 	if isRefusal(err) {
 		return &blocker{reason: reasonJobRefused, stalled: true, retryAfter: maxBackoff,
 			message: cut(fmt.Sprintf("The %s was refused: %v. The operator retries every minute.", job, err), maxMessage)}
@@ -37,7 +37,7 @@ func notCreated(job string, err error) *blocker {
 		message: cut(fmt.Sprintf("The %s could not be created: %v. The operator retries.", job, err), maxMessage)}
 }
 
-// isRefusal is whether the API server has refused a request: a status 4xx, except those that depend on the moment.
+// isRefusal reports whether the API server has refused a request: a status 4xx, except those that depend on the moment.
 func isRefusal(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {

@@ -47,7 +47,7 @@ func due(p *v1alpha1.ConsentPipeline) decision {
 	}
 }
 
-// isRequested is whether the annotation requests a run that has not started yet. A missing annotation requests nothing, so
+// isRequested reports whether the annotation requests a run that has not started yet. A missing annotation requests nothing, so
 // that removing it starts nothing.
 func isRequested(p *v1alpha1.ConsentPipeline) bool {
 	request := runRequest(p)

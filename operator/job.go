@@ -22,7 +22,7 @@ func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTem
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever // which podFailurePolicy requires
 	container := ingestContainer(&pod.Spec)
 	container.Args = append(container.Args, ingestArgs(p.Spec)...)
-	tolerateLostNodes(&pod.Spec)
+	limitLostNodeToleration(&pod.Spec)
 
 	entries := int32(len(p.Spec.Files))
 	retries := p.Spec.RetriesPerFile

@@ -216,7 +216,7 @@ func TestTolerateLostNodes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pod := corev1.PodSpec{Tolerations: slices.Clone(test.before)}
-			tolerateLostNodes(&pod)
+			limitLostNodeToleration(&pod)
 			var got []string
 			for _, added := range pod.Tolerations[:len(pod.Tolerations)-len(test.before)] {
 				got = append(got, fmt.Sprintf("%s %d", added.Key, *added.TolerationSeconds))

@@ -23,10 +23,10 @@ const (
 	reasonNodeLost = "NodeLost"
 )
 
-// tolerateLostNodes has the pods of a lost node evicted after lostNodeToleration, unless the template names the taint. The
+// limitLostNodeToleration has the pods of a lost node evicted after lostNodeToleration, unless the template names the taint. The
 // first toleration of a taint counts: behind a toleration of every taint, which lets the pod run on any node, ours would have
 // no effect and the pods would stay forever. A second pod at the same file does no harm: see replaceLostPods.
-func tolerateLostNodes(pod *corev1.PodSpec) {
+func limitLostNodeToleration(pod *corev1.PodSpec) {
 	for _, taint := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
 		isTolerated := func(t corev1.Toleration) bool {
 			return t.Key == taint && (t.Effect == corev1.TaintEffectNoExecute || t.Effect == "")

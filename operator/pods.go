@@ -124,7 +124,7 @@ func (p *podInformer) attemptsOf(j *batchv1.Job) ([]attempt, error) {
 	for i := range records {
 		attempts[i] = records[i].(*podRecord).attempt
 	}
-	return inOrder(attempts), nil
+	return sortByCreation(attempts), nil
 }
 
 // liveAttempts reads the attempts of a Job's pods from the API server, in pages: each pod has the arguments of all entries.
@@ -139,7 +139,7 @@ func (r *Reconciler) liveAttempts(ctx context.Context, j *batchv1.Job) (attempts
 			attempts = append(attempts, attemptOf(&page.Items[i]))
 		}
 		if next = page.Continue; next == "" {
-			return inOrder(attempts), nil
+			return sortByCreation(attempts), nil
 		}
 	}
 }

@@ -45,7 +45,7 @@ type outcome struct {
 	suspended     bool                  // a run is due, and spec.suspend prevents it
 	finished      *v1alpha1.FinishedRun // the run that ended
 	loaded        int64                 // rows of the entries that it loaded
-	mayHaveLoaded bool                  // it loaded something, as far as is known
+	mayHaveLoaded bool                  // false only if it is known to have loaded nothing
 	transformed   string                // how dbt ended, if it did: Succeeded or Failed
 	requeueAfter  time.Duration         // 0 for never
 	err           error                 // is retried with backoff, after the status is written
@@ -93,7 +93,7 @@ func (r *Reconciler) reconcile(ctx context.Context, p *v1alpha1.ConsentPipeline)
 	splitDigests(&p.Status)
 	// 1. Follow the current run.
 	if p.Status.CurrentRun != nil {
-		if err := r.follow(ctx, p, &out); err != nil {
+		if err := r.followRun(ctx, p, &out); err != nil {
 			return out, err
 		}
 	}
@@ -101,7 +101,7 @@ func (r *Reconciler) reconcile(ctx context.Context, p *v1alpha1.ConsentPipeline)
 	due := due(p)
 	out.suspended = due.reason == reasonSuspended
 	if due.start {
-		blocker, err := r.start(ctx, p, due.reason, &out)
+		blocker, err := r.startRun(ctx, p, due.reason, &out)
 		if err != nil {
 			return out, err
 		}
@@ -115,7 +115,7 @@ func (r *Reconciler) reconcile(ctx context.Context, p *v1alpha1.ConsentPipeline)
 	if p.Status.Files != nil {
 		p.Status.Summary = summaryOf(p.Status.Files)
 	}
-	out.warn(p)
+	out.addBlockerEvent(p)
 	setConditions(p, out, r.now())
 	return out, nil
 }
@@ -161,8 +161,8 @@ func (out *outcome) block(b *blocker) {
 	}
 }
 
-// warn adds an event when something first blocks a run, and none while it stays so.
-func (out *outcome) warn(p *v1alpha1.ConsentPipeline) {
+// addBlockerEvent adds an event when the blocker changes, and none while it stays the same.
+func (out *outcome) addBlockerEvent(p *v1alpha1.ConsentPipeline) {
 	b, action := out.blocker, "StartRun"
 	if b == nil || slices.ContainsFunc(p.Status.Conditions, func(c metav1.Condition) bool {
 		return c.Reason == b.reason && (c.Type == v1alpha1.ConditionReconciling || c.Type == v1alpha1.ConditionStalled)

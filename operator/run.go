@@ -23,9 +23,9 @@ const (
 	deletionRetry = 5 * time.Second
 )
 
-// start starts the next run: it creates the Job, and then the status records the run. If the Job exists already, an
+// startRun starts the next run: it creates the Job, and then the status records the run. If the Job exists already, an
 // operator created it and died, or lost a race, before it wrote the status: the Job is adopted.
-func (r *Reconciler) start(ctx context.Context, p *v1alpha1.ConsentPipeline, reason string, out *outcome) (*blocker, error) {
+func (r *Reconciler) startRun(ctx context.Context, p *v1alpha1.ConsentPipeline, reason string, out *outcome) (*blocker, error) {
 	// 1. Decide on the live resource: in a stale cache, a run that has started or ended may be missing.
 	fresh := &v1alpha1.ConsentPipeline{}
 	err := r.Live.Get(ctx, client.ObjectKeyFromObject(p), fresh)
@@ -52,7 +52,7 @@ func (r *Reconciler) start(ctx context.Context, p *v1alpha1.ConsentPipeline, rea
 	case apierrors.IsAlreadyExists(err):
 		return r.adopt(ctx, p, run, out)
 	case err != nil:
-		return notCreated("Job "+run.JobName, err), nil
+		return creationBlocker("Job "+run.JobName, err), nil
 	}
 	begin(p, run, job, out)
 	return nil, nil
@@ -86,7 +86,7 @@ const (
 	reasonNameConflict       = "NameConflict"
 )
 
-// isPredecessor is whether the owner is a deleted resource of the same name, whose Jobs are being garbage-collected.
+// isPredecessor reports whether the owner is a deleted resource of the same name, whose Jobs are being garbage-collected.
 func isPredecessor(owner *metav1.OwnerReference, p *v1alpha1.ConsentPipeline) bool {
 	return owner != nil && owner.Kind == v1alpha1.Kind && owner.APIVersion == v1alpha1.GroupVersion.String() &&
 		owner.Name == p.Name && owner.UID != p.UID
@@ -103,8 +103,8 @@ func begin(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, j *batchv1.Job, out *o
 		fmt.Sprintf("Run %d (%s) of %s started: Job %s.", run.Number, run.Reason, plural(len(p.Status.Files), "entry", "entries"), run.JobName))
 }
 
-// follow updates the status of the files from the current run's Job and pods, and ends the run if they have ended.
-func (r *Reconciler) follow(ctx context.Context, p *v1alpha1.ConsentPipeline, out *outcome) error {
+// followRun updates the status of the files from the current run's Job and pods, and ends the run if they have ended.
+func (r *Reconciler) followRun(ctx context.Context, p *v1alpha1.ConsentPipeline, out *outcome) error {
 	run := p.Status.CurrentRun
 	j, err := r.currentJob(ctx, p)
 	if err != nil {
@@ -165,7 +165,7 @@ func updateFiles(p *v1alpha1.ConsentPipeline, j *batchv1.Job, pods []attempt) {
 	p.Status.Files = fileStatuses(entries, p.Status.CurrentRun.Number, p.Status.Files, jobOutcomeOf(j), pods)
 }
 
-// lacksReport is whether the report of an entry's pod is missing.
+// lacksReport reports whether an entry has no report; entries whose pod never started count, too.
 func lacksReport(files []v1alpha1.FileStatus) bool {
 	for _, f := range files {
 		if f.Rows == nil {

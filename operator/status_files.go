@@ -114,7 +114,7 @@ func statusAfterRun(f v1alpha1.FileStatus, lastEnded *attempt) v1alpha1.FileStat
 	return f
 }
 
-// isFinal is whether a state is an outcome that no later pod changes.
+// isFinal reports whether a state is an outcome that no later pod changes.
 func isFinal(state v1alpha1.FileState) bool {
 	return state == v1alpha1.FileLoaded || state == v1alpha1.FileUnchanged || state == v1alpha1.FileFailed
 }

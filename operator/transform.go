@@ -66,7 +66,7 @@ func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline,
 	case state.ended != nil:
 		state.message, err = r.transformMessage(ctx, state.ended)
 	case state.running != nil:
-		err = r.blockTransform(ctx, &state, out)
+		err = r.findTransformBlocker(ctx, &state, out)
 	}
 	if err == nil {
 		r.setTransformed(p, state, out)
@@ -129,12 +129,12 @@ func transformStateOf(current metav1.Condition, known *v1alpha1.JobReference, ru
 	}
 	switch {
 	case succeeded != nil:
-		return transformState{status: metav1.ConditionTrue, reason: reasonTransformSucceeded, job: referTo(succeeded), ended: succeeded}
+		return transformState{status: metav1.ConditionTrue, reason: reasonTransformSucceeded, job: jobReference(succeeded), ended: succeeded}
 	// The message stays, because the pods may be deleted by now. Earlier releases recorded no known Job.
 	case failed != nil && current.Status == metav1.ConditionFalse && (known == nil || known.UID == failed.UID):
 		return unchanged
 	case failed != nil:
-		return transformState{status: metav1.ConditionFalse, reason: reasonTransformFailed, job: referTo(failed), ended: failed}
+		return transformState{status: metav1.ConditionFalse, reason: reasonTransformFailed, job: jobReference(failed), ended: failed}
 	case current.Status == metav1.ConditionFalse:
 		return unchanged
 	case running != nil:
@@ -149,7 +149,7 @@ func transformStateOf(current metav1.Condition, known *v1alpha1.JobReference, ru
 	return transformState{start: true, needsLiveRead: true}
 }
 
-func referTo(j *batchv1.Job) *v1alpha1.JobReference {
+func jobReference(j *batchv1.Job) *v1alpha1.JobReference {
 	return &v1alpha1.JobReference{Name: j.Name, UID: j.UID}
 }
 
@@ -182,7 +182,7 @@ func (r *Reconciler) startTransform(ctx context.Context, p *v1alpha1.ConsentPipe
 	}
 	j := newTransformJob(cronJob, runToken(p))
 	if err := r.createJob(ctx, j); err != nil {
-		b := notCreated("dbt Job", err)
+		b := creationBlocker("dbt Job", err)
 		out.requeue(b.retryAfter, b.err)
 		pending.reason, pending.message, pending.blockerEvent = b.reason, b.message, b.eventType()
 		return pending, nil
@@ -191,7 +191,7 @@ func (r *Reconciler) startTransform(ctx context.Context, p *v1alpha1.ConsentPipe
 }
 
 func transformRunning(j *batchv1.Job) transformState {
-	return transformState{status: metav1.ConditionUnknown, reason: reasonTransformRunning, job: referTo(j), running: j,
+	return transformState{status: metav1.ConditionUnknown, reason: reasonTransformRunning, job: jobReference(j), running: j,
 		message: fmt.Sprintf("dbt runs in the Job %s.", j.Name)}
 }
 
@@ -216,13 +216,13 @@ func newTransformJob(cronJob *batchv1.CronJob, token string) *batchv1.Job {
 		},
 		Spec: template.Spec,
 	}
-	tolerateLostNodes(&j.Spec.Template.Spec)
+	limitLostNodeToleration(&j.Spec.Template.Spec)
 	j.Spec.Template.Labels = merge(j.Spec.Template.Labels, labels) // by which the cache selects the pods
 	return j
 }
 
-// blockTransform shows what blocks the dbt Job, if anything does.
-func (r *Reconciler) blockTransform(ctx context.Context, state *transformState, out *outcome) error {
+// findTransformBlocker shows what blocks the dbt Job, if anything does.
+func (r *Reconciler) findTransformBlocker(ctx context.Context, state *transformState, out *outcome) error {
 	j := state.running
 	pods, err := r.pods.attemptsOf(j)
 	if err != nil {

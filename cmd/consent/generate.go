@@ -22,7 +22,7 @@ func newGenerateCommand() *cobra.Command {
 		Long: `Make a synthetic export of consent events with the form and quirks of a real one: a file of companies, and a
 file of events for each company with events, in CSV or Parquet.
 
-The same flags make the same export, on any machine and in any year: CSV files byte for byte, Parquet files row for
+The same flags make the same export, on every machine, at any time: CSV files byte for byte, Parquet files row for
 row. A flag changes only what it names: with --dirty, the events without a defect are those of the clean export.
 A README.md in the export has the command that made it, and the true rates that its metrics estimate.`,
 		Example: `  # The sample in the folder input
@@ -56,7 +56,7 @@ A README.md in the export has the command that made it, and the true rates that 
 	flags.IntVar(&o.Companies, "companies", o.Companies,
 		"companies that have events; four times as many are listed")
 	flags.Int64Var(&o.Events, "events", o.Events,
-		"events per company; the 5th and the 9th of ten companies have 52% and 87% of it")
+		"events per company (of ten companies, the 5th has 52% of that, the 9th 87%)")
 	flags.Uint64Var(&o.Seed, "seed", o.Seed, "seed of the random numbers; another seed makes another export")
 	flags.Float64Var(&o.Dirty, "dirty", o.Dirty, "`ratio` of events that get one defect, from 0 to 1")
 	flags.StringVar((*string)(&o.Count), "count", string(o.Count),

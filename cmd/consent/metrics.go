@@ -160,10 +160,10 @@ func writeMetrics(w io.Writer, metrics []companyMetrics, overall *companyMetrics
 	if err := consent.write(w); err != nil {
 		return err
 	}
-	fmt.Fprint(w, `  CONVERSION is given / asked, OPT-IN is opt-ins / choices, FULL to EMPTY are shares of what was given; each with
-  the 95% interval of what the company does. Consents from elsewhere (action external or webview) do not count. An
-  estimate follows COUNT / RATE, or 1 / RATE where COUNT is extrapolated already. TIME is the mean from asked to the
-  choice, within 30 minutes, OF so many choices. COUNT/RATE is conversion by the brief's rule, over all events.
+	fmt.Fprint(w, `  CONVERSION is given / asked and OPT-IN is opt-ins / choices, each with its 95% process interval; FULL to EMPTY are
+  shares of given. Consents from elsewhere (action external or webview) do not count. An estimate follows COUNT / RATE,
+  or 1 / RATE if COUNT is extrapolated already. TIME is the mean time from prompt to choice, up to 30 minutes; OF is the
+  number of choices that it rests on. COUNT/RATE is conversion by the brief's rule, over all events.
 
 Volume by company (recommended estimates)
 `)

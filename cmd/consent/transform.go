@@ -32,7 +32,7 @@ func (f *transformFlags) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.project, "dbt-project", "", "`folder` of the dbt project (default: dbt_project in the working folder, "+
 		"or beside the program's folder)")
-	flags.StringVar(&f.dbt, "dbt", "", "`path` of dbt (default: that of .venv, which make makes, or the one on PATH)")
+	flags.StringVar(&f.dbt, "dbt", "", "`path` of dbt (default: the one in .venv, or else on PATH)")
 	flags.StringVar(&f.state, "dbt-state", "", "`folder` for dbt's target and logs, which speeds the next start up "+
 		"(default: a temporary one)")
 	flags.BoolVar(&f.keepDocs, "keep-docs", false, "also keep dbt's documentation of all tables in the database, for the dashboard")
@@ -77,10 +77,10 @@ func newTransformCommand(a *app) *cobra.Command {
 		Use:   "transform [-- ARGUMENT…]",
 		Short: "Compute and test the metrics from the loaded rows, with dbt",
 		Long: `transform runs dbt build over the loaded rows. It does nothing if the last successful build had the same loads,
-project and variables, and rebuilds everything if that had another project. Only one runs at a time; others wait
+project and variables, and rebuilds everything if the project has changed. Only one runs at a time; others wait
 for it.
 
-ARGUMENT is passed on to dbt build. Anything but --vars makes it a partial build, which always runs.`,
+ARGUMENT is passed on to dbt build. Any argument other than --vars makes a partial build, which always runs.`,
 		Example: `  consent transform --database-url postgres://me@localhost/consent
   consent transform --data-dir ./data --docs metrics.html
   consent transform --data-dir ./data -- --full-refresh

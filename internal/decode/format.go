@@ -78,7 +78,7 @@ func contentFormat(head []byte) Format {
 	return CSV
 }
 
-// notParquet is the error of a file that is named .parquet but has another known format, or nil. Unknown content is left
+// notParquet returns the error for a file that is named .parquet but has another known format, or nil. Unknown content is left
 // to the Parquet reader, which reports the damage.
 func notParquet(head []byte) error {
 	switch contentFormat(head) {

@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// ErrChanged is the error of a file that changed after it was opened.
+// ErrChanged returns the error for a file that changed after it was opened.
 var ErrChanged = errors.New("the file changed while it was read: try again when it is complete")
 
-// ErrNoMatch is the error of a path or pattern that matches no file.
+// ErrNoMatch returns the error for a path or pattern that matches no file.
 var ErrNoMatch = errors.New("no file")
 
 // An Error is an error of a file. It does not unwrap, so that the failed read of a file is never mistaken for a lost

@@ -40,7 +40,7 @@ func OpenFolder(dir string) (*Folder, error) {
 	return &Folder{dir: dir, absolute: absolute, root: root}, nil
 }
 
-// unreadable is the error of a folder that this process may not list, or whose files it may not open.
+// unreadable returns the error for a folder that this process may not list, or whose files it may not open.
 func unreadable(folder string) error {
 	return fmt.Errorf("%s cannot be read by user %d: make it and the folders above it readable (chmod a+rx)", folder, os.Getuid())
 }
@@ -56,7 +56,7 @@ func (f *Folder) Close() error { return f.root.Close() }
 
 // List finds files in the order of their names. A path that exists is that file, whatever characters it holds. A
 // pattern matches hidden files only if it has the dot or underscore itself; other hidden files are in Ignored.
-// A folder that the pattern covers but that cannot be read is among the files, as Closed.
+// A folder that the pattern covers but that cannot be read is among the files, as Unreadable.
 func (f *Folder) List(_ context.Context, pattern string) (Listing, error) {
 	if pattern == AllFiles {
 		return f.all()
@@ -73,7 +73,7 @@ func (f *Folder) List(_ context.Context, pattern string) (Listing, error) {
 	case errors.Is(err, fs.ErrPermission):
 		return Listing{}, unreadable(fmt.Sprintf("the path %q", pattern))
 	}
-	matches, err := fs.Glob(globbed{f.root}, name)
+	matches, err := fs.Glob(globFS{f.root}, name)
 	if err != nil {
 		return Listing{}, fmt.Errorf("the pattern %q: %w: [ needs its ]", pattern, err)
 	}
@@ -101,11 +101,11 @@ func (f *Folder) List(_ context.Context, pattern string) (Listing, error) {
 
 // globbed restricts what Glob lists to folders: Glob tries to list whatever a part of its pattern matches, and opening a
 // named pipe would block until a process writes to it.
-type globbed struct{ root *os.Root }
+type globFS struct{ root *os.Root }
 
-func (g globbed) Open(name string) (fs.File, error)     { return g.root.FS().Open(name) }
-func (g globbed) Stat(name string) (fs.FileInfo, error) { return g.root.Stat(name) }
-func (g globbed) ReadDir(name string) ([]fs.DirEntry, error) {
+func (g globFS) Open(name string) (fs.File, error)     { return g.root.FS().Open(name) }
+func (g globFS) Stat(name string) (fs.FileInfo, error) { return g.root.Stat(name) }
+func (g globFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	if info, err := g.root.Stat(name); err == nil && !info.IsDir() {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrInvalid}
 	}
@@ -147,7 +147,7 @@ func hiddenPart(match, pattern string) string {
 // unreadableParents finds the folders that a pattern covers but that cannot be read: Glob treats them as empty.
 func (f *Folder) unreadableParents(pattern string) (dirs []Entry) {
 	for parent := path.Dir(pattern); parent != "."; parent = path.Dir(parent) {
-		matches, _ := fs.Glob(globbed{f.root}, parent) // List reports a bad pattern
+		matches, _ := fs.Glob(globFS{f.root}, parent) // List reports a bad pattern
 		for _, dir := range matches {
 			if !f.isFolder(dir) || path.Base(dir) == lostAndFound || hiddenPart(dir, parent) != "" {
 				continue
@@ -155,7 +155,7 @@ func (f *Folder) unreadableParents(pattern string) (dirs []Entry) {
 			if opened, err := f.root.Open(dir); err == nil {
 				_ = opened.Close()
 			} else if errors.Is(err, fs.ErrPermission) {
-				dirs = append(dirs, Entry{Path: dir, Closed: true})
+				dirs = append(dirs, Entry{Path: dir, Unreadable: true})
 			}
 		}
 	}
@@ -178,7 +178,7 @@ func (f *Folder) all() (l Listing, err error) {
 			return unreadable(f.String())
 		case errors.Is(err, fs.ErrPermission):
 			if entry.Name() != lostAndFound {
-				l.Files = append(l.Files, Entry{Path: name, Closed: true})
+				l.Files = append(l.Files, Entry{Path: name, Unreadable: true})
 			}
 			return fs.SkipDir
 		case err != nil:
@@ -200,15 +200,15 @@ func (f *Folder) stat(name string) (fs.FileInfo, error) {
 	if err == nil {
 		return info, nil
 	}
-	if info, linkErr := f.root.Stat(f.inside(name)); linkErr == nil {
+	if info, linkErr := f.root.Stat(f.resolveInside(name)); linkErr == nil {
 		return info, nil
 	}
 	return nil, err
 }
 
-// inside is the place in the folder to which the links in a path lead: os.Root follows relative links only. It is the path
-// itself if they lead nowhere or out of the folder.
-func (f *Folder) inside(name string) string {
+// resolveInside returns the place in the folder to which the links in a path lead: os.Root follows relative links only.
+// It is the path itself if they lead nowhere or out of the folder.
+func (f *Folder) resolveInside(name string) string {
 	name = filepath.FromSlash(name)
 	dir, err := filepath.EvalSymlinks(f.absolute)
 	if err != nil {
@@ -248,7 +248,7 @@ func (f *Folder) Open(_ context.Context, name string) (File, error) {
 	}
 	file, err := f.root.Open(filepath.FromSlash(name))
 	if err != nil {
-		file, err = f.root.Open(f.inside(name))
+		file, err = f.root.Open(f.resolveInside(name))
 	}
 	if err != nil {
 		return nil, Wrap(f.explain(name, err))

@@ -19,7 +19,7 @@ type Source interface {
 	// List finds the files that a path or a glob pattern names, or all of them (AllFiles). It returns ErrNoMatch if a
 	// path or pattern names none.
 	List(ctx context.Context, pattern string) (Listing, error)
-	// Open opens a file by its path.
+	// Open opens a file by its path. The context holds for reads from the file, too.
 	Open(ctx context.Context, path string) (File, error)
 	Close() error
 }
@@ -34,8 +34,8 @@ type Listing struct {
 type Entry struct {
 	Path string
 	Size int64 // bytes; 0 if unknown
-	// Closed is true for a folder that cannot be read, so that its files are unknown. Opening it returns the reason.
-	Closed bool
+	// Unreadable is true for a folder that cannot be read, so that its files are unknown. Opening it returns the reason.
+	Unreadable bool
 }
 
 // An Ignored is a file or folder in a source that is not loaded, and why.

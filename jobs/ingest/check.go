@@ -10,12 +10,11 @@ import (
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/decode"
 	"consentpipeline.io/internal/decode/record"
-	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
 )
 
-// maxExamples of each finding are shown.
+// maxExamples is how many examples of each finding are shown.
 const maxExamples = 3
 
 // A CheckResult is the result of checking one file.
@@ -43,9 +42,9 @@ type CheckFinding struct {
 // Patterns, Drift, Nulls and MaxRejectedRatio.
 func Check(ctx context.Context, o Options) ([]CheckResult, []source.Ignored, error) {
 	var found Result
-	files, unmatched, err := resolve(ctx, o, &found)
+	files, refused, err := resolve(ctx, o, &found)
 	if err != nil {
-		return nil, found.Ignored, report.New(report.BadData, err)
+		return nil, found.Ignored, classify(err)
 	}
 	results := []CheckResult{}
 	var failed []error
@@ -57,7 +56,7 @@ func Check(ctx context.Context, o Options) ([]CheckResult, []source.Ignored, err
 		}
 		results = append(results, r)
 	}
-	for _, r := range unmatched {
+	for _, r := range refused {
 		results = append(results, CheckResult{Path: r.Path, Message: r.Message})
 		failed = append(failed, r.err)
 	}

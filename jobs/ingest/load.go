@@ -72,7 +72,7 @@ func (o Options) decide(ctx context.Context, file *decode.File, latest *warehous
 		// A forced run does not load again what it loaded itself before it was retracted.
 		keepOut := !o.Force || latest.RunID == o.RunID
 		return FileResult{Outcome: warehouse.Unchanged, Message: "retracted earlier: its rows stay out until --force"}, keepOut, nil
-	case latest.Version != contract.Version, latest.Options != o.digest(), latest.Bytes != file.Size():
+	case latest.Version != contract.Version, latest.Options != o.readOptions(), latest.Bytes != file.Size():
 		return r, false, nil
 	}
 	sum, err := file.Sum(ctx)
@@ -100,7 +100,7 @@ func (o Options) attempt(ctx context.Context, file *decode.File, lock *warehouse
 			columns = records.Columns()
 		}
 	}
-	loading, err := lock.Begin(ctx, o.RunID, c, string(file.Format), o.digest(), columns)
+	loading, err := lock.Begin(ctx, o.RunID, c, string(file.Format), o.readOptions(), columns)
 	if err != nil {
 		return FileResult{}, err
 	}
@@ -192,9 +192,8 @@ func identify(path string, records record.Reader, o Options) (record.Reader, *co
 	return records, c, judge, nil
 }
 
-// digest identifies the options that change how values are read. A file that was loaded under another digest is loaded
-// again.
-func (o Options) digest() string {
+// readOptions names the options that change how values are read. A file that was loaded with other ones is loaded again.
+func (o Options) readOptions() string {
 	if slices.Equal(o.Nulls, contract.DefaultNulls) {
 		return string(o.Drift)
 	}

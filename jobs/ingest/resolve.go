@@ -65,7 +65,7 @@ func (o Options) all(ctx context.Context, result *Result) (files []source.Entry,
 		return nil, err
 	}
 	for _, file := range listing.Files {
-		if _, err := decode.FormatOf(file.Path); err == nil || file.Closed {
+		if _, err := decode.FormatOf(file.Path); err == nil || file.Unreadable {
 			files = append(files, file)
 		} else {
 			listing.Ignored = append(listing.Ignored, source.Ignored{Path: file.Path, Reason: otherFormat})
@@ -100,7 +100,7 @@ func FindAny(ctx context.Context, place source.Source) error {
 	return err
 }
 
-// noFiles is the error of a source without a file to load.
+// noFiles returns the error for a source without a file to load.
 func noFiles(place source.Source, ignored []source.Ignored) error {
 	err := fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet is in %s: "+
 		"give one that holds the export", source.ErrNoMatch, place)

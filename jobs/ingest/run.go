@@ -42,7 +42,7 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// A FileResult is the outcome of one file, or of a pattern that matched none.
+// A FileResult is the outcome of one file, of a pattern without a match, or of a path that cannot be stored.
 type FileResult struct {
 	Path     string            `json:"path"`
 	Outcome  warehouse.Outcome `json:"outcome"`
@@ -126,7 +126,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		o.Progress = &Progress{}
 	}
 	result := Result{RunID: o.RunID, Source: o.SourceID}
-	files, unmatched, err := resolve(ctx, o, &result)
+	files, refused, err := resolve(ctx, o, &result)
 	if err != nil {
 		return result, classify(err)
 	}
@@ -150,7 +150,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		})
 	}
 	_ = group.Wait() // each file's error is in its result
-	for _, r := range unmatched {
+	for _, r := range refused {
 		results = append(results, o.recorded(closing, r))
 	}
 
@@ -167,11 +167,16 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	result.Files = results
 	result.Duration = time.Since(began)
-	err = o.DB.Retry(closing, "the database, to record the end", func() error { return o.DB.FinishRun(closing, o.RunID) })
-	if err != nil {
-		failed = append(failed, classify(err))
+	filesErr := worstError(failed, len(results))
+	finishErr := o.DB.Retry(closing, "the database, to record the end", func() error { return o.DB.FinishRun(closing, o.RunID) })
+	switch {
+	case finishErr == nil:
+		return result, filesErr
+	case filesErr == nil:
+		return result, classify(finishErr)
 	}
-	return result, worstError(failed, len(results))
+	code := max(report.ExitCode(filesErr), report.ExitCode(classify(finishErr)))
+	return result, report.New(code, errors.Join(filesErr, finishErr))
 }
 
 // closingTime is how long the last writes may take after a run was told to stop.
@@ -227,7 +232,7 @@ func (o Options) file(ctx, closing context.Context, path string) (r FileResult) 
 	return r
 }
 
-// stopped is the error of a file that was not loaded because the run was stopped; cause is the interrupted step's error.
+// stopped returns the error for a file that was not loaded because the run was stopped; cause is the interrupted step's error.
 func stopped(cause error) error {
 	return report.New(report.TryAgain, fmt.Errorf("stopped before it was loaded; run again (%w)", cause))
 }

@@ -205,6 +205,7 @@ ratios as (
         denominator.api_key,
         denominator.scope,
         metrics.metric,
+        metrics.form,
         denominator.extrapolation,
         coalesce(numerator.estimate, 0) / denominator.estimate as estimate,
         {{ ratio_bounds() | indent(4) }},
@@ -263,7 +264,7 @@ bounded as (
         process_upper,
         conservative
     from ratios
-    where metric <> 'no_choice_rate'
+    where form = 'ratio'
     union all
     select
         api_key,
@@ -277,7 +278,7 @@ bounded as (
         1 - process_lower as process_upper,
         conservative
     from ratios
-    where metric = 'no_choice_rate'
+    where form = 'complement'
 
 ),
 

@@ -48,7 +48,7 @@ var kinds = []kind{
 	{"/annex/objects/", "a git-annex pointer", "fetch the file itself (git annex get)"},
 }
 
-// Foreign is the error of a file whose first bytes are not UTF-8 text with fields, or nil.
+// Foreign returns the error for a file whose first bytes are not UTF-8 text with fields, or nil.
 func Foreign(head []byte) error {
 	if what := encoding(head); what != "" {
 		return fmt.Errorf("the file is %s: export it again as UTF-8", what)
@@ -168,7 +168,7 @@ var separators = []struct{ separator, name string }{
 	{"\x01", "the control character 0x01"}, {"\x1F", "the control character 0x1F"},
 }
 
-// otherSeparator is the error of a header with another separator than commas, or nil.
+// otherSeparator returns the error for a header with another separator than commas, or nil.
 func otherSeparator(line []byte) error {
 	commas := bytes.Count(line, comma)
 	for _, s := range separators {

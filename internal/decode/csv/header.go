@@ -81,7 +81,7 @@ func (c *Reader) readHeader() error {
 	return c.laterHeader()
 }
 
-// laterHeader is the error of a file that has a title or other lines before its header, or nil.
+// laterHeader returns the error for a file that has a title or other lines before its header, or nil.
 func (c *Reader) laterHeader() error {
 	const most = 20 // lines that are looked at
 	_, err := contract.Identify(c.columns)
@@ -101,7 +101,7 @@ func (c *Reader) laterHeader() error {
 	return nil
 }
 
-// carriageReturns is the error of a header in which one stands alone.
+// carriageReturns returns the error for a header in which one stands alone.
 func carriageReturns(header []byte) error {
 	for {
 		n := bytes.IndexByte(header, '\r')

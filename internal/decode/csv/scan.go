@@ -33,7 +33,7 @@ func (c *Reader) scan() (next int, broken *record.Broken, err error) {
 	}
 }
 
-// tooLong is the error of a record over the limit. A missing quote is a more frequent cause than a long value.
+// tooLong returns the error for a record over the limit. A missing quote is a more frequent cause than a long value.
 func (c *Reader) tooLong() error {
 	last := c.spans[len(c.spans)-1]
 	if last.open < 0 {

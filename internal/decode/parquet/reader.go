@@ -193,7 +193,7 @@ func (p *Reader) nextGroup() error {
 	return nil
 }
 
-// tooLong is the error of a row that is longer than one may be: it is copied whole, and more than once, on its way to
+// tooLong returns the error for a row that is longer than one may be: it is copied whole, and more than once, on its way to
 // Postgres.
 func (p *Reader) tooLong() error {
 	p.current = nil

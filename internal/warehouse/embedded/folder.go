@@ -358,7 +358,7 @@ func (f *folder) explainBlocked(err error) error {
 		"run as an ordinary user: %w", f.account, blocked, f.path, err)
 }
 
-// unwritable is the error of a data folder that this process cannot write.
+// unwritable returns the error for a data folder that this process cannot write.
 func unwritable(path string, err error) error {
 	return fmt.Errorf("cannot write in data folder %s%s: give another --data-dir, or use an existing server with "+
 		"--database-url URL: %w", path, remedy(err.Error()), err)
