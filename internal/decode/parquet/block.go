@@ -11,15 +11,15 @@ import (
 // A blockReader decompresses a snappy or lz4 block as a stream. Their own decoders want all of it in memory, as a
 // block may refer back to its beginning; in lz4 and with most snappy compressors it is 64 KiB at most.
 type blockReader struct {
-	src     *bufio.Reader
-	lz4     bool
-	history int
-	out     []byte // the last decompressed bytes; those from given on are unread
-	given   int
-	literal int // bytes to copy from src
-	match   int // then bytes to copy from out, back bytes before its end; negative, lz4: its length, not read yet
-	back    int
-	left    int64 // bytes to decompress, as a snappy block says
+	src      *bufio.Reader
+	lz4      bool
+	history  int
+	out      []byte // the last decompressed bytes; those from given on are unread
+	returned int
+	literal  int // bytes to copy from src
+	match    int // then bytes to copy from out, back bytes before its end; negative, lz4: its length, not read yet
+	back     int
+	left     int64 // bytes to decompress, as a snappy block says
 }
 
 func (r *blockReader) reset(src *bufio.Reader, codec format.CompressionCodec, history int) error {
@@ -66,13 +66,13 @@ func snappyHistory(src *bufio.Reader) (int, error) {
 }
 
 func (r *blockReader) Read(p []byte) (int, error) {
-	if r.given == len(r.out) {
+	if r.returned == len(r.out) {
 		if err := r.produce(); err != nil {
 			return 0, err
 		}
 	}
-	n := copy(p, r.out[r.given:])
-	r.given += n
+	n := copy(p, r.out[r.returned:])
+	r.returned += n
 	return n, nil
 }
 
@@ -82,7 +82,7 @@ func (r *blockReader) produce() error {
 		n := copy(r.out, r.out[len(r.out)-r.history:])
 		r.out = r.out[:n]
 	}
-	r.given = len(r.out)
+	r.returned = len(r.out)
 	for len(r.out) < cap(r.out) {
 		space := cap(r.out) - len(r.out)
 		switch {
@@ -102,7 +102,7 @@ func (r *blockReader) produce() error {
 			r.match -= n
 		default:
 			err := r.next()
-			if err == io.EOF && len(r.out) > r.given {
+			if err == io.EOF && len(r.out) > r.returned {
 				return nil
 			}
 			if err != nil {
@@ -178,7 +178,7 @@ func (r *blockReader) lz4Op() error {
 			return err
 		}
 		length := -r.match - 1
-		back, err := r.little(2)
+		back, err := r.uintLE(2)
 		if err != nil {
 			return err
 		}
@@ -218,8 +218,8 @@ func (r *blockReader) lz4Length(n int) (int, error) {
 	return 0, damaged("a compressed page has a match of more than %d bytes", 1<<31)
 }
 
-// little reads a number of n bytes.
-func (r *blockReader) little(n int) (int, error) {
+// uintLE reads a number of n bytes.
+func (r *blockReader) uintLE(n int) (int, error) {
 	v := 0
 	for i := range n {
 		b, err := r.src.ReadByte()

@@ -151,7 +151,7 @@ func (d *deltaIntegers) decode(l *leaf, dst []contract.Field, _ bool) (int, erro
 	var raw [8]byte
 	for i, x := range numbers {
 		binary.LittleEndian.PutUint64(raw[:], uint64(x))
-		if err := l.convert(raw[:l.width], &dst[i], &l.made); err != nil {
+		if err := l.convert(raw[:l.width], &dst[i], &l.text); err != nil {
 			return 0, err
 		}
 	}

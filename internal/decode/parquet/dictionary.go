@@ -57,7 +57,7 @@ func (l *leaf) readDictionary(h *format.PageHeader, body pageBody) error {
 // findTexts finds where the values begin that each say their own length.
 func (d *dictionary) findTexts(buffers *shared) error {
 	if more := d.count + 1 - cap(d.starts); more > 0 {
-		if err := buffers.take(4 * more); err != nil {
+		if err := buffers.reserve(4 * more); err != nil {
 			return err
 		}
 		d.starts = make([]uint32, 0, d.count+1)
@@ -130,7 +130,7 @@ func (d *dictionaryDecoder) decode(l *leaf, dst []contract.Field, _ bool) (int, 
 		}
 		if l.convert == nil {
 			dst[i] = contract.Field{Kind: contract.Text, Text: raw}
-		} else if err := l.convert(raw, &dst[i], &l.made); err != nil {
+		} else if err := l.convert(raw, &dst[i], &l.text); err != nil {
 			return 0, err
 		}
 	}

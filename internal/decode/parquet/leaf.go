@@ -10,7 +10,7 @@ import (
 type leaf struct {
 	leafType
 	*batch
-	made  []byte // text of the batch that the converters made
+	text  []byte // text of the batch that the converters made
 	reps  [batchValues]uint32
 	defs  [batchValues]uint32 // of the batch's values, then those decoded but not in the batch yet
 	ahead int                 // levels decoded, of which the batch has the first count
@@ -76,7 +76,7 @@ func (l *leaf) fill() error {
 	if err := l.decodeLevels(); err != nil {
 		return err
 	}
-	l.at, l.made = 0, l.made[:0]
+	l.at, l.text = 0, l.text[:0]
 	n, err := l.decodeBatch(l.values[:l.ahead])
 	if err != nil {
 		return damagedBy("decoding its values", err)

@@ -23,7 +23,7 @@ func readLengths(l *leaf, old []int32) ([]int32, error) {
 			"a page has %d texts in a delta encoding, more than the %d that are read", n, maxDeltaLength)
 	}
 	if more := int(n) - cap(old); more > 0 {
-		if err := l.shared.take(4 * more); err != nil {
+		if err := l.shared.reserve(4 * more); err != nil {
 			return nil, err
 		}
 		old = make([]int32, 0, n)
@@ -120,7 +120,7 @@ func (d *deltaPrefixes) decode(l *leaf, dst []contract.Field, _ bool) (int, erro
 		return 0, io.ErrUnexpectedEOF
 	}
 	for i := range dst {
-		if i > 0 && len(l.made) > batchBytes {
+		if i > 0 && len(l.text) > batchBytes {
 			return i, nil
 		}
 		prefix, size := int(d.prefixes[d.taken]), int(d.lengths[d.taken])
@@ -138,9 +138,9 @@ func (d *deltaPrefixes) decode(l *leaf, dst []contract.Field, _ bool) (int, erro
 		if l.width > 0 && len(d.last) != l.width {
 			return 0, damaged("a value has %d bytes instead of %d", len(d.last), l.width)
 		}
-		start := len(l.made)
-		l.made = append(l.made, d.last...)
-		if err := l.set(&dst[i], l.made[start:len(l.made):len(l.made)]); err != nil {
+		start := len(l.text)
+		l.text = append(l.text, d.last...)
+		if err := l.set(&dst[i], l.text[start:len(l.text):len(l.text)]); err != nil {
 			return 0, err
 		}
 	}

@@ -41,7 +41,7 @@ func (plainTexts) decode(l *leaf, dst []contract.Field, fresh bool) (int, error)
 		text := b[at+4 : end : end]
 		if l.convert == nil {
 			dst[n] = contract.Field{Kind: contract.Text, Text: text}
-		} else if err := l.convert(text, &dst[n], &l.made); err != nil {
+		} else if err := l.convert(text, &dst[n], &l.text); err != nil {
 			return 0, err
 		}
 		n++

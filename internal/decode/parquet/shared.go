@@ -8,12 +8,12 @@ type shared struct {
 	compressed []byte
 	codecs     decompressor
 	numbers    [batchValues]int64 // decoded lengths
-	taken      int                // bytes of all that the leaves keep to use again
+	reserved   int                // bytes of all that the leaves keep to use again
 }
 
 // take reserves n more bytes of the budget.
-func (s *shared) take(n int) error {
-	if s.taken += n; s.taken > maxBuffers {
+func (s *shared) reserve(n int) error {
+	if s.reserved += n; s.reserved > maxBuffers {
 		return unsupported("export it again with fewer columns, smaller pages or smaller row groups",
 			"the pages and dictionaries of its columns take more than %d MiB in memory", maxBuffers>>20)
 	}
@@ -25,7 +25,7 @@ func (s *shared) grow(old []byte, n int) ([]byte, error) {
 	if cap(old) >= n {
 		return old[:cap(old)], nil
 	}
-	if err := s.take(n - cap(old)); err != nil {
+	if err := s.reserve(n - cap(old)); err != nil {
 		return old, err
 	}
 	return make([]byte, n), nil

@@ -36,12 +36,12 @@ func (d *splitDecoder) decode(l *leaf, dst []contract.Field, _ bool) (int, error
 		return 0, io.ErrUnexpectedEOF
 	}
 	for i := range dst {
-		start := len(l.made)
+		start := len(l.text)
 		for k := range l.width {
-			l.made = append(l.made, d.bytes[k*count+d.taken])
+			l.text = append(l.text, d.bytes[k*count+d.taken])
 		}
 		d.taken++
-		if err := l.set(&dst[i], l.made[start:len(l.made):len(l.made)]); err != nil {
+		if err := l.set(&dst[i], l.text[start:len(l.text):len(l.text)]); err != nil {
 			return 0, err
 		}
 	}

@@ -81,7 +81,7 @@ func (w *thriftWalker) structure(depth int) error {
 				return err
 			}
 		}
-		if kind := b & 15; kind > 2 { // a boolean field is in its type
+		if kind := b & 15; thrift.Type(kind) > thrift.FALSE { // a boolean is in its type
 			if err := w.value(kind, depth+1); err != nil {
 				return err
 			}
@@ -93,23 +93,23 @@ func (w *thriftWalker) value(kind byte, depth int) error {
 	if depth > maxThriftDepth {
 		return damaged("its metadata are nested deeper than %d levels", maxThriftDepth)
 	}
-	switch kind {
-	case 1, 2, 3:
+	switch thrift.Type(kind) {
+	case thrift.TRUE, thrift.FALSE, thrift.I8:
 		return w.skip(1)
-	case 4, 5, 6:
+	case thrift.I16, thrift.I32, thrift.I64:
 		_, err := w.varint()
 		return err
-	case 7:
+	case thrift.DOUBLE:
 		return w.skip(8)
-	case 8:
+	case thrift.BINARY:
 		n, err := w.varint()
 		if err != nil {
 			return err
 		}
 		return w.skip(n)
-	case 9, 10:
+	case thrift.LIST, thrift.SET:
 		return w.list(depth)
-	case 12:
+	case thrift.STRUCT:
 		return w.structure(depth)
 	}
 	return damaged("its metadata hold the unknown type %d", kind)
@@ -130,7 +130,7 @@ func (w *thriftWalker) list(depth int) error {
 		return io.ErrUnexpectedEOF
 	}
 	size := uint64(maxScalarSize)
-	if kind == 12 {
+	if thrift.Type(kind) == thrift.STRUCT {
 		size = decodedSizes[min(w.lists, len(decodedSizes)-1)]
 	}
 	if w.decoded += n * size; w.decoded > maxMetadata {

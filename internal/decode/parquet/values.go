@@ -82,7 +82,7 @@ func (l *leaf) set(f *contract.Field, raw []byte) error {
 		*f = contract.Field{Kind: contract.Text, Text: raw}
 		return nil
 	}
-	return l.convert(raw, f, &l.made)
+	return l.convert(raw, f, &l.text)
 }
 
 // booleanRuns decodes booleans in runs (RLE).

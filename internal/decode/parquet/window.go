@@ -12,14 +12,14 @@ import (
 
 // A window returns the decompressed bytes of a page in order: buf[pos:], then those of stream.
 type window struct {
-	buf    []byte
-	pos    int
-	store  []byte // what buf is cut from
-	stream io.Reader
-	ahead  int // unread bytes of stream
-	taken  int // memory of the decompressor of stream, in bytes
-	source *pageSource
-	codecs decompressor
+	buf      []byte
+	pos      int
+	store    []byte // what buf is cut from
+	stream   io.Reader
+	ahead    int // unread bytes of stream
+	reserved int // memory of the decompressor of stream, in bytes
+	source   *pageSource
+	codecs   decompressor
 
 	shared *shared
 }
@@ -88,11 +88,11 @@ func (w *window) openStream(l *leaf, b pageBody) error {
 	}
 	w.buf = w.store[:0]
 	w.ahead = b.size
-	if cost > w.taken {
-		if err := w.shared.take(cost - w.taken); err != nil {
+	if cost > w.reserved {
+		if err := w.shared.reserve(cost - w.reserved); err != nil {
 			return err
 		}
-		w.taken = cost
+		w.reserved = cost
 	}
 	var err error
 	w.stream, err = w.codecs.stream(b.codec, w.source.buffered, history)
