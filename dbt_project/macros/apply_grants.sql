@@ -1,6 +1,4 @@
-{#
-    Grants are only added: what others have granted stays. Names are quoted, so that a role may have any name.
-#}
+{# This only adds grants and keeps those of others. Names are quoted, so a role may have any name. #}
 {% macro postgres__apply_grants(relation, grant_config, should_revoke=false) %}
     {% for privilege, grantees in (grant_config or {}).items() %}
         {% set roles = [grantees] if grantees is string else grantees %}

@@ -1,7 +1,7 @@
 {#
-    The additive columns of the daily models. Within one sampling rate p every sum of weights follows from three whole
-    numbers: the rows n, the sum and the sum of squares of COUNT. numeric keeps what is derived from them independent of
-    the order in which marts add it up, so that an incremental build equals a full refresh to the last digit.
+    The additive columns of the daily models. Within one sampling rate p every sum of weights follows from three
+    integers: the number of rows n, the sum of COUNT and the sum of its squares. The type numeric makes sums
+    independent of the order of addition, so an incremental build equals a full refresh to the last digit.
 #}
 {% macro daily_counts() -%}
     count(*) filter (where is_current) as n,
@@ -12,7 +12,7 @@
     count(*) filter (where is_current and event_count = floor(1 / sampling_rate + 0.5)) as n_count_inverse_of_rate
 {%- endmacro %}
 
-{# For each extrapolation: the sum of weights w, of w squared, and of w squared times p. #}
+{# For each extrapolation: the sums of w, w² and w² p over the weights w. #}
 {% macro daily_weights() -%}
     trim_scale(count_sum / rate) as weight_sum_count_over_rate,
     trim_scale(count_sum_squares / (rate * rate)) as weight_squares_count_over_rate,

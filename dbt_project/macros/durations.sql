@@ -1,15 +1,16 @@
 {#
-    The weight of a duration: 1 / p, and of a placebo the sixth part of it taken away, for there are six shifts; both six
-    times, which changes nothing and keeps them exact. numeric keeps sums independent of their order.
+    The weight of a duration: 1 / p, and for a placebo minus one sixth of that, because there are six shifts. Both are
+    multiplied by six, which does not change the results and keeps the weights exact. The type numeric makes sums
+    independent of their order.
 #}
 {% macro duration_weight() -%}
     case when is_placebo then -1.0 else 6.0 end / sampling_rate::numeric
 {%- endmacro %}
 
 {#
-    The quantile of a value whose rows carry a weight, at a target that is this part of all their weight, from rows that
-    have weight_until, the sum of weights up to and including the row. Where two values share the place, the middle
-    between them, so that with equal weights the median is the usual one.
+    The weighted quantile of a value. The target is the quantile's part of the total weight; rows have weight_until,
+    the sum of weights up to and including the row. If the target falls between two values, the result is their
+    midpoint, so that with equal weights the median is the usual one.
 #}
 {% macro weighted_quantile(value, target) -%}
     (
@@ -19,9 +20,9 @@
 {%- endmacro %}
 
 {#
-    The bound of a median (Woodruff 1952): the value at a target that is the bound of the share of one half, of as many
-    rows as would be as uncertain; from rows that have also weight_before, the sum of weights of lower values. Unlike the
-    bounds of a mean it holds for any distribution.
+    The bound of a median (Woodruff 1952): the value at the target, which is the bound of the share 0.5 with the
+    effective number of rows. Rows also have weight_before, the sum of weights of lower values. Unlike the bounds of a
+    mean it is valid for any distribution.
 #}
 {% macro median_bound(bound, value, target) -%}
     {%- if bound == "lower" -%}

@@ -1,7 +1,7 @@
 {#
-    From daily sums to what marts publish, the same way for each of them: strata (sums by type and rate, one row per
-    extrapolation) → moments and bounds (intervals.sql) → published (what the rules let stand) → the estimates under the
-    chosen extrapolation beside those under inverse_rate.
+    The steps from daily sums to the published columns, which are the same for each mart: strata (sums by type and
+    rate, one row per extrapolation) → moments and bounds (intervals.sql) → published (null where a rule withholds a
+    value) → the estimates under the chosen extrapolation next to those under inverse_rate.
 #}
 
 {# The sums of a daily relation by keys, type and sampling rate, one row for each of the extrapolations. #}
@@ -45,7 +45,7 @@
     ) as weights (extrapolation, weight, squares, squares_rate)
 {%- endmacro %}
 
-{# How a company's COUNT is to be read, from its sampled rows; see int_company_weighting. #}
+{# How to read a company's COUNT, from its sampled rows; see int_company_weighting. #}
 {% macro weighting(n_sampled, n_evidence, n_inverse) -%}
     case
         when {{ n_sampled }} = 0 then 'census'
@@ -56,8 +56,8 @@
 {%- endmacro %}
 
 {#
-    Why an estimate or an interval is not given; null where both are. `missing` says why there is no estimate; n_least is
-    the number of rows of a ratio's lesser part, elsewhere n.
+    The reason why an estimate or an interval is not published; null if both are. `missing` is the reason why there is
+    no estimate. n_least is the number of rows of the smaller part of a ratio, otherwise n.
 #}
 {% macro null_because() -%}
     case
@@ -65,19 +65,20 @@
         -- COUNT / RATE with a COUNT of round(1 / RATE) squares the weights of sampled rows.
         when extrapolation = 'count_over_rate' and weighting = 'count_already_extrapolated' and n_sampled > 0
             then 'count_already_extrapolated'
-        -- COUNT alone says nothing of the rows that sampling lost, unless it is extrapolated itself.
+        -- COUNT alone does not account for the rows lost by sampling, unless COUNT is extrapolated.
         when extrapolation = 'count' and weighting <> 'count_already_extrapolated' and n_sampled > 0
             then 'not_extrapolated'
         when n_rate_unknown > 0.01 * n then 'rate_unknown'
         when n_sampled between 1 and 4 then 'few_sampled_rows'
-        -- For the process each row is a draw, so that there the same number of rows is asked of all.
+        -- For the process each row is a draw, so the minimum applies to unsampled rows, too.
         when n_least < 5 then 'few_rows'
     end
 {%- endmacro %}
 
 {#
-    What is published of a relation with the columns extrapolation, weighting (both are kept), n, n_least, n_sampled, n_rate_unknown,
-    estimate, missing, the four bounds and conservative; `also` are further columns to keep.
+    The published columns of a relation with the columns extrapolation, weighting (both are kept), n, n_least,
+    n_sampled, n_rate_unknown, estimate, missing, the four bounds and conservative. `also` lists further columns to
+    keep.
 #}
 {% macro published(relation, keys, also=[]) -%}
     select
@@ -104,8 +105,8 @@
 {%- endmacro %}
 
 {#
-    The published estimates under the chosen extrapolation, and beside them those under inverse_rate and the recommended
-    ones. The relation has the column weighting.
+    The published estimates under the chosen extrapolation, next to those under inverse_rate and the recommended ones.
+    The relation has the column weighting.
 #}
 {% macro side_by_side(published, keys) -%}
     select
@@ -132,7 +133,7 @@
         and recommended.extrapolation = {{ recommended_extrapolation("recommended.weighting") }}
 {%- endmacro %}
 
-{# The columns of a relation that published() made, in the order that marts give them. #}
+{# The columns of a relation made by published(), in the order of the marts. #}
 {% macro estimate_columns(relation) -%}
     {{ relation }}.n_sampled,
     {{ relation }}.estimate,
@@ -163,7 +164,7 @@
     {{ relation }}.recommended_null_because
 {%- endmacro %}
 
-{# Both for a mart of one row per company, where the metric is part of the columns' names. #}
+{# The columns of both macros for a mart with one row per company; the column names begin with the metric. #}
 {% macro metric_columns(relation, metric) -%}
     {{ relation }}.estimate as {{ metric }},
     {%- for column in [
@@ -177,7 +178,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{# The recommended estimate of one metric, of a mart of one row per company. #}
+{# The recommended estimate of one metric for a mart with one row per company. #}
 {% macro recommended_columns(relation, metric) -%}
     {{ relation }}.recommended_estimate as recommended_{{ metric }},
     {%- for column in ["sampling_lower", "sampling_upper", "process_lower", "process_upper", "null_because"] %}
@@ -228,9 +229,9 @@
 {%- endmacro %}
 
 {#
-    Before a model that joins sums of sums: how many rows those have Postgres cannot tell, takes them for few, and would
-    join them by nested loops, whose time grows with the square. Compiling such queries takes longer than running them,
-    and sorting durations on disk longer than in memory.
+    Planner settings for a model that joins sums of sums. Postgres underestimates the rows of such sums and would
+    choose nested loops, whose time is quadratic. JIT compilation takes longer than running these queries, and sorting
+    durations on disk takes longer than in memory.
 #}
 {% macro plan_for_sums() -%}
     set local enable_nestloop = off;

@@ -1,4 +1,4 @@
-{# The dimensions of event_breakdown, each with its column in int_events. To add one, add a line here. #}
+{# The dimensions of event_breakdown, each with its column in int_events. To add a dimension, add a line. #}
 {% macro event_dimensions() %}
     {{ return({
         "type": "event_type",

@@ -1,8 +1,8 @@
 {#
-    Tables and views keep their identity from build to build: grants, views of others, publications, row policies,
-    triggers and comments belong to the relation, which dbt would replace and drop with everything that depends on it.
-    Readers see the old rows or the new ones, because rows are deleted, updated and inserted in one transaction; those
-    that do not differ stay as they are.
+    Tables and views are the same relations from build to build. Grants, other users' views, publications, row
+    policies, triggers and comments belong to the relation; by default dbt would replace it and drop everything that
+    depends on it. Readers see the old rows or the new ones, because rows are deleted, updated and inserted in one
+    transaction. Rows that do not differ are not written.
 #}
 {% materialization table, adapter='postgres' %}
     {% set existing = load_cached_relation(this) %}
@@ -41,15 +41,18 @@
     {{ return(end_build(target)) }}
 {% endmaterialization %}
 
-{# The transaction of a table or view, up to where it is built. #}
+{# The start of the transaction that builds a table or view. #}
 {% macro begin_build() %}
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
-    {# Where a row policy would hide rows from the build too, the server refuses instead of leaving them where they are. #}
+    {#
+        If a row policy would hide rows from the build, the server raises an error instead of silently keeping those
+        rows.
+    #}
     {% call statement('begin') %}set local row_security = off{% endcall %}
 {% endmacro %}
 
-{# The rest of that transaction, and what the materialization returns. #}
+{# The end of that transaction. Returns the result of the materialization. #}
 {% macro end_build(target) %}
     {% do restore_dependents() %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
@@ -61,8 +64,8 @@
 {% endmacro %}
 
 {#
-    dbt's other materializations build beside the old relation, rename that to a backup, rename the new one, and drop the
-    backup with what depends on it, after the commit.
+    dbt's other materializations build a new relation, rename the old one to a backup, rename the new one, and drop
+    the backup with everything that depends on it after the commit.
 #}
 {% macro postgres__rename_relation(from_relation, to_relation) %}
     {% if to_relation.identifier.endswith('__dbt_backup') %}{% do release_dependents(from_relation) %}{% endif %}
@@ -70,7 +73,7 @@
     {% if from_relation.identifier.endswith('__dbt_tmp') %}{% do restore_dependents() %}{% endif %}
 {% endmacro %}
 
-{# Drops a relation that is no longer what the model makes, such as a view that becomes a table. #}
+{# Drops a relation of another type than the model, such as a view that becomes a table. #}
 {% macro replace_relation(existing) %}
     {% if existing is not none %}
         {% do release_dependents(existing) %}
@@ -78,7 +81,7 @@
     {% endif %}
 {% endmacro %}
 
-{# A seed keeps its table also in a full refresh, which would drop it with what depends on it. #}
+{# A full refresh keeps the table of a seed: dropping it would drop everything that depends on it. #}
 {% macro postgres__reset_csv_table(model, full_refresh, old_relation, agate_table) %}
     {{ return(default__reset_csv_table(model, False, old_relation, agate_table)) }}
 {% endmacro %}
@@ -88,7 +91,7 @@
     '{{ relation.include(database=False) | replace("'", "''") }}'::regclass
 {%- endmacro %}
 
-{# Makes a table's rows those of a query, and its columns and keys those of the model. #}
+{# Changes a table's rows to those of a query, and its columns and keys to those of the model. #}
 {% macro refresh_table(target, sql) %}
     {% set fresh = make_temp_relation(target) %}
     {% do run_query(identify_rows()) %}
@@ -108,7 +111,7 @@
     {% set list = columns | join(", ") %}
     {% set values = "fresh." ~ columns | join(", fresh.") %}
     {% set fresh_rows = "(select " ~ list ~ " from " ~ fresh ~ ") as fresh" %}
-    {# Without a primary key the whole row is the key: = finds its equal by hash, *= says that the bytes are the same. #}
+    {# Without a primary key the whole row is the key: = finds the equal row by hash, *= compares the bytes. #}
     {% set key = primary_key(target) %}
     {% set same_key = "present = fresh and present *= fresh" %}
     {% if key %}
@@ -123,7 +126,7 @@
                 delete from {{ target }} as present
                 where not exists (select from {{ fresh_rows }} where {{ same_key }});
                 {% if key %}
-                    -- A row that changes is updated: deleting it could delete what refers to it.
+                    -- A changed row is updated: deleting it could delete the rows that refer to it.
                     merge into {{ target }} as present
                     using {{ fresh_rows }} on {{ same_key }}
                     when matched and not present *= fresh then update set ({{ list }}) = row({{ values }})
@@ -133,7 +136,7 @@
                     select {{ list }} from {{ fresh_rows }}
                     where not exists (select from {{ target }} as present where {{ same_key }});
                 {% endif %}
-                -- Without a key, of equal rows there may be too many or too few now.
+                -- Without a key, the number of equal rows may differ now.
                 is_done := (select count(*) from {{ target }}) = (select count(*) from {{ fresh }});
             exception when undefined_function or feature_not_supported then
                 null; -- a type without =, such as json; a rule on the table
@@ -149,9 +152,9 @@
 {% endmacro %}
 
 {#
-    The statements that give a table the columns of another, and the NOT NULL constraints and primary key of the model's
-    contract, in order; `lost` names the column that a statement drops. New columns come last. A column of another type
-    is dropped and added, with the grants on it.
+    The statements, in order, that change a table's columns to those of another table, and its NOT NULL constraints
+    and primary key to those of the model's contract. `lost` is the column that a statement drops. New columns are
+    added at the end. A column whose type changes is dropped and added, with its grants.
 #}
 {% macro column_changes(target, fresh) %}
     {% set contract = config.get('contract').enforced %}
@@ -221,7 +224,7 @@
     order by step, place
 {% endmacro %}
 
-{# The statement that repeats a right of aclexplode() on a relation, or on a column of it. #}
+{# The statement that grants a right of aclexplode() again, on a relation or on one of its columns. #}
 {% macro grant_statement(relation, column="null") -%}
     format(
         'grant %s%s on %s to %s%s',
@@ -233,7 +236,7 @@
     )
 {%- endmacro %}
 
-{# The columns of a table's primary key, quoted; none without. #}
+{# The quoted columns of a table's primary key; empty without a primary key. #}
 {% macro primary_key(table) %}
     {% set found = run_query(
         "select quote_ident(attname) from pg_index
@@ -243,7 +246,10 @@
     {{ return(found.columns[0].values() | list) }}
 {% endmacro %}
 
-{# The configured indexes for whose columns there is none. dbt names each anew, so that names tell nothing. #}
+{#
+    Creates the configured indexes that are missing. They are compared by columns, because dbt gives each index a new
+    name.
+#}
 {% macro create_missing_indexes(target) %}
     {% set wanted = config.get('indexes', default=[]) %}
     {% if wanted %}
@@ -257,7 +263,10 @@
     {% endif %}
 {% endmacro %}
 
-{# Whether a view has the columns of a query or the first of them, which is what Postgres can replace. #}
+{#
+    Whether the columns of a view are the first columns of a query, or all of them: Postgres can replace only such a
+    view.
+#}
 {% macro can_replace_view(view, sql) %}
     {% set fresh = make_temp_relation(view) %}
     {% do run_query("create temporary view " ~ fresh ~ " as (" ~ sql ~ ")") %}
@@ -272,16 +281,17 @@
     {{ return(result.rows[0][0]) }}
 {% endmacro %}
 
-{# What was set for a view, such as security_invoker: `create or replace` would set it back. #}
+{# The options of a view, such as security_invoker: `create or replace` would reset them. #}
 {% macro view_options(view) %}
     {% set found = run_query("select unnest(reloptions) from pg_class where oid = " ~ regclass(view)) %}
     {{ return(found.columns[0].values() | list) }}
 {% endmacro %}
 
 {#
-    Before a relation goes, or columns of it: what depends on them. Without CONSENT_RECREATE_DEPENDENTS the model fails and
-    names them; with it they are dropped, and restore_dependents() makes them again. Only views can be made again: Postgres
-    refuses to drop what anything else depends on.
+    Handles the dependents of a relation, or of its columns, before these are dropped. Without
+    CONSENT_RECREATE_DEPENDENTS the model fails and names the dependents; with it they are dropped, and
+    restore_dependents() recreates them. Only views can be recreated: if anything else depends on the relation,
+    Postgres refuses to drop it.
 #}
 {% macro release_dependents(relation, columns=none) %}
     {% do run_query(dependents(relation, columns)) %}
@@ -296,7 +306,7 @@
         ) %}
     {% endif %}
     {% do run_query(execute_dependents("step < 0")) %}
-    {# Views of the project itself, as an earlier version of it may have made them, are made by their own models. #}
+    {# Views of the project, possibly of an earlier version, are recreated by their own models. #}
     {% for view in found.columns["own"].values() | reject("none") %}
         {% do adapter.drop_relation(relation.incorporate(path={"identifier": view}, type="view")) %}
     {% endfor %}
@@ -309,7 +319,7 @@
 {% endmacro %}
 
 {% macro restore_dependents() %}
-    {# A materialized view is filled with what its owner may see. #}
+    {# A materialized view is filled with the rows that its owner may see. #}
     {% do run_query(
         "set local row_security to default; " ~ execute_dependents("step > 0") ~ "; drop table if exists pg_temp.dependent"
     ) %}
@@ -335,8 +345,9 @@
 {%- endmacro %}
 
 {#
-    Makes the temporary table `dependent`: the views that depend on a relation, or on columns of it, directly or through
-    other views, with the statements that drop them (step < 0) and make them again with all that belongs to them.
+    Creates the temporary table `dependent`: the views that depend on a relation, or on some of its columns, directly
+    or through other views, with the statements that drop them (step < 0) and recreate them with their owners, grants,
+    comments, indexes, triggers and rules (step > 0).
 #}
 {% macro dependents(relation, columns) %}
     drop table if exists pg_temp.dependent;
@@ -433,7 +444,7 @@
     from statements inner join views using (view)
 {% endmacro %}
 
-{# A table without a key can be part of a publication only if it says how its rows are told apart. #}
+{# A table without a primary key needs a replica identity, so that a publication can replicate updates and deletes. #}
 {% macro identify_rows() %}
     do $identify$
     begin

@@ -1,12 +1,12 @@
 {#
-    The 95% intervals, as plain functions of sums over rows. p is a row's sampling rate and w its weight; two intervals
-    follow from the same sums by what a row adds to a variance:
+    The 95% intervals, as functions of sums over rows. p is a row's sampling rate and w its weight. The two intervals
+    differ in f, which a row adds to the variance:
 
-    sampling  f = w² (1 - p)  what all events of these files would have shown. The row is the unit that sampling keeps or
-                              loses, so that Σ f estimates the variance of Σ w (Horvitz and Thompson 1952, for rows that
-                              are kept independently of each other).
-    process   f = w²          what the company does: every row is a draw of its process, sampled or not, so that the
-                              number of rows varies like Poisson's.
+    sampling  f = w² (1 - p)  what all events of these files would have shown. Sampling keeps or loses whole rows, so Σ f
+                              estimates the variance of Σ w (Horvitz and Thompson 1952, for rows that are kept
+                              independently of each other).
+    process   f = w²          the company itself: every row, sampled or not, is a draw of its process, and the number of
+                              rows has a Poisson distribution.
 
     `bound` is lower or upper; the other arguments are SQL expressions. Each is simulated in test/coverage.
 #}
@@ -20,23 +20,24 @@
     {{ {"lower": "-", "upper": ""}[bound] }}{{ z() }}
 {%- endmacro %}
 
-{# Of a sum of rows alone: on the log scale, because a sum of few heavy weights is skewed. #}
+{# The bound of a sum of rows, on the log scale, because a sum of few heavy weights is skewed. #}
 {% macro sum_bound(bound, sum, variance) -%}
     case when {{ sum }} > 0 then {{ sum }} * exp({{ signed_z(bound) }} * sqrt({{ variance }}) / {{ sum }}) else 0 end
 {%- endmacro %}
 
 {#
-    The variance of a sum of n rows for its logarithm: √V / S is only the first term of the delta method, and with few
-    rows the next one matters.
+    The variance of a sum of n rows with a correction for its logarithm: √V / S is only the first term of the delta
+    method, and with few rows the next term matters.
 #}
 {% macro small_sum_variance(variance, n) -%}
     {{ variance }} * (1 + 1.0 / nullif({{ n }}, 0))
 {%- endmacro %}
 
 {#
-    Of a total of unsampled and sampled rows, each with its variance. Each part has its own bounds, or the few heavy rows
-    of one would hide in the many light ones of the other; their distances from the estimates add up as squares (MOVER,
-    Zou and Donner 2008). With an unsampled variance of 0, as for sampling, the total cannot be below what was seen.
+    The bound of a total of unsampled and sampled rows, each with its variance. Each part has its own bounds, because
+    common bounds would hide the skewness of few heavy rows among many light ones. The distances from the estimates
+    add up as squares (MOVER, Zou and Donner 2008). With an unsampled variance of 0, as for sampling, the bound is
+    never below the unsampled part.
 #}
 {% macro total_bound(bound, unsampled, unsampled_variance, sampled, sampled_variance) -%}
     {{ unsampled }} + {{ sampled }} {{ {"lower": "-", "upper": "+"}[bound] }} sqrt(
@@ -46,10 +47,10 @@
 {%- endmacro %}
 
 {#
-    Of a ratio of two totals, from the bounds of both: their distances on the log scale add up as squares (Donner and Zou
-    2012). Where each total has one part that is V(R) / R² = V(G) / G² + V(A) / A². It leaves out the covariance, which is
-    not known and which, as both are events of the same pages, would make it smaller.
-    Where the numerator has no row its upper bound is that of no event in Poisson's distribution: -ln 0.025.
+    The bound of a ratio of two totals, from the bounds of both: their distances on the log scale add up as squares
+    (Donner and Zou 2012). If each total has one part, this is V(R) / R² = V(G) / G² + V(A) / A². It omits the
+    covariance, which is unknown; it would make the variance smaller, because both are events of the same pages. If
+    the numerator has no row, its upper bound is that of a Poisson mean with no observed event: -ln 0.025.
 #}
 {% macro ratio_bound(bound, numerator, numerator_bound, denominator, denominator_bound) -%}
     case
@@ -65,9 +66,10 @@
 {%- endmacro %}
 
 {#
-    Of a share: Wilson (1927) with the number of unweighted rows that would be as uncertain. That is null where nothing
-    is, and the share then its own bound. Next to 0 and 1 Wilson's bound is too near; there it is Poisson's (Brown, Cai and
-    DasGupta 2001). The share itself keeps rounding from carrying a bound past it.
+    The bound of a share: Wilson (1927) with the effective number of rows. This number is null if nothing is
+    uncertain; the share is then its own bound. Near 0 and 1 Wilson's bound is too close to the share, so the bound of
+    a Poisson variable is used (Brown, Cai and DasGupta 2001). greatest and least include the share, so that rounding
+    cannot move a bound past it.
 #}
 {% macro share_bound(bound, share, n_effective) -%}
     case
@@ -100,8 +102,8 @@
 {%- endmacro %}
 
 {#
-    The lower bound of a share of fewer than 3 effective rows, null elsewhere: the 5% quantile of the gamma distribution
-    as Wilson and Hilferty (1931) approximate it.
+    The lower bound of a share of fewer than 3 effective rows, otherwise null: the 5% quantile of the gamma
+    distribution, by the approximation of Wilson and Hilferty (1931).
 #}
 {% macro rare_share_bound(share, n_effective) -%}
     case
@@ -113,8 +115,8 @@
 {%- endmacro %}
 
 {#
-    Of a mean of values that are not negative, with the variance of the weighted residuals; on the log scale. Values as
-    skewed as durations need a thousand rows for it.
+    The bound of a mean of nonnegative values, on the log scale, with the variance of the weighted residuals. For
+    values as skewed as durations it needs a thousand rows.
 #}
 {% macro mean_bound(bound, mean, variance) -%}
     case
@@ -123,15 +125,18 @@
     end
 {%- endmacro %}
 
-{# How many events a country must have to be seen with 95%, when each is kept with the probability p. #}
+{#
+    The number of events with which a country is observed with 95% probability, if each event is kept with probability
+    p.
+#}
 {% macro detectable_at_95(rate) -%}
     case when {{ rate }} < 1 then ln(0.05) / ln(1 - {{ rate }}) else {{ rate }} end
 {%- endmacro %}
 
 {#
-    What the bounds of totals need, one row per key and extrapolation. Over several types a variance is the upper bound
-    (Σ √V)²: one draw is shared by the events of a page, so that their sums may go up and down together.
-    `strata` is a relation as the macro strata() makes it. numeric keeps sums independent of their order.
+    The inputs for the bounds of totals, one row per key and extrapolation. Over several types the variance is the
+    upper bound (Σ √V)²: the events of a page share one draw, so the sums of the types may be correlated. `strata` is
+    a relation made by the macro strata(). The type numeric makes sums independent of their order.
 #}
 {% macro total_moments(strata, keys) -%}
     select
@@ -167,10 +172,11 @@
 {%- endmacro %}
 
 {#
-    What the bounds of shares need, one row per key and extrapolation; the strata say with is_yes which rows have what the
-    share is of. Its variance is that of the residuals, Σ f (y - share)² / (Σ w)², with y smoothed within each rate to
-    (yes + 1) / (rows + 2): of the few rows of a low rate none may have a rare y, which would make the variance nothing.
-    Over several types it is the same upper bound as for totals. At a share of 0 or 1 the rows count as (Σ w)² / Σ f.
+    The inputs for the bounds of shares, one row per key and extrapolation. is_yes of the strata marks the rows in the
+    share. The variance is that of the residuals, Σ f (y - share)² / (Σ w)², with y smoothed within each rate to (yes
+    + 1) / (rows + 2): otherwise the variance would be too small whenever none of the few rows of a low rate has a
+    rare y. Over several types it is the same upper bound as for totals. For a share of 0 or 1 the effective number of
+    rows is (Σ w)² / Σ f.
 #}
 {% macro share_moments(strata, keys) -%}
     {% set by = keys | join(", ") %}
@@ -194,7 +200,7 @@
 
     ),
 
-    -- 2. The share of all rows, and the smoothed part of yes within the rate.
+    -- 2. The share over all rows, and the smoothed share within the rate.
     cells_with_shares as (
 
         select
@@ -207,7 +213,7 @@
 
     ),
 
-    -- 3. (y - share)², as the mean of the rows with yes and those without.
+    -- 3. (y - share)², as the mean over the rows in the share and those outside it.
     cells_with_residuals as (
 
         select
@@ -217,7 +223,7 @@
 
     ),
 
-    -- 4. The sums of each type, Σ f and Σ f (y - share)² for both intervals among them.
+    -- 4. The sums of each type, including Σ f and Σ f (y - share)² for both intervals.
     types as (
 
         select
@@ -269,7 +275,10 @@
     from sums
 {%- endmacro %}
 
-{# How many unweighted rows would be as uncertain: share (1 - share) / n = Σ f (y - share)² / (Σ w)², solved for n. #}
+{#
+    The number of unweighted rows with the same variance: share (1 - share) / n = Σ f (y - share)² / (Σ w)², solved
+    for n.
+#}
 {% macro effective_rows(residuals, squares) -%}
     case
         when share > 0 and share < 1 then share * (1 - share) * power(total, 2) / nullif({{ residuals }}, 0)

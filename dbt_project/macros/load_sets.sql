@@ -1,27 +1,30 @@
 {#
-    int_events follows the set of published loads, not a watermark, because load 5 may commit after load 6. What it
-    changes it notes as company days in analytics.touched, once for each model that aggregates them; each of those
-    aggregates its days again and strikes them off. All of this happens inside the transaction of the model itself.
+    int_events follows the set of published loads, not a watermark, because load 5 may commit after load 6. It records the
+    company days that it changes in analytics.touched, once for each model that aggregates them. Each of these models
+    aggregates its days again and deletes them from touched, all within the model's own transaction.
 
-    With --empty the models of that build see no rows: an incremental model that exists stays as it is, and one that is new
-    is empty. The state then says so, and the next build without --empty adds what is missing.
+    With --empty the models of a build see no rows: an existing incremental model stays unchanged, and a new one is empty.
+    The state records this, and the next build without --empty adds the missing rows.
 #}
 
-{# A table of the state. Its rows are read also with --empty, which puts a subquery without rows for ref() and source(). #}
+{#
+    A table of the state. Its rows are also read with --empty, which replaces ref() and source() by a subquery without
+    rows.
+#}
 {% macro state(table) %}
     {{ return(source("analytics_state", table).render()) }}
 {% endmacro %}
 
 {#
-    Everything in a model's transaction must see the same loads: under READ COMMITTED a load published while the body
-    runs would be recorded as applied, and its rows would never come. dbt ends its own transaction before a hook with
-    transaction false and opens none after it, so that the hook itself has to.
+    Every statement in a model's transaction must see the same loads: under READ COMMITTED a load published while the
+    body runs would be recorded as applied, and its rows would never be added. dbt ends its own transaction before a
+    hook with transaction false and does not begin another, so the hook must begin it.
 #}
 {% macro one_snapshot() %}
     {{ return({"sql": "begin isolation level repeatable read", "transaction": false}) }}
 {% endmacro %}
 
-{# Stops a model that is about to record what it has done outside that one transaction. #}
+{# Fails a model that would record its changes outside that transaction. #}
 {% macro require_one_snapshot() -%}
     do $$
     begin
@@ -37,7 +40,7 @@
     {{ return(["int_daily__events", "int_daily__dimensions", "int_daily__domains", "int_consent_durations"]) }}
 {% endmacro %}
 
-{# Notes the company days of a relation with columns api_key and day as touched. #}
+{# Records the company days of a relation with columns api_key and day as touched. #}
 {% macro touch(relation) -%}
     insert into {{ state("touched") }} (model, api_key, day)
     select
@@ -49,7 +52,7 @@
     on conflict do nothing
 {%- endmacro %}
 
-{# The company days that a model has yet to aggregate again, and so many days before and after each of them. #}
+{# The company days that a model still has to aggregate again, with `neighbours` days before and after each of them. #}
 {% macro touched_days(neighbours=0) -%}
     select touched.api_key, touched.day {% if neighbours %}+ neighbour.days{% endif %}
     from {{ state("touched") }} as touched
@@ -60,8 +63,8 @@
 {%- endmacro %}
 
 {#
-    Whether a row is of one of some company days. The arrays say no more than the last line does, but make the planner use
-    the index on api_key and day, whatever it thinks how many there are.
+    Whether a row belongs to one of the company days. The arrays are redundant, but make the planner use the index on
+    api_key and day, regardless of its row estimate.
 #}
 {% macro is_of_days(days) -%}
     api_key = any(array(select distinct of_days.api_key from ({{ days }}) as of_days (api_key, day)))
@@ -69,7 +72,7 @@
     and (api_key, day) in ({{ days }})
 {%- endmacro %}
 
-{# Before a consumer's body: takes out the days that it is about to aggregate again. #}
+{# Before a consumer's body: deletes the days that it is about to aggregate again. #}
 {% macro take_out_touched_days(neighbours=0) -%}
     {% if is_incremental() and ref("int_events").schema != this.schema %}
         {{ exceptions.raise_compiler_error(
@@ -81,7 +84,7 @@
     {% endif %}
 {%- endmacro %}
 
-{# After a consumer's body: its days are done. The snapshot holds no day that the body has not seen. #}
+{# After a consumer's body: deletes its days from touched. The snapshot contains no day that the body has not seen. #}
 {% macro strike_off_touched_days() -%}
     {{ require_one_snapshot() }};
     {% if not flags.EMPTY %}
@@ -98,14 +101,14 @@
     select load_id from {{ ref("stg_consent__loads") }} where contract = 'event' and state = 'published'
 {%- endmacro %}
 
-{# Before the body of int_events: takes out the rows of loads that are gone; a full refresh starts from nothing. #}
+{# Before the body of int_events: deletes the rows of removed loads. A full refresh starts with an empty state. #}
 {% macro take_out_gone_loads() -%}
     create temporary table affected_event (api_key uuid, event_id uuid, day date) on commit drop;
     {% if not is_incremental() %}
         {% if load_relation(this) is not none %}
             {{ touch(this) }};
         {% endif %}
-        -- Models that are no longer in the project never strike off their days.
+        -- Models that are no longer in the project never delete their days.
         delete from {{ state("touched") }} where model <> all(array['{{ consumers_of_events() | join("', '") }}']);
         delete from {{ state("applied_load") }};
     {% elif not flags.EMPTY %}
@@ -126,14 +129,14 @@
     {% endif %}
 {%- endmacro %}
 
-{# Before the body of int_company_loads: takes out the rows of loads that are gone. #}
+{# Before the body of int_company_loads: deletes the rows of removed loads. #}
 {% macro take_out_gone_company_loads() -%}
     {% if is_incremental() and not flags.EMPTY %}
         delete from {{ this }} where load_id not in ({{ published_event_loads() }})
     {% endif %}
 {%- endmacro %}
 
-{# After the body of int_events: records the loads that it added, and the company days that came or went. #}
+{# After the body of int_events: records the loads that it added, and the company days with added or deleted rows. #}
 {% macro record_new_loads() -%}
     {{ require_one_snapshot() }};
     {% if not flags.EMPTY %}
@@ -156,8 +159,9 @@
 {%- endmacro %}
 
 {#
-    Of the rows with one event id one counts: that of the latest load, then of the highest row number. Only the ids that
-    came or went are judged again, because a row that went may have superseded one that stays.
+    Of the rows with the same event id one counts: the one from the latest load, and within it the one with the
+    highest row number. Only the ids of added or deleted rows are checked again; a deleted row may have superseded one
+    that stays.
 #}
 {% macro judge_duplicates() -%}
     create temporary table judged_event on commit drop as
@@ -167,7 +171,7 @@
         {% if is_incremental() %}
             inner join (select distinct api_key, event_id from affected_event) as affected
                 on events.event_id = affected.event_id and events.api_key = affected.api_key
-            -- The array says no more, but makes the planner use the index on event_id.
+            -- The array is redundant, but makes the planner use the index on event_id.
             where events.event_id = any(array(select event_id from affected_event))
         {% endif %}
         group by 1, 2
@@ -203,7 +207,7 @@
     {{ touch("judged_event") }};
 {%- endmacro %}
 
-{# A table that was filled at once has no statistics yet; of one that grows the server keeps them itself. #}
+{# A table that has just been created has no statistics yet; for a table that grows, autovacuum updates them. #}
 {% macro analyze_at_first() -%}
     {% if not is_incremental() %}
         analyze {{ this }}
@@ -211,7 +215,7 @@
 {%- endmacro %}
 
 {#
-    For tests of single rows: the loads that the latest build added, or all of them; to be used as = any(…), because an
+    For tests of single rows: the loads that the latest build added, or all loads. Use it as = any(…), because an
     array makes the planner use the index on load_id.
 #}
 {% macro loads_to_test() -%}
@@ -224,7 +228,7 @@
     )
 {%- endmacro %}
 
-{# For tests of company days: those of the loads to test. #}
+{# For tests of company days: the days of the loads to test. #}
 {% macro days_to_test() -%}
     select distinct api_key, day from {{ ref("int_events") }} where load_id = any({{ loads_to_test() }})
 {%- endmacro %}

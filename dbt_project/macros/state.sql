@@ -1,7 +1,7 @@
 {#
-    The tables by which the incremental models of a schema know their progress (load_sets.sql). Each schema has its own, so
-    that builds in two schemas do not disturb each other. `consent migrate` makes those of analytics; this adds what is
-    missing, with the same columns.
+    The tables with the progress of the incremental models of a schema (load_sets.sql). Each schema has its own, so
+    builds in two schemas do not affect each other. `consent migrate` creates those of analytics; this macro creates
+    missing ones, with the same columns.
 #}
 {% macro create_state_tables() -%}
     {%- set applied_load = in_target_schema("applied_load") %}

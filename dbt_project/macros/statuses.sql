@@ -1,4 +1,4 @@
-{# The statuses by which a user consents, and those by which he chooses at all: "empty" is neither. #}
+{# The statuses of an opt-in, an opt-out and any choice; "empty" is none of them. #}
 {% macro is_opt_in() -%}
     consent_status in ('full opt-in', 'partial opt-in')
 {%- endmacro %}
@@ -11,7 +11,7 @@
     consent_status in ('full opt-in', 'partial opt-in', 'opt-out')
 {%- endmacro %}
 
-{# Choices made elsewhere than in a notice. An absent action counts as one made in the notice. #}
+{# Events in the notice, without actions taken elsewhere. An event without an action counts as in the notice. #}
 {% macro is_notice() -%}
     action_class not in ('external', 'webview')
 {%- endmacro %}

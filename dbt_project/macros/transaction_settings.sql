@@ -1,7 +1,7 @@
 {#
-    Behind a pooler such as PgBouncer, which does not take settings at the start of a session, each model makes those of
-    the program's sessions in its own transaction. In transaction pooling the session is another client's next, and so are
-    the temporary tables that are left in it.
+    A pooler such as PgBouncer does not accept settings at the start of a session, so each model applies the settings
+    of the program's sessions in its own transaction. With transaction pooling, another client uses the session next,
+    including the temporary tables left in it; therefore they are discarded first.
 #}
 {% macro transaction_settings() -%}
     {% set settings = fromjson(env_var("CONSENT_TRANSACTION_SETTINGS", "[]")) %}
