@@ -47,7 +47,7 @@ func oldJobs(jobs []batchv1.Job, p *v1alpha1.ConsentPipeline, now time.Time) (ol
 		if runNumber(&j) > p.Status.LastRun.Number || j.DeletionTimestamp != nil || !hasEnded(&j) {
 			continue
 		}
-		succeeded := isTrue(&j, batchv1.JobComplete)
+		succeeded := hasTrueCondition(&j, batchv1.JobComplete)
 		keep[succeeded]--
 		ttl := p.Spec.TTLAfterFinished
 		switch {

@@ -96,22 +96,22 @@ func merge(all ...map[string]string) map[string]string {
 
 // ingestArgs are the arguments that the run appends to those of the template.
 func ingestArgs(spec v1alpha1.ConsentPipelineSpec) []string {
-	args := []string{"--max-rejected-ratio=" + escape(spec.MaxRejectedRatio)}
+	args := []string{"--max-rejected-ratio=" + escapeExpansion(spec.MaxRejectedRatio)}
 	if len(spec.Nulls) > 0 {
-		args = append(args, "--null="+escape(strings.Join(spec.Nulls, ",")))
+		args = append(args, "--null="+escapeExpansion(strings.Join(spec.Nulls, ",")))
 	}
 	if spec.Load == v1alpha1.LoadAlways {
 		args = append(args, "--force")
 	}
 	args = append(args, "--entry=$(JOB_COMPLETION_INDEX)", "--")
 	for _, file := range spec.Files {
-		args = append(args, escape(file.Path))
+		args = append(args, escapeExpansion(file.Path))
 	}
 	return args
 }
 
-// escape keeps the kubelet from expanding $(NAME) in an argument: a file named $(PGPASSWORD) would log the password.
-func escape(arg string) string { return strings.ReplaceAll(arg, "$", "$$") }
+// escapeExpansion keeps the kubelet from expanding $(NAME) in an argument: a file named $(PGPASSWORD) would log the password.
+func escapeExpansion(arg string) string { return strings.ReplaceAll(arg, "$", "$$") }
 
 // entriesOf reads the entries of a run from its Job, by index: spec.files may have changed since.
 func entriesOf(job *batchv1.Job) []string {

@@ -56,7 +56,7 @@ func parseIndexes(list string) map[int]bool {
 
 // hasEnded is whether the Job and all of its pods have ended.
 func hasEnded(j *batchv1.Job) bool {
-	return isTrue(j, batchv1.JobComplete) || isTrue(j, batchv1.JobFailed)
+	return hasTrueCondition(j, batchv1.JobComplete) || hasTrueCondition(j, batchv1.JobFailed)
 }
 
 // endTime is when a Job ended.
@@ -67,7 +67,7 @@ func endTime(j *batchv1.Job) metav1.Time {
 	return findCondition(j, batchv1.JobFailed).LastTransitionTime
 }
 
-func isTrue(j *batchv1.Job, condition batchv1.JobConditionType) bool {
+func hasTrueCondition(j *batchv1.Job, condition batchv1.JobConditionType) bool {
 	c := findCondition(j, condition)
 	return c != nil && c.Status == corev1.ConditionTrue
 }

@@ -80,7 +80,7 @@ func (m *Metrics) record(p *v1alpha1.ConsentPipeline, out outcome) {
 	}
 	m.runs.WithLabelValues(p.Namespace, string(out.finished.Result)).Inc()
 	m.duration.WithLabelValues(p.Namespace).Observe(out.finished.CompletionTime.Sub(out.finished.StartTime.Time).Seconds())
-	m.rows.WithLabelValues(p.Namespace).Add(float64(out.loaded))
+	m.rows.WithLabelValues(p.Namespace).Add(float64(out.rowsLoaded))
 	m.rejected.WithLabelValues(p.Namespace).Add(float64(out.finished.Rejected))
 }
 

@@ -44,7 +44,7 @@ type outcome struct {
 	blocker       *blocker              // of the current run, or of the run that is due
 	suspended     bool                  // a run is due, and spec.suspend prevents it
 	finished      *v1alpha1.FinishedRun // the run that ended
-	loaded        int64                 // rows of the entries that it loaded
+	rowsLoaded    int64                 // of the entries that it loaded
 	mayHaveLoaded bool                  // false only if it is known to have loaded nothing
 	transformed   string                // how dbt ended, if it did: Succeeded or Failed
 	requeueAfter  time.Duration         // 0 for never
@@ -98,10 +98,10 @@ func (r *Reconciler) reconcile(ctx context.Context, p *v1alpha1.ConsentPipeline)
 		}
 	}
 	// 2. Start the next run, if one is due.
-	due := due(p)
-	out.suspended = due.reason == reasonSuspended
-	if due.start {
-		blocker, err := r.startRun(ctx, p, due.reason, &out)
+	decision := due(p)
+	out.suspended = decision.reason == reasonSuspended
+	if decision.start {
+		blocker, err := r.startRun(ctx, p, decision.reason, &out)
 		if err != nil {
 			return out, err
 		}

@@ -50,7 +50,7 @@ func (r *Reconciler) startRun(ctx context.Context, p *v1alpha1.ConsentPipeline, 
 	err = r.createJob(ctx, job)
 	switch {
 	case apierrors.IsAlreadyExists(err):
-		return r.adopt(ctx, p, run, out)
+		return r.adoptJob(ctx, p, run, out)
 	case err != nil:
 		return creationBlocker("Job "+run.JobName, err), nil
 	}
@@ -58,8 +58,8 @@ func (r *Reconciler) startRun(ctx context.Context, p *v1alpha1.ConsentPipeline, 
 	return nil, nil
 }
 
-// adopt takes over the Job that has the name of the next run, if the pipeline owns it.
-func (r *Reconciler) adopt(ctx context.Context, p *v1alpha1.ConsentPipeline, run v1alpha1.Run, out *outcome) (*blocker, error) {
+// adoptJob takes over the Job that has the name of the next run, if the pipeline owns it.
+func (r *Reconciler) adoptJob(ctx context.Context, p *v1alpha1.ConsentPipeline, run v1alpha1.Run, out *outcome) (*blocker, error) {
 	found := &batchv1.Job{}
 	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: p.Namespace, Name: run.JobName}, found); err != nil {
 		return nil, fmt.Errorf("read the Job %s, which exists already: %w", run.JobName, err)
@@ -198,7 +198,7 @@ func end(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, at metav1.Time, me
 			out.mayHaveLoaded = true
 		}
 		if f.Loaded > 0 {
-			out.loaded += *f.Rows
+			out.rowsLoaded += *f.Rows
 		}
 	}
 	out.addEvent(eventType, "Run"+string(result), "FollowRun", fmt.Sprintf("Run %d: %s", finished.Number, finished.Message))

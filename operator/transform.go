@@ -115,9 +115,9 @@ func transformStateOf(current metav1.Condition, known *v1alpha1.JobReference, ru
 		j := &jobs[i]
 		isAfter := startedAfter(j, run, token)
 		switch {
-		case isAfter && isTrue(j, batchv1.JobComplete):
+		case isAfter && hasTrueCondition(j, batchv1.JobComplete):
 			succeeded = j
-		case isAfter && isTrue(j, batchv1.JobFailed):
+		case isAfter && hasTrueCondition(j, batchv1.JobFailed):
 			if failed == nil || failed.CreationTimestamp.Before(&j.CreationTimestamp) {
 				failed = j
 			}
@@ -289,7 +289,7 @@ func formatTransform(j *batchv1.Job, last *attempt) string {
 		m, err = report.ParseTransform([]byte(last.message))
 		hasReport = err == nil
 	}
-	succeeded := isTrue(j, batchv1.JobComplete)
+	succeeded := hasTrueCondition(j, batchv1.JobComplete)
 	switch {
 	case succeeded && !hasReport:
 		return fmt.Sprintf("dbt succeeded in the Job %s.", j.Name)

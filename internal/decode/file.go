@@ -29,8 +29,8 @@ type File struct {
 }
 
 // Open opens a file of a source for decoding.
-func Open(ctx context.Context, place source.Source, path string) (*File, error) {
-	file, err := place.Open(ctx, path)
+func Open(ctx context.Context, src source.Source, path string) (*File, error) {
+	file, err := src.Open(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (f *File) parquetRecords(ctx context.Context, head []byte) (record.Reader, 
 		return nil, nil, err
 	}
 	f.read.Store(0)
-	records, err := parquet.NewReader(countedReaderAt{f.File, &f.read}, f.Size())
+	records, err := parquet.NewReader(countingReaderAt{f.File, &f.read}, f.Size())
 	if err != nil {
 		return nil, nil, source.Wrap(err)
 	}
@@ -141,13 +141,13 @@ func (h *hashingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A countedReaderAt counts the bytes that are read in any order. Some are read twice, so the count is for progress only.
-type countedReaderAt struct {
+// A countingReaderAt counts the bytes that are read in any order. Some are read twice, so the count is for progress only.
+type countingReaderAt struct {
 	r io.ReaderAt
 	n *atomic.Int64
 }
 
-func (c countedReaderAt) ReadAt(p []byte, offset int64) (int, error) {
+func (c countingReaderAt) ReadAt(p []byte, offset int64) (int, error) {
 	n, err := c.r.ReadAt(p, offset)
 	c.n.Add(int64(n))
 	return n, err

@@ -8,18 +8,18 @@ import (
 	"syscall"
 )
 
-// ErrChanged returns the error for a file that changed after it was opened.
+// ErrChanged is the error for a file that changed after it was opened.
 var ErrChanged = errors.New("the file changed while it was read: try again when it is complete")
 
-// ErrNoMatch returns the error for a path or pattern that matches no file.
+// ErrNoMatch is the error for a path or pattern that matches no file.
 var ErrNoMatch = errors.New("no file")
 
 // An Error is an error of a file. It does not unwrap, so that the failed read of a file is never mistaken for a lost
 // database connection, which has the same system errors.
 type Error struct {
-	// Passing is true if the same read may succeed later: the file changed, its volume was unavailable, or reading was stopped.
-	Passing bool
-	err     error
+	// Transient is true if the same read may succeed later: the file changed, its volume was unavailable, or reading was stopped.
+	Transient bool
+	err       error
 }
 
 func (e *Error) Error() string { return e.err.Error() }
@@ -36,8 +36,8 @@ func Wrap(err error) error {
 	if err == nil || errors.As(err, &marked) {
 		return err
 	}
-	passing := slices.ContainsFunc([]error{ErrChanged, context.Canceled, context.DeadlineExceeded,
+	transient := slices.ContainsFunc([]error{ErrChanged, context.Canceled, context.DeadlineExceeded,
 		syscall.EIO, syscall.ESTALE, syscall.ETIMEDOUT, syscall.EAGAIN, syscall.EHOSTDOWN},
 		func(cause error) bool { return errors.Is(err, cause) })
-	return &Error{Passing: passing, err: err}
+	return &Error{Transient: transient, err: err}
 }

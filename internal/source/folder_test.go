@@ -157,15 +157,15 @@ func TestErrorsOfFilesAreNotOfConnections(t *testing.T) {
 	var network net.Error
 	for _, c := range []struct {
 		err     error
-		passing bool
+		transient bool
 	}{{io.ErrUnexpectedEOF, false}, {io.EOF, false}, {syscall.EIO, true}, {syscall.ELOOP, false}, {ErrChanged, true}, {context.Canceled, true}} {
 		err := fmt.Errorf("a.csv: %w", Wrap(fmt.Errorf("read: %w", c.err)))
 		var marked *Error
 		if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%v looks like the error of a connection", err)
 		}
-		if !errors.As(err, &marked) || marked.Passing != c.passing {
-			t.Errorf("%v: passing is %v", err, marked.Passing)
+		if !errors.As(err, &marked) || marked.Transient != c.transient {
+			t.Errorf("%v: transient is %v", err, marked.Transient)
 		}
 	}
 	if !errors.Is(Wrap(fmt.Errorf("x: %w", ErrChanged)), ErrChanged) || Wrap(nil) != nil {

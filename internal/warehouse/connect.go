@@ -108,7 +108,7 @@ func (db *DB) Close() { db.pool.Close() }
 // Pool returns the connections, for queries outside the ledger, such as reading marts.
 func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 
-// errNoSchema returns the error for a database without this version's tables.
+// errNoSchema is the error for a database without this version's tables.
 var errNoSchema = errors.New("the database does not have the tables of this version yet: run `consent migrate`")
 
 // checkSchema compares the schema's version with the one that this program needs; every role may read it.

@@ -49,7 +49,7 @@ type Load struct {
 	Warnings int64
 }
 
-// errLedger returns the error for a ledger row that is not as this process left it.
+// errLedger is the error for a ledger row that is not as this process left it.
 var errLedger = errors.New("its row in the ledger was changed by another session")
 
 // StartRun records a run, unless another process of the same run has.

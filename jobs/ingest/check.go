@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/decode"
-	"consentpipeline.io/internal/decode/record"
 	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
 )
@@ -44,7 +42,7 @@ func Check(ctx context.Context, o Options) ([]CheckResult, []source.Ignored, err
 	var found Result
 	files, refused, err := resolve(ctx, o, &found)
 	if err != nil {
-		return nil, found.Ignored, classify(err)
+		return nil, found.Ignored, withExitCode(err)
 	}
 	results := []CheckResult{}
 	var failed []error
@@ -52,7 +50,7 @@ func Check(ctx context.Context, o Options) ([]CheckResult, []source.Ignored, err
 		r := o.check(ctx, file.Path)
 		if r.err != nil {
 			r.Message = r.err.Error()
-			failed = append(failed, classify(fmt.Errorf("%s: %w", file.Path, r.err)))
+			failed = append(failed, withExitCode(fmt.Errorf("%s: %w", file.Path, r.err)))
 		}
 		results = append(results, r)
 	}
@@ -88,7 +86,7 @@ func (o Options) check(ctx context.Context, path string) (r CheckResult) {
 			examples[f.Code] = append(examples[f.Code], f)
 		}
 	})
-	r.err = t.all(records)
+	r.err = t.judgeAll(records)
 	t.end(records)
 	r.Rows, r.Rejected, r.Warnings = t.rows, t.rejected, t.warnings
 	for code, found := range examples {
@@ -98,21 +96,4 @@ func (o Options) check(ctx context.Context, path string) (r CheckResult) {
 		return cmp.Or(cmp.Compare(a.Examples[0].Row, b.Examples[0].Row), cmp.Compare(a.Code, b.Code))
 	})
 	return r
-}
-
-// all judges all records of a file, and then the file.
-func (t *tally) all(records record.Reader) error {
-	for {
-		next, err := records.Next()
-		if err == io.EOF {
-			return t.checkRatio()
-		}
-		if err != nil {
-			return source.Wrap(err)
-		}
-		t.record(next)
-		if err := t.checkEarlyRatio(); err != nil {
-			return err
-		}
-	}
 }

@@ -10,7 +10,6 @@ import (
 
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/decode"
-	"consentpipeline.io/internal/decode/record"
 	"consentpipeline.io/internal/warehouse"
 )
 
@@ -21,7 +20,7 @@ func (o Options) load(ctx context.Context, path string) (FileResult, error) {
 		return FileResult{}, err
 	}
 	defer file.Close()
-	o.Progress.set(path, func(f *fileProgress) { f.read = file.BytesRead })
+	o.Progress.update(path, func(f *fileProgress) { f.read = file.BytesRead })
 
 	// 1. Read the ledger. Most files of most runs end here, with one read and no write.
 	id, err := o.DB.FileID(ctx, o.SourceID, path)
@@ -137,7 +136,7 @@ func (o Options) attempt(ctx context.Context, file *decode.File, lock *warehouse
 func (s *stream) publish(ctx context.Context, file *decode.File, finish func() ([]byte, error),
 	summary *warehouse.Summary,
 ) error {
-	err := s.copy(ctx)
+	err := s.copyRows(ctx)
 	summary.Rows, summary.Rejected, summary.Warnings = s.tally.rows, s.tally.rejected, s.tally.warnings
 	summary.Counts = s.tally.counts
 	if err != nil {
@@ -150,46 +149,6 @@ func (s *stream) publish(ctx context.Context, file *decode.File, finish func() (
 		return err
 	}
 	return s.loading.Publish(ctx, *summary)
-}
-
-// identify finds the contract that a file follows, and makes the judge of its rows. The returned reader also has the
-// columns of the path that the file lacks: those of the contract, and the others if unknown columns are kept.
-func identify(path string, records record.Reader, o Options) (record.Reader, *contract.Contract, *contract.Judge, error) {
-	header := records.Columns()
-	inPath, err := decode.PathColumns(path)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	c, err := contract.Identify(header)
-	if err != nil {
-		// The columns that identify the contract may be in the path only.
-		all := decode.WithPath(records, inPath).Columns()
-		if known, pathErr := contract.Identify(all); pathErr == nil {
-			c, err = known, nil
-		}
-	}
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("header: %w", err)
-	}
-	var lacking, both []decode.PathColumn
-	for _, column := range inPath {
-		switch {
-		case slices.ContainsFunc(header, func(name string) bool { return strings.EqualFold(name, column.Name) }):
-			both = append(both, column)
-		case c.Has(column.Name) || o.Drift == contract.Evolve:
-			lacking = append(lacking, column)
-		}
-	}
-	records = decode.WithPath(records, lacking)
-	judge, err := contract.NewJudge(c, records.Columns(), o.Drift)
-	if err != nil {
-		return nil, c, nil, fmt.Errorf("header: %w", err)
-	}
-	for _, column := range both {
-		judge.Expect(column.Name, column.Field)
-	}
-	judge.ReadAsNull(o.Nulls)
-	return records, c, judge, nil
 }
 
 // readOptions names the options that change how values are read. A file that was loaded with other ones is loaded again.

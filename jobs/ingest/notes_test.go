@@ -193,7 +193,7 @@ func TestTheRatioThatIsAskedFor(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = newTally(judge, c.ratio, func(warehouse.Finding) {}).all(records)
+			err = newTally(judge, c.ratio, func(warehouse.Finding) {}).judgeAll(records)
 			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("error is %v, want %q", err, c.err)
 			}

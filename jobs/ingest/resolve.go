@@ -24,7 +24,7 @@ const otherFormat = "not CSV or Parquet"
 // a path that the ledger cannot store, each become a failed result.
 func resolve(ctx context.Context, o Options, result *Result) (files []source.Entry, refused []FileResult, err error) {
 	if len(o.Patterns) == 0 || slices.Equal(o.Patterns, []string{source.AllFiles}) {
-		if files, err = o.all(ctx, result); err != nil {
+		if files, err = o.listAll(ctx, result); err != nil {
 			return nil, nil, err
 		}
 		o.Patterns = nil
@@ -58,8 +58,8 @@ func resolve(ctx context.Context, o Options, result *Result) (files []source.Ent
 	return storable, refused, nil
 }
 
-// all lists the whole source. Files of other formats are ignored.
-func (o Options) all(ctx context.Context, result *Result) (files []source.Entry, err error) {
+// listAll lists the whole source. Files of other formats are ignored.
+func (o Options) listAll(ctx context.Context, result *Result) (files []source.Entry, err error) {
 	listing, err := o.Source.List(ctx, source.AllFiles)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (r *Result) ignore(ignored []source.Ignored) {
 
 // FindAny returns source.ErrNoMatch if the source has no file to load.
 func FindAny(ctx context.Context, place source.Source) error {
-	_, err := Options{Source: place}.all(ctx, &Result{})
+	_, err := Options{Source: place}.listAll(ctx, &Result{})
 	return err
 }
 

@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -68,56 +66,6 @@ type Result struct {
 	Duration time.Duration    `json:"duration_ns"`
 }
 
-// Progress is the progress of a run. Its methods may be called during the run.
-type Progress struct {
-	mu    sync.Mutex
-	files map[string]*fileProgress
-	rows  atomic.Int64
-}
-
-type fileProgress struct {
-	size int64
-	read func() int64 // nil before and after the file is read
-	done bool
-}
-
-// Snapshot is a run's progress at one moment: files and bytes, done and total, and rows judged.
-type Snapshot struct {
-	FilesDone, Files int
-	BytesDone, Bytes int64
-	Rows             int64
-}
-
-// Snapshot returns the current progress.
-func (p *Progress) Snapshot() Snapshot {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := Snapshot{Files: len(p.files), Rows: p.rows.Load()}
-	for _, file := range p.files {
-		s.Bytes += file.size
-		switch {
-		case file.done:
-			s.FilesDone++
-			s.BytesDone += file.size
-		case file.read != nil:
-			s.BytesDone += file.read()
-		}
-	}
-	return s
-}
-
-func (p *Progress) set(path string, change func(*fileProgress)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.files == nil {
-		p.files = map[string]*fileProgress{}
-	}
-	if p.files[path] == nil {
-		p.files[path] = &fileProgress{}
-	}
-	change(p.files[path])
-}
-
 // Run loads the files. If one fails it continues with the others, and returns the error with the highest exit code. The
 // result has the outcome of each file also when there is an error.
 func Run(ctx context.Context, o Options) (Result, error) {
@@ -128,30 +76,30 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	result := Result{RunID: o.RunID, Source: o.SourceID}
 	files, refused, err := resolve(ctx, o, &result)
 	if err != nil {
-		return result, classify(err)
+		return result, withExitCode(err)
 	}
 	for _, file := range files {
-		o.Progress.set(file.Path, func(f *fileProgress) { f.size = file.Size })
+		o.Progress.update(file.Path, func(f *fileProgress) { f.size = file.Size })
 	}
 	err = o.DB.Retry(ctx, "the database", func() error { return o.DB.StartRun(ctx, o.RunID, o.RunName, o.SourceID) })
 	if err != nil {
-		return result, classify(err)
+		return result, withExitCode(err)
 	}
 
-	closing, cancel := withGrace(ctx, closingTime)
+	closing, cancel := withGrace(ctx, shutdownGrace)
 	defer cancel()
 	results := make([]FileResult, len(files))
 	var group errgroup.Group
 	group.SetLimit(max(o.Concurrency, 1))
 	for i, file := range files {
 		group.Go(func() error {
-			results[i] = o.file(ctx, closing, file.Path)
+			results[i] = o.loadFile(ctx, closing, file.Path)
 			return nil
 		})
 	}
 	_ = group.Wait() // each file's error is in its result
 	for _, r := range refused {
-		results = append(results, o.recorded(closing, r))
+		results = append(results, o.recordOutcome(closing, r))
 	}
 
 	var failed []error
@@ -173,14 +121,14 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	case finishErr == nil:
 		return result, filesErr
 	case filesErr == nil:
-		return result, classify(finishErr)
+		return result, withExitCode(finishErr)
 	}
-	code := max(report.ExitCode(filesErr), report.ExitCode(classify(finishErr)))
+	code := max(report.ExitCode(filesErr), report.ExitCode(withExitCode(finishErr)))
 	return result, report.New(code, errors.Join(filesErr, finishErr))
 }
 
-// closingTime is how long the last writes may take after a run was told to stop.
-const closingTime = 10 * time.Second
+// shutdownGrace is how long the last writes may take after a run was told to stop.
+const shutdownGrace = 10 * time.Second
 
 // withGrace returns a context that is cancelled a grace period after ctx.
 func withGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
@@ -192,11 +140,11 @@ func withGrace(ctx context.Context, grace time.Duration) (context.Context, conte
 	return longer, func() { stop(); cancel() }
 }
 
-// file loads one file and records the outcome. It starts the file again whenever the database was unavailable. closing
+// loadFile loads one file and records the outcome. It starts the file again whenever the database was unavailable. closing
 // ends later than ctx, so that the outcome can be recorded after a stop. Once ctx is done it starts nothing.
-func (o Options) file(ctx, closing context.Context, path string) (r FileResult) {
+func (o Options) loadFile(ctx, closing context.Context, path string) (r FileResult) {
 	if ctx.Err() != nil {
-		err := stopped(ctx.Err())
+		err := stoppedError(ctx.Err())
 		return FileResult{Path: path, Outcome: warehouse.Failed, Message: err.Error(), err: fmt.Errorf("%s: %w", path, err)}
 	}
 	began := time.Now()
@@ -204,21 +152,21 @@ func (o Options) file(ctx, closing context.Context, path string) (r FileResult) 
 		r, err = o.load(ctx, path)
 		return err
 	})
-	o.Progress.set(path, func(f *fileProgress) { f.done = true; f.read = nil })
+	o.Progress.update(path, func(f *fileProgress) { f.done = true; f.read = nil })
 	r.Path = path
 	if err != nil {
 		switch {
 		case ctx.Err() != nil:
-			err = stopped(err)
+			err = stoppedError(err)
 		case warehouse.IsFull(err):
 			err = fmt.Errorf("the database's disk is full; nothing of the file is published; "+
 				"free space there and run again: %w", err)
 		}
 		r.Outcome, r.Rows = warehouse.Failed, 0
 		r.Message = err.Error()
-		r.err = classify(fmt.Errorf("%s: %w", path, err))
+		r.err = withExitCode(fmt.Errorf("%s: %w", path, err))
 	}
-	r = o.recorded(closing, r)
+	r = o.recordOutcome(closing, r)
 	attrs := []any{"file", path, "outcome", r.Outcome, "rows", r.Rows, "rejected", r.Rejected, "warnings", r.Warnings,
 		"duration", time.Since(began).Round(time.Millisecond)}
 	switch {
@@ -232,30 +180,30 @@ func (o Options) file(ctx, closing context.Context, path string) (r FileResult) 
 	return r
 }
 
-// stopped returns the error for a file that was not loaded because the run was stopped; cause is the interrupted step's error.
-func stopped(cause error) error {
+// stoppedError returns the error for a file that was not loaded because the run was stopped; cause is the interrupted step's error.
+func stoppedError(cause error) error {
 	return report.New(report.TryAgain, fmt.Errorf("stopped before it was loaded; run again (%w)", cause))
 }
 
-// recorded writes a file's outcome into the ledger.
-func (o Options) recorded(ctx context.Context, r FileResult) FileResult {
+// recordOutcome writes a file's outcome into the ledger.
+func (o Options) recordOutcome(ctx context.Context, r FileResult) FileResult {
 	err := o.DB.Retry(ctx, "the database, to record "+r.Path, func() error {
 		return o.DB.RecordFile(ctx, o.RunID, r.Path, r.Outcome, r.LoadID, r.Message)
 	})
 	if err != nil && r.err == nil {
-		r.err = classify(fmt.Errorf("%s: %w", r.Path, err))
+		r.err = withExitCode(fmt.Errorf("%s: %w", r.Path, err))
 	}
 	return r
 }
 
-// classify gives an error its exit code, by which the caller decides whether to try again.
-func classify(err error) error {
+// withExitCode gives an error its exit code, by which the caller decides whether to try again.
+func withExitCode(err error) error {
 	var coded *report.Error
 	var file *source.Error
 	switch {
 	case errors.As(err, &coded):
 		return err
-	case errors.As(err, &file) && file.Passing, warehouse.IsTransient(err),
+	case errors.As(err, &file) && file.Transient, warehouse.IsTransient(err),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return report.New(report.TryAgain, err)
 	case warehouse.IsRefused(err):

@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	chunkSize    = 256 << 10 // bytes of encoded rows per chunk
-	chunks       = 4         // allocated per stream
-	findingBatch = 500       // findings per write; rejects include their row, so bytes are limited, too:
-	findingBytes = 1 << 20
+	chunkSize       = 256 << 10 // bytes of encoded rows per chunk
+	chunks          = 4         // allocated per stream
+	maxFindings     = 500       // kept before they are written; rejects include their row, so bytes are limited, too:
+	maxFindingBytes = 1 << 20
 )
 
 // A stream judges a file's records and sends the accepted ones to Postgres. One goroutine reads, judges and encodes,
@@ -47,7 +47,7 @@ func newStream(ctx context.Context, o Options, loading *warehouse.Loading, c *co
 		progress: o.Progress, loading: loading, records: records, encoder: warehouse.NewEncoder(c, loading.ID),
 		full: make(chan []byte, chunks), empty: make(chan []byte, chunks),
 	}
-	s.tally = newTally(judge, o.MaxRejectedRatio, s.keep)
+	s.tally = newTally(judge, o.MaxRejectedRatio, s.addFinding)
 	s.ctx, s.stop = context.WithCancel(ctx)
 	for range chunks {
 		s.empty <- make([]byte, 0, chunkSize+chunkSize/4)
@@ -55,9 +55,9 @@ func newStream(ctx context.Context, o Options, loading *warehouse.Loading, c *co
 	return s
 }
 
-// copy sends all rows. It prefers the reader's or the judge's error to the server's, which then only reports that the
+// copyRows sends all rows. It prefers the reader's or the judge's error to the server's, which then only reports that the
 // copy was aborted.
-func (s *stream) copy(ctx context.Context) error {
+func (s *stream) copyRows(ctx context.Context) error {
 	defer s.stop()
 	go func() {
 		s.err = s.produce()
@@ -77,14 +77,14 @@ func (s *stream) copy(ctx context.Context) error {
 	case s.err != nil && !(err != nil && errors.Is(s.err, context.Canceled)):
 		return s.err
 	case warehouse.IsData(err):
-		return s.refused(ctx, err)
+		return s.recordRefusal(ctx, err)
 	}
 	return err
 }
 
-// refused records a finding for a value that Postgres refused although the contract accepts it. The server's context has
+// recordRefusal records a finding for a value that Postgres refused although the contract accepts it. The server's context has
 // the line, counted in accepted rows, and the column.
-func (s *stream) refused(ctx context.Context, err error) error {
+func (s *stream) recordRefusal(ctx context.Context, err error) error {
 	const code = "refused_by_postgres"
 	s.tally.counts[code]++
 	s.findings = append(s.findings, warehouse.Finding{Offset: -1, Severity: contract.Reject, Code: code,
@@ -133,9 +133,9 @@ func (s *stream) produce() error {
 		if err != nil {
 			return cmp.Or(s.ctx.Err(), source.Wrap(err))
 		}
-		values, ok := s.tally.record(row)
+		values, ok := s.tally.judgeRecord(row)
 		s.progress.rows.Add(1)
-		if len(s.findings) >= findingBatch || s.findingBytes >= findingBytes {
+		if len(s.findings) >= maxFindings || s.findingBytes >= maxFindingBytes {
 			if err := s.flushFindings(); err != nil {
 				return err
 			}
@@ -175,7 +175,7 @@ func (s *stream) nextChunk() ([]byte, error) {
 	}
 }
 
-func (s *stream) keep(f warehouse.Finding) {
+func (s *stream) addFinding(f warehouse.Finding) {
 	s.findings = append(s.findings, f)
 	s.findingBytes += len(f.Record) + len(f.Value)
 }

@@ -3,10 +3,12 @@ package ingest
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"slices"
 
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/decode/record"
+	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
 )
 
@@ -40,8 +42,8 @@ func newTally(judge *contract.Judge, maxRejectedRatio float64, found func(wareho
 		counts: map[string]int64{}, rejects: map[string]int64{}, first: map[string]string{}}
 }
 
-// record judges one record. It returns its values, and false if it is rejected.
-func (t *tally) record(r *record.Record) (values []contract.Value, ok bool) {
+// judgeRecord judges one record. It returns its values, and false if it is rejected.
+func (t *tally) judgeRecord(r *record.Record) (values []contract.Value, ok bool) {
 	if r.Broken != nil {
 		t.rejected++
 		t.add(r, contract.Finding{Severity: contract.Reject, Code: r.Broken.Code, Message: r.Broken.Message}, true)
@@ -168,4 +170,21 @@ func (t *tally) rejectedError(what string) error {
 		}
 	}
 	return fmt.Errorf("%s; most often %s (%d), first in %s; nothing of the file is published", what, most, n, t.first[most])
+}
+
+// judgeAll judges all records of a file, and then the file.
+func (t *tally) judgeAll(records record.Reader) error {
+	for {
+		next, err := records.Next()
+		if err == io.EOF {
+			return t.checkRatio()
+		}
+		if err != nil {
+			return source.Wrap(err)
+		}
+		t.judgeRecord(next)
+		if err := t.checkEarlyRatio(); err != nil {
+			return err
+		}
+	}
 }

@@ -78,11 +78,11 @@ func (c *Reader) readHeader() error {
 	if c.header[0] == "" {
 		c.lengths |= 1
 	}
-	return c.laterHeader()
+	return c.headerBelow()
 }
 
-// laterHeader returns the error for a file that has a title or other lines before its header, or nil.
-func (c *Reader) laterHeader() error {
+// headerBelow returns the error for a file that has a title or other lines before its header, or nil.
+func (c *Reader) headerBelow() error {
 	const most = 20 // lines that are looked at
 	_, err := contract.Identify(c.columns)
 	if isUUID := func(name string) bool { return contract.IsUUID([]byte(name)) }; err == nil || slices.ContainsFunc(c.columns, isUUID) {
@@ -137,7 +137,7 @@ func (c *Reader) headerAgain() (bool, error) {
 	for i, field := range c.fields {
 		text := string(bytes.TrimSpace(field.Text))
 		same = same && strings.EqualFold(text, c.header[i])
-		if c.names(text) {
+		if c.isColumn(text) {
 			named++
 		} else if i == 0 && text != c.header[0] && !c.lacksKey() {
 			return false, nil

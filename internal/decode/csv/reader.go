@@ -43,11 +43,11 @@ type Reader struct {
 	record  record.Record
 	notes   *record.Notes
 
-	multiline bool  // a long field of the record has several lines, and its first may be the rest of a row
-	returns   bool  // the record ends with more than one carriage return
-	stray     int   // the field at which the record is broken, if it is
-	zerosEnd  int64 // where the last zero bytes that were skipped end
-	width     int   // fields of each row, as the first has them; 0 before it
+	multiline    bool  // a long field of the record has several lines, and its first may be the rest of a row
+	extraReturns bool  // the record ends with more than one carriage return
+	strayField   int   // the field at which the record is broken, if it is
+	zerosEnd     int64 // where the last zero bytes that were skipped end
+	width        int   // fields of each row, as the first has them; 0 before it
 }
 
 // A span is a field's place, without its quotes: in the buffer, or in the scratch where it held doubled ones.
@@ -99,7 +99,7 @@ func (c *Reader) Next() (*record.Record, error) {
 		if err != nil {
 			return nil, fmt.Errorf("row %d, byte %d: %w", c.record.Number, c.record.Offset, err)
 		}
-		if c.returns {
+		if c.extraReturns {
 			c.notes.Add("carriage_returns", "rows end with more than one carriage return; all are taken off", c.record.Number,
 				c.record.Offset)
 		}
@@ -160,7 +160,7 @@ func (c *Reader) brokenRecord() (*record.Record, error) {
 	same := tail > 0
 	for i, field := range c.fields {
 		text := string(bytes.TrimSpace(field.Text))
-		if c.names(text) {
+		if c.isColumn(text) {
 			named++
 		}
 		same = same && (i < tail || strings.EqualFold(text, c.header[i-tail+1]))
@@ -171,8 +171,8 @@ func (c *Reader) brokenRecord() (*record.Record, error) {
 	return nil, c.otherHeader()
 }
 
-// names reports whether the header has a column of that name.
-func (c *Reader) names(text string) bool {
+// isColumn reports whether the header has a column of that name.
+func (c *Reader) isColumn(text string) bool {
 	return text != "" && slices.ContainsFunc(c.columns, func(name string) bool { return strings.EqualFold(text, name) })
 }
 

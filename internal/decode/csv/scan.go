@@ -46,7 +46,7 @@ func (c *Reader) tooLong() error {
 // split scans the record at start to the end of the buffer. complete is false if more must be read; then the last span is
 // the incomplete field.
 func (c *Reader) split() (next int, broken *record.Broken, complete bool) {
-	c.spans, c.scratch, c.multiline, c.returns = c.spans[:0], c.scratch[:0], false, false
+	c.spans, c.scratch, c.multiline, c.extraReturns = c.spans[:0], c.scratch[:0], false, false
 	buf := c.buf[:c.end]
 	pos := c.start
 	for {
@@ -152,7 +152,7 @@ func (c *Reader) trimLast() {
 	if last.open < 0 && last.to > last.from && c.buf[last.to-1] == '\r' {
 		last.to--
 		if last.to > last.from && c.buf[last.to-1] == '\r' {
-			c.returns = true
+			c.extraReturns = true
 			for last.to > last.from && c.buf[last.to-1] == '\r' {
 				last.to--
 			}
@@ -167,7 +167,7 @@ func (c *Reader) onlyReturns(b []byte) bool {
 			return false
 		}
 	}
-	c.returns = c.returns || len(b) > 1
+	c.extraReturns = c.extraReturns || len(b) > 1
 	return true
 }
 

@@ -11,13 +11,13 @@ import (
 
 // strayQuote marks the record as broken at the current field. before is the text before the quote.
 func (c *Reader) strayQuote(before byte, what string) *record.Broken {
-	c.stray = len(c.spans)
+	c.strayField = len(c.spans)
 	if before == '\\' {
 		return &record.Broken{Code: "backslash_quote", Message: fmt.Sprintf("a quote is escaped with a backslash in field %d: "+
-			"export the file with quotes doubled inside quotes (in Spark, option escape = '\"')", c.stray+1)}
+			"export the file with quotes doubled inside quotes (in Spark, option escape = '\"')", c.strayField+1)}
 	}
 	return &record.Broken{Code: "stray_quote", Message: fmt.Sprintf(
-		"%s in field %d: quotes belong around the whole field, and are doubled inside it", what, c.stray+1)}
+		"%s in field %d: quotes belong around the whole field, and are doubled inside it", what, c.strayField+1)}
 }
 
 // shortField is how many bytes a field must have to hold parts of two rows: if it is not to change how many fields
@@ -51,7 +51,7 @@ func (c *Reader) lineOfStrayQuote(next int, isBroken bool) int {
 		rest := c.buf[s.open+first+1 : next] // of the record
 		opening := c.buf[c.start : s.open+first]
 		var found bool
-		if isBroken && i == c.stray {
+		if isBroken && i == c.strayField {
 			found = holdsRow(rest, commas, false)
 		} else {
 			last := bytes.LastIndexByte(value, '\n')

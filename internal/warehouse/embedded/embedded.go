@@ -54,7 +54,7 @@ const (
 	orphansGone       = 15 * time.Second // for backends of a killed postmaster to notice its death and end
 )
 
-// ErrInUse returns the error for a data folder or port that another process uses.
+// ErrInUse is the error for a data folder or port that another process uses.
 var ErrInUse = errors.New("is in use")
 
 // Options define the server's data folder and port. The zero value is a temporary server.
