@@ -34,7 +34,7 @@ const (
 type blocker struct {
 	reason, message string
 	stalled         bool          // a person has to act; otherwise it may pass
-	queued          bool          // it waits for its turn, which is no fault
+	queued          bool          // a queue holds it, which is not an error
 	retryAfter      time.Duration // 0 for never
 	err             error         // is retried with backoff
 }

@@ -31,8 +31,8 @@ const controllerName = "consentpipeline"
 type Options struct {
 	Namespace        string // of the pipelines
 	TransformCronJob string // the CronJob that runs dbt; empty for no dbt
-	MetricsListen    string // host:port of /metrics; 0 for none
-	HealthListen     string // host:port of /healthz and /readyz; 0 for none
+	MetricsListen    string // host:port of /metrics; "0" disables it
+	HealthListen     string // host:port of /healthz and /readyz; "0" disables them
 	Log              *slog.Logger
 	Registry         prometheus.Registerer
 	Clock            func() time.Time

@@ -20,7 +20,7 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// A podInformer caches an attempt of each of our pods, and enqueues the pipeline of a pod whose attempt has changed. It is a
+// A podInformer caches one attempt for each pod of an ingestion or dbt Job, and enqueues the pipeline of a pod whose attempt has changed. It is a
 // source of the controller.
 //
 // The controller's own cache would hold Pods. Stripped to the fields that are read, those of 1,000 pipelines with 10 files and

@@ -8,7 +8,7 @@ import (
 )
 
 // fileStatuses is the status of each entry of a run. It is derived from the Job's indexes, the reports of the pods, and the
-// statuses of before: pods are deleted with their reports, and a Job that fails at once may list no index.
+// previous statuses: pods are deleted with their reports, and a Job that fails at once may list no index.
 func fileStatuses(entries []string, run int64, before []v1alpha1.FileStatus, j jobOutcome, pods []attempt) []v1alpha1.FileStatus {
 	files := make([]v1alpha1.FileStatus, len(entries))
 	for i, path := range entries {

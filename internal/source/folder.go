@@ -125,7 +125,7 @@ func (l *Listing) ignoreHidden(name string, isFolder bool) {
 	}
 }
 
-// isHidden reports whether a file or folder of this name is not for readers, by the convention of Hadoop, Spark and
+// isHidden reports whether a file or folder of this name is to be ignored, by the convention of Hadoop, Spark and
 // Arrow. A partition is never hidden, also if its column's name begins so: _date=2025-09-05.
 func isHidden(name string) bool {
 	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") && !strings.Contains(name, "=")
@@ -290,7 +290,7 @@ func (f *folderFile) Path() string { return f.path }
 func (f *folderFile) Size() int64  { return f.info.Size() }
 func (f *folderFile) Close() error { return f.file.Close() }
 
-// ReadAt reads as io.ReaderAt says.
+// ReadAt implements io.ReaderAt.
 func (f *folderFile) ReadAt(p []byte, offset int64) (int, error) {
 	n, err := f.file.ReadAt(p, offset)
 	if err != nil && err != io.EOF {
@@ -310,7 +310,7 @@ func version(info fs.FileInfo) string {
 func (f *folderFile) Unchanged() error {
 	open, err := f.file.Stat()
 	if err != nil {
-		return Wrap(fmt.Errorf("look at the file again: %w", err))
+		return Wrap(fmt.Errorf("stat the file again: %w", err))
 	}
 	now, err := f.folder.stat(f.path)
 	if err != nil || !os.SameFile(open, now) || version(open) != version(f.info) {

@@ -156,7 +156,7 @@ func TestPipesAreNotWaitedFor(t *testing.T) {
 func TestErrorsOfFilesAreNotOfConnections(t *testing.T) {
 	var network net.Error
 	for _, c := range []struct {
-		err     error
+		err       error
 		transient bool
 	}{{io.ErrUnexpectedEOF, false}, {io.EOF, false}, {syscall.EIO, true}, {syscall.ELOOP, false}, {ErrChanged, true}, {context.Canceled, true}} {
 		err := fmt.Errorf("a.csv: %w", Wrap(fmt.Errorf("read: %w", c.err)))

@@ -319,7 +319,7 @@ func TestFindingsAreBounded(t *testing.T) {
 	// More than half of the first rows rejected: the rest is not read, and the first 10,000 rejects stay.
 	b.write("a.csv", events(0, 4900)+strings.Repeat("x,\n", 20_000))
 	_, err := b.run(nil)
-	if err == nil || !strings.Contains(err.Error(), "of the first 10000 rows are rejected: given up") {
+	if err == nil || !strings.Contains(err.Error(), "of the first 10000 rows are rejected; the rest was not read") {
 		t.Errorf("error is %v", err)
 	}
 	b.write("a.csv", events(0, 13_000)+strings.Repeat("x,\n", 12_000))

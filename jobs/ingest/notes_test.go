@@ -176,13 +176,13 @@ func TestTheRatioThatIsAskedFor(t *testing.T) {
 		"60% of 10,000, 70% allowed":     {file(4000, 6000), 0.7, ""},
 		"60% of 12,000, 70% allowed":     {file(0, 7200, 4800), 0.7, ""},
 		"60% of 12,000, 50% allowed":     {file(0, 7200, 4800), 0.5, "7200 of 12000 rows are rejected, more than the 50% that are allowed"},
-		"60% of 12,000, 49% allowed":     {file(0, 7200, 4800), 0.49, "7200 of the first 10000 rows are rejected: given up"},
+		"60% of 12,000, 49% allowed":     {file(0, 7200, 4800), 0.49, "7200 of the first 10000 rows are rejected; the rest was not read"},
 		"80% of 16,000, 70% allowed":     {file(0, 12800, 3200), 0.7, "12800 of 16000 rows are rejected, more than the 70% that are allowed"},
 		"most from row 9,000 to 25,000":  {file(9000, 16000, 9000), 0.5, ""},
 		"half of 10,000, then good rows": {file(0, 5000, 15000), 0.3, ""},
 		"all, 100% allowed":              {file(0, 11000), 1, ""},
 		"half of all, 1% allowed":        {file(10000, 10000), 0.01, "10000 of 20000 rows are rejected, more than the 1% that are allowed"},
-		"row 10,000 is good":             {file(0, 9999, 10), 0.01, "9999 of the first 10000 rows are rejected: given up"},
+		"row 10,000 is good":             {file(0, 9999, 10), 0.01, "9999 of the first 10000 rows are rejected; the rest was not read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			records, err := csv.NewReader(strings.NewReader(c.content), &record.Notes{})

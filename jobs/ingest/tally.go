@@ -149,7 +149,7 @@ func (t *tally) checkEarlyRatio() error {
 	if total != earlyRows || t.maxRejectedRatio >= earlyRatio || float64(t.rejected) <= earlyRatio*float64(total) {
 		return nil
 	}
-	return t.rejectedError(fmt.Sprintf("%d of the first %d rows are rejected: given up", t.rejected, total))
+	return t.rejectedError(fmt.Sprintf("%d of the first %d rows are rejected; the rest was not read", t.rejected, total))
 }
 
 // checkRatio fails a file after its last record if its rejected ratio is too high.

@@ -101,7 +101,7 @@ func (c *Reader) headerBelow() error {
 	return nil
 }
 
-// carriageReturns returns the error for a header in which one stands alone.
+// carriageReturns returns an error if the header has a carriage return without a line feed after it.
 func carriageReturns(header []byte) error {
 	for {
 		n := bytes.IndexByte(header, '\r')

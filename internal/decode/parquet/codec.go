@@ -130,7 +130,7 @@ func (d *decompressor) stream(codec format.CompressionCodec, src *bufio.Reader, 
 		"it is compressed with %s, which cannot be read", codec)
 }
 
-// windowSize is how many bytes a stream's decompressor keeps of what it gave, for a page of size bytes in src. With
+// windowSize is how many bytes a stream's decompressor keeps of its output, for a page of size bytes in src. With
 // brotli and zstd they are megabytes for each column, if its compressor was told so.
 func windowSize(codec format.CompressionCodec, src *bufio.Reader, size, history int) int {
 	switch codec {

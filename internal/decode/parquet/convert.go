@@ -13,7 +13,7 @@ import (
 	"consentpipeline.io/internal/contract"
 )
 
-// A converter makes a field of a value in Parquet's plain encoding (of a byte array: without its length), which lives as
+// A converter converts to a field a value in Parquet's plain encoding (of a byte array: without its length), which lives as
 // long as the batch. So does text that it makes, which goes to the end of *made, the leaf's.
 type converter func(raw []byte, f *contract.Field, made *[]byte) error
 

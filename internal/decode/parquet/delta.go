@@ -125,7 +125,7 @@ func (d *delta) nextMini() error {
 	return nil
 }
 
-// finish steps over the rest of the last miniblock, which is filled up.
+// finish steps over the rest of the last miniblock, which is padded.
 func (d *delta) finish() error {
 	for d.mini > 0 {
 		if err := d.unpack(); err != nil {

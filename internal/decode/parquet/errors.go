@@ -41,7 +41,8 @@ func damagedBy(doing string, err error) error {
 	return damaged("%s: %v", doing, err)
 }
 
-// panicked makes an error of a panic over a damaged file. Running out of memory cannot be recovered, so sizes are checked first.
+// panicked turns a panic while decoding a damaged file into an error. Running out of memory cannot be recovered, so sizes are
+// checked first.
 func panicked(cause any) error {
 	err, ok := cause.(error)
 	if _, isRuntime := cause.(runtime.Error); ok && !isRuntime {

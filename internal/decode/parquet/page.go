@@ -11,7 +11,7 @@ import (
 	"consentpipeline.io/internal/contract"
 )
 
-// A page is what is open of the data page that is being decoded.
+// A page is the data page that is being decoded.
 type page struct {
 	left      int // values, with nulls
 	nulls     int // as its header says; -1 if it does not
@@ -21,7 +21,7 @@ type page struct {
 	data      window
 	rep, def  hybrid    // decoders of the levels
 	levels    [2]window // repetition and definition levels, encoded
-	store     [2][]byte // what they are cut from
+	store     [2][]byte // their backing arrays
 	values    valueDecoder
 	started   bool // the decoder of values has read what precedes the first
 }

@@ -112,5 +112,5 @@ func (d *plainBits) decode(l *leaf, dst []contract.Field, _ bool) (int, error) {
 	return len(dst), nil
 }
 
-// exact is false where the last byte is filled up.
+// exact is false where the last byte is padded.
 func (d *plainBits) exact(l *leaf) bool { return !l.page.started || d.left == 0 }

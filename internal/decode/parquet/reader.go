@@ -202,7 +202,7 @@ func (p *Reader) tooLong() error {
 
 // explain adds the place to an error, and describes the reader's own causes.
 func (p *Reader) explain(err error) error {
-	if p.shared.in.err != nil { // the disk or the network failed, whatever that made of the page
+	if p.shared.in.err != nil { // a failed read explains the error that it caused in a decoder
 		err = fmt.Errorf("reading the file: %w", p.shared.in.err)
 	}
 	where := []string{}

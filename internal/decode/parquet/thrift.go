@@ -25,7 +25,7 @@ func decodeThrift(b []byte, v any) (int, error) {
 // A thriftWalker steps over Thrift's compact protocol and adds up what its lists take when they are decoded.
 type thriftWalker struct {
 	rest    []byte
-	lists   int    // in which it is
+	lists   int    // how many lists enclose the current element
 	decoded uint64 // bytes
 }
 
