@@ -22,12 +22,6 @@ const (
 	podStartGrace = 30 * time.Second
 	// stuckAfter is how long the pods of a Job may wait, with none running, before the Job counts as stuck.
 	stuckAfter = 10 * time.Minute
-
-	reasonPodsStuck = "PodsStuck"
-	// reasonFailedCreate is that of a Job whose pods cannot be created: a quota, Pod Security, a missing service account.
-	reasonFailedCreate = "FailedCreate"
-	// reasonJobSuspended is that of a Job that a queue or a user has suspended.
-	reasonJobSuspended = "JobSuspended"
 )
 
 // A blocker is why a run, or dbt, does not start or makes no progress.

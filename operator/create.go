@@ -15,11 +15,6 @@ import (
 // write the status.
 const createTimeout = 40 * time.Second
 
-const (
-	reasonJobRefused    = "JobRefused"    // by a quota, a policy, a webhook
-	reasonJobNotCreated = "JobNotCreated" // the API server could not decide
-)
-
 func (r *Reconciler) createJob(ctx context.Context, j *batchv1.Job) error {
 	ctx, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()

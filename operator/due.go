@@ -10,13 +10,6 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// Reasons for not starting a run.
-const (
-	reasonRunInProgress = "RunInProgress"
-	reasonUpToDate      = "UpToDate"
-	reasonSuspended     = "Suspended"
-)
-
 // A decision is whether to start a run, and why or why not.
 type decision struct {
 	reason string

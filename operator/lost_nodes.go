@@ -19,8 +19,6 @@ const (
 	// lostNodeToleration is how long the pods tolerate a lost node, where the source's template does not set it, in seconds;
 	// Kubernetes's default is 300.
 	lostNodeToleration = 60
-	// reasonNodeLost is that of a pod that was deleted and does not end, as the pods of a node that does not answer.
-	reasonNodeLost = "NodeLost"
 )
 
 // limitLostNodeToleration has the pods of a lost node evicted after lostNodeToleration, unless the template names the taint. The

@@ -80,12 +80,6 @@ func (r *Reconciler) adoptJob(ctx context.Context, p *v1alpha1.ConsentPipeline, 
 	return nil, nil
 }
 
-// Reasons for not starting a run that is due.
-const (
-	reasonWaitingForDeletion = "WaitingForDeletion"
-	reasonNameConflict       = "NameConflict"
-)
-
 // isPredecessor reports whether the owner is a deleted resource of the same name, whose Jobs are being garbage-collected.
 func isPredecessor(owner *metav1.OwnerReference, p *v1alpha1.ConsentPipeline) bool {
 	return owner != nil && owner.Kind == v1alpha1.Kind && owner.APIVersion == v1alpha1.GroupVersion.String() &&

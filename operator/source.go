@@ -13,13 +13,6 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// Reasons for not finding a source.
-const (
-	reasonSourceNotFound  = "SourceNotFound"
-	reasonSourceAmbiguous = "SourceAmbiguous"
-	reasonSourceInvalid   = "SourceInvalid"
-)
-
 // findSource finds the PodTemplate of the pipeline's source, or a blocker that says what is wrong with it.
 func (r *Reconciler) findSource(ctx context.Context, p *v1alpha1.ConsentPipeline) (*corev1.PodTemplate, *blocker, error) {
 	all := &corev1.PodTemplateList{}

@@ -18,17 +18,6 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-// Reasons of the condition Transformed. While it is Unknown, dbt has not yet run over what the last run loaded. The reason
-// of a blocker is a reason of it, too: Unschedulable, JobRefused and so on.
-const (
-	reasonTransformPending     = "TransformPending"     // Unknown: no dbt Job has started since the run
-	reasonTransformRunning     = "TransformRunning"     // Unknown: one has started
-	reasonTransformDisabled    = "TransformDisabled"    // Unknown: there is no CronJob to create one from
-	reasonTransformSucceeded   = "TransformSucceeded"   // True
-	reasonTransformFailed      = "TransformFailed"      // False: the message names the models and tests
-	reasonTransformInterrupted = "TransformInterrupted" // False: the Job was deleted
-)
-
 // transform starts dbt after a run that loaded something, follows its Job, and updates the condition Transformed. At most
 // one dbt Job runs at a time, and it serves all pipelines whose runs ended before it started.
 func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline, out *outcome) error {
