@@ -68,7 +68,7 @@ main_domains as (
         select distinct on (api_key) *
         from domains
         where n >= 0.5 * n_all and domain <> 'unknown'
-        -- Of two with one half each, the first by name.
+        -- If two have half each, the first by name.
         order by api_key, domain
     ) as halves
 

@@ -142,7 +142,7 @@ moments as (
 
 ),
 
--- And for each share whose denominator it is in, as one that has what the share is of, or has it not.
+-- It also counts for each share whose denominator it is in; is_yes says whether it is in the numerator.
 shared as (
 
     select
@@ -223,7 +223,7 @@ ratios as (
 
 ),
 
--- More choices than notices leave no share of notices without a choice; every other rate is published as it is.
+-- With more choices than notices there is no rate of notices without a choice; other rates are published as they are.
 bounded as (
 
     select
@@ -282,8 +282,8 @@ bounded as (
 
 ),
 
--- A company without any event keeps its rows, with nothing in them. Of a ratio the rows of both parts matter, of a
--- share those of the denominator, which has those of the numerator.
+-- A company without any event keeps its rows, with null estimates. n counts the rows of both parts of a ratio, and of a
+-- share those of the denominator, which include those of the numerator.
 counted as (
 
     select

@@ -12,7 +12,7 @@ daily_events as (
 
 ),
 
--- Where 1 / p rounds to 1 a COUNT of 1 says nothing: both readings of COUNT expect it. Nor does a row without COUNT.
+-- Where 1 / p rounds to 1, a COUNT of 1 is no evidence: both readings of COUNT expect it. Nor is a row without COUNT.
 counted as (
 
     select

@@ -10,7 +10,7 @@
 }}
 
 -- The two events of a pair lie at most 24 hours apart. So an event changes durations of its day and both neighbours,
--- and to tell those of a day takes the events of its neighbours.
+-- and the durations of a day need the events of its neighbours.
 with events as (
 
     select *
@@ -38,7 +38,7 @@ asked_and_choices as (
 
 ),
 
--- The consent token says itself when it was created, as the notice appeared, and when the choice updated it.
+-- The consent token has the time of its creation, when the notice appeared, and of its update by the choice.
 by_token as (
 
     select
@@ -59,7 +59,7 @@ by_token as (
 
 ),
 
--- What comes before and after each event of a user. Where both are of one instant the notice comes before the choice.
+-- The event before and after each event of a user. At the same instant, the notice comes before the choice.
 user_events as (
 
     select
@@ -80,8 +80,8 @@ user_events as (
 
 ),
 
--- A choice follows the notice that is the user's last event before it; what lies before that was answered, or not. A
--- pair is reversed if the user has no event before his choice, and a notice after it that no later choice answers.
+-- A choice follows the notice that is the user's last event before it; earlier notices do not matter. A
+-- pair is reversed if the user has no event before the choice, and a notice after it that no later choice answers.
 user_pairs as (
 
     select
@@ -102,7 +102,7 @@ user_pairs as (
 
 ),
 
--- Sampling keeps or loses a page's events together, so that the pair is kept as often as the rarer of them.
+-- Sampling keeps or drops a page's events together, so the pair is kept with the lower of their two rates.
 by_user as (
 
     select
@@ -129,7 +129,7 @@ by_user as (
 ),
 
 -- Without a user, an event of the same place and kind of device within 20 seconds may be the same visit, or another.
--- How often it is another shows where notices are moved by 10 to 20 minutes: what then still matches is chance.
+-- Notices shifted by 10 to 20 minutes estimate how often it is another: what still matches is chance.
 shifts as (
 
     select unnest(array[0, -1200, -900, -600, 600, 900, 1200]) as shift_seconds
@@ -148,7 +148,7 @@ places as (
         action_class,
         sampling_rate,
         is_rate_unknown,
-        -- 64 bits tell the places of a company apart as well as all of their names do, and cost less to join.
+        -- A 64-bit hash identifies a place as well as all of its names, and is faster to join.
         hashtextextended(
             array[domain, deployment_id, country, region, browser_family, device_type, sdk_type]::text, 0
         ) as place
@@ -156,7 +156,7 @@ places as (
 
 ),
 
--- A choice within 20 seconds is of the same 20 seconds of the clock, or of the next: that makes it a join of equals,
+-- A choice within 20 seconds is in the same 20 seconds of the clock, or in the next: that makes it an equality join,
 -- without which all notices of a place would meet all of its choices.
 notices as materialized (
 
@@ -215,7 +215,7 @@ nearby as (
 
 ),
 
--- Of several notices with one next choice the last was answered.
+-- Of several notices before the same choice, the last was answered.
 matched as (
 
     select distinct on (api_key, event_id, shift_seconds)

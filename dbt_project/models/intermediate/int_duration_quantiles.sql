@@ -32,7 +32,7 @@ cumulated as (
 
 ),
 
--- Up to which weight the quantiles and the bounds of the median reach.
+-- The cumulative weight at which each quantile and each bound of the median lies.
 targets as (
 
     select

@@ -13,8 +13,8 @@ with durations as (
 
 ),
 
--- A first choice is made while the notice is open. What took longer is a later change of mind, and a token that is
--- updated before it was created has a clock that cannot be trusted.
+-- A first choice is made while the notice is open. A longer duration is a later change of mind, and a token that was
+-- updated before it was created comes from a wrong clock.
 counted as (
 
     select

@@ -45,7 +45,7 @@ new_events as (
 
     select
         events.*,
-        -- Exports carry float32 noise (0.1000000015): rounded first, judged then.
+        -- Exports have float32 noise (0.1000000015), so values are rounded before they are checked.
         round(events.reported_rate::numeric, 6)::double precision as rounded_rate
     from events
     -- An array makes the planner use the index on load_id.
@@ -105,6 +105,6 @@ select
     event_count::double precision as weight_count,
     is_rate_unknown,
     is_count_unknown,
-    -- Judged in the post-hook, where the rows of all loads are together.
+    -- Set in the post-hook, which sees the rows of all loads.
     true as is_current
 from cleaned

@@ -15,7 +15,7 @@ published as (
 
 ),
 
--- Several files of the same round number of rows are each the first part of something longer.
+-- Several files with the same round number of rows are probably each cut off at that number.
 round_lengths as (
 
     select

@@ -4,7 +4,7 @@ with counts as (
 
 ),
 
--- A code stands for one column and one problem, and so for one severity; of its findings only the first are kept.
+-- A code has one column, one problem and one severity. Only the first findings of each are stored.
 kept as (
 
     select

@@ -34,7 +34,7 @@ estimates as (
 
 ),
 
--- The brief's numbers: of all events, with the intervals of the conversion alone.
+-- The brief's numbers: over all events, with intervals for conversion only.
 all_events as (
 
     select *
@@ -51,7 +51,7 @@ conversions as (
 
 ),
 
--- One row per company of what int_company_estimates has in one row for each metric.
+-- Pivots int_company_estimates, which has a row for each metric, to one row per company.
 company_estimates as (
 
     select
@@ -73,7 +73,7 @@ company_estimates as (
 
 ),
 
--- What to quote: of what was asked and chosen in the company's own notice, each with its interval.
+-- The recommended estimates: of the company's own notice, each with its interval.
 recommended as (
 
     select

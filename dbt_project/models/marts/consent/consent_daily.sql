@@ -112,7 +112,7 @@ totals as (
 
 ),
 
--- A day with events has a row for every metric. Of a ratio the rows of both parts matter.
+-- A day with events has a row for every metric. n counts the rows of both parts of a ratio.
 days as (
 
     select

@@ -51,7 +51,7 @@ populated as (
 
 ),
 
--- Each company has a row for every status that there is, and for what else its events say.
+-- Each company has a row for every known status, and for any other value of its events.
 statuses as (
 
     select

@@ -11,7 +11,7 @@ consent_durations as (
 
 ),
 
--- Each company's durations by its headline method, within each of the limits, added up by what their weight depends on.
+-- Each company's durations by its headline method, within each of the limits, summed by what their weight depends on.
 counted as (
 
     select
@@ -81,7 +81,7 @@ variances as (
 
 ),
 
--- Without any headline there is still a row for each limit, which says so.
+-- Without any headline there is still a row for each limit, with the reason.
 measured as (
 
     select
@@ -114,7 +114,7 @@ published as (
 
 ),
 
--- Durations are so skewed that fewer rows do not tell how far their mean may be from the true one.
+-- Durations are so skewed that an interval of the mean from fewer rows is not reliable.
 means as (
 
     select

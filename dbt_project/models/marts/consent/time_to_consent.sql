@@ -24,7 +24,7 @@ quantiles as (
 
 ),
 
--- In the order in which they are trusted.
+-- In order of preference for the headline.
 methods as (
 
     select *
@@ -105,7 +105,7 @@ judged as (
 
 ),
 
--- A headline speaks for a company: one choice of many does not.
+-- A headline must represent the company, so it needs enough rows and coverage.
 ranked as (
 
     select
@@ -119,7 +119,7 @@ ranked as (
 
 ),
 
--- The weight is 1 / p whatever the extrapolation, for COUNT says nothing of durations.
+-- The weight is always 1 / p, because COUNT does not apply to durations.
 bounded as (
 
     select
@@ -172,7 +172,7 @@ published as (
 
 ),
 
--- Durations are so skewed that fewer rows do not tell how far their mean may be from the true one.
+-- Durations are so skewed that an interval of the mean from fewer rows is not reliable.
 means as (
 
     select

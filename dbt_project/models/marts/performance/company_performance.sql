@@ -77,7 +77,7 @@ countries as (
 
 ),
 
--- A single sampled row may be an error that sampling has drawn by chance.
+-- A single sampled row may be an error.
 reach as (
 
     select

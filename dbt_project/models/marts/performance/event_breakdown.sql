@@ -40,7 +40,7 @@ moments as (
 
 ),
 
--- Each company has a row for every type of event that there is; of the other dimensions, for what its events say.
+-- Each company has a row for every type of event; of the other dimensions, for the values of its events.
 breakdowns as (
 
     select
@@ -98,7 +98,7 @@ estimates as (
 
 ),
 
--- What the shares are of: every event of the company has one type. numeric keeps the sum independent of its order.
+-- The denominator of the shares: every event has one type. numeric keeps the sum independent of its order.
 volumes as (
 
     select

@@ -12,7 +12,7 @@ daily_events as (
 
 ),
 
--- Rows and not estimates, for this is about how a status is written and not about how many chose it.
+-- Rows, not estimates: this is about how a status is written, not about how many chose it.
 counted as (
 
     select
@@ -55,7 +55,7 @@ select
     shares.n_given_opt_ins::bigint as n_given_opt_ins,
     shares.n_given_full_opt_ins::bigint as n_given_full_opt_ins,
     shares.given_full_share,
-    -- With ten rows of each, chance alone parts two equal shares by a half at most once in forty times.
+    -- With ten rows of each, two equal shares differ by a half by chance at most once in forty times.
     coalesce(
         shares.n_pageview_opt_ins >= 10
         and shares.n_given_opt_ins >= 10

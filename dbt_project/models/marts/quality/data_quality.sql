@@ -10,7 +10,7 @@ findings as (
 
 ),
 
--- As int_events has left them.
+-- After int_events has updated them.
 -- depends_on: {{ ref('int_events') }}
 applied_loads as (
 
@@ -40,7 +40,7 @@ select
     findings.severity,
     findings.column_name,
     coalesce(findings.n_findings, 0) as n_findings,
-    -- A row that was rejected is not among those that were loaded.
+    -- Rejected rows are not among the loaded rows.
     coalesce(findings.n_findings, 0)::double precision
     / nullif(loads.n_rows + loads.n_rejected, 0) as share_of_rows
 from loads
