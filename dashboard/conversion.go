@@ -96,8 +96,8 @@ func conversionSection(d *Data, s selection) Section {
 	with, without := ratesOf(d, definition.Metric, s.Scope, s.Extrapolation)
 	section := Section{
 		ID: "conversion", Nav: "Conversion", Title: conversionTitle(definition, with), Term: "def-rates",
-		Explain: fmt.Sprintf("Each dot is a company’s %s (%s): %s, counting %s. The thick bar is the 95%% interval of the sampling alone, "+
-			"the thin line that of what the company does. The ring is the brief’s rule (COUNT / RATE, all events).",
+		Explain: fmt.Sprintf("Each dot is a company’s %s (%s): %s, counting %s. The thick bar is the 95%% sampling interval, "+
+			"the thin line the 95%% process interval. The ring is the brief’s rule (COUNT / RATE, all events).",
 			lower(definition.Name), definition.Title, estimateKind(s.Extrapolation), counted(s.Scope)),
 		Source: "analytics.company_consent_rates, analytics.extrapolation_sensitivity",
 	}

@@ -38,8 +38,9 @@ var glossary = []term{
 		"The brief’s rule counts a row as COUNT / RATE events. Where COUNT is extrapolated already, that weights each sampled row twice. " +
 		"The recommended estimate is COUNT / RATE, and 1 / RATE for the companies where COUNT is extrapolated already: at least 30 sampled " +
 		"rows tell, and COUNT equals 1 / RATE, rounded, in 90% or more of them. COUNT alone ignores the sampling, and is there to compare."},
-	{"def-intervals", "Intervals", "Both have a confidence of 95%. The thick bar covers what all events of these files would have shown: " +
-		"only the sampling is uncertain. The thin line covers what the company does: these events are themselves a sample of it. " +
+	{"def-intervals", "Intervals", "Both have a confidence of 95%. The sampling interval (thick bar) covers what all events of " +
+		"these files would have shown: only the sampling is uncertain. The process interval (thin line) covers what the company does: " +
+		"these events are themselves a sample of it. " +
 		"With fewer than 5 sampled rows there is no interval; fewer than 30 are flagged as few rows. " +
 		"Two companies clearly differ if 0 is outside the 95% interval of their difference, widened for the number of companies that " +
 		"are compared. Intervals that overlap do not show that two companies are the same."},

@@ -12,7 +12,7 @@ import (
 func trendSection(d *Data, s selection) Section {
 	section := Section{
 		ID: "trend", Nav: "Trend", Term: "def-rates", Source: "analytics.consent_daily",
-		Explain: "Conversion by day, counting " + counted(s.Scope) + ": recommended estimates, with the 95% interval of what the company does. " +
+		Explain: "Conversion by day, counting " + counted(s.Scope) + ": recommended estimates, with the 95% process interval. " +
 			"Columns are the rows in the files. Definition and extrapolation do not change them.",
 		Table: Table{Columns: companyColumns(Column{"Day", "event_date", false}, Column{"Rows of the day", "n_events", true},
 			Column{"Conversion", "recommended_estimate", true}, Column{"95% from", "recommended_process_lower", true},

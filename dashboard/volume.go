@@ -20,7 +20,7 @@ func byVolume(d *Data, extrapolation string) []*Company {
 func volumeSection(d *Data, s selection) Section {
 	section := Section{
 		ID: "volume", Nav: "Volume", Term: "def-volume", Source: "analytics.company_performance, analytics.extrapolation_sensitivity",
-		Explain: "Events of all types: " + estimateKind(s.Extrapolation) + ", with the 95% interval of what the company does. " +
+		Explain: "Events of all types: " + estimateKind(s.Extrapolation) + ", with the 95% process interval. " +
 			"The second chart divides by the hours between a company’s first and last event. The scope does not change it.",
 		Table: Table{Columns: companyColumns(Column{"Rows", "n_events", true}, Column{"Sampled", "n_sampled", true},
 			Column{"Volume", "volume", true}, Column{"95% from", "process_lower", true}, Column{"to", "process_upper", true},
