@@ -9,9 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-
 	"consentpipeline.io/internal/source"
 )
 
@@ -44,21 +41,7 @@ func fixture(t *testing.T, name string) string {
 
 func TestRecordsAndSum(t *testing.T) {
 	plain := "a,b\n1,2\n3,4\n"
-	var gz, zst bytes.Buffer
-	gzWriter := gzip.NewWriter(&gz)
-	zstWriter, err := zstd.NewWriter(&zst)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, w := range []io.WriteCloser{gzWriter, zstWriter} {
-		if _, err := io.WriteString(w, plain); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	contents := map[string]string{"a.csv": plain, "a.csv.gz": gz.String(), "a.csv.zst": zst.String()}
+	contents := map[string]string{"a.csv": plain, "a.csv.gz": gz(t, plain), "a.csv.zst": zst(t, plain)}
 	f := folder(t, contents)
 	for name, content := range contents {
 		t.Run(name, func(t *testing.T) {
@@ -114,23 +97,9 @@ func TestDamagedCompression(t *testing.T) {
 // TestCutOffCompression checks that a truncated file fails, although the part before the cut decompresses.
 func TestCutOffCompression(t *testing.T) {
 	plain := "a,b\n" + strings.Repeat("1,1234567\n", 50_000)
-	var gz, zst bytes.Buffer
-	gzWriter := gzip.NewWriter(&gz)
-	zstWriter, err := zstd.NewWriter(&zst)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, w := range []io.WriteCloser{gzWriter, zstWriter} {
-		if _, err := io.WriteString(w, plain); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, whole := range map[string][]byte{"a.csv.gz": gz.Bytes(), "a.csv.zst": zst.Bytes()} {
+	for name, whole := range map[string]string{"a.csv.gz": gz(t, plain), "a.csv.zst": zst(t, plain)} {
 		for _, size := range []int{0, 1, 5, len(whole) / 2, len(whole) - 5, len(whole) - 1} {
-			f := folder(t, map[string]string{name: string(whole[:size])})
+			f := folder(t, map[string]string{name: whole[:size]})
 			file, err := Open(t.Context(), f, name)
 			if err != nil {
 				t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"consentpipeline.io/test/testneeds"
 )
 
 // A release is an installation of the chart in a namespace.
@@ -33,6 +35,20 @@ var small = []string{
 	"--set", "crds.enabled=false",
 	"--set", "postgresql.resources.requests.cpu=10m,migrate.resources.requests.cpu=10m",
 	"--set", "ingest.resources.requests.cpu=10m,transform.resources.requests.cpu=10m,operator.resources.requests.cpu=10m",
+}
+
+// withEachHelm runs a test with Helm 4 and with Helm 3, side by side.
+func withEachHelm(t *testing.T, test func(t *testing.T, helm string)) {
+	t.Helper()
+	for _, helm := range []string{"helm", "helm3"} {
+		t.Run(helm, func(t *testing.T) {
+			t.Parallel()
+			if helm == "helm3" {
+				testneeds.Helm3(t)
+			}
+			test(t, helm)
+		})
+	}
 }
 
 // newRelease makes the namespace, which accepts only restricted pods, and removes it with all that is in it afterwards.

@@ -134,15 +134,9 @@ func TestImageSize(t *testing.T) {
 // TestLife goes through the life of a release with each Helm that is there. The two are in the cluster side by side.
 func TestLife(t *testing.T) {
 	t.Parallel()
-	for _, helm := range []string{"helm", "helm3"} {
-		t.Run(helm, func(t *testing.T) {
-			t.Parallel()
-			if _, err := exec.LookPath(helm); err != nil {
-				t.Skip(helm, "is not there")
-			}
-			live(newRelease(t, helm, "life-"+helm, "life"))
-		})
-	}
+	withEachHelm(t, func(t *testing.T, helm string) {
+		live(newRelease(t, helm, "life-"+helm, "life"))
+	})
 }
 
 func live(r *release) {

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,15 +13,9 @@ import (
 // change everybody can log in, and Postgres has not started again.
 func TestSlowRotation(t *testing.T) {
 	t.Parallel()
-	for _, helm := range []string{"helm", "helm3"} {
-		t.Run(helm, func(t *testing.T) {
-			t.Parallel()
-			if _, err := exec.LookPath(helm); err != nil {
-				t.Skip(helm, "is not there")
-			}
-			rotate(newRelease(t, helm, "rotation-"+helm, "rotation"))
-		})
-	}
+	withEachHelm(t, func(t *testing.T, helm string) {
+		rotate(newRelease(t, helm, "rotation-"+helm, "rotation"))
+	})
 }
 
 func rotate(r *release) {
@@ -88,38 +81,32 @@ func rotate(r *release) {
 // TestSlowUpgradeFromJobs upgrades a release of the chart that made a Job for each revision and Secrets of its own.
 func TestSlowUpgradeFromJobs(t *testing.T) {
 	t.Parallel()
-	for _, helm := range []string{"helm", "helm3"} {
-		t.Run(helm, func(t *testing.T) {
-			t.Parallel()
-			if _, err := exec.LookPath(helm); err != nil {
-				t.Skip(helm, "is not there")
-			}
-			r := newRelease(t, helm, "jobs-"+helm, "jobs")
-			r.define()
-			// That chart kept the volume of its source; with the next namespace of the name it would not work.
-			t.Cleanup(func() { _, _ = r.try("kubectl", "delete", "pv", r.namespace+"-jobs-input", "--wait=false") })
-			r.do(r.helm, append([]string{"install", r.name, "test/e2e/testdata/chart-with-jobs-0.1.0.tgz", "--namespace", r.namespace}, small...)...)
-			r.kubectl("rollout", "status", "statefulset/jobs-postgresql", "--timeout=4m")
-			// Its dbt Job is for a program of its time, and fails with that of today.
-			r.kubectl("wait", "--for=condition=complete", "job", "--selector", r.selector("ingest"), "--timeout=4m")
-			if got := r.query("select count(*) from raw.event"); got != strconv.Itoa(sampleRows) {
-				r.Fatalf("%s events before the upgrade, want %d", got, sampleRows)
-			}
-			kept := func() string {
-				return r.kubectl("get", "pvc/data-jobs-postgresql-0", "secret/jobs-postgresql", "secret/jobs-roles", "--output",
-					`jsonpath={range .items[*]}{.kind} {.metadata.uid} {.data}{"\n"}{end}`)
-			}
-			before := kept()
-			r.upgrade()
-			r.kubectl("rollout", "status", "statefulset/jobs-postgresql", "--timeout=4m")
-			r.awaitData()
-			if after := kept(); after != before {
-				r.Errorf("claim and Secrets before:\n%s\nafter:\n%s", before, after)
-			}
-			r.check(r.pipeline(r.first()), "Succeeded", "Unchanged 1", sampleRows+40)
-			r.checkSample()
-		})
-	}
+	withEachHelm(t, func(t *testing.T, helm string) {
+		r := newRelease(t, helm, "jobs-"+helm, "jobs")
+		r.define()
+		// That chart kept the volume of its source; with the next namespace of the name it would not work.
+		t.Cleanup(func() { _, _ = r.try("kubectl", "delete", "pv", r.namespace+"-jobs-input", "--wait=false") })
+		r.do(r.helm, append([]string{"install", r.name, "test/e2e/testdata/chart-with-jobs-0.1.0.tgz", "--namespace", r.namespace}, small...)...)
+		r.kubectl("rollout", "status", "statefulset/jobs-postgresql", "--timeout=4m")
+		// Its dbt Job is for a program of its time, and fails with that of today.
+		r.kubectl("wait", "--for=condition=complete", "job", "--selector", r.selector("ingest"), "--timeout=4m")
+		if got := r.query("select count(*) from raw.event"); got != strconv.Itoa(sampleRows) {
+			r.Fatalf("%s events before the upgrade, want %d", got, sampleRows)
+		}
+		kept := func() string {
+			return r.kubectl("get", "pvc/data-jobs-postgresql-0", "secret/jobs-postgresql", "secret/jobs-roles", "--output",
+				`jsonpath={range .items[*]}{.kind} {.metadata.uid} {.data}{"\n"}{end}`)
+		}
+		before := kept()
+		r.upgrade()
+		r.kubectl("rollout", "status", "statefulset/jobs-postgresql", "--timeout=4m")
+		r.awaitData()
+		if after := kept(); after != before {
+			r.Errorf("claim and Secrets before:\n%s\nafter:\n%s", before, after)
+		}
+		r.check(r.pipeline(r.first()), "Succeeded", "Unchanged 1", sampleRows+40)
+		r.checkSample()
+	})
 }
 
 // TestSlowExistingClaim moves Postgres to a claim of the user's and back, which needs no more than a value.

@@ -14,7 +14,7 @@ import (
 )
 
 // known are the names that CONSENT_TEST_REQUIRE may list. Otherwise a misspelt name would be ignored.
-var known = []string{"browser", "dbt", "envtest", "mount", "pgbouncer", "postgres", "psql", "reference"}
+var known = []string{"browser", "dbt", "envtest", "helm3", "mount", "pgbouncer", "postgres", "psql", "reference"}
 
 // Need skips the test unless ok, or fails it if name is required. how tells the user how to get the tool. Each skip adds
 // the line "name: how" to the file CONSENT_TEST_SKIPS, from which `make test` prints one line for each name.
@@ -83,6 +83,12 @@ func Browser(t testing.TB) string {
 	t.Helper()
 	return program(t, "browser", "install Chromium (Debian: chromium), or set CONSENT_BROWSER to its path",
 		os.Getenv("CONSENT_BROWSER"), "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+}
+
+// Helm3 returns the path of Helm 3, which stands beside Helm 4 as helm3.
+func Helm3(t testing.TB) string {
+	t.Helper()
+	return program(t, "helm3", "put Helm 3 on PATH under the name helm3", "helm3")
 }
 
 // ReferenceData returns the folder of a real export with its expected results.
