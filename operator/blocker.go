@@ -123,7 +123,7 @@ func (r *Reconciler) findBlocker(ctx context.Context, subject string, j *batchv1
 	return b
 }
 
-// newBlocker makes a blocker of the first wait, and says in how long the Job may count as stuck; 0 for never.
+// newBlocker turns the first wait into a blocker, and returns in how long the Job may count as stuck; 0 for never.
 func newBlocker(subject string, w wait, age time.Duration, hasRunning bool) (b *blocker, untilStuck time.Duration) {
 	b = &blocker{reason: w.reason, queued: w.reason == reasonJobSuspended}
 	subject += " waits"
@@ -164,7 +164,7 @@ func (r *Reconciler) lastWarning(ctx context.Context, namespace string, object t
 		"type":               corev1.EventTypeWarning,
 	})
 	if err != nil {
-		return "", fmt.Errorf("list the events of a pod that does not start: %w", err)
+		return "", fmt.Errorf("list the Warning events of a pod or Job: %w", err)
 	}
 	last := warning{at: now}
 	if len(events.Items) > 0 {

@@ -21,8 +21,8 @@ func (r *Reconciler) createJob(ctx context.Context, j *batchv1.Job) error {
 	return r.Create(ctx, j)
 }
 
-// creationBlocker makes a blocker of an error of createJob, with the API server's message. A refusal stalls the pipeline. Other
-// errors, such as a webhook that does not answer, may pass and are retried with backoff.
+// creationBlocker turns an error of createJob into a blocker with the API server's message. A refusal stalls the pipeline.
+// Other errors, such as a webhook that does not answer, may pass and are retried with backoff.
 func creationBlocker(job string, err error) *blocker {
 	if isRefusal(err) {
 		return &blocker{reason: reasonJobRefused, stalled: true, retryAfter: maxBackoff,

@@ -54,7 +54,7 @@ func parseIndexes(list string) map[int]bool {
 	return set
 }
 
-// hasEnded is whether the Job and all of its pods have ended.
+// hasEnded reports whether the Job and all of its pods have ended.
 func hasEnded(j *batchv1.Job) bool {
 	return hasTrueCondition(j, batchv1.JobComplete) || hasTrueCondition(j, batchv1.JobFailed)
 }
@@ -83,7 +83,7 @@ func findCondition(j *batchv1.Job, condition batchv1.JobConditionType) *batchv1.
 
 func isSuspended(j *batchv1.Job) bool { return j.Spec.Suspend != nil && *j.Spec.Suspend }
 
-// suspension is whether a Job is suspended, and since when it is or is not. A Job that was resumed counts as suspended
+// suspension returns whether a Job is suspended, and since when it is or is not. A Job that was resumed counts as suspended
 // until the Job controller has noticed, which creates no pods before.
 func suspension(j *batchv1.Job) (since time.Time, suspended bool) {
 	c := findCondition(j, batchv1.JobSuspended)

@@ -21,9 +21,9 @@ const (
 	lostNodeToleration = 60
 )
 
-// limitLostNodeToleration has the pods of a lost node evicted after lostNodeToleration, unless the template names the taint. The
-// first toleration of a taint counts: behind a toleration of every taint, which lets the pod run on any node, ours would have
-// no effect and the pods would stay forever. A second pod at the same file does no harm: see replaceLostPods.
+// limitLostNodeToleration has the pods of a lost node evicted after lostNodeToleration, unless the template names the
+// taint. The first toleration of a taint counts: after a toleration of every taint, these would have no effect and the
+// pods would stay forever. A second pod at the same file does no harm: see replaceLostPods.
 func limitLostNodeToleration(pod *corev1.PodSpec) {
 	for _, taint := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
 		isTolerated := func(t corev1.Toleration) bool {

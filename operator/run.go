@@ -54,7 +54,7 @@ func (r *Reconciler) startRun(ctx context.Context, p *v1alpha1.ConsentPipeline, 
 	case err != nil:
 		return creationBlocker("Job "+run.JobName, err), nil
 	}
-	begin(p, run, job, out)
+	recordStart(p, run, job, out)
 	return nil, nil
 }
 
@@ -76,7 +76,7 @@ func (r *Reconciler) adoptJob(ctx context.Context, p *v1alpha1.ConsentPipeline, 
 	}
 	run.SpecDigest, run.TriggerDigest, _ = strings.Cut(found.Annotations[v1alpha1.AnnotationDigest], "-")
 	run.Reason = v1alpha1.RunReason(found.Annotations[v1alpha1.AnnotationReason])
-	begin(p, run, found, out)
+	recordStart(p, run, found, out)
 	return nil, nil
 }
 
@@ -86,8 +86,8 @@ func isPredecessor(owner *metav1.OwnerReference, p *v1alpha1.ConsentPipeline) bo
 		owner.Name == p.Name && owner.UID != p.UID
 }
 
-// begin records the start of a run in the status.
-func begin(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, j *batchv1.Job, out *outcome) {
+// recordStart records the start of a run in the status.
+func recordStart(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, j *batchv1.Job, out *outcome) {
 	run.StartTime = j.CreationTimestamp
 	p.Status.Runs = run.Number
 	p.Status.CurrentRun = &run
@@ -106,7 +106,7 @@ func (r *Reconciler) followRun(ctx context.Context, p *v1alpha1.ConsentPipeline,
 	}
 	if j == nil {
 		updateFiles(p, nil, nil)
-		end(p, v1alpha1.Interrupted, r.now(), fmt.Sprintf("The Job %s was deleted before the operator saw it end. What was "+
+		recordEnd(p, v1alpha1.Interrupted, r.now(), fmt.Sprintf("The Job %s was deleted before the operator saw it end. What was "+
 			"loaded stays. To run again: %s", run.JobName, runAgain(p)), out)
 		return nil
 	}
@@ -129,7 +129,7 @@ func (r *Reconciler) followRun(ctx context.Context, p *v1alpha1.ConsentPipeline,
 		updateFiles(p, j, pods)
 	}
 	result := totalOf(p.Status.Files).result()
-	end(p, result, endTime(j), runMessage(p, result, j), out)
+	recordEnd(p, result, endTime(j), runMessage(p, result, j), out)
 	return nil
 }
 
@@ -169,8 +169,8 @@ func lacksReport(files []v1alpha1.FileStatus) bool {
 	return false
 }
 
-// end records the end of the current run in the status.
-func end(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, at metav1.Time, message string, out *outcome) {
+// recordEnd records the end of the current run in the status.
+func recordEnd(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, at metav1.Time, message string, out *outcome) {
 	t := totalOf(p.Status.Files)
 	finished := v1alpha1.FinishedRun{
 		Run: *p.Status.CurrentRun, CompletionTime: at, Result: result, Rows: t.rows, Rejected: t.rejected,

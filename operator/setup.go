@@ -51,7 +51,7 @@ func (r *Reconciler) setup(ctx context.Context, m manager.Manager) error {
 			}
 			return m.GetLogger().WithValues("pipeline", request.Name)
 		}).
-		// Not changes of the status, which only the operator writes.
+		// Changes of the status are ignored: only the operator makes them.
 		For(&v1alpha1.ConsentPipeline{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, runRequestChanged))).
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobChanged)).
 		WatchesRawSource(r.pods).
@@ -75,7 +75,7 @@ var jobChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		!equality.Semantic.DeepEqual(before.Status, after.Status) || isSuspended(before) != isSuspended(after)
 }}
 
-// pipelinesToTransform are the pipelines that wait for dbt, when a dbt Job or the CronJob changes.
+// pipelinesToTransform lists the pipelines that wait for dbt; it is called when a dbt Job or the CronJob changes.
 func (r *Reconciler) pipelinesToTransform(ctx context.Context, object client.Object) []reconcile.Request {
 	if object.GetName() != r.TransformCronJob && object.GetLabels()[v1alpha1.LabelTransform] != r.TransformCronJob {
 		return nil
@@ -86,7 +86,7 @@ func (r *Reconciler) pipelinesToTransform(ctx context.Context, object client.Obj
 	})
 }
 
-// pipelinesNotReady are the pipelines that may lack a source, when the PodTemplate of one changes.
+// pipelinesNotReady lists the pipelines that may lack a source; it is called when a PodTemplate changes.
 func (r *Reconciler) pipelinesNotReady(ctx context.Context, template client.Object) []reconcile.Request {
 	return r.requestsFor(ctx, template.GetNamespace(), func(p *v1alpha1.ConsentPipeline) bool {
 		ready := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)

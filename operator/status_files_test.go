@@ -166,7 +166,7 @@ func TestStatusSize(t *testing.T) {
 	p.Status.Files = fileStatuses(entries, 1, nil, jobOutcome{ended: true}, pods)
 	for i := range 9 {
 		p.Status.CurrentRun = &v1alpha1.Run{Number: int64(i)}
-		end(p, v1alpha1.Failed, metav1.Now(), runMessage(p, v1alpha1.Failed, &batchv1.Job{}), &outcome{})
+		recordEnd(p, v1alpha1.Failed, metav1.Now(), runMessage(p, v1alpha1.Failed, &batchv1.Job{}), &outcome{})
 	}
 	setConditions(p, outcome{}, metav1.Now())
 	encoded, err := json.Marshal(p.Status)

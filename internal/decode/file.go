@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"sync/atomic"
@@ -62,7 +63,7 @@ func (f *File) Sum(ctx context.Context) ([]byte, error) {
 func (f *File) sumRest(rest io.Reader) ([]byte, error) {
 	// The writer is wrapped because io.Discard would read in small pieces of its own.
 	if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, rest, make([]byte, 1<<20)); err != nil {
-		return nil, source.Wrap(err)
+		return nil, source.Wrap(fmt.Errorf("read the file: %w", err))
 	}
 	f.sum = f.hash.Sum(nil)
 	return f.sum, nil
@@ -75,7 +76,7 @@ func (f *File) Records(ctx context.Context) (record.Reader, func() ([]byte, erro
 	head := make([]byte, headSize)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && err != io.EOF {
-		return nil, nil, source.Wrap(err)
+		return nil, nil, source.Wrap(fmt.Errorf("read the file: %w", err))
 	}
 	if f.Format == Parquet {
 		return f.parquetRecords(ctx, head[:n])

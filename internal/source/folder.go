@@ -294,7 +294,7 @@ func (f *folderFile) Close() error { return f.file.Close() }
 func (f *folderFile) ReadAt(p []byte, offset int64) (int, error) {
 	n, err := f.file.ReadAt(p, offset)
 	if err != nil && err != io.EOF {
-		err = Wrap(fmt.Errorf("read the file: %w", err))
+		err = Wrap(err)
 	}
 	return n, err
 }
