@@ -57,46 +57,55 @@ func (f *Folder) Close() error { return f.root.Close() }
 // List finds files in the order of their names. A path that exists is that file, whatever characters it holds. A
 // pattern matches hidden files only if it has the dot or underscore itself; other hidden files are in Ignored.
 // A folder that the pattern covers but that cannot be read is among the files, as Unreadable.
-func (f *Folder) List(_ context.Context, pattern string) (Listing, error) {
-	if pattern == AllFiles {
-		return f.all()
+func (f *Folder) List(_ context.Context, pathOrGlob string) (Listing, error) {
+	if pathOrGlob == AllFiles {
+		return f.walk(pattern{AllFiles})
 	}
-	if !filepath.IsLocal(pattern) {
-		return Listing{}, fmt.Errorf("the path %q leads out of the source: give it relative to the folder, without ..", pattern)
+	if !filepath.IsLocal(pathOrGlob) {
+		return Listing{}, fmt.Errorf("the path %q leads out of the source: give it relative to the folder, without ..", pathOrGlob)
 	}
-	name := path.Clean(filepath.ToSlash(pattern))
+	name := path.Clean(filepath.ToSlash(pathOrGlob))
 	switch info, err := f.stat(name); {
 	case err == nil && !info.IsDir():
 		return Listing{Files: []Entry{{Path: name, Size: info.Size()}}}, nil
 	case err == nil:
-		return Listing{}, fmt.Errorf("the path %q is a folder: name its files, for example %s/*.csv", pattern, name)
+		return Listing{}, fmt.Errorf("the path %q is a folder: name its files, for example %s/*.csv", pathOrGlob, name)
 	case errors.Is(err, fs.ErrPermission):
-		return Listing{}, unreadable(fmt.Sprintf("the path %q", pattern))
+		return Listing{}, unreadable(fmt.Sprintf("the path %q", pathOrGlob))
 	}
-	matches, err := fs.Glob(globFS{f.root}, name)
+	glob, err := parsePattern(name)
 	if err != nil {
-		return Listing{}, fmt.Errorf("the pattern %q: %w: [ needs its ]", pattern, err)
+		return Listing{}, err
 	}
 	var l Listing
+	if glob.recursive() {
+		l, err = f.walk(glob)
+	} else {
+		l, err = f.glob(glob, name)
+	}
+	if err != nil || len(l.Files) > 0 {
+		return l, err
+	}
+	return l, l.noMatch(pathOrGlob, f)
+}
+
+// glob finds the files that a pattern without ** matches.
+func (f *Folder) glob(glob pattern, name string) (l Listing, err error) {
+	matches, err := fs.Glob(globFS{f.root}, name)
+	if err != nil {
+		return l, fmt.Errorf("list %s: %w", f, err)
+	}
 	for _, match := range matches {
-		switch part := hiddenPart(match, name); {
+		switch _, hidden := glob.match(match); {
 		case f.isFolder(match):
-		case part == "":
+		case hidden == "":
 			l.Files = append(l.Files, f.entry(match))
 		default:
-			l.ignoreHidden(part, part != match)
+			l.ignoreHidden(hidden, hidden != match)
 		}
 	}
-	l.Files = append(l.Files, f.unreadableParents(name)...)
-	if len(l.Files) > 0 {
-		return l, nil
-	}
-	err = fmt.Errorf("%w matches %q in %s", ErrNoMatch, pattern, f.dir)
-	if len(l.Ignored) > 0 {
-		err = fmt.Errorf("%w, but for %s (%s): write the first character of the name in the pattern to find it",
-			err, l.Ignored[0].Path, l.Ignored[0].Reason)
-	}
-	return l, err
+	l.Files = append(l.Files, f.unreadableParents(glob)...)
+	return l, nil
 }
 
 // globbed restricts what Glob lists to folders: Glob tries to list whatever a part of its pattern matches, and opening a
@@ -125,31 +134,14 @@ func (l *Listing) ignoreHidden(name string, isFolder bool) {
 	}
 }
 
-// isHidden reports whether a file or folder of this name is to be ignored, by the convention of Hadoop, Spark and
-// Arrow. A partition is never hidden, also if its column's name begins so: _date=2025-09-05.
-func isHidden(name string) bool {
-	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") && !strings.Contains(name, "=")
-}
-
-// hiddenPart is a path up to its first part that is hidden where the pattern that it matches does not begin with the
-// same character; empty if there is none.
-func hiddenPart(match, pattern string) string {
-	wanted := strings.Split(pattern, "/")
-	parts := strings.Split(match, "/")
-	for i, part := range parts {
-		if isHidden(part) && !strings.HasPrefix(wanted[i], part[:1]) {
-			return path.Join(parts[:i+1]...)
-		}
-	}
-	return ""
-}
-
 // unreadableParents finds the folders that a pattern covers but that cannot be read: Glob treats them as empty.
-func (f *Folder) unreadableParents(pattern string) (dirs []Entry) {
-	for parent := path.Dir(pattern); parent != "."; parent = path.Dir(parent) {
-		matches, _ := fs.Glob(globFS{f.root}, parent) // List reports a bad pattern
+func (f *Folder) unreadableParents(glob pattern) (dirs []Entry) {
+	for depth := len(glob) - 1; depth > 0; depth-- {
+		parent := glob[:depth]
+		matches, _ := fs.Glob(globFS{f.root}, strings.Join(parent, "/")) // List reports a bad pattern
 		for _, dir := range matches {
-			if !f.isFolder(dir) || path.Base(dir) == lostAndFound || hiddenPart(dir, parent) != "" {
+			_, hidden := parent.match(dir)
+			if !f.isFolder(dir) || path.Base(dir) == lostAndFound || hidden != "" {
 				continue
 			}
 			if opened, err := f.root.Open(dir); err == nil {
@@ -165,17 +157,24 @@ func (f *Folder) unreadableParents(pattern string) (dirs []Entry) {
 // lostAndFound is the recovery folder at the top of a file system; only root may read it.
 const lostAndFound = "lost+found"
 
-// all finds every file below the folder, and ignores links to folders and what is hidden.
-func (f *Folder) all() (l Listing, err error) {
-	err = fs.WalkDir(f.root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+// walk finds the files that a pattern with ** matches, and ignores links to folders and what is hidden.
+func (f *Folder) walk(glob pattern) (l Listing, err error) {
+	top := path.Dir(glob.prefix())
+	err = fs.WalkDir(f.root.FS(), top, func(name string, entry fs.DirEntry, err error) error {
+		matches, hidden := glob.match(name)
 		switch {
-		case name != "." && isHidden(path.Base(name)):
-			l.ignoreHidden(name, entry.IsDir() || entry.Type()&fs.ModeSymlink != 0 && f.isFolder(name))
+		case errors.Is(err, fs.ErrPermission) && name == ".":
+			return unreadable(f.String())
+		case name == top && err != nil && !errors.Is(err, fs.ErrPermission):
+			return fs.SkipAll // it does not exist, or is a file
+		case name != top && isHidden(path.Base(name)) && !glob.shows(name):
+			isFolder := entry.IsDir() || entry.Type()&fs.ModeSymlink != 0 && f.isFolder(name)
+			if isFolder || hidden != "" {
+				l.ignoreHidden(name, isFolder)
+			}
 			if entry.IsDir() {
 				return fs.SkipDir
 			}
-		case errors.Is(err, fs.ErrPermission) && name == ".":
-			return unreadable(f.String())
 		case errors.Is(err, fs.ErrPermission):
 			if entry.Name() != lostAndFound {
 				l.Files = append(l.Files, Entry{Path: name, Unreadable: true})
@@ -186,7 +185,7 @@ func (f *Folder) all() (l Listing, err error) {
 		case entry.IsDir():
 		case entry.Type()&fs.ModeSymlink != 0 && f.isFolder(name):
 			l.Ignored = append(l.Ignored, Ignored{name, LinkToFolder})
-		default:
+		case matches:
 			l.Files = append(l.Files, f.entry(name))
 		}
 		return nil

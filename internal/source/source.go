@@ -7,7 +7,8 @@ import (
 	"io"
 )
 
-// AllFiles is the pattern for every file of a source that is not hidden.
+// AllFiles is the pattern for every file of a source that is not hidden. As one part of a longer pattern it matches any
+// number of folders.
 const AllFiles = "**"
 
 // A Source is a place with files, each named by its path, with slashes, below that place.
