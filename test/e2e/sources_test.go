@@ -53,12 +53,12 @@ func TestRemoteSources(t *testing.T) {
 			egress:  []string{"443: " + anyPeer, "80: 169.254.170.23/32, fd00:ec2::23/128"},
 		},
 		"public": {
-			args:    []string{"--source=s3://c", "--source-anonymous"},
+			args:    []string{"--source=s3://c/100%25%3F", "--source-anonymous"},
 			account: existingAccount,
 			egress:  []string{"9000: "},
 		},
 		"web": {
-			args: []string{"--source=https://data.example.com/exports/", "--source-list=$$(files).json", "--source-private-addresses=false",
+			args: []string{"--source=https://data.example.com/exports", "--source-list=$$(files).json", "--source-private-addresses=false",
 				"--source-credentials=/etc/consent/source", "--source-ca=/etc/consent/source-ca/ca.crt"},
 			volumes: []string{"/etc/consent/source: Secret web", "/etc/consent/source-ca: Secret ca root.pem=ca.crt"},
 			account: "x-ingest",

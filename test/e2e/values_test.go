@@ -87,9 +87,13 @@ func TestRefusedValues(t *testing.T) {
 			[]string{"sources[0].name=input,sources[0].s3.bucket=exports,sources[1].name=b,sources[1].s3.bucket=exports,sources[1].s3.endpoint=http://minio"},
 			[]string{`sources[1], "b", has the same name in the ledger, s3://exports, as a source with another s3.endpoint`, "Give one of them an id of its own"},
 		},
-		"a URL without TLS": {
-			[]string{"sources[0].name=input,sources[0].https.url=http://data.example.com/exports/"},
-			[]string{`has the https.url "http://data.example.com/exports/": write https://HOST/FOLDER/.`},
+		"a URL of another scheme": {
+			[]string{"sources[0].name=input,sources[0].https.url=ftp://data.example.com/exports/"},
+			[]string{`has the https.url "ftp://data.example.com/exports/": write https://HOST/FOLDER/.`},
+		},
+		"credentials without TLS": {
+			[]string{"sources[0].name=input,sources[0].https.url=http://data.example.com/,sources[0].existingSecret=s"},
+			[]string{`has existingSecret and the https.url "http://data.example.com/", to which the credentials would go unencrypted: write https://.`},
 		},
 		"a URL with a query": {
 			[]string{"sources[0].name=input,sources[0].https.url=https://data.example.com/exports/?sig=hidden"},
@@ -219,7 +223,7 @@ var variants = map[string][]string{
 		"--set", "sources[0].s3.endpoint=http://minio.minio.svc:9000,sources[0].existingSecret=exports-s3",
 		"--set", "sources[0].caBundle.configMap=corp-ca,sources[0].proxy.httpsProxy=http://proxy:3128,sources[0].proxy.noProxy=.svc",
 		"--set", "sources[1].name=role,sources[1].s3.bucket=b,sources[1].serviceAccount.annotations.eks\\.amazonaws\\.com/role-arn=arn:x",
-		"--set", "sources[2].name=public,sources[2].s3.bucket=c,sources[2].s3.anonymous=true,sources[2].egress[0].ports[0].port=9000",
+		"--set", "sources[2].name=public,sources[2].s3.bucket=c,sources[2].s3.prefix=100%?,sources[2].s3.anonymous=true,sources[2].egress[0].ports[0].port=9000",
 		"--set", "sources[2].serviceAccount.name=" + existingAccount,
 		"--set", "sources[3].name=web,sources[3].https.url=https://data.example.com/exports,sources[3].https.list=$(files).json",
 		"--set", "sources[3].existingSecret=web,sources[3].caBundle.secret=ca,sources[3].caBundle.key=root.pem",

@@ -49,8 +49,11 @@ Usage: include "consent.validateSource" (list $ $index $source)
   {{- if or (contains "?" .url) (contains "?" (.list | default "")) -}}
     {{- fail (printf "%s has a query in https.url or https.list. %s --from-literal=query='…'\nand name the Secret in existingSecret; write the rest of the URL without ? and query." $where $secret) -}}
   {{- end -}}
-  {{- if not (regexMatch (printf "^https://%s(/[^?#]*)?$" $host) .url) -}}
+  {{- if not (regexMatch (printf "^https?://%s(/[^?#]*)?$" $host) .url) -}}
     {{- fail (printf "%s has the https.url %q: write https://HOST/FOLDER/." $where .url) -}}
+  {{- end -}}
+  {{- if and $source.existingSecret (hasPrefix "http:" .url) -}}
+    {{- fail (printf "%s has existingSecret and the https.url %q, to which the credentials would go unencrypted: write https://." $where .url) -}}
   {{- end -}}
   {{- if contains "://" (.list | default "") -}}
     {{- fail (printf "%s has the https.list %q: write the path of the list relative to https.url, such as files.json." $where .list) -}}
