@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +37,9 @@ func resolve(ctx context.Context, o Options, result *Result) (files []source.Ent
 	}
 	for _, pattern := range o.Patterns {
 		listing, err := o.Source.List(ctx, pattern)
+		if place, ok := errors.AsType[*source.Error](err); ok && (place.Config || place.Transient) {
+			return nil, nil, err
+		}
 		if err != nil {
 			refuse(pattern, warehouse.NoMatch, err)
 		}
@@ -94,10 +98,13 @@ func (r *Result) ignore(ignored []source.Ignored) {
 	}
 }
 
-// FindAny returns source.ErrNoMatch if the source has no file to load.
+// FindAny returns an error if the source has no file to load, or cannot be listed.
 func FindAny(ctx context.Context, place source.Source) error {
 	_, err := Options{Source: place}.listAll(ctx, &Result{})
-	return err
+	if err != nil {
+		return withExitCode(err)
+	}
+	return nil
 }
 
 // noFiles returns the error for a source without a file to load.
