@@ -48,8 +48,8 @@ func TestBucket(t *testing.T) {
 		s3.put(r, "didomi/"+path, readInput(t, path))
 	}
 	s3.put(r, "didomi/files.txt", []byte(strings.Join(paths, "\n")))
-	r.applyYAML(fmt.Sprintf(strangerPod, r.name, r.kubectl("get", "service", "s3", "--output", "jsonpath={.spec.clusterIP}")))
 	r.awaitMigrated()
+	r.applyYAML(fmt.Sprintf(strangerPod, r.name))
 	r.kubectl("rollout", "status", "deployment/bucket-operator", "--timeout=2m")
 
 	const changed = "events/csv/events-company-3.csv"
@@ -251,8 +251,8 @@ spec:
         - {name: tls, secret: {secretName: s3-tls, defaultMode: 0440}}
 `
 
-// strangerPod is a pod of ingestion, but not of one of the sources, that succeeds once it cannot connect to the S3 server. It is
-// given the release and the address of the server.
+// strangerPod is a pod of ingestion, but not of one of the sources. It is given the release. It succeeds if it can connect to
+// Postgres, which shows that its policies are in effect, but not to the S3 server.
 const strangerPod = `
 apiVersion: v1
 kind: Pod
@@ -260,11 +260,16 @@ metadata:
   name: stranger
   labels: {app.kubernetes.io/name: consent-pipeline, app.kubernetes.io/instance: %[1]s, app.kubernetes.io/component: ingest}
 spec:
-  restartPolicy: OnFailure
+  restartPolicy: Never
   securityContext: {runAsNonRoot: true, runAsUser: 999, seccompProfile: {type: RuntimeDefault}}
   containers:
     - name: stranger
       image: postgres:17-trixie
-      command: [bash, -c, '! timeout 5 bash -c "</dev/tcp/%[2]s/7070"']
+      command:
+        - bash
+        - -c
+        - |
+          until pg_isready --host=%[1]s-postgresql --username=postgres; do sleep 1; done
+          getent hosts s3 && ! timeout 5 bash -c "</dev/tcp/s3/7070"
       securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
 `
