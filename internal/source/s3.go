@@ -72,7 +72,7 @@ func openS3(u *url.URL, o Options) (Source, error) {
 				return nil
 			}
 			if _, err := creds.GetWithContext(client.CredContext()); err != nil {
-				return misconfigured(fmt.Errorf("no credentials for %s: %w", settings.endpoint, err))
+				return misconfigured(fmt.Errorf("%s: get credentials: %w", s, err))
 			}
 			done = true
 			return nil
