@@ -104,9 +104,8 @@ func TestRemoteSources(t *testing.T) {
 		t.Errorf("annotation of the account of its own: %v", got)
 	}
 	var applied struct{ Spec map[string]any }
-	hook := as[struct{ Spec corev1.PodTemplate }](t, map[string]any{"spec": at(objects["Job/x-first-ingestion"], "spec")})
-	args := hook.Spec.Template.Spec.Containers[0].Args
-	if err := json.Unmarshal([]byte(args[len(args)-1]), &applied); err != nil || applied.Spec["waitFor"] != "_SUCCESS" {
+	err := json.Unmarshal([]byte(firstIngestion(t, objects["Job/x-first-ingestion"])), &applied)
+	if err != nil || applied.Spec["waitFor"] != "_SUCCESS" {
 		t.Errorf("the first ingestion waits for %v (%v), want _SUCCESS", applied.Spec["waitFor"], err)
 	}
 }

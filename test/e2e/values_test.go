@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // TestRefusedValues shows that what cannot work is refused before anything is made, with a sentence that says what to
@@ -242,6 +243,7 @@ var variants = map[string][]string{
 func TestManifests(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, "helm", "manifests", "manifests")
+	r.define()
 	r.kubectl("label", "namespace", r.namespace, "pod-security.kubernetes.io/warn=restricted")
 	// A dry run makes no service account, and the pod of `helm test` is only admitted with one.
 	r.kubectl("create", "serviceaccount", "manifests-migrate")
@@ -265,7 +267,10 @@ func TestManifests(t *testing.T) {
 	})
 	for name, values := range variants {
 		t.Run(name, func(t *testing.T) {
-			yaml := r.do("helm", append([]string{"template", r.name, chart, "--namespace", r.namespace}, values...)...)
+			yaml, objects := render(t, "helm", append([]string{"template", r.name, chart, "--namespace", r.namespace}, values...)...)
+			if hook := objects["Job/"+r.name+"-first-ingestion"]; hook != nil {
+				yaml += "\n---\n" + firstIngestion(t, hook)
+			}
 			if said := judge(t, yaml); strings.Contains(said, "Warning") || !strings.Contains(said, "serverside-applied (server dry run)") {
 				t.Errorf("the API server says:\n%s", said)
 			}
@@ -287,6 +292,14 @@ func TestManifests(t *testing.T) {
 			t.Error("it is not rendered")
 		}
 	})
+}
+
+// firstIngestion is the ConsentPipeline that a hook of the release applies, in JSON.
+func firstIngestion(t *testing.T, hook map[string]any) string {
+	t.Helper()
+	pod := as[struct{ Spec corev1.PodTemplate }](t, hook).Spec.Template
+	args := pod.Spec.Containers[0].Args
+	return strings.ReplaceAll(args[len(args)-1], "$$", "$")
 }
 
 // renderers are the Helms that are there, each with the arguments that render the chart.
