@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,24 +21,25 @@ const maxPath = 1024
 // otherFormat is the reason for which a file of a whole source is ignored.
 const otherFormat = "not CSV or Parquet"
 
-// resolve expands the patterns to files, each once, and adds ignored files to the result. A pattern without a match, and
-// a path that the ledger cannot store, each become a failed result.
-func resolve(ctx context.Context, o Options, result *Result) (files []source.Entry, refused []FileResult, err error) {
+// resolve expands the patterns to the files of this shard, each once, and adds ignored files to the result. A pattern without
+// a match, a path that the ledger cannot store, and a folder that waits for its marker each become a result in others.
+func resolve(ctx context.Context, o Options, result *Result) (files []source.Entry, others []FileResult, err error) {
 	if len(o.Patterns) == 0 || slices.Equal(o.Patterns, []string{source.AllFiles}) {
-		if files, err = o.listAll(ctx, result); err != nil {
+		files, err = o.listAll(ctx, result)
+		if errors.Is(err, source.ErrNoMatch) && !o.isInShard(source.AllFiles) {
+			return nil, nil, nil // another shard reports it
+		}
+		if err != nil {
 			return nil, nil, err
 		}
 		o.Patterns = nil
 	}
-	refuse := func(path string, outcome warehouse.Outcome, err error) {
-		name := contract.Excerpt([]byte(path), maxPath)
-		refused = append(refused, FileResult{Path: name, Outcome: outcome, Message: err.Error(),
-			err: report.New(report.BadData, fmt.Errorf("%s: %w", name, err))})
-	}
 	for _, pattern := range o.Patterns {
-		listing, err := o.Source.List(ctx, pattern)
-		if err != nil {
-			refuse(pattern, warehouse.NoMatch, err)
+		listing, err := o.list(ctx, pattern)
+		// That nothing matches is reported by one shard. Of another error, such as a folder that cannot be read, each shard
+		// would miss its share.
+		if err != nil && (o.isInShard(pattern) || !errors.Is(err, source.ErrNoMatch)) {
+			others = append(others, refused(pattern, warehouse.NoMatch, err))
 		}
 		files = append(files, listing.Files...)
 		result.ignore(listing.Ignored)
@@ -47,15 +49,35 @@ func resolve(ctx context.Context, o Options, result *Result) (files []source.Ent
 	for _, file := range files {
 		switch path := file.Path; {
 		case seen[path]:
-		case !utf8.ValidString(path) || len(path) > maxPath:
-			refuse(path, warehouse.Failed,
-				fmt.Errorf("the path is not valid UTF-8, or longer than %d bytes: rename the file", maxPath))
-		default:
+		case utf8.ValidString(path) && len(path) <= maxPath:
 			storable = append(storable, file)
+		case o.isInShard(path):
+			others = append(others, refused(path, warehouse.Failed,
+				fmt.Errorf("the path is not valid UTF-8, or longer than %d bytes: rename the file", maxPath)))
 		}
 		seen[file.Path] = true
 	}
-	return storable, refused, nil
+	ready, waiting := o.awaitMarkers(ctx, storable)
+	ready = slices.DeleteFunc(ready, func(file source.Entry) bool { return !o.isInShard(file.Path) })
+	return ready, append(others, waiting...), nil
+}
+
+// refused is the result of a pattern or a file that is not loaded.
+func refused(path string, outcome warehouse.Outcome, err error) FileResult {
+	name := contract.Excerpt([]byte(path), maxPath)
+	return FileResult{Path: name, Outcome: outcome, Message: err.Error(), err: withExitCode(fmt.Errorf("%s: %w", name, err))}
+}
+
+// list lists what a pattern matches, without markers.
+func (o Options) list(ctx context.Context, pattern string) (source.Listing, error) {
+	listing, err := o.Source.List(ctx, pattern)
+	if err != nil || len(listing.Files) == 0 {
+		return listing, err
+	}
+	if listing = o.withoutMarkers(listing); len(listing.Files) == 0 {
+		return listing, fmt.Errorf("%w matches %q, but for the marker %s of --wait-for", source.ErrNoMatch, pattern, o.WaitFor)
+	}
+	return listing, nil
 }
 
 // listAll lists the whole source. Files of other formats are ignored.
@@ -64,7 +86,7 @@ func (o Options) listAll(ctx context.Context, result *Result) (files []source.En
 	if err != nil {
 		return nil, err
 	}
-	for _, file := range listing.Files {
+	for _, file := range o.withoutMarkers(listing).Files {
 		if _, err := decode.FormatOf(file.Path); err == nil || file.Unreadable {
 			files = append(files, file)
 		} else {
