@@ -68,7 +68,9 @@ func combine(shards []v1alpha1.ShardStatus) (all v1alpha1.ShardStatus) {
 
 // combineStates is Pending before the first pod has started, Running while any is left, and then the worst state.
 func combineStates(shards []v1alpha1.ShardStatus) v1alpha1.FileState {
-	isOpen := func(s v1alpha1.ShardStatus) bool { return s.State == v1alpha1.FilePending || s.State == v1alpha1.FileRunning }
+	isOpen := func(s v1alpha1.ShardStatus) bool {
+		return s.State == v1alpha1.FilePending || s.State == v1alpha1.FileRunning
+	}
 	isPending := func(s v1alpha1.ShardStatus) bool { return s.State == v1alpha1.FilePending }
 	switch {
 	case !slices.ContainsFunc(shards, isOpen):

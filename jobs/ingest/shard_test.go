@@ -85,11 +85,13 @@ func TestShardsReportOnce(t *testing.T) {
 func TestShardSizes(t *testing.T) {
 	t.Parallel()
 	for name, path := range map[string]func(n int) string{
-		"numbers":       func(n int) string { return fmt.Sprintf("events/part-%05d.csv", n) },
-		"even numbers":  func(n int) string { return fmt.Sprintf("events/part-%05d.csv", 2*n) },
-		"every 16th":    func(n int) string { return fmt.Sprintf("events/part-%05d.csv", 16*n) },
-		"companies":     func(n int) string { return fmt.Sprintf("csv/events-company-%d.parquet", n) },
-		"hours of days": func(n int) string { return fmt.Sprintf("date=2025-%02d-%02d/hour=%02d/part-0.parquet", n/24/28+1, n/24%28+1, n%24) },
+		"numbers":      func(n int) string { return fmt.Sprintf("events/part-%05d.csv", n) },
+		"even numbers": func(n int) string { return fmt.Sprintf("events/part-%05d.csv", 2*n) },
+		"every 16th":   func(n int) string { return fmt.Sprintf("events/part-%05d.csv", 16*n) },
+		"companies":    func(n int) string { return fmt.Sprintf("csv/events-company-%d.parquet", n) },
+		"hours of days": func(n int) string {
+			return fmt.Sprintf("date=2025-%02d-%02d/hour=%02d/part-0.parquet", n/24/28+1, n/24%28+1, n%24)
+		},
 		"numbers alone": func(n int) string { return fmt.Sprint(n) },
 	} {
 		for _, shards := range []int{2, 3, 4, 7, 8, 16, 32, 64} {
