@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/internal/warehouse/embedded"
 )
@@ -137,11 +139,8 @@ func databaseCode(err error) int {
 
 // dataDirFor is the default data folder of an input folder. Each input folder has its own, so that the metrics of two
 // exports do not mix.
-func dataDirFor(input string) (string, error) {
-	abs, err := filepath.Abs(input)
-	if err != nil {
-		return "", err
-	}
+func dataDirFor(place source.Source) (string, error) {
+	id := strings.TrimPrefix(place.ID(), "file://")
 	base := "/var/lib"
 	if os.Getuid() != 0 {
 		home, err := os.UserHomeDir()
@@ -153,6 +152,6 @@ func dataDirFor(input string) (string, error) {
 			base = xdg
 		}
 	}
-	sum := sha256.Sum256([]byte(abs))
-	return filepath.Join(base, "consent-pipeline", filepath.Base(abs)+"-"+hex.EncodeToString(sum[:4])), nil
+	sum := sha256.Sum256([]byte(id))
+	return filepath.Join(base, "consent-pipeline", filepath.Base(id)+"-"+hex.EncodeToString(sum[:4])), nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/report"
@@ -31,6 +32,27 @@ type ingestFlags struct {
 	force            bool
 	concurrency      int
 	waitFor          string
+	place            placeFlags
+}
+
+// placeFlags are the flags that say where the files are.
+type placeFlags struct {
+	place            string
+	options          source.Options
+	privateAddresses bool
+}
+
+func (f *placeFlags) flags(flags *pflag.FlagSet) {
+	flags.StringVar(&f.place, "source", "", "`PLACE` of the files: a folder, s3://BUCKET/PREFIX or https://HOST/PATH/")
+	flags.StringVar(&f.options.List, "source-list", "",
+		"`path`, below an https source, of a list of its files: a path per line, or a JSON array of paths")
+	flags.StringVar(&f.options.Credentials, "source-credentials", "",
+		"`folder` with a file for each credential of the source. s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN "+
+			"(default: as the tools of AWS find them). https: token, or username and password, or query")
+	flags.StringVar(&f.options.CA, "source-ca", "", "`file` of PEM certificates to trust in addition to the system's")
+	flags.BoolVar(&f.options.Anonymous, "source-anonymous", false, "do not sign requests to an s3 source, which is public")
+	flags.BoolVar(&f.privateAddresses, "source-private-addresses", true,
+		"whether an https source may lead to private, loopback and link-local addresses")
 }
 
 func (f *ingestFlags) flags(cmd *cobra.Command) {
@@ -47,6 +69,7 @@ func (f *ingestFlags) flags(cmd *cobra.Command) {
 	flags.StringVar(&f.maxRejectedRatio, "max-rejected-ratio", "1%",
 		"a file fails if a larger `share` of its rows is rejected")
 	flags.BoolVar(&f.force, "force", false, "load also files that are unchanged or were retracted")
+	f.place.flags(flags)
 	flags.IntVar(&f.concurrency, "concurrency", min(runtime.GOMAXPROCS(0), 8),
 		"files at a time; each needs up to two connections")
 	flags.StringVar(&f.waitFor, "wait-for", "", "load a file only if a file of this `NAME`, such as _SUCCESS, is in its folder or in one above it, "+
@@ -101,22 +124,28 @@ func parseRatio(text string) (float64, error) {
 func newIngestCommand(a *app) *cobra.Command {
 	var choice databaseChoice
 	var flags ingestFlags
-	var sourceDir string
 	var pod podFlags
 	var check bool
 	cmd := &cobra.Command{
-		Use:   "ingest --source FOLDER [FILE…]",
+		Use:   "ingest --source PLACE [FILE…]",
 		Short: "Load files of events and companies into Postgres, each row exactly once",
 		Long: `ingest loads CSV and Parquet files of events or companies, which it recognizes by their columns. A file that is
 loaded already and has not changed is only read once. A changed file replaces its rows in one commit. Rows that cannot
 be loaded are kept with the reason and the place; a file with too many of them fails.
 
-FILE is a path or a glob pattern relative to the source; without any, all of its files are loaded. With --wait-for
-_SUCCESS, the files of folders that are not complete yet are not loaded: each such folder is Waiting. With --check it
-only validates the files, without a database, and shows the findings with examples.`,
+PLACE is a folder, a prefix of a bucket in Amazon S3 or a store that speaks its protocol, or an address of a web server.
+For S3, the store's address, region and credentials come from where the tools of AWS take them: AWS_ENDPOINT_URL_S3,
+AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws, or the identity of a pod or a machine.
+
+FILE is a path or a glob pattern relative to the source, in which ** stands for any number of folders; without any,
+all of its files are loaded. With --wait-for _SUCCESS, the files of folders that are not complete yet are not loaded:
+each such folder is Waiting. With --check it only validates the files, without a database, and shows the findings with
+examples.`,
 		Example: `  consent ingest --source ./input --check
   consent ingest --database-url postgres://me@localhost/consent --source ./input
-  consent ingest --data-dir ./data --source ./input 'events/csv/*.csv'`,
+  consent ingest --data-dir ./data --source ./input 'events/csv/*.csv'
+  AWS_PROFILE=exports consent ingest --data-dir ./data --source s3://exports/didomi 'date=2026-11-*/**/*.parquet'
+  consent ingest --data-dir ./data --source https://data.example.com/exports/ --source-credentials ./token events.csv`,
 		RunE: func(cmd *cobra.Command, files []string) (err error) {
 			ctx := cmd.Context()
 			var result ingest.Result
@@ -132,11 +161,11 @@ only validates the files, without a database, and shows the findings with exampl
 					return err
 				}
 			}
-			folder, err := openSource(sourceDir, &o)
+			place, err := flags.place.open(&o)
 			if err != nil {
 				return err
 			}
-			defer folder.Close()
+			defer place.Close()
 			if check {
 				return a.check(ctx, o)
 			}
@@ -151,7 +180,6 @@ only validates the files, without a database, and shows the findings with exampl
 	}
 	choice.flags(cmd)
 	flags.flags(cmd)
-	cmd.Flags().StringVar(&sourceDir, "source", "", "`folder` that holds the files")
 	pod.flags(cmd)
 	cmd.Flags().BoolVar(&check, "check", false, "only validate the files, without a database")
 	a.messageFlag(cmd)
@@ -209,12 +237,13 @@ func (a *app) check(ctx context.Context, o ingest.Options) error {
 	return errors.Join(a.writeCheck(results, ignored), err)
 }
 
-// openSource opens the folder that --source names, and sets its name in the ledger.
-func openSource(place string, o *ingest.Options) (source.Source, error) {
-	if place == "" {
-		return nil, badConfiguration("no source: give --source FOLDER")
+// open opens the source, and sets its name in the ledger.
+func (f *placeFlags) open(o *ingest.Options) (source.Source, error) {
+	if f.place == "" {
+		return nil, badConfiguration("no source: give --source FOLDER, s3://BUCKET/PREFIX or https://HOST/PATH/")
 	}
-	opened, err := source.OpenFolder(place)
+	f.options.PublicOnly = !f.privateAddresses
+	opened, err := source.Open(f.place, f.options)
 	if err != nil {
 		return nil, report.New(report.BadConfig, err)
 	}
@@ -225,8 +254,6 @@ func openSource(place string, o *ingest.Options) (source.Source, error) {
 	if !utf8.ValidString(o.SourceID) || len(o.SourceID) > maxSourceID {
 		err = badConfiguration("the source's name, %s, is not valid UTF-8, or longer than %d bytes: give another one, --source-id URI",
 			contract.Excerpt([]byte(o.SourceID), 100), maxSourceID)
-	}
-	if err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
 	return opened, nil

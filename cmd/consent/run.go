@@ -33,7 +33,6 @@ type runFlags struct {
 	database         databaseChoice
 	ingest           ingestFlags
 	transform        transformFlags
-	input            string
 	serve, dashboard bool
 	listen           string
 	report           string
@@ -42,28 +41,31 @@ type runFlags struct {
 func newRunCommand(a *app) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run --input FOLDER",
-		Short: "Load a folder, compute the metrics and print them, all on this machine",
-		Long: `run creates the tables, loads all files of a folder, computes the metrics with dbt and prints them.
+		Use:   "run --source PLACE",
+		Short: "Load all files of a place, compute the metrics and print them, all on this machine",
+		Long: `run creates the tables, loads all files of a source (see consent ingest --help for its kinds), computes the metrics
+with dbt and prints them.
 
 Without --database-url it uses an embedded Postgres, which runs as long as the command and keeps its data for the
-next run, in one data folder for each input folder (--data-dir names another). With --serve it keeps running
+next run, in one data folder for each source (--data-dir names another). With --serve it keeps running
 afterwards, so that you can query the results. libpq's variables (PGSERVICE, PGSSLMODE, …) apply to --database-url
 only, not to the embedded Postgres.
 
 With --dashboard it then serves the dashboard until Ctrl-C, and with --report it writes the dashboard to a file, which
 opens from disk.`,
-		Example: `  consent run --input ./input
-  consent run --input ./input --serve
-  consent run --input ./input --dashboard
-  consent run --input ./input --database-url postgres://me@localhost/consent -o json`,
+		Example: `  consent run --source ./input
+  consent run --source ./input --serve
+  consent run --source ./input --dashboard
+  consent run --source s3://exports/didomi
+  consent run --source ./input --database-url postgres://me@localhost/consent -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), f) },
 	}
 	f.database.flags(cmd)
 	f.ingest.flags(cmd)
 	f.transform.flags(cmd)
-	cmd.Flags().StringVar(&f.input, "input", "", "`folder` that holds the files")
+	cmd.Flags().StringVar(&f.ingest.place.place, "input", "", "the same as --source")
+	cmd.MarkFlagsMutuallyExclusive("input", "source")
 	cmd.Flags().BoolVar(&f.serve, "serve", false, "keep the embedded Postgres running until Ctrl-C")
 	cmd.Flags().BoolVar(&f.dashboard, "dashboard", false, "then serve the dashboard until Ctrl-C")
 	cmd.Flags().StringVar(&f.listen, "dashboard-listen", "127.0.0.1:8080", "`address` of the dashboard")
@@ -73,7 +75,7 @@ opens from disk.`,
 
 // serveCommand is the command line that starts the embedded Postgres again.
 func (f *runFlags) serveCommand() string {
-	command := fmt.Sprintf("%s run --input %s --serve", quoted(os.Args[0]), quoted(f.input))
+	command := fmt.Sprintf("%s run --source %s --serve", quoted(os.Args[0]), quoted(f.ingest.place.place))
 	if f.database.dataDir != "" {
 		command += " --data-dir " + quoted(f.database.dataDir)
 	}
@@ -82,9 +84,9 @@ func (f *runFlags) serveCommand() string {
 
 // complete sets the defaults of flags that are not given. It looks for dbt before the files are loaded, so that a missing
 // dbt fails at once.
-func (f *runFlags) complete() (err error) {
+func (f *runFlags) complete(place source.Source) (err error) {
 	if f.database.url == "" && f.database.dataDir == "" {
-		if f.database.dataDir, err = dataDirFor(f.input); err != nil {
+		if f.database.dataDir, err = dataDirFor(place); err != nil {
 			return err
 		}
 	}
@@ -101,19 +103,16 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if f.input == "" {
-		return badConfiguration("no input: give --input FOLDER")
-	}
-	folder, err := openSource(f.input, &o)
+	place, err := f.ingest.place.open(&o)
 	if err != nil {
 		return err
 	}
-	defer folder.Close()
-	if err := ingest.FindAny(ctx, o.Source); errors.Is(err, source.ErrNoMatch) {
+	defer place.Close()
+	if err := ingest.FindAny(ctx, o.Source); err != nil {
 		return err // before a database is started
 	}
 	serveCommand := f.serveCommand()
-	if err := f.complete(); err != nil {
+	if err := f.complete(place); err != nil {
 		return err
 	}
 	db, err := f.database.open(ctx, a, "run")

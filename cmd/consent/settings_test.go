@@ -126,7 +126,7 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		"no database":              {"", []string{"status"}, "give --database-url URL, or --data-dir FOLDER"},
 		"two databases":            {"", []string{"status", "--database-url", "postgres://x", "--data-dir", "y"}, "give one of them"},
 		"no source":                {"", []string{"ingest", "--data-dir", dir}, "give --source FOLDER"},
-		"no input":                 {"", []string{"run"}, "give --input FOLDER"},
+		"no input":                 {"", []string{"run"}, "give --source FOLDER"},
 		"ratio":                    {"", []string{"ingest", "--source", dir, "--max-rejected-ratio", "101%"}, "expected a share from 0% to 100%"},
 		"concurrency":              {"", []string{"ingest", "--source", dir, "--concurrency", "0"}, "expected 1 or more"},
 		"run id":                   {"", []string{"ingest", "--source", dir, "--run-id", "7"}, "expected a UUID"},

@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"consentpipeline.io/internal/decode/record"
+	"consentpipeline.io/internal/source"
 )
 
 const plainFile = "a,b\n1,2\n3,4\n"
@@ -157,7 +158,7 @@ func TestContentOfOtherKinds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := folder(t, map[string]string{name: c.content})
-			file, err := Open(t.Context(), f, name)
+			file, err := Open(t.Context(), f, source.Entry{Path: name})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -208,7 +209,7 @@ func TestContentCountsNotTheSuffix(t *testing.T) {
 func readAll(t *testing.T, name, content string, format Format) (n int, notes []record.Note, err error) {
 	t.Helper()
 	f := folder(t, map[string]string{name: content})
-	file, err := Open(t.Context(), f, name)
+	file, err := Open(t.Context(), f, source.Entry{Path: name})
 	if err != nil {
 		t.Fatal(err)
 	}

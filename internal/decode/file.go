@@ -30,12 +30,12 @@ type File struct {
 }
 
 // Open opens a file of a source for decoding.
-func Open(ctx context.Context, src source.Source, path string) (*File, error) {
-	file, err := src.Open(ctx, path)
+func Open(ctx context.Context, src source.Source, entry source.Entry) (*File, error) {
+	file, err := src.Open(ctx, entry)
 	if err != nil {
 		return nil, err
 	}
-	format, err := FormatOf(path)
+	format, err := FormatOf(entry.Path)
 	if err != nil {
 		return nil, source.Wrap(errors.Join(err, file.Close()))
 	}
@@ -51,10 +51,19 @@ func (f *File) Close() error {
 	return f.File.Close()
 }
 
-// Sum returns the SHA-256 of the file's bytes. The first call reads all of them; records can be read afterwards.
-func (f *File) Sum(ctx context.Context) ([]byte, error) {
-	if f.sum != nil {
+// SumIsOfParts reports whether Sum is not the SHA-256 of the file's bytes in their order, but that of its parts: of a
+// Parquet file that is fetched part by part, each once.
+func (f *File) SumIsOfParts() bool { return f.Format == Parquet && f.Remote() }
+
+// Sum returns the file's SHA-256, or that of its parts. The first call reads all of the file; records can be read
+// afterwards.
+func (f *File) Sum(ctx context.Context) (sum []byte, err error) {
+	switch {
+	case f.sum != nil:
 		return f.sum, nil
+	case f.SumIsOfParts():
+		f.sum, err = sumOfParts(ctx, f)
+		return f.sum, err
 	}
 	return f.sumRest(f.fromStart(ctx))
 }
@@ -71,7 +80,7 @@ func (f *File) sumRest(rest io.Reader) ([]byte, error) {
 
 // Records returns a reader of the file's records, and a function to call after the last one, which returns the SHA-256 of
 // the file's bytes. A CSV file is hashed as it is read. A Parquet file is not read sequentially, so it is hashed in a
-// separate pass before, unless Sum has done that.
+// separate pass before, unless Sum has done that; one that is remote is hashed by its parts, as they are read.
 func (f *File) Records(ctx context.Context) (record.Reader, func() ([]byte, error), error) {
 	head := make([]byte, headSize)
 	n, err := f.ReadAt(head, 0)
@@ -88,15 +97,17 @@ func (f *File) parquetRecords(ctx context.Context, head []byte) (record.Reader, 
 	if err := notParquet(head); err != nil {
 		return nil, nil, source.Wrap(err)
 	}
+	if f.SumIsOfParts() {
+		parts := newParts(ctx, f)
+		records, err := parquet.NewReader(parts, f.Size())
+		return records, parts.sum, source.Wrap(err)
+	}
 	if _, err := f.Sum(ctx); err != nil {
 		return nil, nil, err
 	}
 	f.read.Store(0)
 	records, err := parquet.NewReader(countingReaderAt{f.File, &f.read}, f.Size())
-	if err != nil {
-		return nil, nil, source.Wrap(err)
-	}
-	return records, func() ([]byte, error) { return f.sum, nil }, nil
+	return records, func() ([]byte, error) { return f.sum, nil }, source.Wrap(err)
 }
 
 func (f *File) csvRecords(ctx context.Context, head []byte) (record.Reader, func() ([]byte, error), error) {
@@ -123,7 +134,13 @@ func (f *File) fromStart(ctx context.Context) io.Reader {
 	f.hash.Reset()
 	f.sum = nil
 	f.read.Store(0)
-	return &hashingReader{ctx, io.NewSectionReader(f.File, 0, f.Size()), f}
+	var file io.ReaderAt = f.File
+	if f.Remote() {
+		ahead := &readAhead{file: f.File}
+		ahead.reset(0, f.Size(), csvBlock)
+		file = ahead
+	}
+	return &hashingReader{ctx, io.NewSectionReader(file, 0, f.Size()), f}
 }
 
 type hashingReader struct {

@@ -45,7 +45,7 @@ func TestRecordsAndSum(t *testing.T) {
 	f := folder(t, contents)
 	for name, content := range contents {
 		t.Run(name, func(t *testing.T) {
-			file, err := Open(t.Context(), f, name)
+			file, err := Open(t.Context(), f, source.Entry{Path: name})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -83,7 +83,7 @@ func TestRecordsAndSum(t *testing.T) {
 func TestDamagedCompression(t *testing.T) {
 	f := folder(t, map[string]string{"a.csv.gz": magicGzip + "a,b\n", "a.csv.zst": magicZstd + "a,b\n"})
 	for name, want := range map[string]string{"a.csv.gz": "the gzip file is damaged", "a.csv.zst": "cannot be read on, or is cut off"} {
-		file, err := Open(t.Context(), f, name)
+		file, err := Open(t.Context(), f, source.Entry{Path: name})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func TestCutOffCompression(t *testing.T) {
 	for name, whole := range map[string]string{"a.csv.gz": gz(t, plain), "a.csv.zst": zst(t, plain)} {
 		for _, size := range []int{0, 1, 5, len(whole) / 2, len(whole) - 5, len(whole) - 1} {
 			f := folder(t, map[string]string{name: whole[:size]})
-			file, err := Open(t.Context(), f, name)
+			file, err := Open(t.Context(), f, source.Entry{Path: name})
 			if err != nil {
 				t.Fatal(err)
 			}

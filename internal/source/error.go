@@ -17,9 +17,12 @@ var ErrNoMatch = errors.New("no file")
 // An Error is an error of a file. It does not unwrap, so that the failed read of a file is never mistaken for a lost
 // database connection, which has the same system errors.
 type Error struct {
-	// Transient is true if the same read may succeed later: the file changed, its volume was unavailable, or reading was stopped.
+	// Transient is true if the same read may succeed later: the file changed, its place was unavailable, or reading was stopped.
 	Transient bool
-	err       error
+	// Config is true if no file of the place can be read until a person changes a setting, such as a wrong password.
+	Config bool
+	denied bool // the server refused a request without saying why
+	err    error
 }
 
 func (e *Error) Error() string { return e.err.Error() }
@@ -41,3 +44,9 @@ func Wrap(err error) error {
 		func(cause error) bool { return errors.Is(err, cause) })
 	return &Error{Transient: transient, err: err}
 }
+
+// transient marks an error of a place that may pass.
+func transient(err error) error { return &Error{Transient: true, err: err} }
+
+// misconfigured marks an error that remains until a person changes a setting.
+func misconfigured(err error) error { return &Error{Config: true, err: err} }

@@ -237,7 +237,8 @@ func (f *Folder) isFolder(name string) bool {
 }
 
 // Open opens a regular file.
-func (f *Folder) Open(_ context.Context, name string) (File, error) {
+func (f *Folder) Open(_ context.Context, entry Entry) (File, error) {
+	name := entry.Path
 	switch info, err := f.stat(name); {
 	case err == nil && info.IsDir():
 		return nil, Wrap(unreadable("the folder"))
@@ -298,21 +299,20 @@ func (f *folderFile) ReadAt(p []byte, offset int64) (int, error) {
 	return n, err
 }
 
-// Version is the file's size and modification time.
-func (f *folderFile) Version() string { return version(f.info) }
+// Version is empty.
+func (f *folderFile) Version() string { return "" }
 
-func version(info fs.FileInfo) string {
-	return fmt.Sprintf("%d bytes of %s", info.Size(), info.ModTime().UTC().Format("2006-01-02T15:04:05.000000000Z"))
-}
+// Remote is false.
+func (f *folderFile) Remote() bool { return false }
 
-// Unchanged compares the version, and whether the path leads to the same file.
+// Unchanged compares size and modification time, and whether the path leads to the same file.
 func (f *folderFile) Unchanged() error {
 	open, err := f.file.Stat()
 	if err != nil {
 		return Wrap(fmt.Errorf("stat the file again: %w", err))
 	}
 	now, err := f.folder.stat(f.path)
-	if err != nil || !os.SameFile(open, now) || version(open) != version(f.info) {
+	if err != nil || !os.SameFile(open, now) || open.Size() != f.info.Size() || !open.ModTime().Equal(f.info.ModTime()) {
 		return Wrap(ErrChanged)
 	}
 	return nil

@@ -117,7 +117,7 @@ func TestLinksDoNotLeadOut(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"in.csv", "absolute.csv", "folder/c.csv"} {
-		file, err := f.Open(t.Context(), name)
+		file, err := f.Open(t.Context(), Entry{Path: name})
 		if err != nil {
 			t.Errorf("a link inside the folder, %s, gives %v", name, err)
 			continue
@@ -131,7 +131,7 @@ func TestLinksDoNotLeadOut(t *testing.T) {
 		file.Close()
 	}
 	for _, name := range []string{"out.csv", "up.csv", "chain.csv"} {
-		if file, err := f.Open(t.Context(), name); err == nil {
+		if file, err := f.Open(t.Context(), Entry{Path: name}); err == nil {
 			file.Close()
 			t.Errorf("a link out of the folder, %s, is followed", name)
 		}
@@ -143,7 +143,7 @@ func TestPipesAreNotWaitedFor(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.csv"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Open(t.Context(), "pipe.csv"); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if _, err := f.Open(t.Context(), Entry{Path: "pipe.csv"}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a pipe gives %v", err)
 	}
 	// A pattern looks into all that its folders match; a pipe among them would wait for a writer.
@@ -192,7 +192,7 @@ func TestChangedFilesAreNoticed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, dir := folder(t, map[string]string{"a.csv": "a,b\n1,2\n"})
-			file, err := f.Open(t.Context(), "a.csv")
+			file, err := f.Open(t.Context(), Entry{Path: "a.csv"})
 			if err != nil {
 				t.Fatal(err)
 			}

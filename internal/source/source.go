@@ -20,8 +20,8 @@ type Source interface {
 	// List finds the files that a path or a glob pattern names, or all of them (AllFiles). It returns ErrNoMatch if a
 	// path or pattern names none.
 	List(ctx context.Context, pattern string) (Listing, error)
-	// Open opens a file by its path. The context holds for reads from the file, too.
-	Open(ctx context.Context, path string) (File, error)
+	// Open opens a file. The entry needs no more than a path. The context holds for reads from the file, too.
+	Open(ctx context.Context, entry Entry) (File, error)
 	Close() error
 }
 
@@ -35,6 +35,8 @@ type Listing struct {
 type Entry struct {
 	Path string
 	Size int64 // bytes; 0 if unknown
+	// Version is File.Version, if the listing has it.
+	Version string
 	// Unreadable is true for a folder that cannot be read, so that its files are unknown. Opening it returns the reason.
 	Unreadable bool
 }
@@ -59,9 +61,11 @@ type File interface {
 	Path() string
 	// Size is the file's length in bytes when it was opened.
 	Size() int64
-	// Version changes whenever the file is written or replaced; equal versions of one path have equal bytes, as far as
-	// the place can know.
+	// Version names the content, for the ledger: equal versions of a path have equal bytes. It is empty if the place has
+	// no such name; a folder has none, as its modification times can be set.
 	Version() string
+	// Remote reports whether each read is a request to a server: read such a file once and in large pieces.
+	Remote() bool
 	// Unchanged returns ErrChanged if the path no longer leads to the version that was opened.
 	Unchanged() error
 }

@@ -44,10 +44,25 @@ type Load struct {
 	Version  int
 	Options  string
 	SHA256   []byte
+	SHA256Of string // SumOfBytes or SumOfParts
 	Bytes    int64
 	Rows     int64
 	Rejected int64
 	Warnings int64
+
+	FileVersion string // as the file's source names it; empty if it does not
+}
+
+// What the SHA-256 of a load is of.
+const (
+	SumOfBytes = "bytes" // of the file
+	SumOfParts = "parts" // of the file, each of which has a SHA-256 (package decode)
+)
+
+// SetFileVersion records that a load's file has another version with the same content.
+func (db *DB) SetFileVersion(ctx context.Context, loadID int64, version string) error {
+	_, err := db.pool.Exec(ctx, "update raw.load set version = $2 where load_id = $1", loadID, version)
+	return wrap("record the file's version", err)
 }
 
 // errLedger is the error for a ledger row that is not as this process left it.
@@ -119,10 +134,11 @@ func latest(ctx context.Context, q querier, fileID int64) (*Load, error) {
 	// Loads of a file get their ids under its lock, so the highest id of those that were ever published is the latest.
 	// A superseded load always has a later one.
 	err := q.QueryRow(ctx, `
-		select load_id, run_id, state, contract_version, options, sha256, bytes, rows, rejected, warnings
+		select load_id, run_id, state, contract_version, options, sha256, sha256_of, coalesce(version, ''), bytes, rows, rejected,
+		       warnings
 		from raw.load where file_id = $1 and state in ('published', 'retracted')
 		order by load_id desc limit 1`, fileID).
-		Scan(&l.ID, &l.RunID, &l.State, &l.Version, &l.Options, &l.SHA256, &l.Bytes, &l.Rows, &l.Rejected, &l.Warnings)
+		Scan(&l.ID, &l.RunID, &l.State, &l.Version, &l.Options, &l.SHA256, &l.SHA256Of, &l.FileVersion, &l.Bytes, &l.Rows, &l.Rejected, &l.Warnings)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -197,9 +213,11 @@ type Loading struct {
 // A Summary has the counts of a load.
 type Summary struct {
 	Bytes    int64
+	Version  string // of the file, as its source names it; empty if it does not
 	SHA256   []byte
-	Rows     int64 // accepted rows
-	Rejected int64 // rows
+	SHA256Of string // SumOfBytes or SumOfParts
+	Rows     int64  // accepted rows
+	Rejected int64  // rows
 	Warnings int64
 	Counts   map[string]int64 // findings by code
 }
@@ -318,8 +336,8 @@ func (l *Loading) finish(ctx context.Context, q querier, state string, s Summary
 	tag, err := q.Exec(ctx, `
 		update raw.load
 		set state = $2, bytes = $3, sha256 = $4, rows = $5, rejected = $6, warnings = $7, error = nullif($8, ''),
-		    finished = clock_timestamp()
-		where load_id = $1`, l.ID, state, s.Bytes, s.SHA256, s.Rows, s.Rejected, s.Warnings, reason)
+		    version = nullif($9, ''), sha256_of = coalesce(nullif($10, ''), sha256_of), finished = clock_timestamp()
+		where load_id = $1`, l.ID, state, s.Bytes, s.SHA256, s.Rows, s.Rejected, s.Warnings, reason, s.Version, s.SHA256Of)
 	if err != nil || tag.RowsAffected() != 1 {
 		return fmt.Errorf("record the end of load %d (%d rows): %w", l.ID, tag.RowsAffected(), cmp.Or(err, errLedger))
 	}

@@ -48,7 +48,7 @@ func Check(ctx context.Context, o Options) ([]CheckResult, []source.Ignored, err
 	results := []CheckResult{}
 	var failed []error
 	for _, file := range files {
-		r := o.check(ctx, file.Path)
+		r := o.check(ctx, file)
 		if r.err != nil {
 			r.Message = r.err.Error()
 			failed = append(failed, withExitCode(fmt.Errorf("%s: %w", file.Path, r.err)))
@@ -64,9 +64,9 @@ func Check(ctx context.Context, o Options) ([]CheckResult, []source.Ignored, err
 	return results, found.Ignored, worstError(failed, len(files)+countFiles(others))
 }
 
-func (o Options) check(ctx context.Context, path string) (r CheckResult) {
-	r.Path = path
-	file, err := decode.Open(ctx, o.Source, path)
+func (o Options) check(ctx context.Context, entry source.Entry) (r CheckResult) {
+	r.Path = entry.Path
+	file, err := decode.Open(ctx, o.Source, entry)
 	if err != nil {
 		r.err = err
 		return r
@@ -77,7 +77,7 @@ func (o Options) check(ctx context.Context, path string) (r CheckResult) {
 		r.err = err
 		return r
 	}
-	records, c, judge, err := identify(path, records, o)
+	records, c, judge, err := identify(entry.Path, records, o)
 	if err != nil {
 		r.err = err
 		return r

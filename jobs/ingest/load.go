@@ -10,20 +10,27 @@ import (
 
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/decode"
+	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
 )
 
 // load loads one file, unless the ledger has it already.
-func (o Options) load(ctx context.Context, path string) (FileResult, error) {
-	file, err := decode.Open(ctx, o.Source, path)
+func (o Options) load(ctx context.Context, entry source.Entry) (FileResult, error) {
+	// 1. An object of the version that the ledger has is not opened.
+	if entry.Version != "" {
+		if r, skip, err := o.compareVersion(ctx, entry); err != nil || skip {
+			return r, err
+		}
+	}
+	file, err := decode.Open(ctx, o.Source, entry)
 	if err != nil {
 		return FileResult{}, err
 	}
 	defer file.Close()
-	o.Progress.update(path, func(f *fileProgress) { f.read = file.BytesRead })
+	o.Progress.update(entry.Path, func(f *fileProgress) { f.read = file.BytesRead })
 
-	// 1. Read the ledger. Most files of most runs end here, with one read and no write.
-	id, err := o.DB.FileID(ctx, o.SourceID, path)
+	// 2. Read the ledger. Most files of most runs end here, with one read and no write.
+	id, err := o.DB.FileID(ctx, o.SourceID, entry.Path)
 	if err != nil {
 		return FileResult{}, err
 	}
@@ -34,14 +41,14 @@ func (o Options) load(ctx context.Context, path string) (FileResult, error) {
 	if r, skip, err := o.decide(ctx, file, latest); err != nil || (skip && !attempted) {
 		return r, err
 	}
-	if file.Format == decode.Parquet {
+	if file.Format == decode.Parquet && !file.SumIsOfParts() {
 		// Parquet is hashed in a separate pass. Do it before the transaction begins.
 		if _, err := file.Sum(ctx); err != nil {
 			return FileResult{}, err
 		}
 	}
 
-	// 2. Read the ledger again under the file's lock: another job may have loaded the file meanwhile.
+	// 3. Read the ledger again under the file's lock: another job may have loaded the file meanwhile.
 	lock, err := o.DB.Lock(ctx, id)
 	if err != nil {
 		return FileResult{}, err
@@ -57,12 +64,48 @@ func (o Options) load(ctx context.Context, path string) (FileResult, error) {
 		return r, err
 	}
 
-	// 3. Load it.
+	// 4. Load it.
 	return o.attempt(ctx, file, lock)
 }
 
+// compareVersion decides about a listed file by its version.
+func (o Options) compareVersion(ctx context.Context, entry source.Entry) (r FileResult, skip bool, err error) {
+	id, err := o.DB.FileID(ctx, o.SourceID, entry.Path)
+	if err != nil {
+		return r, false, err
+	}
+	latest, attempted, err := o.DB.Latest(ctx, id)
+	if err != nil || attempted || latest == nil || latest.State == "retracted" || !o.isVersion(latest, entry.Version) {
+		return r, false, err
+	}
+	r, skip = o.alreadyLoaded(latest)
+	return r, skip, nil
+}
+
+// isVersion reports whether a load is of this version of a file, and read it as this run would.
+func (o Options) isVersion(latest *warehouse.Load, version string) bool {
+	return version != "" && latest.FileVersion == version &&
+		latest.Version == contract.Version && latest.Options == o.readOptions()
+}
+
+// alreadyLoaded is the result for a file whose content is that of its published load. skip is false if it is loaded again
+// nevertheless.
+func (o Options) alreadyLoaded(latest *warehouse.Load) (r FileResult, skip bool) {
+	r = FileResult{LoadID: latest.ID, Rows: latest.Rows, Rejected: latest.Rejected, Warnings: latest.Warnings,
+		Outcome: warehouse.Unchanged}
+	if latest.SHA256Of == warehouse.SumOfBytes {
+		r.SHA256 = warehouse.Sum(latest.SHA256)
+	}
+	if latest.RunID == o.RunID {
+		// An earlier attempt of this run loaded it, and the acknowledgement was lost.
+		r.Outcome = warehouse.Loaded
+		return r, true
+	}
+	return r, !o.Force
+}
+
 // decide compares a file with its latest load. skip is true if the file need not be loaded; the result then has the
-// reason. It reads the file only if options and size are those of the latest load.
+// reason. It reads the file only if options and size are those of the latest load, and its version is not.
 func (o Options) decide(ctx context.Context, file *decode.File, latest *warehouse.Load) (r FileResult, skip bool, err error) {
 	switch {
 	case latest == nil:
@@ -71,6 +114,9 @@ func (o Options) decide(ctx context.Context, file *decode.File, latest *warehous
 		// A forced run does not load again what it loaded itself before it was retracted.
 		keepOut := !o.Force || latest.RunID == o.RunID
 		return FileResult{Outcome: warehouse.Unchanged, Message: "retracted earlier: its rows stay out until --force"}, keepOut, nil
+	case o.isVersion(latest, file.Version()):
+		r, skip = o.alreadyLoaded(latest)
+		return r, skip, nil
 	case latest.Version != contract.Version, latest.Options != o.readOptions(), latest.Bytes != file.Size():
 		return r, false, nil
 	}
@@ -78,14 +124,13 @@ func (o Options) decide(ctx context.Context, file *decode.File, latest *warehous
 	if err != nil || !bytes.Equal(sum, latest.SHA256) {
 		return r, false, err
 	}
-	r = FileResult{LoadID: latest.ID, Rows: latest.Rows, Rejected: latest.Rejected, Warnings: latest.Warnings,
-		SHA256: warehouse.Sum(latest.SHA256), Outcome: warehouse.Unchanged}
-	if latest.RunID == o.RunID {
-		// An earlier attempt of this run loaded it, and the acknowledgement was lost.
-		r.Outcome = warehouse.Loaded
-		return r, true, nil
+	if file.Version() != "" {
+		if err := o.DB.SetFileVersion(ctx, latest.ID, file.Version()); err != nil {
+			return r, false, err
+		}
 	}
-	return r, !o.Force, nil
+	r, skip = o.alreadyLoaded(latest)
+	return r, skip, nil
 }
 
 // attempt writes the file's rows in the lock's transaction and publishes them, or records why it failed.
@@ -103,7 +148,10 @@ func (o Options) attempt(ctx context.Context, file *decode.File, lock *warehouse
 	if err != nil {
 		return FileResult{}, err
 	}
-	summary := warehouse.Summary{Bytes: file.Size()}
+	summary := warehouse.Summary{Bytes: file.Size(), Version: file.Version(), SHA256Of: warehouse.SumOfBytes}
+	if file.SumIsOfParts() {
+		summary.SHA256Of = warehouse.SumOfParts
+	}
 	err = openErr
 	var notes []string
 	if err == nil {
@@ -114,7 +162,10 @@ func (o Options) attempt(ctx context.Context, file *decode.File, lock *warehouse
 	r := FileResult{LoadID: loading.ID, Rejected: summary.Rejected, Warnings: summary.Warnings}
 	switch {
 	case err == nil:
-		r.Outcome, r.Rows, r.SHA256 = warehouse.Loaded, summary.Rows, warehouse.Sum(summary.SHA256)
+		r.Outcome, r.Rows = warehouse.Loaded, summary.Rows
+		if summary.SHA256Of == warehouse.SumOfBytes {
+			r.SHA256 = warehouse.Sum(summary.SHA256)
+		}
 		if r.Rejected > 0 {
 			notes = append(notes, fmt.Sprintf("`consent findings %d` lists the rejected rows", r.LoadID))
 		}

@@ -23,21 +23,19 @@ type markerAnswer struct {
 	err      error
 }
 
-// withoutMarkers removes the markers themselves from a listing: they are not data, whatever their suffix.
-func (o Options) withoutMarkers(l source.Listing) source.Listing {
-	if o.WaitFor != "" {
-		l.Files = slices.DeleteFunc(l.Files, func(f source.Entry) bool { return !f.Unreadable && path.Base(f.Path) == o.WaitFor })
-	}
-	return l
-}
-
 // awaitMarkers separates the files that may be loaded from those whose marker is missing: of these, it returns one result
-// for each folder that has a file of this shard. A file whose marker cannot be looked up becomes a failed result.
-func (o Options) awaitMarkers(ctx context.Context, files []source.Entry) (ready []source.Entry, others []FileResult) {
+// for each folder that has a file of this shard. A file whose marker cannot be looked up becomes a failed result; an error is
+// one of the whole source.
+func (o Options) awaitMarkers(ctx context.Context, files []source.Entry) (ready []source.Entry, others []FileResult, err error) {
 	if o.WaitFor == "" {
-		return files, nil
+		return files, nil, nil
 	}
 	answers := o.findMarkers(ctx, files)
+	for _, file := range files {
+		if err := answers[path.Dir(file.Path)].err; isOfPlace(err) {
+			return nil, nil, fmt.Errorf("look for the marker %s of --wait-for: %w", o.WaitFor, err)
+		}
+	}
 	waiting := map[string]int{} // files, by folder
 	for _, file := range files {
 		dir := path.Dir(file.Path)
@@ -68,7 +66,7 @@ func (o Options) awaitMarkers(ctx context.Context, files []source.Entry) (ready 
 				verb, o.WaitFor)})
 	}
 	slices.SortFunc(others, func(a, b FileResult) int { return strings.Compare(a.Path, b.Path) })
-	return ready, others
+	return ready, others, nil
 }
 
 // findMarkers looks for the markers of the files' folders, from the top down, because a writer such as Spark writes one

@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,7 +80,7 @@ func TestWaitForOddMarkers(t *testing.T) {
 		o.Source, o.WaitFor = folder, "done.csv"
 	})
 	for pattern, want := range map[string]string{
-		"a/done.csv": `no file matches "a/done.csv", but for the marker done.csv of --wait-for`,
+		"a/done.csv": `no file with the suffix .csv, .csv.gz, .csv.zst or .parquet matches "a/done.csv" in the folder ` + b.dir + ", besides the marker done.csv",
 		"c/*.csv":    `no file matches "c/*.csv"`,
 	} {
 		result, err := b.run(waitFor("done.csv", pattern))
@@ -98,6 +100,41 @@ func TestWaitForOddMarkers(t *testing.T) {
 		if err := CheckMarker(name); (err == nil) != isRight {
 			t.Errorf("the name %q: %v", name, err)
 		}
+	}
+}
+
+// TestWaitForOnTheWeb looks for markers on a web server, which has no folders: a marker that it does not have is missing, and
+// one that it refuses to send is a failure of the whole run.
+func TestWaitForOnTheWeb(t *testing.T) {
+	b := newBench(t)
+	b.write("out/1/a.csv", events(0, 1))
+	b.write("out/2/a.csv", events(1, 3))
+	b.write("out/2/_SUCCESS", "")
+	b.write("list.txt", "out/1/a.csv\nout/2/a.csv\n")
+	refused := "none"
+	files := http.FileServer(http.Dir(b.dir))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == refused {
+			http.Error(w, "expired", http.StatusForbidden)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	onTheWeb := func(o *Options) {
+		place, err := source.Open(server.URL+"/", source.Options{List: "list.txt"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = place.Close() })
+		o.Source, o.WaitFor = place, "_SUCCESS"
+	}
+	b.expect("out/2/a.csv Loaded 2, out/1/ Waiting 0", onTheWeb)
+	refused = "/out/_SUCCESS"
+	result, err := b.run(onTheWeb)
+	want := "look for the marker _SUCCESS of --wait-for: the credentials, or the signature in the address, are missing"
+	if report.ExitCode(err) != report.BadConfig || !strings.HasPrefix(err.Error(), want) || len(result.Files) != 0 {
+		t.Errorf("a marker that may not be read: got %s and %v, expected %s", outcomes(result), err, want)
 	}
 }
 

@@ -99,7 +99,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	group.SetLimit(max(o.Concurrency, 1))
 	for i, file := range files {
 		group.Go(func() error {
-			results[i] = o.loadFile(ctx, closing, file.Path)
+			results[i] = o.loadFile(ctx, closing, file)
 			return nil
 		})
 	}
@@ -160,14 +160,15 @@ func withGrace(ctx context.Context, grace time.Duration) (context.Context, conte
 
 // loadFile loads one file and records the outcome. It starts the file again whenever the database was unavailable. closing
 // ends later than ctx, so that the outcome can be recorded after a stop. Once ctx is done it starts nothing.
-func (o Options) loadFile(ctx, closing context.Context, path string) (r FileResult) {
+func (o Options) loadFile(ctx, closing context.Context, entry source.Entry) (r FileResult) {
+	path := entry.Path
 	if ctx.Err() != nil {
 		err := stoppedError(ctx.Err())
 		return FileResult{Path: path, Outcome: warehouse.Failed, Message: err.Error(), err: fmt.Errorf("%s: %w", path, err)}
 	}
 	began := time.Now()
 	err := o.DB.Retry(ctx, "the database, to load "+path, func() (err error) {
-		r, err = o.load(ctx, path)
+		r, err = o.load(ctx, entry)
 		return err
 	})
 	o.Progress.update(path, func(f *fileProgress) { f.done = true; f.read = nil })
@@ -224,7 +225,7 @@ func withExitCode(err error) error {
 	case errors.As(err, &file) && file.Transient, warehouse.IsTransient(err),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return report.New(report.TryAgain, err)
-	case warehouse.IsRefused(err):
+	case errors.As(err, &file) && file.Config, warehouse.IsRefused(err):
 		return report.New(report.BadConfig, err)
 	}
 	return report.New(report.BadData, err)

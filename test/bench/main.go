@@ -248,7 +248,7 @@ func judgeAll(ctx context.Context, dir, path string, row func(int64, []contract.
 		return err
 	}
 	defer folder.Close()
-	file, err := decode.Open(ctx, folder, path)
+	file, err := decode.Open(ctx, folder, source.Entry{Path: path})
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,29 @@ type chunk struct {
 	codec      format.CompressionCodec
 }
 
+// size is the group's size in bytes.
+func (g *rowGroup) size() (n int64) {
+	for _, c := range g.chunks {
+		n += c.end - c.start
+	}
+	return n
+}
+
+// Chunks returns the places (start and end) of a file's column chunks, as a Reader asks a Sectioned for them.
+func Chunks(r io.ReaderAt, size int64) ([][2]int64, error) {
+	p, err := NewReader(r, size)
+	if err != nil {
+		return nil, err
+	}
+	var chunks [][2]int64
+	for _, g := range p.groups {
+		for _, c := range g.chunks {
+			chunks = append(chunks, [2]int64{c.start, c.end})
+		}
+	}
+	return chunks, nil
+}
+
 // readFooter reads the file's metadata, which are at its end.
 func readFooter(in *input) (*format.FileMetaData, error) {
 	if in.size < 2*magicSize+4 {

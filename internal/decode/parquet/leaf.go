@@ -16,6 +16,7 @@ type leaf struct {
 	ahead int                 // levels decoded, of which the batch has the first count
 
 	shared     *shared
+	in         *input // of the chunk
 	dictionary dictionary
 	page       page
 	decoders   decoders

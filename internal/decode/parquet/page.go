@@ -70,7 +70,7 @@ func (l *leaf) readHeader() (*format.PageHeader, error) {
 	b := l.shared.header[:]
 	for {
 		n := min(int64(len(b)), l.end-l.next)
-		if err := l.shared.in.readFull(b[:n], l.next); err != nil {
+		if err := l.in.readFull(b[:n], l.next); err != nil {
 			return nil, err
 		}
 		h := new(format.PageHeader)
@@ -149,7 +149,7 @@ func (l *leaf) openV2(h *format.PageHeader, body pageBody) error {
 	}
 	p.store[0], both = both, both[:rep+def]
 	p.levels = [2]window{{buf: both[:rep]}, {buf: both[rep:]}}
-	if err := l.shared.in.readFull(both, body.offset); err != nil {
+	if err := l.in.readFull(both, body.offset); err != nil {
 		return err
 	}
 	body.offset += rep + def

@@ -51,6 +51,15 @@ type Reader struct {
 	current *leaf  // what was being read when an error came
 	err     error
 	shared  shared
+
+	sections Sectioned // nil if all is read from the file itself
+}
+
+// A Sectioned file serves a column's values in a row group through a reader of their own, which is read in order but for
+// short steps back. group is the size of the row group in bytes.
+type Sectioned interface {
+	io.ReaderAt
+	Section(column int, start, end, group int64) io.ReaderAt
 }
 
 // A column is a top-level field of the schema. It either is one leaf, with one value in every row, or is made of
@@ -64,6 +73,7 @@ type column struct {
 // the place in the file and what helps, but not the file.
 func NewReader(r io.ReaderAt, size int64) (reader *Reader, err error) {
 	p := &Reader{shared: shared{in: &input{in: r, size: size}}}
+	p.sections, _ = r.(Sectioned)
 	defer func() {
 		if cause := recover(); cause != nil {
 			reader, err = nil, p.explain(panicked(cause))
@@ -82,7 +92,7 @@ func NewReader(r io.ReaderAt, size int64) (reader *Reader, err error) {
 	p.shared.whole = min(max(pageBudget/len(p.leaves), minWholePage), maxWholePage)
 	batches := make([]batch, len(p.leaves))
 	for i, l := range p.leaves {
-		l.shared, l.batch = &p.shared, &batches[i]
+		l.shared, l.in, l.batch = &p.shared, p.shared.in, &batches[i]
 		l.values = make([]contract.Field, batchValues)
 	}
 	p.record = record.Record{Offset: -1, Fields: make([]contract.Field, len(p.columns))}
@@ -187,7 +197,11 @@ func (p *Reader) nextGroup() error {
 	g := &p.groups[p.group]
 	p.group++
 	for i, l := range p.leaves {
-		l.open(g.chunks[i])
+		c := g.chunks[i]
+		l.open(c)
+		if p.sections != nil {
+			l.in = &input{in: p.sections.Section(i, c.start, c.end, g.size()), size: p.shared.in.size}
+		}
 	}
 	p.left = g.rows
 	return nil
@@ -202,8 +216,12 @@ func (p *Reader) tooLong() error {
 
 // explain adds the place to an error, and describes the reader's own causes.
 func (p *Reader) explain(err error) error {
-	if p.shared.in.err != nil { // a failed read explains the error that it caused in a decoder
-		err = fmt.Errorf("reading the file: %w", p.shared.in.err)
+	in := p.shared.in
+	if p.current != nil {
+		in = p.current.in
+	}
+	if in.err != nil { // a failed read explains the error that it caused in a decoder
+		err = fmt.Errorf("reading the file: %w", in.err)
 	}
 	where := []string{}
 	if p.current != nil {

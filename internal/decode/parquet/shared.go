@@ -2,8 +2,8 @@ package parquet
 
 // shared is what the leaves of a reader share: the file, and buffers, as only one leaf decodes at a time.
 type shared struct {
-	in         *input
-	whole      int // bytes of a page, compressed or not, up to which it is decompressed whole
+	in         *input // of the metadata
+	whole      int    // bytes of a page, compressed or not, up to which it is decompressed whole
 	header     [4 << 10]byte
 	compressed []byte
 	codecs     decompressor

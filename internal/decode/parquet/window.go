@@ -47,7 +47,7 @@ func (w *window) openWhole(l *leaf, b pageBody) error {
 		l.shared.compressed = slices.Grow(l.shared.compressed[:0], b.compressed)
 		read = l.shared.compressed[:b.compressed]
 	}
-	if err := l.shared.in.readFull(read, b.offset); err != nil {
+	if err := l.in.readFull(read, b.offset); err != nil {
 		return err
 	}
 	if b.crc != 0 && crc32.Update(b.crcBefore, crc32.IEEETable, read) != b.crc {
@@ -66,7 +66,7 @@ func (w *window) openStream(l *leaf, b pageBody) error {
 	if w.source == nil {
 		w.source = new(pageSource)
 	}
-	w.source.reset(l.shared.in, b)
+	w.source.reset(l.in, b)
 	if b.size == 0 { // what is compressed is nothing; its checksum may still be wrong
 		w.buf, w.stream = w.store[:0], bytes.NewReader(nil)
 		return nil
@@ -77,7 +77,7 @@ func (w *window) openStream(l *leaf, b pageBody) error {
 		if history, err = snappyHistory(w.source.buffered); err != nil {
 			return err
 		}
-		w.source.reset(l.shared.in, b)
+		w.source.reset(l.in, b)
 	}
 	cost := streamCost + windowSize(b.codec, w.source.buffered, b.size, history)
 	if cost >= b.size && max(b.compressed, b.size) <= maxWholePage && l.shared.whole >= minWholePage {

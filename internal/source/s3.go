@@ -1,0 +1,288 @@
+package source
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// An S3 is a source whose files are the objects of a bucket below a prefix, in Amazon S3 or another store that speaks its
+// protocol.
+type S3 struct {
+	*transport
+	client         minio.Core
+	bucket, prefix string // the prefix is empty or ends with a slash
+	endpoint       *url.URL
+	signIn         func(context.Context) error // gets credentials, once
+}
+
+// openS3 opens s3://BUCKET/PREFIX.
+func openS3(u *url.URL, o Options) (Source, error) {
+	if u.Host == "" || u.Port() != "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("the source s3://%s%s: expected s3://BUCKET/PREFIX; the address of the store is AWS_ENDPOINT_URL_S3",
+			u.Host, u.EscapedPath())
+	}
+	if o.List != "" {
+		return nil, errors.New("an s3 source lists its objects itself: leave --source-list out")
+	}
+	settings, err := readAWSSettings()
+	if err != nil {
+		return nil, err
+	}
+	o.CA = cmp.Or(o.CA, settings.ca)
+	o.PublicOnly = false // the store's address is a setting, and its client follows no redirect
+	t, err := newTransport(o)
+	if err != nil {
+		return nil, err
+	}
+	creds, err := s3Credentials(o, settings)
+	if err != nil {
+		return nil, err
+	}
+	client, err := minio.NewCore(settings.endpoint.Host, &minio.Options{
+		Creds: creds, Secure: settings.endpoint.Scheme == "https", Region: settings.region, Transport: t, MaxRetries: 2, // the second after an answer that names the bucket's region
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the store %s: %w", settings.endpoint, err)
+	}
+	prefix := strings.Trim(u.Path, "/")
+	if prefix != "" {
+		prefix += "/"
+	}
+	s := &S3{transport: t, client: *client, bucket: u.Host, prefix: prefix, endpoint: settings.endpoint}
+	if o.Anonymous {
+		s.signIn = func(context.Context) error { return nil }
+	} else {
+		var once sync.Mutex
+		done := false
+		s.signIn = func(context.Context) error {
+			once.Lock()
+			defer once.Unlock()
+			if done {
+				return nil
+			}
+			if _, err := creds.GetWithContext(client.CredContext()); err != nil {
+				return misconfigured(fmt.Errorf("no credentials for %s: %w", settings.endpoint, err))
+			}
+			done = true
+			return nil
+		}
+	}
+	return s, nil
+}
+
+// ID is s3://, the bucket and the prefix, wherever the store is.
+func (s *S3) ID() string { return "s3://" + s.bucket + "/" + s.prefix }
+
+// String is the ID, and the store's address if it is not Amazon's.
+func (s *S3) String() string {
+	if strings.HasSuffix(s.endpoint.Hostname(), ".amazonaws.com") {
+		return s.ID()
+	}
+	return s.ID() + " at " + s.endpoint.String()
+}
+
+// Close closes idle connections.
+func (s *S3) Close() error {
+	s.CloseIdleConnections()
+	return nil
+}
+
+// List finds objects. A pattern costs the pages of what its fixed beginning covers. A path that exists is that object,
+// whatever characters it has.
+func (s *S3) List(ctx context.Context, pathOrGlob string) (Listing, error) {
+	glob, globErr := parsePattern(pathOrGlob)
+	if pathOrGlob != AllFiles {
+		o, err := s.stat(ctx, pathOrGlob)
+		switch {
+		case err == nil:
+			return Listing{Files: []Entry{{Path: pathOrGlob, Size: o.size, Version: o.version}}}, nil
+		case !errors.Is(err, ErrNoMatch):
+			return Listing{}, err
+		case !isGlob(pathOrGlob):
+			return Listing{}, s.explainMissing(ctx, pathOrGlob)
+		}
+	}
+	if globErr != nil {
+		return Listing{}, globErr
+	}
+	l, err := s.list(ctx, glob)
+	if err == nil && len(l.Files) == 0 && pathOrGlob != AllFiles {
+		err = l.noMatch(pathOrGlob, s)
+	}
+	return l, err
+}
+
+func (s *S3) list(ctx context.Context, glob pattern) (l Listing, err error) {
+	err = s.pages(ctx, glob.prefix(), 0, func(key minio.ObjectInfo) {
+		name := strings.TrimPrefix(key.Key, s.prefix)
+		switch matches, hidden := glob.match(name); {
+		case !matches || strings.HasSuffix(name, "/"): // objects that stand for folders end with a slash
+		case hidden == "":
+			l.Files = append(l.Files, Entry{Path: name, Size: key.Size, Version: versionOf(key.ETag, key.LastModified, key.Size)})
+		default:
+			l.ignoreHidden(hidden, hidden != name)
+		}
+	})
+	return l, err
+}
+
+// pages calls found for each object whose path begins with a prefix, in the order of their keys, and for at most limit of
+// them if it is not 0. After an error that may pass it goes on behind the last object.
+func (s *S3) pages(ctx context.Context, prefix string, limit int, found func(minio.ObjectInfo)) error {
+	if err := s.signIn(ctx); err != nil {
+		return err
+	}
+	last := ""
+	for failures := 1; ; failures++ {
+		before := last
+		err := s.listAfter(ctx, s.prefix+prefix, limit, &last, found)
+		var marked *Error
+		if !errors.As(err, &marked) || !marked.Transient {
+			return err
+		}
+		if last != before {
+			failures = 1
+		}
+		if failures == maxAttempts {
+			return transient(fmt.Errorf("%w (after %d attempts)", marked.err, failures))
+		}
+		if err := pause(ctx, failures, 0); err != nil {
+			return Wrap(err)
+		}
+	}
+}
+
+// listAfter lists the objects behind the key last, which it moves on.
+func (s *S3) listAfter(ctx context.Context, prefix string, limit int, last *string, found func(minio.ObjectInfo)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	options := minio.ListObjectsOptions{Prefix: prefix, Recursive: true, StartAfter: *last, MaxKeys: limit}
+	n := 0
+	for key := range s.client.ListObjectsIter(ctx, s.bucket, options) {
+		if key.Err != nil {
+			return s.explain("its objects cannot be listed", key.Err)
+		}
+		found(key)
+		*last = key.Key
+		if n++; n == limit {
+			break
+		}
+	}
+	return Wrap(ctx.Err())
+}
+
+// explainMissing returns the error for a path without an object: the bucket's, if there is none; that it is a folder; or
+// ErrNoMatch.
+func (s *S3) explainMissing(ctx context.Context, name string) error {
+	isFolder := false
+	err := s.pages(ctx, strings.TrimSuffix(name, "/")+"/", 1, func(minio.ObjectInfo) { isFolder = true })
+	switch {
+	case err != nil:
+		return err
+	case isFolder:
+		return fmt.Errorf("the path %q is a folder: name its files, for example %s", name, path.Join(name, "*.csv"))
+	}
+	return Listing{}.noMatch(name, s)
+}
+
+// Open opens an object.
+func (s *S3) Open(ctx context.Context, entry Entry) (File, error) {
+	f, err := openObject(ctx, s, entry.Path)
+	if errors.Is(err, ErrNoMatch) {
+		// It was listed, so it was deleted since, or the listing is old.
+		return nil, transient(fmt.Errorf("the object is listed in %s but no longer there: run again", s))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// stat implements objectStore.
+func (s *S3) stat(ctx context.Context, name string) (o object, err error) {
+	if err := s.signIn(ctx); err != nil {
+		return o, err
+	}
+	err = attempts(ctx, func() (time.Duration, error) {
+		info, err := s.client.StatObject(ctx, s.bucket, s.prefix+name, minio.StatObjectOptions{})
+		if err != nil {
+			return 0, s.explain("the object cannot be looked up", err)
+		}
+		o = object{size: info.Size, version: versionOf(info.ETag, info.LastModified, info.Size), condition: info.ETag}
+		return 0, nil
+	})
+	var marked *Error
+	if errors.As(err, &marked) && marked.denied {
+		// A response to HEAD has no body, so it does not say why. That of a listing does.
+		if why := s.pages(ctx, name, 1, func(minio.ObjectInfo) {}); why != nil {
+			return o, why
+		}
+	}
+	return o, err
+}
+
+// get implements objectStore.
+func (s *S3) get(ctx context.Context, name string, o object, start, end int64) (body io.ReadCloser, err error) {
+	options := minio.GetObjectOptions{}
+	if o.condition != "" {
+		err = options.SetMatchETag(o.condition)
+	}
+	if err == nil {
+		err = options.SetRange(start, end-1)
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = attempts(ctx, func() (time.Duration, error) {
+		var header http.Header
+		var info minio.ObjectInfo
+		body, info, header, err = s.client.GetObject(ctx, s.bucket, s.prefix+name, options)
+		if err != nil {
+			return 0, s.explain("the object cannot be read", err)
+		}
+		if err := checkPart(header, start, end, o.size); err != nil || info.ETag != o.condition {
+			_ = body.Close()
+			return 0, cmp.Or(err, Wrap(ErrChanged))
+		}
+		return 0, nil
+	})
+	return body, err
+}
+
+// checkPart checks that a response has the requested part of an object of this size.
+func checkPart(header http.Header, start, end, size int64) error {
+	var first, last, total int64
+	content := header.Get("Content-Range")
+	if content == "" && start == 0 && end == size {
+		return nil // a server may send a whole object without saying that it is a part
+	}
+	if _, err := fmt.Sscanf(content, "bytes %d-%d/%d", &first, &last, &total); err != nil || first != start || last != end-1 {
+		return Wrap(fmt.Errorf("the server was asked for the bytes %d-%d and sent %q: it does not serve ranges", start, end-1, content))
+	}
+	if total != size {
+		return Wrap(ErrChanged)
+	}
+	return nil
+}
+
+// versionOf names an object's content by its ETag, or else the time of its last change, and its size.
+func versionOf(etag string, modified time.Time, size int64) string {
+	switch etag = strings.Trim(etag, `"`); {
+	case etag != "":
+		return fmt.Sprintf("etag %s, %d bytes", etag, size)
+	case !modified.IsZero():
+		return fmt.Sprintf("modified %s, %d bytes", modified.UTC().Format(time.RFC3339), size)
+	}
+	return ""
+}
