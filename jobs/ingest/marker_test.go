@@ -32,11 +32,12 @@ func TestWaitFor(t *testing.T) {
 	b.write("[1]/a.csv", events(15, 21))
 	b.write("1/_SUCCESS", "") // not the marker of [1]
 	b.write("top.csv", events(21, 28))
+	b.write("x[/a.csv", events(28, 29)) // not a valid pattern
 
 	result := b.expect("daily/1/a.csv Loaded 3, spark/date=2025-09-05/part-0.csv Loaded 1, spark/date=2025-09-06/part-0.csv Loaded 2, "+
-		"./ Waiting 0, [1]/ Waiting 0, daily/2/ Waiting 0", waitFor("_SUCCESS"))
-	if result.Waiting != 4 || result.Loaded != 3 || result.Rows != 6 {
-		t.Errorf("%d files wait and %d are loaded, with %d rows; expected 4, 3 and 6", result.Waiting, result.Loaded, result.Rows)
+		"./ Waiting 0, [1]/ Waiting 0, daily/2/ Waiting 0, x[/ Waiting 0", waitFor("_SUCCESS"))
+	if result.Waiting != 5 || result.Loaded != 3 || result.Rows != 6 {
+		t.Errorf("%d files wait and %d are loaded, with %d rows; expected 5, 3 and 6", result.Waiting, result.Loaded, result.Rows)
 	}
 	for i, want := range map[int]string{
 		3: "1 file waits for the marker _SUCCESS, which is neither in this folder nor in one above it",
@@ -47,12 +48,12 @@ func TestWaitFor(t *testing.T) {
 		}
 	}
 	ledger := b.query("select string_agg(concat_ws(' ', path, outcome, load_id), ', ' order by path) from raw.run_file where outcome = 'Waiting'")
-	if want := "./ Waiting, [1]/ Waiting, daily/2/ Waiting"; ledger != want {
+	if want := "./ Waiting, [1]/ Waiting, daily/2/ Waiting, x[/ Waiting"; ledger != want {
 		t.Errorf("the ledger has %q, expected %q", ledger, want)
 	}
 	runs, err := b.db.Runs(t.Context(), 1)
-	if err != nil || runs[0].Files != 3 || runs[0].Waiting != 3 || runs[0].Failed != 0 || runs[0].Rows != 6 {
-		t.Errorf("the run is %+v (%v), expected 3 files, 3 waiting folders, none failed, and 6 rows", runs, err)
+	if err != nil || runs[0].Files != 3 || runs[0].Waiting != 4 || runs[0].Failed != 0 || runs[0].Rows != 6 {
+		t.Errorf("the run is %+v (%v), expected 3 files, 4 waiting folders, none failed, and 6 rows", runs, err)
 	}
 
 	// Once a marker is there, its files are loaded; a marker at the top is that of every file.

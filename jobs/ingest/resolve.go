@@ -100,9 +100,9 @@ func (o Options) list(ctx context.Context, pattern string) (source.Listing, erro
 	case len(files) > 0:
 		return listing, nil
 	case pattern == source.AllFiles:
-		err = fmt.Errorf("%w is in %s: give one that holds the export", noFile, o.Source)
+		err = fmt.Errorf("%w is in %s: give one that holds the export", errNoFile, o.Source)
 	default:
-		err = fmt.Errorf("%w matches %q in %s", noFile, pattern, o.Source)
+		err = fmt.Errorf("%w matches %q in %s", errNoFile, pattern, o.Source)
 	}
 	if o.WaitFor != "" {
 		err = fmt.Errorf("%w, besides the marker %s", err, o.WaitFor)
@@ -113,8 +113,8 @@ func (o Options) list(ctx context.Context, pattern string) (source.Listing, erro
 	return listing, err
 }
 
-// noFile is the beginning of the error for a pattern without a file to load.
-var noFile = fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet", source.ErrNoMatch)
+// errNoFile is the error for a pattern without a file to load.
+var errNoFile = fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet", source.ErrNoMatch)
 
 // isToolFile reports whether an ignored file is hidden and of another format: tools write markers and checksums such as
 // _SUCCESS and .part-0.csv.crc, which are not listed.
