@@ -165,7 +165,7 @@ examples.`,
 			if err != nil {
 				return err
 			}
-			defer place.Close()
+			defer a.closeSource(place)
 			if check {
 				return a.check(ctx, o)
 			}
@@ -257,6 +257,15 @@ func (f *placeFlags) open(o *ingest.Options) (source.Source, error) {
 		return nil, errors.Join(err, opened.Close())
 	}
 	return opened, nil
+}
+
+// closeSource closes a source, and logs what was requested from its server.
+func (a *app) closeSource(place source.Source) {
+	if remote, ok := place.(interface{ Traffic() source.Traffic }); ok {
+		t := remote.Traffic()
+		a.log.Info("requested from the source", "source", place.ID(), "requests", t.Requests, "bytes", t.Bytes)
+	}
+	_ = place.Close() // it was only read
 }
 
 // maxSourceID is the maximum length of a source's name in bytes: the ledger's index has it together with the path.

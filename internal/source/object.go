@@ -41,9 +41,10 @@ type objectStore interface {
 
 // An objectFile is an open object.
 type objectFile struct {
-	ctx   context.Context
-	store objectStore
-	path  string
+	ctx    context.Context
+	cancel context.CancelFunc
+	store  objectStore
+	path   string
 	object
 
 	mu         sync.Mutex // guards what follows
@@ -58,9 +59,14 @@ func openObject(ctx context.Context, store objectStore, path string) (*objectFil
 	if err != nil {
 		return nil, err
 	}
-	f := &objectFile{ctx: ctx, store: store, path: path, object: o}
+	f := &objectFile{store: store, path: path, object: o}
+	f.ctx, f.cancel = context.WithCancel(ctx)
 	if o.size < 0 {
-		return f, f.readUnknownSize()
+		err = f.readUnknownSize()
+	}
+	if err != nil {
+		f.cancel()
+		return nil, err
 	}
 	return f, nil
 }
@@ -72,7 +78,9 @@ func (f *objectFile) Version() string { return f.version }
 // Remote is false for an object that is in memory as a whole once it is read.
 func (f *objectFile) Remote() bool { return f.size > smallObject }
 
+// Close also ends requests that are under way.
 func (f *objectFile) Close() error {
+	f.cancel()
 	if f.body != nil {
 		return f.body.Close()
 	}

@@ -72,7 +72,7 @@ func openS3(u *url.URL, o Options) (Source, error) {
 				return nil
 			}
 			if _, err := creds.GetWithContext(client.CredContext()); err != nil {
-				return misconfigured(fmt.Errorf("no credentials for %s: %w", settings.endpoint, err))
+				return misconfigured(fmt.Errorf("%s: get credentials: %w", s, err))
 			}
 			done = true
 			return nil
@@ -220,6 +220,9 @@ func (s *S3) stat(ctx context.Context, name string) (o object, err error) {
 			return 0, s.explain("the object cannot be looked up", err)
 		}
 		o = object{size: info.Size, version: versionOf(info.ETag, info.LastModified, info.Size), condition: info.ETag}
+		if info.ETag == "" && !isSettled(info.LastModified, info.Headers) {
+			return 0, transient(fmt.Errorf("%s: the object was written in this second and has no ETag", s))
+		}
 		return 0, nil
 	})
 	var marked *Error
@@ -238,10 +241,7 @@ func (s *S3) get(ctx context.Context, name string, o object, start, end int64) (
 	if o.condition != "" {
 		err = options.SetMatchETag(o.condition)
 	}
-	if err == nil {
-		err = options.SetRange(start, end-1)
-	}
-	if err != nil {
+	if err = errors.Join(err, options.SetRange(start, end-1)); err != nil {
 		return nil, err
 	}
 	err = attempts(ctx, func() (time.Duration, error) {
@@ -251,9 +251,13 @@ func (s *S3) get(ctx context.Context, name string, o object, start, end int64) (
 		if err != nil {
 			return 0, s.explain("the object cannot be read", err)
 		}
-		if err := checkPart(header, start, end, o.size); err != nil || info.ETag != o.condition {
+		err = checkPart(header, start, end, o.size)
+		if err == nil && versionOf(info.ETag, info.LastModified, o.size) != o.version {
+			err = Wrap(ErrChanged)
+		}
+		if err != nil {
 			_ = body.Close()
-			return 0, cmp.Or(err, Wrap(ErrChanged))
+			return 0, err
 		}
 		return 0, nil
 	})
@@ -274,6 +278,13 @@ func checkPart(header http.Header, start, end, size int64) error {
 		return Wrap(ErrChanged)
 	}
 	return nil
+}
+
+// isSettled reports whether the time of an object's last change, in seconds, cannot be that of a later change, too: it was
+// not in the second in which the server answered (RFC 9110, 8.8.2.2).
+func isSettled(modified time.Time, header http.Header) bool {
+	date, err := http.ParseTime(header.Get("Date"))
+	return err == nil && !modified.IsZero() && date.Sub(modified) > time.Second
 }
 
 // versionOf names an object's content by its ETag, or else the time of its last change, and its size.
