@@ -24,13 +24,12 @@ type markerAnswer struct {
 }
 
 // awaitMarkers separates the files that may be loaded from those whose marker is missing: of these, it returns one result
-// for each folder that has a file of this shard. A file whose marker cannot be looked up becomes a failed result; an error is
+// for each folder that has a file of this shard. A folder without an answer, which was made since, waits. A file whose marker cannot be looked up becomes a failed result; an error is
 // one of the whole source.
-func (o Options) awaitMarkers(ctx context.Context, files []source.Entry) (ready []source.Entry, others []FileResult, err error) {
+func (o Options) awaitMarkers(files []source.Entry, answers map[string]markerAnswer) (ready []source.Entry, others []FileResult, err error) {
 	if o.WaitFor == "" {
 		return files, nil, nil
 	}
-	answers := o.findMarkers(ctx, files)
 	for _, file := range files {
 		if err := answers[path.Dir(file.Path)].err; isOfPlace(err) {
 			return nil, nil, fmt.Errorf("look for the marker %s of --wait-for: %w", o.WaitFor, err)

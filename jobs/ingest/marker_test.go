@@ -201,3 +201,29 @@ func TestMarkersAreAskedForOnce(t *testing.T) {
 		t.Errorf("listed %v, expected %v", counting.listed, want)
 	}
 }
+
+// A finishingSource is a folder whose writer finishes when it is asked for the marker, right before the answer.
+type finishingSource struct {
+	source.Source
+	finish func()
+}
+
+func (f *finishingSource) List(ctx context.Context, pattern string) (source.Listing, error) {
+	if pattern == "daily/_SUCCESS" {
+		f.finish()
+	}
+	return f.Source.List(ctx, pattern)
+}
+
+// TestMarkerThatAppearsDuringTheSearch loads all files of a folder that became complete after it was listed.
+func TestMarkerThatAppearsDuringTheSearch(t *testing.T) {
+	b := newBench(t)
+	b.write("daily/a.csv", events(0, 3))
+	b.expect("daily/a.csv Loaded 3, daily/b.csv Loaded 2", func(o *Options) {
+		o.WaitFor = "_SUCCESS"
+		o.Source = &finishingSource{o.Source, func() {
+			b.write("daily/b.csv", events(3, 5))
+			b.write("daily/_SUCCESS", "")
+		}}
+	})
+}

@@ -24,13 +24,37 @@ const otherFormat = "not CSV or Parquet"
 // resolve expands the patterns to the files of this shard, each once, and adds ignored files to the result. A pattern without
 // a match, a path that the ledger cannot store, and a folder that waits for its marker each become a result in others.
 func resolve(ctx context.Context, o Options, result *Result) (files []source.Entry, others []FileResult, err error) {
-	if len(o.Patterns) == 0 {
-		o.Patterns = []string{source.AllFiles}
+	var markers map[string]markerAnswer
+	if o.WaitFor != "" {
+		// A writer adds its marker after its last file, so the files are listed once more after their markers were found:
+		// the listing in which the folders were found may lack the last files.
+		before, _, err := o.listFiles(ctx, &Result{})
+		if err != nil {
+			return nil, nil, err
+		}
+		markers = o.findMarkers(ctx, before)
 	}
-	for _, pattern := range o.Patterns {
+	if files, others, err = o.listFiles(ctx, result); err != nil {
+		return nil, nil, err
+	}
+	ready, waiting, err := o.awaitMarkers(files, markers)
+	if err != nil {
+		return nil, nil, err
+	}
+	ready = slices.DeleteFunc(ready, func(file source.Entry) bool { return !o.isInShard(file.Path) })
+	return ready, append(others, waiting...), nil
+}
+
+// listFiles expands the patterns to the files of all shards, as resolve does, without markers.
+func (o Options) listFiles(ctx context.Context, result *Result) (files []source.Entry, others []FileResult, err error) {
+	patterns := o.Patterns
+	if len(patterns) == 0 {
+		patterns = []string{source.AllFiles}
+	}
+	for _, pattern := range patterns {
 		listing, err := o.list(ctx, pattern)
 		result.ignore(listing.Ignored)
-		isAll := pattern == source.AllFiles && len(o.Patterns) == 1
+		isAll := pattern == source.AllFiles && len(patterns) == 1
 		if isOfPlace(err) || err != nil && isAll && o.isInShard(pattern) {
 			return nil, nil, err
 		}
@@ -54,12 +78,7 @@ func resolve(ctx context.Context, o Options, result *Result) (files []source.Ent
 		}
 		seen[file.Path] = true
 	}
-	ready, waiting, err := o.awaitMarkers(ctx, storable)
-	if err != nil {
-		return nil, nil, err
-	}
-	ready = slices.DeleteFunc(ready, func(file source.Entry) bool { return !o.isInShard(file.Path) })
-	return ready, append(others, waiting...), nil
+	return storable, others, nil
 }
 
 // refused is the result of a pattern or a file that is not loaded.
