@@ -196,7 +196,7 @@ func TestMarkersAreAskedForOnce(t *testing.T) {
 		t.Fatalf("got %+v and %v, expected two folders that wait", others, err)
 	}
 	slices.Sort(counting.listed)
-	want := []string{"**", "_SUCCESS", "open/1/_SUCCESS", "open/2/_SUCCESS", "open/_SUCCESS", "spark/_SUCCESS"}
+	want := []string{"**", "**", "_SUCCESS", "open/1/_SUCCESS", "open/2/_SUCCESS", "open/_SUCCESS", "spark/_SUCCESS"}
 	if !slices.Equal(counting.listed, want) {
 		t.Errorf("listed %v, expected %v", counting.listed, want)
 	}
