@@ -86,7 +86,7 @@ models:
 	f.model(t, "loose.sql", "{{ config(materialized='table', indexes=[{'columns': ['name']}]) }} "+
 		"select name from public.input")
 	f.model(t, "document.sql", "{{ config(materialized='table') }} select id, json_build_object('amount', amount) as document from public.input")
-	f.model(t, "grown.sql", "{{ config(materialized='incremental', post_hook='{{ identify_rows() }}') }} select id, name from public.input "+
+	f.model(t, "grown.sql", "{{ config(materialized='incremental', post_hook='{{ set_replica_identity() }}') }} select id, name from public.input "+
 		"{% if is_incremental() %}where id not in (select id from {{ this }}){% endif %}")
 	f.exec(t, `
 		create table public.input (id int, name text, amount numeric);
