@@ -183,7 +183,7 @@ func marksIn(b *tab, selector string) int {
 	return eval[int](b, `document.querySelectorAll(%q).length`, selector+" .mark")
 }
 
-func TestInTheBrowser(t *testing.T) {
+func TestPageInBrowser(t *testing.T) {
 	database := sampleWarehouse(t)
 	chromium := startBrowser(t)
 	s, err := New(t.Context(), Options{Database: config(as(t, "dashboard")), Log: config("").Log})

@@ -163,9 +163,9 @@ func TestPsqlCommand(t *testing.T) {
 	}
 }
 
-// TestServedDatabaseIsReached takes the command that `consent run --serve` prints, in a shell that is set up for another
+// TestPsqlCommandOfServe runs the command that `consent run --serve` prints, in a shell with libpq's variables for another
 // server.
-func TestServedDatabaseIsReached(t *testing.T) {
+func TestPsqlCommandOfServe(t *testing.T) {
 	testneeds.Psql(t)
 	dir := filepath.Join(reachableDir(t), "it's here")
 	input := filepath.Join(dir, "in put")

@@ -198,7 +198,7 @@ func TestDropOldStatefulSet(t *testing.T) {
 	}
 }
 
-func TestParseNamesTheFault(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	if _, err := Parse("{"); err == nil || !strings.Contains(err.Error(), "read an object") {
 		t.Errorf("error %v", err)
 	}

@@ -99,8 +99,8 @@ func wide(text string, size int, bigEndian bool) string {
 	return string(out)
 }
 
-// TestContentOfOtherKinds checks that the error of a file of another kind names the kind and the remedy.
-func TestContentOfOtherKinds(t *testing.T) {
+// TestForeignContent checks that the error of a file of another kind names the kind and the remedy.
+func TestForeignContent(t *testing.T) {
 	const csvRemedy = "export it as CSV (UTF-8, commas)"
 	parquet := fixture(t, "brotli-v1.parquet")
 	for name, c := range map[string]struct{ content, want string }{
@@ -174,8 +174,8 @@ func TestContentOfOtherKinds(t *testing.T) {
 	}
 }
 
-// TestContentCountsNotTheSuffix reads CSV files by their content where the name says another compression, and says so.
-func TestContentCountsNotTheSuffix(t *testing.T) {
+// TestContentOverridesSuffix reads CSV files whose suffix names another compression than the content has, with a note.
+func TestContentOverridesSuffix(t *testing.T) {
 	skippable := "\x50\x2A\x4D\x18\x04\x00\x00\x00abcd" // as pzstd writes it
 	for name, c := range map[string]struct {
 		content string

@@ -21,7 +21,7 @@ func clearVariables(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 }
 
-// TestConninfo holds what a URL or a string of keywords means: the same as to libpq.
+// TestConninfo checks what a URL or a string of keywords means: the same as to libpq.
 func TestConninfo(t *testing.T) {
 	clearVariables(t)
 	services := filepath.Join(t.TempDir(), "services")
@@ -68,9 +68,9 @@ func TestConninfo(t *testing.T) {
 	}
 }
 
-// TestConninfoIsCheckedAtOnce checks that what cannot be meant, or not be met, is refused before anything is waited for,
-// with the reason and without the password.
-func TestConninfoIsCheckedAtOnce(t *testing.T) {
+// TestInvalidConninfo checks that invalid settings are refused before the program waits for a server, with the reason and
+// without the password.
+func TestInvalidConninfo(t *testing.T) {
 	clearVariables(t)
 	tests := map[string]struct{ text, want string }{
 		"another scheme":                     {"v3?//postgres@127.0.0.1:29030/postgres?sslmode=disable", "something other than a keyword"},

@@ -189,8 +189,8 @@ const oids = `select string_agg(relname || oid, ' ' order by relname) from pg_cl
 
 const martRows = `select coalesce(string_agg(concat_ws(' ', id, name, amount), ', ' order by id), '') from analytics.mart`
 
-// TestBuildKeepsWhatOthersMade builds again and again while the columns stay as they are.
-func TestBuildKeepsWhatOthersMade(t *testing.T) {
+// TestBuildKeepsDependentObjects rebuilds the project several times without a change of columns.
+func TestBuildKeepsDependentObjects(t *testing.T) {
 	t.Parallel()
 	f := newInPlace(t)
 	var before, after string
@@ -283,8 +283,8 @@ func TestBuildKeepsWhatOthersMade(t *testing.T) {
 	}
 }
 
-// TestChangedColumnsNameTheirDependents changes the project under views of others.
-func TestChangedColumnsNameTheirDependents(t *testing.T) {
+// TestChangedColumns changes the project under views of others.
+func TestChangedColumns(t *testing.T) {
 	t.Parallel()
 	f := newInPlace(t)
 	f.must(t)
@@ -398,8 +398,8 @@ models:
 	f.want(t, "and its dependents", "select string_agg(id::text, ' ' order by id) from bi.staged", "1 2 3")
 }
 
-// TestOwnViewsAreNotInTheWay changes a table on which the project had a view of its own, as an upgrade may.
-func TestOwnViewsAreNotInTheWay(t *testing.T) {
+// TestChangedColumnsUnderProjectViews changes a table under a view of the project, as an upgrade may.
+func TestChangedColumnsUnderProjectViews(t *testing.T) {
 	t.Parallel()
 	f := newInPlace(t)
 	f.model(t, "base.sql", "{{ config(materialized='table') }} select id, amount as old_name from public.input")
@@ -427,8 +427,8 @@ func TestOwnViewsAreNotInTheWay(t *testing.T) {
 	f.want(t, "the view", "select string_agg(last_name::text, ' ' order by last_name) from analytics.seen", "1.0 2 3")
 }
 
-// TestReadersMayHaveAnyName grants the marts to several roles, and revokes nothing from any role.
-func TestReadersMayHaveAnyName(t *testing.T) {
+// TestReaderRoles grants the marts to several roles, and revokes nothing from any role.
+func TestReaderRoles(t *testing.T) {
 	t.Parallel()
 	f := newInPlace(t)
 	suffix := rand.Text()[:8]

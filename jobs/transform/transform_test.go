@@ -133,8 +133,8 @@ const ages = `--vars={behaviour: takes ages}`
 const agesRuns = `select exists (select from pg_stat_activity where datname = current_database()
 	and pid <> pg_backend_pid() and state = 'active' and query like '%generate_series(1, 1000000000000)%')`
 
-// TestRunSkipsWhatIsBuilt runs a sequence of builds in one warehouse.
-func TestRunSkipsWhatIsBuilt(t *testing.T) {
+// TestRunSkipsUnchangedBuild runs a sequence of builds in one warehouse.
+func TestRunSkipsUnchangedBuild(t *testing.T) {
 	f := newFixture(t)
 	ours, another := f.ProjectDir, copyProject(t)
 	write(t, filepath.Join(another, "models", "downstream.sql"), "select id + 0 as id from {{ ref('behaviour') }}")
@@ -372,7 +372,7 @@ func TestRunFails(t *testing.T) {
 	assertUntouched(t, f)
 }
 
-func TestRunIsDeniedARight(t *testing.T) {
+func TestRunWithoutRights(t *testing.T) {
 	f := newFixture(t)
 	role := "limited_" + strings.ToLower(rand.Text()[:8]) // roles belong to the whole server
 	f.exec(t, "create role "+role+" login password 'limited'")
@@ -427,8 +427,8 @@ func script(t *testing.T, text string) string {
 	return path
 }
 
-// TestRunIsCutShort ends a run in the middle of a query, in different ways.
-func TestRunIsCutShort(t *testing.T) {
+// TestInterruptedRun ends a run in the middle of a query, in different ways.
+func TestInterruptedRun(t *testing.T) {
 	const dbtSession = "query like '%generate_series(1, 1000000000000)%' and pid <> pg_backend_pid()"
 	tests := map[string]struct {
 		cut     func(t *testing.T, f *fixture, cancel context.CancelFunc)
@@ -475,7 +475,7 @@ func TestRunIsCutShort(t *testing.T) {
 	}
 }
 
-func TestRunsTakeTurns(t *testing.T) {
+func TestConcurrentRuns(t *testing.T) {
 	f := newFixture(t)
 	f.exec(t, "select pg_advisory_lock($1)", warehouse.LockTransform)
 	f.Progress = func(e Event) {

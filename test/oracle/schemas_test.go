@@ -82,8 +82,8 @@ func (a *analyst) sameAs(schema string, tables ...string) {
 	}
 }
 
-// TestSchemasSideBySide builds the project by hand, in schemas that no migration has created, beside the job's schema.
-func TestSchemasSideBySide(t *testing.T) {
+// TestSeveralSchemas builds the project by hand, in schemas that no migration has created, beside the job's schema.
+func TestSeveralSchemas(t *testing.T) {
 	w := newWorld(t, 7)
 	for range 3 {
 		w.publish(w.newFile(), w.someRows(60))
@@ -154,8 +154,8 @@ func TestSchemasSideBySide(t *testing.T) {
 	a.sameAs("dbt_me")
 }
 
-// TestProjectNeedsNoDatabaseToBeRead lists and parses the project in an environment without database settings.
-func TestProjectNeedsNoDatabaseToBeRead(t *testing.T) {
+// TestParseWithoutDatabase lists and parses the project in an environment without database settings.
+func TestParseWithoutDatabase(t *testing.T) {
 	for _, args := range [][]string{{"parse"}, {"ls", "--resource-type", "model", "--output", "name", "--quiet"}} {
 		folder := t.TempDir()
 		cmd := exec.CommandContext(t.Context(), testneeds.Dbt(t), append(args, "--target-path", folder, "--log-path", folder)...)
