@@ -82,6 +82,7 @@ func BenchmarkParquet(b *testing.B) {
 	for _, parameters := range []int{0, 100, 1400} {
 		for name, codec := range map[string]parquet.WriterOption{
 			"snappy": parquet.Compression(&parquet.Snappy), "zstd": parquet.Compression(&parquet.Zstd),
+			"lz4": parquet.Compression(&parquet.Lz4Raw),
 		} {
 			b.Run(fmt.Sprintf("parameters=%d/%s", parameters, name), func(b *testing.B) {
 				file := exportFile(b, 100_000, parameters, codec)
