@@ -277,7 +277,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, c *content) {
 			return
 		}
 	}
-	http.ServeContent(w, r, "", c.made, bytes.NewReader(body))
+	http.ServeContent(w, r, "", c.created, bytes.NewReader(body))
 }
 
 // acceptsGzip tells whether a reader takes gzip, which a quality of 0 refuses.
