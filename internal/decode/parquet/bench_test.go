@@ -186,7 +186,7 @@ func wideFile(t *testing.T, columns, rows, rowGroup int, codec compress.Codec) [
 }
 
 // Many columns are read as long as their pages fit the memory, and are a clear error beyond.
-func TestParquetOfManyColumns(t *testing.T) {
+func TestParquetManyColumns(t *testing.T) {
 	if _, rows, err := readRows(wideFile(t, maxLeaves, 200, 100, &parquet.Snappy), 0); err != nil || len(rows) != 200 {
 		t.Errorf("%d columns with small pages give %d rows, %v", maxLeaves, len(rows), err)
 	}
