@@ -10,10 +10,10 @@ import (
 	"net/url"
 	"path"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // An S3 is a source whose files are the objects of a bucket below a prefix, in Amazon S3 or another store that speaks its
@@ -22,8 +22,8 @@ type S3 struct {
 	*transport
 	client         minio.Core
 	bucket, prefix string // the prefix is empty or ends with a slash
+	creds          *credentials.Credentials
 	endpoint       *url.URL
-	signIn         func(context.Context) error // gets credentials, once
 }
 
 // openS3 opens s3://BUCKET/PREFIX.
@@ -45,12 +45,16 @@ func openS3(u *url.URL, o Options) (Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	creds, err := s3Credentials(o, settings)
+	creds, err := s3Credentials(o, settings, t)
 	if err != nil {
 		return nil, err
 	}
+	tries := 1
+	if settings.region == "" {
+		tries = 2 // the second after an answer that names the bucket's region
+	}
 	client, err := minio.NewCore(settings.endpoint.Host, &minio.Options{
-		Creds: creds, Secure: settings.endpoint.Scheme == "https", Region: settings.region, Transport: t, MaxRetries: 2, // the second after an answer that names the bucket's region
+		Creds: creds, Secure: settings.endpoint.Scheme == "https", Region: settings.region, Transport: t, MaxRetries: tries,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("the store %s: %w", settings.endpoint, err)
@@ -59,26 +63,24 @@ func openS3(u *url.URL, o Options) (Source, error) {
 	if prefix != "" {
 		prefix += "/"
 	}
-	s := &S3{transport: t, client: *client, bucket: u.Host, prefix: prefix, endpoint: settings.endpoint}
-	if o.Anonymous {
-		s.signIn = func(context.Context) error { return nil }
-	} else {
-		var once sync.Mutex
-		done := false
-		s.signIn = func(context.Context) error {
-			once.Lock()
-			defer once.Unlock()
-			if done {
-				return nil
-			}
-			if _, err := creds.GetWithContext(client.CredContext()); err != nil {
-				return misconfigured(fmt.Errorf("no credentials for %s: %w", settings.endpoint, err))
-			}
-			done = true
-			return nil
-		}
+	return &S3{transport: t, client: *client, creds: creds, bucket: u.Host, prefix: prefix, endpoint: settings.endpoint}, nil
+}
+
+// signIn gets credentials, or renews them when they expire. Without it, the client's errors would not say that it was the
+// credentials that could not be had.
+func (s *S3) signIn(ctx context.Context) error {
+	with := s.client.CredContext()
+	with.Context = ctx
+	_, err := s.creds.GetWithContext(with)
+	var marked *Error
+	var request *url.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &marked), errors.As(err, &request), ctx.Err() != nil:
+		return connectionError("the service that gives credentials for "+s.endpoint.Host, cmp.Or(ctx.Err(), err))
 	}
-	return s, nil
+	return misconfigured(fmt.Errorf("no credentials for %s: %w", s.endpoint, err))
 }
 
 // ID is s3://, the bucket and the prefix, wherever the store is.
@@ -129,7 +131,7 @@ func (s *S3) list(ctx context.Context, glob pattern) (l Listing, err error) {
 		switch matches, hidden := glob.match(name); {
 		case !matches || strings.HasSuffix(name, "/"): // objects that stand for folders end with a slash
 		case hidden == "":
-			l.Files = append(l.Files, Entry{Path: name, Size: key.Size, Version: versionOf(key.ETag, key.LastModified, key.Size)})
+			l.Files = append(l.Files, Entry{Path: name, Size: key.Size, Version: versionOf(key.ETag, time.Time{}, key.Size)})
 		default:
 			l.ignoreHidden(hidden, hidden != name)
 		}
@@ -219,7 +221,8 @@ func (s *S3) stat(ctx context.Context, name string) (o object, err error) {
 		if err != nil {
 			return 0, s.explain("the object cannot be looked up", err)
 		}
-		o = object{size: info.Size, version: versionOf(info.ETag, info.LastModified, info.Size), condition: info.ETag}
+		// Without an ETag nothing says that two parts are of the same version.
+		o = object{size: info.Size, version: versionOf(info.ETag, time.Time{}, info.Size), condition: info.ETag, stream: info.ETag == ""}
 		return 0, nil
 	})
 	var marked *Error
@@ -242,6 +245,9 @@ func (s *S3) get(ctx context.Context, name string, o object, start, end int64) (
 		err = options.SetRange(start, end-1)
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := s.signIn(ctx); err != nil {
 		return nil, err
 	}
 	err = attempts(ctx, func() (time.Duration, error) {

@@ -47,7 +47,7 @@ func newTransport(o Options) (*transport, error) {
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       time.Minute,
 		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: time.Minute,
+		ResponseHeaderTimeout: 30 * time.Second,
 		DisableCompression:    true, // the bytes as they are stored
 	}}, nil
 }
@@ -146,7 +146,9 @@ func privateAddress(ip netip.Addr) error {
 var reserved = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), // IPv4 inside
+	// IPv4 inside; then site-local.
+	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("fec0::/10"),
 }
 
 // isPublic reports whether an address is one of the internet.
@@ -158,9 +160,11 @@ func isPublic(ip netip.Addr) bool {
 
 const (
 	maxAttempts = 6 // of a request, and of a transfer that makes no progress
-	firstWait   = 200 * time.Millisecond
 	longestWait = 10 * time.Second
 )
+
+// firstWait is the wait after the first failure, which doubles after each. Tests shorten it.
+var firstWait = 200 * time.Millisecond
 
 // attempts calls send until it succeeds, fails with an error that does not pass, or has failed maxAttempts times. It waits
 // between, longer each time, and at least as long as the server asks for.
@@ -199,7 +203,10 @@ func connectionError(host string, err error) error {
 	var unknown x509.UnknownAuthorityError
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
+	var marked *Error
 	switch {
+	case errors.As(err, &marked):
+		return marked
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return Wrap(err)
 	case errors.Is(err, errPrivate):
