@@ -200,7 +200,9 @@ func TestFilesInS3(t *testing.T) {
 }
 
 // isObject reports whether a request is for an object's content.
-func isObject(r *http.Request) bool { return r.Method == http.MethodGet && strings.Contains(r.URL.Path, ".") }
+func isObject(r *http.Request) bool {
+	return r.Method == http.MethodGet && strings.Contains(r.URL.Path, ".")
+}
 
 // TestFaultsOfAnObjectStore disturbs the loads of all files. Each file is loaded with every row once, or nothing of it is
 // published and the exit code is 75.
