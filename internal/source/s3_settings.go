@@ -176,6 +176,9 @@ func (i *instanceCredentials) Retrieve() (credentials.Value, error) {
 	return i.RetrieveWithCredContext(nil)
 }
 
+// credentialsAge is how long the files of credentials hold. Tests shorten it.
+var credentialsAge = time.Minute
+
 // credentialFiles are credentials in the files of a folder. They are read again every minute, as a mounted Secret changes.
 type credentialFiles struct {
 	credentials.Expiry
@@ -210,7 +213,7 @@ func (c *credentialFiles) RetrieveWithCredContext(*credentials.CredContext) (v c
 		return v, fmt.Errorf("the folder %s needs the files AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "+
 			"(or access-key-id and secret-access-key), not empty", c.dir)
 	}
-	c.SetExpiration(time.Now().Add(time.Minute), 0)
+	c.SetExpiration(time.Now().Add(credentialsAge), 0)
 	return v, nil
 }
 

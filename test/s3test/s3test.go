@@ -4,6 +4,7 @@ package s3test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -182,6 +183,50 @@ func (s *Server) makeBucket(ctx context.Context, region string) error {
 func (s *Server) Stop() {
 	_ = s.process.Process.Kill() // it may have ended
 	<-s.ended
+}
+
+// AddUser adds a user, who may do nothing until a policy of the bucket allows it.
+func (s *Server) AddUser(ctx context.Context, access, secret string) error {
+	return s.administer(ctx, "create-user", "--access", access, "--secret", secret, "--role", "user")
+}
+
+// RemoveUser removes a user.
+func (s *Server) RemoveUser(ctx context.Context, access string) error {
+	return s.administer(ctx, "delete-user", "--access", access)
+}
+
+func (s *Server) administer(ctx context.Context, args ...string) error {
+	args = append([]string{"admin", "--access", AccessKey, "--secret", SecretKey, "--endpoint-url", s.URL}, args...)
+	output, err := exec.CommandContext(ctx, s.process.Path, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", args, err, output)
+	}
+	return nil
+}
+
+// Allow allows users to do actions, such as s3:GetObject, with the bucket and with the objects that a pattern of keys names.
+// It replaces what was allowed before.
+func (s *Server) Allow(ctx context.Context, statements ...Statement) error {
+	policy := map[string]any{"Version": "2012-10-17", "Statement": statements}
+	for i := range statements {
+		statements[i].Effect = "Allow"
+		for k, key := range statements[i].Resource {
+			statements[i].Resource[k] = strings.TrimSuffix("arn:aws:s3:::"+Bucket+"/"+key, "/")
+		}
+	}
+	text, err := json.Marshal(policy)
+	if err != nil {
+		return err
+	}
+	return s.Client.SetBucketPolicy(ctx, Bucket, string(text))
+}
+
+// A Statement allows users, or everybody (*), actions with objects by their keys, or with the bucket, by the empty key.
+type Statement struct {
+	Effect    string // Allow
+	Principal []string
+	Action    []string
+	Resource  []string
 }
 
 // Put writes an object, which is named by its key in the bucket.

@@ -1,0 +1,166 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"consentpipeline.io/test/s3test"
+)
+
+func TestS3Listing(t *testing.T) {
+	store := s3test.New(t, s3test.Options{})
+	proxy := store.Proxy(t)
+	s3test.Setenv(t, proxy.URL)
+	keys := []string{"day/a.csv", "day/b/c.csv", "day/b/d [1].parquet", "day/_SUCCESS", "day/_temporary/x.csv", "day/e+f ä&.csv", "days/other.csv", "top.csv"}
+	const many = 1001
+	for i := range many {
+		keys = append(keys, fmt.Sprintf("many/%04d.csv", i))
+	}
+	var group errgroup.Group
+	group.SetLimit(8)
+	for _, key := range keys {
+		group.Go(func() error { return store.Put(t.Context(), key, []byte("x")) })
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+
+	list := func(place, pattern string) (Listing, Traffic, error) {
+		src := mustOpen(t, place, Options{})
+		listing, err := src.List(t.Context(), pattern)
+		return listing, src.(*S3).Traffic(), err
+	}
+	for _, c := range []struct {
+		place, pattern, files, ignored string
+		requests                       int64
+	}{
+		{"s3://exports/day", AllFiles, "a.csv b/c.csv b/d [1].parquet e+f ä&.csv", "_SUCCESS _temporary/", 1},
+		{"s3://exports/day/", "b/*", "b/c.csv b/d [1].parquet", "", 2},
+		{"s3://exports/day", "**/*.csv", "a.csv b/c.csv e+f ä&.csv", "_temporary/", 2},
+		{"s3://exports/day", "b/d [1].parquet", "b/d [1].parquet", "", 1},
+		{"s3://exports/day", "e+f ä&.csv", "e+f ä&.csv", "", 1},
+		{"s3://exports/day", "_temporary/*.csv", "_temporary/x.csv", "", 2},
+		{"s3://exports", "*.csv", "top.csv", "", 3},
+		{"s3://exports", "day/b/*.csv", "day/b/c.csv", "", 2},
+	} {
+		listing, traffic, err := list(c.place, c.pattern)
+		if err != nil {
+			t.Errorf("%s %s: %v", c.place, c.pattern, err)
+			continue
+		}
+		var files, ignored []string
+		for _, file := range listing.Files {
+			files = append(files, file.Path)
+			if file.Size != 1 || file.Version != "etag 9dd4e461268c8034f5c8564e155c67a6, 1 bytes" {
+				t.Errorf("%+v", file)
+			}
+		}
+		for _, i := range listing.Ignored {
+			ignored = append(ignored, i.Path)
+		}
+		if got := strings.Join(files, " "); got != c.files {
+			t.Errorf("%s %s: files %q, want %q", c.place, c.pattern, got, c.files)
+		}
+		if got := strings.Join(ignored, " "); got != c.ignored {
+			t.Errorf("%s %s: ignored %q, want %q", c.place, c.pattern, got, c.ignored)
+		}
+		if traffic.Requests > c.requests {
+			t.Errorf("%s %s: %d requests, want %d", c.place, c.pattern, traffic.Requests, c.requests)
+		}
+	}
+
+	// One request for each 1,000 objects; each object once, also if some of the requests fail.
+	for _, failures := range []int64{0, 1} {
+		var pages atomic.Int64
+		proxy.Set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if n := pages.Add(1); n%2 == 0 && n <= 2*failures {
+				s3test.Refuse(w, r, http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.")
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+		listing, traffic, err := list("s3://exports/many", AllFiles)
+		if err != nil || len(listing.Files) != many || len(slices.Compact(slices.Clone(listing.Files))) != many || traffic.Requests > 2+2*failures {
+			t.Errorf("%d failures: %d files in %d requests, %v", failures, len(listing.Files), traffic.Requests, err)
+		}
+	}
+}
+
+// TestS3CredentialsAreReadAgain replaces the files of the credentials while a source is open, as a mounted Secret changes,
+// and then removes the user that they named before.
+func TestS3CredentialsAreReadAgain(t *testing.T) {
+	credentialsAge = time.Nanosecond
+	defer func() { credentialsAge = time.Minute }()
+	store := s3test.New(t, s3test.Options{IAM: true})
+	s3test.Setenv(t, store.URL)
+	for _, user := range []string{"first", "second"} {
+		if err := store.AddUser(t.Context(), user, user+"-secret"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := store.Allow(t.Context(),
+		s3test.Statement{Principal: []string{"first", "second"}, Action: []string{"s3:ListBucket"}, Resource: []string{""}},
+		s3test.Statement{Principal: []string{"first", "second"}, Action: []string{"s3:GetObject"}, Resource: []string{"*"}})
+	if err := errors.Join(err, store.Put(t.Context(), "a.csv", []byte(webFile))); err != nil {
+		t.Fatal(err)
+	}
+	dir := credentialFolder(t, map[string]string{"access-key-id": "first", "secret-access-key": "first-secret"})
+	src := mustOpen(t, "s3://exports", Options{Credentials: dir})
+	if got, err := content(t.Context(), src, "a.csv"); err != nil || got != webFile {
+		t.Fatalf("%q, %v", got, err)
+	}
+	for name, value := range map[string]string{"access-key-id": "second", "secret-access-key": "second-secret"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(value), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.RemoveUser(t.Context(), "first"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := content(t.Context(), src, "a.csv"); err != nil || got != webFile {
+		t.Errorf("with the new credentials: %q, %v", got, err)
+	}
+	if err := os.Remove(filepath.Join(dir, "access-key-id")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := src.List(t.Context(), AllFiles); severity(err) != "config" || !strings.Contains(err.Error(), "needs the files AWS_ACCESS_KEY_ID") {
+		t.Errorf("without credentials: %s error: %v", severity(err), err)
+	}
+}
+
+// TestServicesThatGiveCredentials refuse, or cannot answer now.
+func TestServicesThatGiveCredentials(t *testing.T) {
+	store := s3test.New(t, s3test.Options{})
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("t"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for address, variables := range map[string][]string{
+		"AWS_ENDPOINT_URL_STS":               {"AWS_WEB_IDENTITY_TOKEN_FILE=" + token, "AWS_ROLE_ARN=r"},
+		"AWS_CONTAINER_CREDENTIALS_FULL_URI": {"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=" + token},
+	} {
+		for status, want := range map[int]string{503: "transient", 429: "transient", 403: "config"} {
+			t.Run(fmt.Sprintf("%s answers %d", address, status), func(t *testing.T) {
+				service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+				defer service.Close()
+				environment := append([]string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", address + "=" + service.URL}, variables...)
+				s3test.Setenv(t, store.URL, environment...)
+				_, err := mustOpen(t, "s3://exports", Options{}).List(t.Context(), AllFiles)
+				if severity(err) != want {
+					t.Errorf("%s error: %v", severity(err), err)
+				}
+			})
+		}
+	}
+}
