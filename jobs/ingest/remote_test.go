@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -68,9 +69,14 @@ func wideParquet(t *testing.T, from, to, groups, more, n int) string {
 	return file.String()
 }
 
+var madeFiles = map[int]map[string]string{} // of remoteFiles, which take long to make
+
 // remoteFiles are files of each kind, whose lines begin at from. Two of them are read in parts.
 func remoteFiles(t *testing.T, from int) map[string]string {
 	t.Helper()
+	if madeFiles[from] != nil {
+		return madeFiles[from]
+	}
 	files := map[string]string{
 		"small.csv":     events(from, from+500),
 		"large.csv":     events(from, from+28_000),
@@ -83,6 +89,7 @@ func remoteFiles(t *testing.T, from int) map[string]string {
 			t.Fatalf("%s has %d bytes", name, len(content))
 		}
 	}
+	madeFiles[from] = files
 	return files
 }
 
@@ -443,4 +450,93 @@ func TestAStoppedRunOfARemoteSource(t *testing.T) {
 		t.Errorf("exit code %d after %s: %v", report.ExitCode(err), time.Since(began), err)
 	}
 	b.expectPublished("large.csv", "")
+}
+
+// TestFilesOfAWebServer loads the files of a list from servers with and without ranges and versions.
+func TestFilesOfAWebServer(t *testing.T) {
+	b := newBench(t)
+	files := remoteFiles(t, 0)
+	const loaded = "gzip.csv.gz Loaded 2000, large.csv Loaded 28000, large.parquet Loaded 4000, small.csv Loaded 500, small.parquet Loaded 300"
+	unchanged := strings.ReplaceAll(loaded, "Loaded", "Unchanged")
+	noParts := strings.Replace(loaded, "large.parquet Loaded 4000", "large.parquet Failed 0", 1)
+	for name, c := range map[string]struct {
+		header          func(http.Header, *http.Request)
+		loaded, again   string
+		fail, failAgain int  // exit codes
+		read            bool // whether the files are read again
+	}{
+		"ranges and ETags": {func(h http.Header, _ *http.Request) { h.Set("ETag", `"v1"`) }, loaded, unchanged, 0, 0, false},
+		"no ranges": {func(h http.Header, r *http.Request) {
+			h.Set("ETag", `"v1"`)
+			r.Header.Del("Range")
+		}, noParts, strings.ReplaceAll(noParts, "Loaded", "Unchanged"), report.BadData, report.BadData, false},
+		"no version": {func(http.Header, *http.Request) {}, noParts, strings.ReplaceAll(noParts, "Loaded", "Unchanged"),
+			report.BadData, report.BadData, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/exports/list.txt" {
+					_, _ = io.WriteString(w, "gzip.csv.gz\nlarge.csv\nlarge.parquet\nsmall.csv\nsmall.parquet\n")
+					return
+				}
+				c.header(w.Header(), r)
+				http.ServeContent(w, r, "", time.Time{}, strings.NewReader(files[strings.TrimPrefix(r.URL.Path, "/exports/")]))
+			}))
+			defer server.Close()
+			load := func() (string, int64, error) {
+				src, err := source.Open(server.URL+"/exports/", source.Options{List: "list.txt"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer src.Close()
+				result, err := b.run(func(o *Options) { o.Source, o.SourceID = src, name })
+				b.consistent()
+				return outcomes(result), src.(*source.Web).Traffic().Bytes, err
+			}
+			var size int64
+			for name, content := range files {
+				if c.fail == 0 || name != "large.parquet" {
+					size += int64(len(content))
+				}
+			}
+			got, fetched, err := load()
+			if got != c.loaded || report.ExitCode(err) != c.fail || float64(fetched) > 1.2*float64(size) {
+				t.Errorf("%s, %d bytes of %d, exit code %d: %v", got, fetched, size, report.ExitCode(err), err)
+			}
+			if c.fail != 0 && !strings.Contains(err.Error(), "cannot send parts of a file, which a Parquet file of more than 4 MiB needs: serve it with ranges") {
+				t.Errorf("error is %v", err)
+			}
+			got, fetched, err = load()
+			if got != c.again || report.ExitCode(err) != c.failAgain || !c.read && fetched > size/5 {
+				t.Errorf("again: %s, %d bytes of %d, exit code %d: %v", got, fetched, size, report.ExitCode(err), err)
+			}
+		})
+	}
+}
+
+// TestAWebFileChangesWhileItIsRead changes a file between two of its ranges.
+func TestAWebFileChangesWhileItIsRead(t *testing.T) {
+	b := newBench(t)
+	versions := []string{events(0, 28_000), events(1_000_000, 1_028_000)}
+	var ranges atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		version := min(ranges.Add(1)/4, 1)
+		w.Header().Set("ETag", fmt.Sprintf(`"v%d"`, version))
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(versions[version]))
+	}))
+	defer server.Close()
+	src, err := source.Open(server.URL+"/exports/large.csv", source.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	result, err := b.run(func(o *Options) { o.Source = src })
+	if report.ExitCode(err) != report.TryAgain || outcomes(result) != "large.csv Failed 0" || !strings.Contains(err.Error(), "the file changed while it was read") {
+		t.Errorf("%s, exit code %d: %v", outcomes(result), report.ExitCode(err), err)
+	}
+	b.consistent()
+	b.expect("large.csv Loaded 28000", func(o *Options) { o.Source = src })
+	if got := b.query("select min((parameters ->> 'n')::bigint) from raw.event"); got != "1000000" {
+		t.Errorf("the first row is %s", got)
+	}
 }
