@@ -61,7 +61,7 @@ help: ## Show this list
 
 .PHONY: run
 run: build venv ## Load INPUT, build the metrics, print them and write the dashboard to report.html
-	@CONSENT_DATABASE_URL="$$DATABASE_URL" bin/consent run --input "$(INPUT)" --report report.html \
+	@CONSENT_DATABASE_URL="$$DATABASE_URL" bin/consent run --source "$(INPUT)" --report report.html \
 	    $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(ARGS)
 
 .PHONY: dbt-run

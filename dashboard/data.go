@@ -122,6 +122,7 @@ type Run struct {
 	Started                            time.Time
 	Finished                           *time.Time
 	Loaded, Unchanged, Failed, NoMatch int64
+	Waiting                            int64 // folders whose files were not loaded, because their marker is missing
 }
 
 // A Country is one of those that events came from.

@@ -135,8 +135,13 @@ func ledgerSection(d *Data, _ selection) Section {
 		if r.Finished != nil {
 			state = "ended " + stamp(r.Finished)
 		}
-		section.Facts = append(section.Facts, fmt.Sprintf("The latest run of the ingestion began %s and %s: %s loaded, %s unchanged, %s failed.",
-			stamp(&r.Started), state, plural(r.Loaded, "file", "files"), whole(r.Unchanged), whole(r.Failed+r.NoMatch)))
+		fact := fmt.Sprintf("The latest run of the ingestion began %s and %s: %s loaded, %s unchanged, %s failed.",
+			stamp(&r.Started), state, plural(r.Loaded, "file", "files"), whole(r.Unchanged), whole(r.Failed+r.NoMatch))
+		if r.Waiting > 0 {
+			fact += fmt.Sprintf(" The files of %s were not loaded, because their marker is missing; `consent status` lists them.",
+				plural(r.Waiting, "folder", "folders"))
+		}
+		section.Facts = append(section.Facts, fact)
 	}
 	return section
 }

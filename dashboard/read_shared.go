@@ -155,11 +155,12 @@ func (d *Data) fileQueries() []query {
 			       (select count(*) from raw.run_file f where f.run_id = run.run_id and outcome = 'Loaded'),
 			       (select count(*) from raw.run_file f where f.run_id = run.run_id and outcome = 'Unchanged'),
 			       (select count(*) from raw.run_file f where f.run_id = run.run_id and outcome = 'Failed'),
-			       (select count(*) from raw.run_file f where f.run_id = run.run_id and outcome = 'NoMatch')
+			       (select count(*) from raw.run_file f where f.run_id = run.run_id and outcome = 'NoMatch'),
+			       (select count(*) from raw.run_file f where f.run_id = run.run_id and outcome = 'Waiting')
 			from raw.run order by started desc limit 1`, nil,
 			func(rows pgx.Rows) error {
 				d.Run = &Run{}
-				return rows.Scan(&d.Run.Started, &d.Run.Finished, &d.Run.Loaded, &d.Run.Unchanged, &d.Run.Failed, &d.Run.NoMatch)
+				return rows.Scan(&d.Run.Started, &d.Run.Finished, &d.Run.Loaded, &d.Run.Unchanged, &d.Run.Failed, &d.Run.NoMatch, &d.Run.Waiting)
 			}},
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/google/uuid"
 
 	"consentpipeline.io/dashboard/chart"
+	"consentpipeline.io/internal/warehouse"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // company makes one with a key that begins with the letter.
@@ -365,5 +367,41 @@ func TestQualityTitles(t *testing.T) {
 		if got := ledgerTitle(&c.data); got != c.ledger {
 			t.Errorf("%s: ledger:\n got %s\nwant %s", name, got, c.ledger)
 		}
+	}
+}
+
+// TestLatestRunNamesWaitingFolders reads a run from a ledger and checks what the page says about it.
+func TestLatestRunNamesWaitingFolders(t *testing.T) {
+	database := warehousetest.Database(t)
+	if _, err := warehouse.Migrate(t.Context(), config(database)); err != nil {
+		t.Fatal(err)
+	}
+	const run = `00000000-0000-4000-8000-000000000001`
+	execute(t, database, "insert into raw.run (run_id, name, source, started, finished) values ('"+run+"', 'test', 'test', "+
+		"'2026-11-24 12:00Z', '2026-11-24 12:01Z')",
+		"insert into raw.run_file (run_id, path, outcome) values ('"+run+"', 'a.csv', 'Loaded'), ('"+run+"', 'b.csv', 'Failed'), "+
+			"('"+run+"', 'c/', 'Waiting'), ('"+run+"', 'd/', 'Waiting')")
+	db := connect(t, database)
+	d := &Data{}
+	for _, q := range d.fileQueries() {
+		if q.name != "latest run" {
+			continue
+		}
+		rows, err := db.Query(t.Context(), q.sql, q.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rows.Next() {
+			if err := q.scan(rows); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "1 file loaded, 0 unchanged, 1 failed. The files of 2 folders were not loaded, because their marker is missing; `consent status` lists them."
+	if facts := ledgerSection(d, selection{}).Facts; len(facts) != 1 || !strings.HasSuffix(facts[0], want) {
+		t.Errorf("the page says %q, expected at the end %q", facts, want)
 	}
 }

@@ -29,17 +29,18 @@ const (
 // An attempt is what a pod reports about its entry.
 type attempt struct {
 	pod     types.UID
-	index   int // of the entry; -1 for a Job without indexes
+	index   int // in the Job; -1 for a Job without indexes
 	created time.Time
 	state   podState
-	since   time.Time // since when it waits, or should have ended because it was deleted; else zero
+	waits   time.Time // since when, in the state podWaiting
+	endsBy  time.Time // when a pod that was deleted should have ended, its grace period included; zero if it has, or was not deleted
 	code    int32     // the exit code, once ended; -1 if there is none
 	reason  string    // why it waits or has ended, as Kubernetes writes it: Unschedulable, OOMKilled, Evicted
 	message string    // the termination message, if the container left one; else what Kubernetes reports
 }
 
 // sortByCreation sorts by creation. Of two pods created in the same second, the one that has ended came first: a Job never has two
-// active pods of one entry.
+// active pods of one index.
 func sortByCreation(attempts []attempt) []attempt {
 	rank := func(a attempt) int {
 		if a.state == podEnded {
@@ -76,10 +77,10 @@ func attemptOf(pod *corev1.Pod) attempt {
 		a.state = podDeleted
 	default:
 		a.state = podWaiting
-		a.since, a.reason, a.message = waitOf(pod)
+		a.waits, a.reason, a.message = waitOf(pod)
 	}
 	if pod.DeletionTimestamp != nil && a.state != podEnded && pod.Spec.NodeName != "" {
-		a.since, a.reason = pod.DeletionTimestamp.Time, reasonNodeLost
+		a.endsBy, a.reason = pod.DeletionTimestamp.Time, reasonNodeLost
 		// Most pods end within their grace period: a blocker is shown only some time after it.
 		a.message = fmt.Sprintf("the node %s does not end the pod %s, which was deleted: the node or its kubelet is down",
 			pod.Spec.NodeName, pod.Name)
@@ -117,9 +118,7 @@ func waitOf(pod *corev1.Pod) (since time.Time, reason, message string) {
 }
 
 // isTerminating reports whether the pod was deleted and its node has not reported its end.
-func (a *attempt) isTerminating() bool {
-	return a.state != podWaiting && a.state != podEnded && !a.since.IsZero()
-}
+func (a *attempt) isTerminating() bool { return !a.endsBy.IsZero() }
 
 func (a *attempt) hasStarted() bool { return a.state == podRunning || a.state == podEnded }
 
@@ -134,7 +133,10 @@ func (a *attempt) hasReport() bool {
 // ingestMessage is how an ingestion pod ended: by its report, or without one, by what Kubernetes reports.
 func (a *attempt) ingestMessage() string {
 	if m, err := report.ParseIngest([]byte(a.message)); err == nil {
-		if text := failedFilesMessage(m); text != "" {
+		switch text := failedFilesMessage(m); {
+		case text != "" && m.WaitingFor != "":
+			return cut(text, maxMessage*3/4) + "; " + m.WaitingFor
+		case text != "":
 			return text
 		}
 	}

@@ -170,7 +170,7 @@ func (env *testEnv) finishRun(name string, bad int) error {
 	if err := env.Get(ctx, client.ObjectKey{Namespace: env.namespace, Name: name}, j); err != nil {
 		return err
 	}
-	for i, entry := range entriesOf(j) {
+	for i, entry := range pathsOf(j) {
 		pod := podOf(j, i)
 		pod.Namespace = env.namespace
 		if err := env.Create(ctx, pod); err != nil {
@@ -200,7 +200,7 @@ func (env *testEnv) finishRun(name string, bad int) error {
 // completeRunStepwise simulates a run in steps: each pod is created, runs and ends, and the Job counts it.
 func (env *testEnv) completeRunStepwise(j *batchv1.Job) {
 	env.Helper()
-	for i, entry := range entriesOf(j) {
+	for i, entry := range pathsOf(j) {
 		pod := env.pod(j, i)
 		env.setJob(j, func(s *batchv1.JobStatus) { s.Active = 1 })
 		env.startPod(pod)

@@ -13,8 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"consentpipeline.io/api/v1alpha1"
 )
 
 const (
@@ -42,14 +40,14 @@ func (b *blocker) eventType() string {
 
 // A wait is why a pod, or a whole Job, has not started or does not end.
 type wait struct {
-	index   int // of the entry; -1 for the whole Job
+	index   int // of the pod; -1 for the whole Job
 	object  types.UID
 	since   time.Time
 	reason  string
 	message string // empty where only an event has one, as for a volume that cannot be mounted
 }
 
-// waitsOf lists the pods on lost nodes, and then those that have not started, each in the order of their entries. A Job
+// waitsOf lists the pods on lost nodes, and then those that have not started, each in the order of their indexes. A Job
 // without any pod is one wait.
 func waitsOf(j *batchv1.Job, pods []attempt) []wait {
 	since, suspended := suspension(j)
@@ -63,9 +61,16 @@ func waitsOf(j *batchv1.Job, pods []attempt) []wait {
 	}
 	var waits []wait
 	for _, a := range pods {
-		if a.state == podWaiting || a.isTerminating() {
-			waits = append(waits, wait{index: a.index, object: a.pod, since: a.since, reason: a.reason, message: a.message})
+		w := wait{index: a.index, object: a.pod, reason: a.reason, message: a.message}
+		switch {
+		case a.isTerminating():
+			w.since = a.endsBy
+		case a.state == podWaiting:
+			w.since = a.waits
+		default:
+			continue
 		}
+		waits = append(waits, w)
 	}
 	rank := func(w wait) int {
 		if w.reason == reasonNodeLost {
@@ -77,50 +82,44 @@ func waitsOf(j *batchv1.Job, pods []attempt) []wait {
 	return waits
 }
 
-// findBlocker finds why a Job makes no progress; nil if it does, or is only about to start. It writes the reason into the
-// status of each entry that waits, and replaces pods on lost nodes. The message begins with subject, such as "Run 7".
-func (r *Reconciler) findBlocker(ctx context.Context, subject string, j *batchv1.Job, pods []attempt,
-	files []v1alpha1.FileStatus, out *outcome,
-) *blocker {
-	var first *wait
-	var lost []types.UID
+// handleWaits returns the pods that wait for longer than podStartGrace, with the reasons, and the blocker that they are for
+// the Job; nil if it makes progress, or is only about to start. It replaces pods on lost nodes. The blocker's message begins
+// with subject, such as "Run 7".
+func (r *Reconciler) handleWaits(ctx context.Context, subject string, j *batchv1.Job, pods []attempt, out *outcome) ([]wait, *blocker) {
+	waits := r.overdueWaits(ctx, j, pods, out)
+	if err := r.replaceLostPods(ctx, j, waits, out); err != nil {
+		out.err = errors.Join(out.err, err)
+	}
+	if len(waits) == 0 {
+		return nil, nil
+	}
+	hasRunning := slices.ContainsFunc(pods, func(a attempt) bool { return a.state == podRunning && !a.isTerminating() })
+	b, untilStuck := newBlocker(subject, waits[0], r.Clock().Sub(waits[0].since), hasRunning)
+	out.requeue(untilStuck, nil)
+	return waits, b
+}
+
+// overdueWaits finds the pods that wait for longer than podStartGrace. Where only an event has the message, it reads the event.
+func (r *Reconciler) overdueWaits(ctx context.Context, j *batchv1.Job, pods []attempt, out *outcome) (overdue []wait) {
 	for _, w := range waitsOf(j, pods) {
-		age := r.Clock().Sub(w.since)
-		if age < podStartGrace {
+		if age := r.Clock().Sub(w.since); age < podStartGrace {
 			out.requeue(podStartGrace-age, nil)
 			continue
 		}
 		switch {
-		case w.reason == reasonNodeLost && age < replaceLostAfter:
-			out.requeue(replaceLostAfter-age, nil)
-		case w.reason == reasonNodeLost:
-			lost = append(lost, w.object)
-		case w.message == "" && first != nil && first.reason == w.reason: // the same cause
-			w.message = first.message
-		case w.message == "":
+		case w.message != "":
+		case len(overdue) > 0 && overdue[0].reason == w.reason: // the same cause
+			w.message = overdue[0].message
+		default:
 			var err error
 			if w.message, err = r.lastWarning(ctx, j.Namespace, w.object); err != nil {
 				w.message = err.Error()
 			}
 			out.requeue(podStartGrace, err) // events are not watched
 		}
-		if first == nil {
-			first = &w
-		}
-		if w.index >= 0 && w.index < len(files) && w.message != "" {
-			files[w.index].Message = cut(w.reason+": "+w.message, maxMessage)
-		}
+		overdue = append(overdue, w)
 	}
-	if len(lost) > 0 {
-		out.err = errors.Join(out.err, r.replaceLostPods(ctx, j, lost))
-	}
-	if first == nil {
-		return nil
-	}
-	hasRunning := slices.ContainsFunc(pods, func(a attempt) bool { return a.state == podRunning && !a.isTerminating() })
-	b, untilStuck := newBlocker(subject, *first, r.Clock().Sub(first.since), hasRunning)
-	out.requeue(untilStuck, nil)
-	return b
+	return overdue
 }
 
 // newBlocker turns the first wait into a blocker, and returns in how long the Job may count as stuck; 0 for never.

@@ -29,7 +29,7 @@ func setConditions(p *v1alpha1.ConsentPipeline, out outcome, now metav1.Time) {
 		message = fmt.Sprintf("Run %d (%s) is in progress in the Job %s.", current.Number, current.Reason, current.JobName)
 	case last != nil:
 		ready, stalled = metav1.ConditionFalse, true
-		if last.Result == v1alpha1.Succeeded {
+		if last.Result == v1alpha1.Succeeded || last.Result == v1alpha1.Waiting {
 			ready, stalled = metav1.ConditionTrue, false
 		}
 		reason, message = string(last.Result), last.Message

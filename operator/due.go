@@ -63,8 +63,8 @@ func lastStarted(p *v1alpha1.ConsentPipeline) *v1alpha1.Run {
 	return nil
 }
 
-// specDigest identifies what to load; the order of the files does not matter. How to load it (parallelism, retries,
-// deadline) is not part of it, because a change of that starts no run.
+// specDigest identifies what to load; the order of the files does not matter. How to load it (shards, parallelism,
+// retries, deadline) is not part of it, because a change of that starts no run.
 func specDigest(spec v1alpha1.ConsentPipelineSpec) string {
 	paths := make([]string, len(spec.Files))
 	for i, file := range spec.Files {
@@ -74,6 +74,9 @@ func specDigest(spec v1alpha1.ConsentPipelineSpec) string {
 	parts := []any{paths, spec.Source, spec.Load, spec.MaxRejectedRatio}
 	if len(spec.Nulls) > 0 { // without nulls, the digest is that of releases before spec.nulls
 		parts = append(parts, spec.Nulls)
+	}
+	if spec.WaitFor != "" { // likewise
+		parts = append(parts, spec.WaitFor)
 	}
 	return digest(parts...)
 }

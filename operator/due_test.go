@@ -53,8 +53,10 @@ func TestDue(t *testing.T) {
 		"the source changed":                 {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Source = "other" }), ran(spec()), decision{"SpecChanged", true}},
 		"everything is to be loaded":         {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Load = v1alpha1.LoadAlways }), ran(spec()), decision{"SpecChanged", true}},
 		"other texts stand for null":         {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Nulls = []string{"NULL"} }), ran(spec()), decision{"SpecChanged", true}},
+		"files are to wait for a marker":     {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.WaitFor = "_SUCCESS" }), ran(spec()), decision{"SpecChanged", true}},
 		"more rows may be rejected":          {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.MaxRejectedRatio = "5%" }), ran(spec()), decision{"SpecChanged", true}},
 		"only how to run changed": {spec(func(s *v1alpha1.ConsentPipelineSpec) {
+			s.Files[0].Shards = 4
 			s.Parallelism, s.RetriesPerFile, s.ActiveDeadlineSeconds, s.Transform = 1, new(int32(5)), 60, v1alpha1.TransformNever
 		}), ran(spec()), decision{"UpToDate", false}},
 	} {

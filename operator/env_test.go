@@ -441,11 +441,19 @@ func jobCondition(condition batchv1.JobConditionType, reason string) batchv1.Job
 	return batchv1.JobCondition{Type: condition, Status: corev1.ConditionTrue, Reason: reason, LastProbeTime: now, LastTransitionTime: now}
 }
 
-// completeRun simulates a run in which every entry is one file that loads.
+// pathsOf lists the paths of a Job's entries.
+func pathsOf(j *batchv1.Job) (paths []string) {
+	for _, e := range entriesOf(j) {
+		paths = append(paths, e.path)
+	}
+	return paths
+}
+
+// completeRun simulates a run in which every entry is one file that loads; none has shards.
 func (env *testEnv) completeRun(j *batchv1.Job) {
 	env.Helper()
-	for i, entry := range entriesOf(j) {
-		env.endPod(env.pod(j, i), 0, loaded(entry, 100))
+	for i, path := range pathsOf(j) {
+		env.endPod(env.pod(j, i), 0, loaded(path, 100))
 	}
 	env.completeJob(j)
 }

@@ -14,7 +14,7 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-// newJob builds the Job of a run, with an index for each entry of spec.files. Its pods are those of the source's template,
+// newJob builds the Job of a run, with an index for each shard of each entry of spec.files, in their order. Its pods are those of the source's template,
 // which must have the container named ingest, with arguments and labels added.
 func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTemplate) *batchv1.Job {
 	pod := source.Template.DeepCopy()
@@ -24,7 +24,10 @@ func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTem
 	container.Args = append(container.Args, ingestArgs(p.Spec)...)
 	limitLostNodeToleration(&pod.Spec)
 
-	entries := int32(len(p.Spec.Files))
+	pods := int32(0)
+	for _, file := range p.Spec.Files {
+		pods += max(file.Shards, 1)
+	}
 	retries := p.Spec.RetriesPerFile
 	if retries == nil {
 		retries = new(int32(2))
@@ -45,11 +48,11 @@ func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTem
 		},
 		Spec: batchv1.JobSpec{
 			CompletionMode:        new(batchv1.IndexedCompletion),
-			Completions:           new(entries),
-			Parallelism:           new(min(p.Spec.Parallelism, entries)),
+			Completions:           new(pods),
+			Parallelism:           new(min(p.Spec.Parallelism, pods)),
 			BackoffLimitPerIndex:  retries,
 			PodFailurePolicy:      podFailurePolicy(),
-			PodReplacementPolicy:  new(batchv1.Failed), // never two active pods of one entry
+			PodReplacementPolicy:  new(batchv1.Failed), // never two active pods of one index
 			ActiveDeadlineSeconds: new(p.Spec.ActiveDeadlineSeconds),
 			Template:              *pod,
 		},
@@ -103,7 +106,13 @@ func ingestArgs(spec v1alpha1.ConsentPipelineSpec) []string {
 	if spec.Load == v1alpha1.LoadAlways {
 		args = append(args, "--force")
 	}
-	args = append(args, "--entry=$(JOB_COMPLETION_INDEX)", "--")
+	if spec.WaitFor != "" {
+		args = append(args, "--wait-for="+escapeExpansion(spec.WaitFor))
+	}
+	if shards := shardsArg(spec.Files); shards != "" {
+		args = append(args, shards)
+	}
+	args = append(args, entryArg, "--")
 	for _, file := range spec.Files {
 		args = append(args, escapeExpansion(file.Path))
 	}
@@ -113,15 +122,60 @@ func ingestArgs(spec v1alpha1.ConsentPipelineSpec) []string {
 // escapeExpansion keeps the kubelet from expanding $(NAME) in an argument: a file named $(PGPASSWORD) would log the password.
 func escapeExpansion(arg string) string { return strings.ReplaceAll(arg, "$", "$$") }
 
-// entriesOf reads the entries of a run from its Job, by index: spec.files may have changed since.
-func entriesOf(job *batchv1.Job) []string {
+// The arguments that the entries of a Job are read from. No path equals entryArg: escapeExpansion doubles the $.
+const (
+	entryArg        = "--entry=$(JOB_COMPLETION_INDEX)"
+	shardsArgPrefix = "--shards="
+)
+
+// shardsArg is the argument with the number of shards of each entry; none if each has one, for images without shards.
+func shardsArg(files []v1alpha1.File) string {
+	numbers := make([]string, len(files))
+	sharded := false
+	for i, file := range files {
+		numbers[i] = strconv.Itoa(int(max(file.Shards, 1)))
+		sharded = sharded || file.Shards > 1
+	}
+	if !sharded {
+		return ""
+	}
+	return shardsArgPrefix + strings.Join(numbers, ",")
+}
+
+// An entry is an entry of a run's files, which has a pod for each of its shards.
+type entry struct {
+	path   string
+	shards int
+}
+
+// entriesOf reads the entries of a run from its Job: spec.files may have changed since. It returns nil if the arguments are
+// not those of ingestArgs.
+func entriesOf(job *batchv1.Job) []entry {
 	container := ingestContainer(&job.Spec.Template.Spec)
-	if container == nil || job.Spec.Completions == nil || len(container.Args) < int(*job.Spec.Completions) {
+	if container == nil {
 		return nil
 	}
-	entries := slices.Clone(container.Args[len(container.Args)-int(*job.Spec.Completions):])
-	for i := range entries {
-		entries[i] = strings.ReplaceAll(entries[i], "$$", "$")
+	at := slices.Index(container.Args, entryArg)
+	if at < 0 || at+2 > len(container.Args) {
+		return nil
+	}
+	paths := container.Args[at+2:] // after --
+	shards := slices.Repeat([]string{"1"}, len(paths))
+	if at > 0 {
+		if list, found := strings.CutPrefix(container.Args[at-1], shardsArgPrefix); found {
+			shards = strings.Split(list, ",")
+		}
+	}
+	if len(shards) != len(paths) {
+		return nil
+	}
+	entries := make([]entry, len(paths))
+	for i, path := range paths {
+		n, err := strconv.Atoi(shards[i])
+		if err != nil || n < 1 {
+			return nil
+		}
+		entries[i] = entry{path: strings.ReplaceAll(path, "$$", "$"), shards: n}
 	}
 	return entries
 }

@@ -45,12 +45,12 @@ func TestNewJob(t *testing.T) {
 	if !slices.Equal(container.Args, wantArgs) {
 		t.Errorf("the arguments are\n%q, expected\n%q", container.Args, wantArgs)
 	}
-	if got := entriesOf(j); !slices.Equal(got, paths) {
+	if got := pathsOf(j); !slices.Equal(got, paths) {
 		t.Errorf("the entries read back are %q, expected %q", got, paths)
 	}
 	cached := j.DeepCopy()
 	stripJob(cached)
-	if got := entriesOf(cached); !slices.Equal(got, paths) {
+	if got := pathsOf(cached); !slices.Equal(got, paths) {
 		t.Errorf("the entries in the cache are %q, expected %q", got, paths)
 	}
 	if len(source.Template.Spec.Containers[0].Args) != len(before.Template.Spec.Containers[0].Args) {
@@ -66,6 +66,52 @@ func TestNewJob(t *testing.T) {
 		if job, pod := j.Labels[label], j.Spec.Template.Labels[label]; job != want || pod != want {
 			t.Errorf("the label %s of the Job is %q, of its pods %q, expected %q", label, job, pod, want)
 		}
+	}
+}
+
+// TestJobOfShards checks that the pods of a Job share the files of its entries, and that the entries are read back.
+func TestJobOfShards(t *testing.T) {
+	t.Parallel()
+	p := pipelineOf("a.csv", "$(HOME)/**", "--", "--shards=7")
+	p.Spec.Files[1].Shards, p.Spec.Files[2].Shards, p.Spec.WaitFor = 4, 1, "$(X)"
+	j := newJob(p, v1alpha1.Run{Number: 1, JobName: "september-1"}, sourceTemplate("input"))
+	want := []string{"--wait-for=$$(X)", "--shards=1,4,1,1", "--entry=$(JOB_COMPLETION_INDEX)", "--", "a.csv", "$$(HOME)/**", "--", "--shards=7"}
+	if args := j.Spec.Template.Spec.Containers[0].Args; !slices.Equal(args[len(args)-len(want):], want) {
+		t.Errorf("the arguments are\n%q, expected at the end\n%q", args, want)
+	}
+	if *j.Spec.Completions != 7 || *j.Spec.Parallelism != 7 {
+		t.Errorf("the Job has %d pods, %d at a time; expected 7", *j.Spec.Completions, *j.Spec.Parallelism)
+	}
+	stripJob(j)
+	if got := fmt.Sprint(entriesOf(j)); got != "[{a.csv 1} {$(HOME)/** 4} {-- 1} {--shards=7 1}]" {
+		t.Errorf("the entries read back are %s", got)
+	}
+}
+
+// TestEntriesOf reads the entries of Jobs that other releases or people have made.
+func TestEntriesOf(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"of a release without shards":   {[]string{"ingest", "--max-rejected-ratio=1%", entryArg, "--", "a.csv", "b.csv"}, "[{a.csv 1} {b.csv 1}]"},
+		"of a template with that flag":  {[]string{"ingest", "--shards=9", "--force", entryArg, "--", "a.csv"}, "[{a.csv 1}]"},
+		"with shards":                   {[]string{"ingest", "--shards=2,1", entryArg, "--", "a.csv", "b.csv"}, "[{a.csv 2} {b.csv 1}]"},
+		"with too few shards":           {[]string{"ingest", "--shards=2", entryArg, "--", "a.csv", "b.csv"}, "[]"},
+		"with shards that are no count": {[]string{"ingest", "--shards=0,x", entryArg, "--", "a.csv", "b.csv"}, "[]"},
+		"without an entry":              {[]string{"ingest", "--", "a.csv"}, "[]"},
+		"cut off":                       {[]string{"ingest", entryArg}, "[]"},
+		"without arguments":             {nil, "[]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			j := newJob(pipelineOf("a.csv"), v1alpha1.Run{Number: 1}, sourceTemplate("input"))
+			j.Spec.Template.Spec.Containers[0].Args = test.args
+			if got := fmt.Sprint(entriesOf(j)); got != test.want {
+				t.Errorf("got %s, expected %s", got, test.want)
+			}
+		})
 	}
 }
 

@@ -36,12 +36,25 @@ func limitLostNodeToleration(pod *corev1.PodSpec) {
 	}
 }
 
-// replaceLostPods does for pods on lost nodes what Kubernetes does once an administrator has set the taint
+// replaceLostPods does for pods that wait on lost nodes, after replaceLostAfter, what Kubernetes does once an administrator has set the taint
 // node.kubernetes.io/out-of-service: it marks them as failed by a disruption and deletes them at once. The Job then creates
 // others, which do not count as retries. Deleting alone is not enough: with podReplacementPolicy Failed, the Job controller
 // keeps a pod by its finalizer until it has failed. A container that still runs on such a node does no harm: each file is
 // loaded in one transaction under a lock of the file, and dbt holds a lock of the database.
-func (r *Reconciler) replaceLostPods(ctx context.Context, j *batchv1.Job, lost []types.UID) error {
+func (r *Reconciler) replaceLostPods(ctx context.Context, j *batchv1.Job, waits []wait, out *outcome) error {
+	var lost []types.UID
+	for _, w := range waits {
+		switch age := r.Clock().Sub(w.since); {
+		case w.reason != reasonNodeLost:
+		case age < replaceLostAfter:
+			out.requeue(replaceLostAfter-age, nil)
+		default:
+			lost = append(lost, w.object)
+		}
+	}
+	if len(lost) == 0 {
+		return nil
+	}
 	pods := &corev1.PodList{}
 	if err := r.Live.List(ctx, pods, client.InNamespace(j.Namespace),
 		client.MatchingLabels{batchv1.ControllerUidLabel: string(j.UID)}); err != nil {

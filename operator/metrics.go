@@ -37,7 +37,7 @@ func NewMetrics(registry prometheus.Registerer, namespace string, pipelines clie
 	}
 	m := &Metrics{
 		runs: counter("consentpipeline_runs_total",
-			"Runs that ended, by result: Succeeded, Partial, Failed or Interrupted.", "result"),
+			"Runs that ended, by result: Succeeded, Waiting, Partial, Failed or Interrupted.", "result"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "consentpipeline_run_duration_seconds",
 			Help:    "Duration of runs, from the creation of their Job to its end.",
@@ -52,7 +52,7 @@ func NewMetrics(registry prometheus.Registerer, namespace string, pipelines clie
 		warnings: counter("consentpipeline_warnings_total",
 			"Warning events about pipelines, by reason, such as JobRefused, SourceNotFound, PodsStuck or NodeLost. A cause that persists counts once.", "reason"),
 	}
-	for _, result := range []v1alpha1.Result{v1alpha1.Succeeded, v1alpha1.Partial, v1alpha1.Failed, v1alpha1.Interrupted} {
+	for _, result := range []v1alpha1.Result{v1alpha1.Succeeded, v1alpha1.Waiting, v1alpha1.Partial, v1alpha1.Failed, v1alpha1.Interrupted} {
 		m.runs.WithLabelValues(namespace, string(result))
 	}
 	for _, result := range []v1alpha1.Result{v1alpha1.Succeeded, v1alpha1.Failed} {

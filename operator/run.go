@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,7 +118,9 @@ func (r *Reconciler) followRun(ctx context.Context, p *v1alpha1.ConsentPipeline,
 	before := p.Status.Files
 	updateFiles(p, j, pods)
 	if !hasEnded(j) {
-		out.block(r.findBlocker(ctx, fmt.Sprintf("Run %d", run.Number), j, pods, p.Status.Files, out))
+		waits, blocker := r.handleWaits(ctx, fmt.Sprintf("Run %d", run.Number), j, pods, out)
+		showWaits(p.Status.Files, waits)
+		out.block(blocker)
 		return nil
 	}
 	// The cache of pods may lag behind that of Jobs, and there is no later reconcile of this run.
@@ -152,21 +155,17 @@ func (r *Reconciler) currentJob(ctx context.Context, p *v1alpha1.ConsentPipeline
 
 // updateFiles updates the status of the files of the current run.
 func updateFiles(p *v1alpha1.ConsentPipeline, j *batchv1.Job, pods []attempt) {
-	entries := make([]string, len(p.Status.Files))
+	entries := make([]entry, len(p.Status.Files))
 	for i, file := range p.Status.Files {
-		entries[i] = file.Path
+		entries[i] = entry{path: file.Path, shards: max(len(file.Shards), 1)}
 	}
 	p.Status.Files = fileStatuses(entries, p.Status.CurrentRun.Number, p.Status.Files, jobOutcomeOf(j), pods)
 }
 
-// lacksReport reports whether an entry has no report; entries whose pod never started count, too.
+// lacksReport reports whether a pod has no report; pods that never started count, too.
 func lacksReport(files []v1alpha1.FileStatus) bool {
-	for _, f := range files {
-		if f.Rows == nil {
-			return true
-		}
-	}
-	return false
+	lacks := func(s v1alpha1.ShardStatus) bool { return s.Rows == nil }
+	return slices.ContainsFunc(files, func(f v1alpha1.FileStatus) bool { return slices.ContainsFunc(shardsOf(f), lacks) })
 }
 
 // recordEnd records the end of the current run in the status.
@@ -182,18 +181,24 @@ func recordEnd(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, at metav1.Ti
 	}
 	p.Status.LastRun, p.Status.CurrentRun = &finished, nil
 	eventType := corev1.EventTypeWarning
-	if result == v1alpha1.Succeeded {
+	switch result {
+	case v1alpha1.Succeeded:
 		eventType = corev1.EventTypeNormal
 		p.Status.LastSuccessTime = &at
+	case v1alpha1.Waiting:
+		eventType = corev1.EventTypeNormal
 	}
 	out.finished = &finished
-	for _, f := range p.Status.Files {
-		if f.State == v1alpha1.FileLoaded || f.State == v1alpha1.FileUnknown || f.Loaded > 0 {
-			out.mayHaveLoaded = true
+	for i := range p.Status.Files {
+		for _, s := range shardsOf(p.Status.Files[i]) {
+			if s.State == v1alpha1.FileLoaded || s.State == v1alpha1.FileUnknown || s.Loaded > 0 {
+				out.mayHaveLoaded = true
+			}
+			if s.Loaded > 0 {
+				out.rowsLoaded += *s.Rows
+			}
 		}
-		if f.Loaded > 0 {
-			out.rowsLoaded += *f.Rows
-		}
+		p.Status.Files[i].Shards = nil
 	}
 	out.addEvent(eventType, "Run"+string(result), "FollowRun", fmt.Sprintf("Run %d: %s", finished.Number, finished.Message))
 }

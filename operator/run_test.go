@@ -46,7 +46,7 @@ func TestRun(t *testing.T) {
 	j := env.awaitRun("september", 1)
 
 	// The Job has the entries of the spec.
-	if got := strings.Join(entriesOf(j), " "); got != "a.csv b.csv $(PGPASSWORD).csv" {
+	if got := strings.Join(pathsOf(j), " "); got != "a.csv b.csv $(PGPASSWORD).csv" {
 		t.Errorf("the Job's entries are %s", got)
 	}
 	if args := strings.Join(j.Spec.Template.Spec.Containers[0].Args, " "); !strings.HasSuffix(args, "-- a.csv b.csv $$(PGPASSWORD).csv") {
@@ -168,8 +168,8 @@ func TestWhatIsDue(t *testing.T) {
 	j := env.awaitRun("reverted", 3)
 	env.completeRun(j)
 	p := env.awaitEnd("reverted", 3, v1alpha1.Succeeded)
-	if p.Status.LastRun.Reason != v1alpha1.ReasonSpecChanged || entriesOf(j)[0] != "a.csv" {
-		t.Errorf("run 3 is for %s, of %v", p.Status.LastRun.Reason, entriesOf(j))
+	if p.Status.LastRun.Reason != v1alpha1.ReasonSpecChanged || pathsOf(j)[0] != "a.csv" {
+		t.Errorf("run 3 is for %s, of %v", p.Status.LastRun.Reason, pathsOf(j))
 	}
 
 	// Of changes during a run, the newest one runs after it; the run in progress keeps its files.
@@ -184,7 +184,7 @@ func TestWhatIsDue(t *testing.T) {
 	env.completeRun(j)
 	env.awaitEnd("during-run", 1, v1alpha1.Succeeded)
 	j = env.awaitRun("during-run", 2)
-	if got := entriesOf(j); len(got) != 1 || got[0] != "c.csv" {
+	if got := pathsOf(j); len(got) != 1 || got[0] != "c.csv" {
 		t.Errorf("run 2 is of %v, expected c.csv", got)
 	}
 	env.completeRun(j)

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"cmp"
+	"slices"
 
 	"consentpipeline.io/api/v1alpha1"
 	"consentpipeline.io/internal/report"
@@ -9,29 +10,36 @@ import (
 
 // fileStatuses is the status of each entry of a run. It is derived from the Job's indexes, the reports of the pods, and the
 // previous statuses: pods are deleted with their reports, and a Job that fails at once may list no index.
-func fileStatuses(entries []string, run int64, before []v1alpha1.FileStatus, j jobOutcome, pods []attempt) []v1alpha1.FileStatus {
-	files := make([]v1alpha1.FileStatus, len(entries))
-	for i, path := range entries {
-		f := v1alpha1.FileStatus{Path: path, State: v1alpha1.FilePending, Run: run}
-		if i < len(before) && before[i].Run == run && before[i].Path == path {
-			f = before[i]
-		}
-		var own []attempt
-		for _, pod := range pods {
-			if pod.index == i {
-				own = append(own, pod)
-			}
-		}
-		files[i] = fileStatus(f, j.completed[i], j.failed[i], j.ended, own)
+func fileStatuses(entries []entry, run int64, before []v1alpha1.FileStatus, j jobOutcome, pods []attempt) []v1alpha1.FileStatus {
+	byIndex := map[int][]attempt{}
+	for _, pod := range pods {
+		byIndex[pod.index] = append(byIndex[pod.index], pod)
 	}
-	// If more pods have ended than were seen, an entry that looks skipped may have been loaded by one of those.
-	seen := int64(0)
-	for _, f := range files {
-		seen += f.Attempts
+	files := make([]v1alpha1.FileStatus, len(entries))
+	index, seen := 0, int64(0)
+	for i, e := range entries {
+		files[i] = v1alpha1.FileStatus{Path: e.path, Run: run, Shards: make([]v1alpha1.ShardStatus, e.shards)}
+		earlier := slices.Repeat([]v1alpha1.ShardStatus{{State: v1alpha1.FilePending}}, e.shards)
+		if i < len(before) && before[i].Run == run && before[i].Path == e.path {
+			copy(earlier, shardsOf(before[i]))
+		}
+		for shard := range files[i].Shards {
+			status := shardStatus(earlier[shard], j.completed[index], j.failed[index], j.ended, byIndex[index])
+			files[i].Shards[shard] = status
+			seen += status.Attempts
+			index++
+		}
 	}
 	for i := range files {
-		if files[i].State == v1alpha1.FileSkipped && j.endedPods > seen {
-			files[i].State, files[i].Message = v1alpha1.FileUnknown, messageUnknown
+		for k, shard := range files[i].Shards {
+			// If more pods have ended than were seen, a shard that looks skipped may have been loaded by one of those.
+			if shard.State == v1alpha1.FileSkipped && j.endedPods > seen {
+				files[i].Shards[k].State, files[i].Shards[k].Message = v1alpha1.FileUnknown, messageUnknown
+			}
+		}
+		files[i].ShardStatus = combine(files[i].Shards)
+		if len(files[i].Shards) == 1 {
+			files[i].Shards = nil
 		}
 	}
 	return files
@@ -45,8 +53,8 @@ const (
 	messageUnknown = "its pod is gone and left no report: consent status shows whether the file was loaded"
 )
 
-// fileStatus is the status of one entry, from its status of before, its index in the Job and its pods.
-func fileStatus(f v1alpha1.FileStatus, completed, failed, ended bool, pods []attempt) v1alpha1.FileStatus {
+// shardStatus is the status of one shard, from its status of before, its index in the Job and its pods.
+func shardStatus(f v1alpha1.ShardStatus, completed, failed, ended bool, pods []attempt) v1alpha1.ShardStatus {
 	started := int64(0)
 	var last, lastEnded, succeeded *attempt
 	for i := range pods {
@@ -95,8 +103,8 @@ func fileStatus(f v1alpha1.FileStatus, completed, failed, ended bool, pods []att
 	return f
 }
 
-// statusAfterRun is the status of an entry of a run that ended without an outcome of it.
-func statusAfterRun(f v1alpha1.FileStatus, lastEnded *attempt) v1alpha1.FileStatus {
+// statusAfterRun is the status of a shard of a run that ended without an outcome of it.
+func statusAfterRun(f v1alpha1.ShardStatus, lastEnded *attempt) v1alpha1.ShardStatus {
 	switch {
 	case lastEnded != nil && lastEnded.hasReport():
 		return reportedStatus(f, lastEnded)
@@ -116,15 +124,16 @@ func statusAfterRun(f v1alpha1.FileStatus, lastEnded *attempt) v1alpha1.FileStat
 
 // isFinal reports whether a state is an outcome that no later pod changes.
 func isFinal(state v1alpha1.FileState) bool {
-	return state == v1alpha1.FileLoaded || state == v1alpha1.FileUnchanged || state == v1alpha1.FileFailed
+	return state == v1alpha1.FileLoaded || state == v1alpha1.FileUnchanged || state == v1alpha1.FileWaiting || state == v1alpha1.FileFailed
 }
 
-// reportedStatus is the status of an entry by the report of the pod that decided it.
-func reportedStatus(f v1alpha1.FileStatus, pod *attempt) v1alpha1.FileStatus {
-	f = v1alpha1.FileStatus{Path: f.Path, Run: f.Run, Attempts: f.Attempts}
+// reportedStatus is the status of a shard by the report of the pod that decided it.
+func reportedStatus(f v1alpha1.ShardStatus, pod *attempt) v1alpha1.ShardStatus {
+	f = v1alpha1.ShardStatus{Attempts: f.Attempts}
 	m, err := report.ParseIngest([]byte(pod.message))
 	if err == nil {
-		f.Matched, f.Loaded, f.Unchanged, f.Failed = int64(m.Matched), int64(m.Loaded), int64(m.Unchanged), int64(m.Failed)
+		f.Matched, f.Loaded, f.Unchanged = int64(m.Matched), int64(m.Loaded), int64(m.Unchanged)
+		f.Waiting, f.Failed = int64(m.Waiting), int64(m.Failed)
 		f.Rows, f.Rejected = new(m.Rows), new(m.Rejected)
 		f.SHA256 = m.SHA256
 	}
@@ -135,6 +144,8 @@ func reportedStatus(f v1alpha1.FileStatus, pod *attempt) v1alpha1.FileStatus {
 		f.Message = cut(pod.ingestMessage(), maxMessage)
 	case err != nil:
 		f.State, f.Message = v1alpha1.FileLoaded, messageLoaded
+	case f.Waiting > 0:
+		f.State, f.Message = v1alpha1.FileWaiting, cut(m.WaitingFor, maxMessage)
 	case f.Loaded > 0:
 		f.State = v1alpha1.FileLoaded
 	default:

@@ -13,16 +13,16 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
-func TestFileStatus(t *testing.T) {
+func TestShardStatus(t *testing.T) {
 	t.Parallel()
 	const (
 		open = false
 		over = true
 	)
-	pending := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FilePending}
-	stuck := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FilePending, Message: "ImagePullBackOff: not found"}
-	running := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FileRunning, Attempts: 1}
-	loadedBefore := v1alpha1.FileStatus{Path: "a.csv", Run: 1, State: v1alpha1.FileLoaded, Attempts: 1, Matched: 1, Loaded: 1, Rows: new(int64(100))}
+	pending := v1alpha1.ShardStatus{State: v1alpha1.FilePending}
+	stuck := v1alpha1.ShardStatus{State: v1alpha1.FilePending, Message: "ImagePullBackOff: not found"}
+	running := v1alpha1.ShardStatus{State: v1alpha1.FileRunning, Attempts: 1}
+	loadedBefore := v1alpha1.ShardStatus{State: v1alpha1.FileLoaded, Attempts: 1, Matched: 1, Loaded: 1, Rows: new(int64(100))}
 	waiting := attempt{state: podWaiting, code: -1}
 	runs := attempt{state: podRunning, code: -1}
 	ends := func(code int32, message string) attempt {
@@ -30,11 +30,14 @@ func TestFileStatus(t *testing.T) {
 	}
 	glob := string(report.Ingest{Entry: "*.csv", Matched: 5, Loaded: 2, Unchanged: 1, Failed: 2, Rows: 300, Message: "2 of 5 files failed",
 		FailedFiles: []report.FailedFile{{Path: "b.csv", Message: "row 3: bad"}, {Path: "c.csv", Message: "truncated"}}}.Encode())
+	waits := string(report.Ingest{Entry: "*.csv", Matched: 3, Loaded: 1, Waiting: 2, Rows: 300, WaitingFor: "2 files wait for the marker _SUCCESS in a/"}.Encode())
+	waitsAndFails := string(report.Ingest{Entry: "*.csv", Matched: 3, Failed: 1, Waiting: 2, Message: "row 3: bad",
+		FailedFiles: []report.FailedFile{{Path: "b.csv", Message: "row 3: bad"}}, WaitingFor: "2 files wait for the marker _SUCCESS in a/"}.Encode())
 	mixed := string(report.Ingest{Entry: "*.csv", Matched: 2, Loaded: 1, Unchanged: 1, Rows: 300}.Encode())
 	noMatch := string(report.Ingest{Entry: "x/*.csv", Failed: 1, Message: "no file matches"}.Encode())
 
 	for name, test := range map[string]struct {
-		earlier           v1alpha1.FileStatus
+		earlier           v1alpha1.ShardStatus
 		completed, failed bool
 		ended             bool
 		pods              []attempt
@@ -61,6 +64,9 @@ func TestFileStatus(t *testing.T) {
 		"bad data on a node that drains":   {running, false, false, open, []attempt{ends(65, failedReport("a.csv", "bad")), runs}, "Running 0+0+0/0 rows ? attempts 2", "retried after: bad"},
 		"its container could not start":    {running, false, true, open, []attempt{{state: podEnded, code: 128, reason: "StartError", message: "exec: no such file"}}, "Failed 0+0+1/0 rows ? attempts 1", "exit code 128 (StartError): exec: no such file"},
 
+		"some files wait":                   {running, true, false, open, []attempt{ends(0, waits)}, "Waiting 1+0+0/3 rows 300 attempts 1", "2 files wait for the marker _SUCCESS in a/"},
+		"some files wait, and others fail":  {running, false, true, open, []attempt{ends(65, waitsAndFails)}, "Failed 0+0+1/3 rows 0 attempts 1", "1 of 3 files failed: b.csv: row 3: bad; 2 files wait for the marker _SUCCESS in a/"},
+		"it waited, and its pod is gone":    {v1alpha1.ShardStatus{State: v1alpha1.FileWaiting, Waiting: 2, Matched: 2, Attempts: 1, Rows: new(int64(0))}, true, false, over, nil, "Waiting 0+0+0/2 rows 0 attempts 1", ""},
 		"loaded, and its pod is gone":       {loadedBefore, true, false, open, nil, "Loaded 1+0+0/1 rows 100 attempts 1", ""},
 		"loaded, pod gone, the Job failed":  {loadedBefore, false, false, over, nil, "Loaded 1+0+0/1 rows 100 attempts 1", ""},
 		"completed, its message is lost":    {running, true, false, over, nil, "Loaded 0+0+0/0 rows ? attempts 1", "consent status shows its rows"},
@@ -77,7 +83,7 @@ func TestFileStatus(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := fileStatus(test.earlier, test.completed, test.failed, test.ended, test.pods)
+			f := shardStatus(test.earlier, test.completed, test.failed, test.ended, test.pods)
 			rows := "?"
 			if f.Rows != nil {
 				rows = fmt.Sprint(*f.Rows)
@@ -88,9 +94,6 @@ func TestFileStatus(t *testing.T) {
 			}
 			if test.message == "" && f.Message != "" || !strings.Contains(f.Message, test.message) {
 				t.Errorf("the message is %q, expected %q", f.Message, test.message)
-			}
-			if f.Path != "a.csv" || f.Run != 1 {
-				t.Errorf("the entry became %q of run %d", f.Path, f.Run)
 			}
 		})
 	}
@@ -106,8 +109,9 @@ func TestFileStatusesTwice(t *testing.T) {
 	}
 	for _, ended := range []bool{false, true} {
 		j := jobOutcome{completed: parseIndexes("0"), failed: parseIndexes("2"), ended: ended}
-		once := fileStatuses([]string{"a", "b", "c", "d", "e"}, 1, nil, j, pods)
-		twice := fileStatuses([]string{"a", "b", "c", "d", "e"}, 1, once, j, pods)
+		entries := []entry{{"a", 1}, {"b", 1}, {"c", 1}, {"d", 1}, {"e", 1}}
+		once := fileStatuses(entries, 1, nil, j, pods)
+		twice := fileStatuses(entries, 1, once, j, pods)
 		if yamlOf(once) != yamlOf(twice) {
 			t.Errorf("once\n%s\ntwice\n%s", yamlOf(once), yamlOf(twice))
 		}
@@ -117,8 +121,8 @@ func TestFileStatusesTwice(t *testing.T) {
 // TestFileStatusesOfAnotherRun checks that the status of an earlier run is not taken for an outcome of this one.
 func TestFileStatusesOfAnotherRun(t *testing.T) {
 	t.Parallel()
-	before := []v1alpha1.FileStatus{{Path: "a", Run: 1, State: v1alpha1.FileLoaded, Loaded: 1, Matched: 1}}
-	got := fileStatuses([]string{"a"}, 2, before, jobOutcome{}, nil)
+	before := []v1alpha1.FileStatus{{Path: "a", Run: 1, ShardStatus: v1alpha1.ShardStatus{State: v1alpha1.FileLoaded, Loaded: 1, Matched: 1}}}
+	got := fileStatuses([]entry{{"a", 1}}, 2, before, jobOutcome{}, nil)
 	if got[0].State != v1alpha1.FilePending || got[0].Loaded != 0 {
 		t.Error(yamlOf(got))
 	}
@@ -127,7 +131,7 @@ func TestFileStatusesOfAnotherRun(t *testing.T) {
 // TestVanishedPods checks that no entry is called skipped if a pod may have run unseen.
 func TestVanishedPods(t *testing.T) {
 	t.Parallel()
-	entries := []string{"a", "b"}
+	entries := []entry{{"a", 1}, {"b", 1}}
 	for name, test := range map[string]struct {
 		ended int64
 		want  v1alpha1.FileState
@@ -147,23 +151,41 @@ func TestVanishedPods(t *testing.T) {
 	}
 }
 
-// TestStatusSize checks that the status of 256 entries with the longest messages fits a resource.
+// TestStatusSize checks that the status of 256 entries with the longest messages fits a resource, and so that of 128 with two
+// shards each, during the run.
 func TestStatusSize(t *testing.T) {
 	t.Parallel()
-	var entries []string
+	for _, shards := range []int{1, 2, 64} {
+		t.Run(fmt.Sprint(shards), func(t *testing.T) {
+			t.Parallel()
+			checkStatusSize(t, 256/shards, shards)
+		})
+	}
+}
+
+func checkStatusSize(t *testing.T, n, shards int) {
+	t.Helper()
+	var paths []string
+	var entries []entry
 	var pods []attempt
-	for i := range 256 {
-		entries = append(entries, fmt.Sprintf("%0256d", i))
+	for i := range n {
+		paths = append(paths, fmt.Sprintf("%0256d", i))
+		entries = append(entries, entry{paths[i], shards})
+	}
+	for i := range n * shards {
 		long := strings.Repeat(`"quoted" `, 1000)
-		m := report.Ingest{Entry: entries[i], Matched: 9, Failed: 9, Message: long}
+		m := report.Ingest{Entry: paths[i/shards], Matched: 9, Failed: 9, Message: long, WaitingFor: long}
 		for range 9 {
-			m.FailedFiles = append(m.FailedFiles, report.FailedFile{Path: entries[i], Message: long})
+			m.FailedFiles = append(m.FailedFiles, report.FailedFile{Path: fmt.Sprintf("%0256d", i), Message: long})
 		}
 		pods = append(pods, attempt{index: i, state: podEnded, code: 65, message: string(m.Encode())})
 	}
-	p := pipelineOf(entries...)
+	p := pipelineOf(paths...)
 	p.Status.CurrentRun = &v1alpha1.Run{Number: 1}
 	p.Status.Files = fileStatuses(entries, 1, nil, jobOutcome{ended: true}, pods)
+	if encoded, err := json.Marshal(p.Status); err != nil || len(encoded) > 1<<20 {
+		t.Errorf("during the run, the status has %d bytes (%v), expected at most 1 MiB", len(encoded), err)
+	}
 	for i := range 9 {
 		p.Status.CurrentRun = &v1alpha1.Run{Number: int64(i)}
 		recordEnd(p, v1alpha1.Failed, metav1.Now(), runMessage(p, v1alpha1.Failed, &batchv1.Job{}), &outcome{})

@@ -11,12 +11,16 @@ import (
 )
 
 // A total adds up the files and rows of all entries.
-type total struct{ files, loaded, failed, rows, rejected int64 }
+type total struct {
+	files, loaded, waiting, failed, rows, rejected int64
+	open                                           bool // an entry is not loaded, unchanged or waiting
+}
 
 func totalOf(entries []v1alpha1.FileStatus) (t total) {
 	for _, f := range entries {
 		files, loaded, failed := counts(f)
-		t.files, t.loaded, t.failed = t.files+files, t.loaded+loaded, t.failed+failed
+		t.files, t.loaded, t.waiting, t.failed = t.files+files, t.loaded+loaded, t.waiting+f.Waiting, t.failed+failed
+		t.open = t.open || !isFinal(f.State) || f.State == v1alpha1.FileFailed
 		if f.Rows != nil {
 			t.rows += *f.Rows
 		}
@@ -28,10 +32,14 @@ func totalOf(entries []v1alpha1.FileStatus) (t total) {
 }
 
 // counts are the files of an entry: how many there are, how many are loaded or unchanged, and how many failed. An entry
-// without a known file counts as one file.
+// without a known file counts as one file; so do the shards whose files are not known.
 func counts(f v1alpha1.FileStatus) (files, loaded, failed int64) {
 	if f.Matched > 0 {
-		return f.Matched, min(f.Loaded+f.Unchanged, f.Matched-f.Failed), f.Failed
+		files, loaded, failed = f.Matched, min(f.Loaded+f.Unchanged, f.Matched-f.Failed), f.Failed
+		if !isFinal(f.State) {
+			files++
+		}
+		return files, loaded, failed
 	}
 	switch f.State {
 	case v1alpha1.FileLoaded, v1alpha1.FileUnchanged:
@@ -43,19 +51,21 @@ func counts(f v1alpha1.FileStatus) (files, loaded, failed int64) {
 }
 
 func (t total) result() v1alpha1.Result {
-	switch t.loaded {
-	case t.files:
-		return v1alpha1.Succeeded
-	case 0:
+	switch {
+	case t.open && t.loaded == 0:
 		return v1alpha1.Failed
+	case t.open:
+		return v1alpha1.Partial
+	case t.waiting > 0:
+		return v1alpha1.Waiting
 	}
-	return v1alpha1.Partial
+	return v1alpha1.Succeeded
 }
 
 func summaryOf(files []v1alpha1.FileStatus) *v1alpha1.Summary {
 	t := totalOf(files)
 	return &v1alpha1.Summary{
-		FilesTotal: t.files, FilesLoaded: t.loaded, Failed: t.failed, RowsLoaded: t.rows, RowsRejected: t.rejected,
+		FilesTotal: t.files, FilesLoaded: t.loaded, Failed: t.failed, Waiting: t.waiting, RowsLoaded: t.rows, RowsRejected: t.rejected,
 		Files: fmt.Sprintf("%d/%d", t.loaded, t.files), Rows: thousands(t.rows),
 	}
 }
@@ -70,16 +80,18 @@ func runMessage(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, j *batchv1.
 	if c := findCondition(j, batchv1.JobFailed); c != nil && c.Reason == batchv1.JobReasonDeadlineExceeded {
 		text += " The run took longer than spec.activeDeadlineSeconds."
 	}
-	var failed, unknown []v1alpha1.FileStatus
+	var failed, unknown, waiting []v1alpha1.FileStatus
 	for _, f := range p.Status.Files {
 		switch {
 		case f.State == v1alpha1.FileFailed:
 			failed = append(failed, f)
 		case !isFinal(f.State):
 			unknown = append(unknown, f)
+		case f.State == v1alpha1.FileWaiting:
+			waiting = append(waiting, f)
 		}
 	}
-	if bad := slices.Concat(failed, unknown); len(bad) > 0 {
+	if bad := slices.Concat(failed, unknown, waiting); len(bad) > 0 {
 		text += fmt.Sprintf(" %s %s: %s", cut(bad[0].Path, maxMessage/4), bad[0].State, cut(bad[0].Message, maxMessage/4))
 		if len(bad) > 1 {
 			text += fmt.Sprintf("; and %d more, see status.files", len(bad)-1)
@@ -87,6 +99,9 @@ func runMessage(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, j *batchv1.
 		if !strings.HasSuffix(text, ".") && !strings.HasSuffix(text, "…") {
 			text += "."
 		}
+	}
+	if result == v1alpha1.Waiting {
+		return text + " When the marker is there, run again: " + runAgain(p)
 	}
 	return text + " Fix that, then run again: " + runAgain(p)
 }

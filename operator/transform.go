@@ -55,7 +55,7 @@ func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline,
 	case state.ended != nil:
 		state.message, err = r.transformMessage(ctx, state.ended)
 	case state.running != nil:
-		err = r.findTransformBlocker(ctx, &state, out)
+		err = r.followTransform(ctx, &state, out)
 	}
 	if err == nil {
 		r.setTransformed(p, state, out)
@@ -210,14 +210,14 @@ func newTransformJob(cronJob *batchv1.CronJob, token string) *batchv1.Job {
 	return j
 }
 
-// findTransformBlocker shows what blocks the dbt Job, if anything does.
-func (r *Reconciler) findTransformBlocker(ctx context.Context, state *transformState, out *outcome) error {
+// followTransform shows what blocks the dbt Job, if anything does, and replaces its pod on a lost node.
+func (r *Reconciler) followTransform(ctx context.Context, state *transformState, out *outcome) error {
 	j := state.running
 	pods, err := r.pods.attemptsOf(j)
 	if err != nil {
 		return err
 	}
-	if b := r.findBlocker(ctx, "dbt in the Job "+j.Name, j, pods, nil, out); b != nil {
+	if _, b := r.handleWaits(ctx, "dbt in the Job "+j.Name, j, pods, out); b != nil {
 		state.reason, state.message, state.blockerEvent = b.reason, b.message, b.eventType()
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 // +kubebuilder:printcolumn:name="Rows",type=string,JSONPath=`.status.summary.rows`
 // +kubebuilder:printcolumn:name="Last Success",type=date,JSONPath=`.status.lastSuccessTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Waiting",type=integer,priority=1,JSONPath=`.status.summary.waiting`
 // +kubebuilder:printcolumn:name="Transformed",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Transformed")].status`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name: write at most 40 characters of a-z, 0-9 and -, beginning and ending with a letter or a digit: Jobs and pods are named after it"
@@ -47,10 +48,12 @@ type ConsentPipelineList struct {
 
 // ConsentPipelineSpec is what to load, from where and how.
 type ConsentPipelineSpec struct {
-	// The files to load: 1 to 256 entries, each of which is loaded by a pod of its own. Their order does not matter.
+	// The files to load: 1 to 256 entries, each of which is loaded by a pod of its own, or by as many as its shards. Their order
+	// does not matter.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:XValidation:rule="self.map(f, f.path.size()).sum() <= 65536",message="the paths have more than 65,536 characters together: write globs, or more than one ConsentPipeline"
+	// +kubebuilder:validation:XValidation:rule="self.map(f, f.shards).sum() <= 256",message="the shards of all entries are more than 256 together, one for each entry without shards: set fewer, or write more than one ConsentPipeline"
 	// +listType=map
 	// +listMapKey=path
 	// +required
@@ -68,6 +71,13 @@ type ConsentPipelineSpec struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Trigger string `json:"trigger,omitempty"`
+
+	// The name of a marker, such as _SUCCESS. A file is loaded only if a file of this name is in its folder or in one above it,
+	// within the source. Other files wait, which is not a failure; the next run looks again.
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[.]{1,2}$|/|\\x00')",message="write the name of one file, without a slash, such as _SUCCESS"
+	// +optional
+	WaitFor string `json:"waitFor,omitempty"`
 
 	// Which files to load.
 	// +kubebuilder:default=Changed
@@ -93,7 +103,7 @@ type ConsentPipelineSpec struct {
 	// +optional
 	RetriesPerFile *int32 `json:"retriesPerFile,omitempty"`
 
-	// A file with a greater share of rejected rows fails, and nothing of it is published.
+	// The share of a file's rows that may be rejected. If more are, the file fails, and none of its rows are published.
 	// +kubebuilder:default="1%"
 	// +kubebuilder:validation:MaxLength=16
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]|[1-9][0-9])([.][0-9]+)?%$') || self == '100%'",message="write a share from 0% to 100%, in quotes, such as \"1%\" or \"0.5%\""
@@ -136,9 +146,9 @@ type ConsentPipelineSpec struct {
 	TTLAfterFinished *metav1.Duration `json:"ttlAfterFinished,omitempty"`
 }
 
-// HistoryLimits say how many finished Jobs are kept. Each has a pod for each entry of files.
+// HistoryLimits say how many finished Jobs are kept. Each has a pod for each shard of the entries of files.
 type HistoryLimits struct {
-	// How many Jobs of runs with the result Succeeded are kept.
+	// How many Jobs of runs with the result Succeeded or Waiting are kept.
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
@@ -155,17 +165,26 @@ type HistoryLimits struct {
 
 // A File is one entry of the list: a file, or the files that a glob matches.
 type File struct {
-	// A path or a glob, relative to the source, such as events/csv/*.csv. In a glob, * and ? match within one name, and
-	// [ab] matches one of the characters. A path that exists means that file, whatever characters it has. ** alone means
-	// every CSV and Parquet file of the source, in all its folders.
+	// A path or a glob, relative to the source, such as events/csv/*.csv. In a glob, * and ? match within one name, [ab]
+	// matches one of the characters, and ** as a whole part matches any number of folders, as in events/**/*.csv. A path
+	// that exists means that file, whatever characters it has. ** alone means every CSV and Parquet file of the source, in
+	// all its folders.
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="self != ''",message="write a path or a glob, such as events/csv/*.csv"
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/')",message="write the path relative to the source, without the / at its start"
 	// +kubebuilder:validation:XValidation:rule="self == '' || self.startsWith('/') || !self.matches('(^|/)[.]{0,2}(/|$)')",message="write the path without the parts . and .., without // and without a / at its end"
-	// +kubebuilder:validation:XValidation:rule="self == '**' || !self.contains('**')",message="** must stand alone and means all files of the source; otherwise write * for each folder, such as events/*/*.csv"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[^/][*][*]|[*][*][^/]')",message="** must be a whole part of the path, such as events/**/*.csv"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('\\x00')",message="write the path without the character NUL"
 	// +required
 	Path string `json:"path"`
+
+	// How many pods share the files that the path matches. A file is in the shard that the hash of its path selects, so the
+	// shards have about as many files, whatever their sizes. A change applies to the next run, and does not start one.
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	// +optional
+	Shards int32 `json:"shards,omitempty"`
 }
 
 // A LoadPolicy says which files to load.
@@ -200,7 +219,7 @@ type ConsentPipelineStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Ready: the last run loaded everything. Reconciling: a run is in progress. Stalled: a person has to act; the message
+	// Ready: the last run loaded everything, but for files that wait for their marker. Reconciling: a run is in progress. Stalled: a person has to act; the message
 	// says how. Transformed: dbt has run over what was loaded. Reconciling and Stalled exist only while they are True.
 	// +listType=map
 	// +listMapKey=type
@@ -254,7 +273,7 @@ type Run struct {
 	JobName string `json:"jobName"`
 	// Why it was started.
 	Reason RunReason `json:"reason"`
-	// A digest of files, source, load, maxRejectedRatio and nulls, as they were when the run started.
+	// A digest of files, source, waitFor, load, maxRejectedRatio and nulls, as they were when the run started.
 	// +optional
 	SpecDigest string `json:"specDigest,omitempty"`
 	// A digest of trigger, as it was when the run started.
@@ -301,7 +320,7 @@ type RunReason string
 const (
 	// There was no run before.
 	ReasonFirstRun RunReason = "FirstRun"
-	// Files, source, load, maxRejectedRatio or nulls changed.
+	// Files, source, waitFor, load, maxRejectedRatio or nulls changed.
 	ReasonSpecChanged RunReason = "SpecChanged"
 	// Only the trigger changed.
 	ReasonTriggerChanged RunReason = "TriggerChanged"
@@ -311,16 +330,18 @@ const (
 
 // A Result says how a run ended.
 //
-// +kubebuilder:validation:Enum=Succeeded;Partial;Failed;Interrupted
+// +kubebuilder:validation:Enum=Succeeded;Waiting;Partial;Failed;Interrupted
 type Result string
 
 // The results of runs.
 const (
 	// Every file is loaded or unchanged.
 	Succeeded Result = "Succeeded"
-	// Some files are.
+	// Every file is, or waits for its marker.
+	Waiting Result = "Waiting"
+	// Some files are, and others failed.
 	Partial Result = "Partial"
-	// No file is.
+	// No file is, and some failed.
 	Failed Result = "Failed"
 	// The Job was deleted before the operator saw it end.
 	Interrupted Result = "Interrupted"
@@ -336,6 +357,9 @@ type Summary struct {
 	FilesLoaded int64 `json:"filesLoaded"`
 	// How many files failed.
 	Failed int64 `json:"failed"`
+	// How many files wait for the marker of spec.waitFor.
+	// +optional
+	Waiting int64 `json:"waiting"`
 	// How many rows the files have in the warehouse.
 	// +optional
 	RowsLoaded int64 `json:"rowsLoaded"`
@@ -352,7 +376,19 @@ type Summary struct {
 type FileStatus struct {
 	// The entry.
 	Path string `json:"path"`
-	// The state of the entry; of a glob, that of its worst file.
+	// Its state and counts; those of all shards together.
+	ShardStatus `json:",inline"`
+	// The number of the run that the status is from.
+	Run int64 `json:"run"`
+	// The status of each shard, while the run is in progress; absent for an entry of one shard.
+	// +listType=atomic
+	// +optional
+	Shards []ShardStatus `json:"shards,omitempty"`
+}
+
+// A ShardStatus is the status of an entry of spec.files, or of one of its shards.
+type ShardStatus struct {
+	// The state of the entry or shard: that of its worst file.
 	State FileState `json:"state"`
 	// How many files the entry matched.
 	// +optional
@@ -363,6 +399,9 @@ type FileStatus struct {
 	// How many of them are unchanged since they were loaded.
 	// +optional
 	Unchanged int64 `json:"unchanged,omitempty"`
+	// How many of them wait for the marker of spec.waitFor.
+	// +optional
+	Waiting int64 `json:"waiting,omitempty"`
 	// How many of them failed. An entry that matches no file counts as one.
 	// +optional
 	Failed int64 `json:"failed,omitempty"`
@@ -378,16 +417,14 @@ type FileStatus struct {
 	// The SHA-256 of the file's bytes; absent for globs of several files.
 	// +optional
 	SHA256 string `json:"sha256,omitempty"`
-	// What is wrong and what to do; for a glob, with the first files that failed.
+	// What is wrong and what to do, with the first files that failed; or what the files wait for.
 	// +optional
 	Message string `json:"message,omitempty"`
-	// The number of the run that the status is from.
-	Run int64 `json:"run"`
 }
 
 // A FileState is the state of an entry.
 //
-// +kubebuilder:validation:Enum=Pending;Running;Loaded;Unchanged;Failed;Skipped;Unknown
+// +kubebuilder:validation:Enum=Pending;Running;Loaded;Unchanged;Waiting;Failed;Skipped;Unknown
 type FileState string
 
 // The states of entries.
@@ -400,7 +437,9 @@ const (
 	FileLoaded FileState = "Loaded"
 	// Its rows are in the warehouse, by an earlier run.
 	FileUnchanged FileState = "Unchanged"
-	// Nothing of it was published by this run.
+	// None of its files failed, and some were not loaded, because their marker is missing.
+	FileWaiting FileState = "Waiting"
+	// At least one of its files failed; nothing of those was published by this run.
 	FileFailed FileState = "Failed"
 	// The run ended before its pod started.
 	FileSkipped FileState = "Skipped"

@@ -30,9 +30,9 @@ func TestValidation(t *testing.T) {
 	manyPaths := func(n, length int) string {
 		var files strings.Builder
 		for i := range n {
-			fmt.Fprintf(&files, "- path: %0*d\n", length, i)
+			fmt.Fprintf(&files, "- {path: f%0*d}\n", length, i)
 		}
-		return strings.ReplaceAll("files:\n"+files.String(), "path: ", "path: f") + "source: input\n"
+		return "files:\n" + files.String() + "source: input\n"
 	}
 	path := func(path string) string { return "files: [{path: " + path + "}]\nsource: input\n" }
 
@@ -65,7 +65,24 @@ func TestValidation(t *testing.T) {
 		"a path with .":                     {spec: path("./a.csv"), want: "write the path without the parts . and .."},
 		"a path with //":                    {spec: path("a//b.csv"), want: "without //"},
 		"a folder":                          {spec: path("events/"), want: "without a / at its end"},
-		"a path with **":                    {spec: path(`"events/**/*.csv"`), want: "** must stand alone and means all files of the source"},
+		"a path with **":                    {spec: path(`"events/**/*.csv"`)},
+		"a path with ** at its ends":        {spec: path(`"**/date=*/**"`)},
+		"** alone":                          {spec: path(`"**"`)},
+		"a name with ** at its end":         {spec: path(`"events/a**"`), want: "** must be a whole part of the path, such as events/**/*.csv"},
+		"a name with ** at its start":       {spec: path(`"**.csv"`), want: "** must be a whole part of the path"},
+		"a name with ** within":             {spec: path(`"a**b/c.csv"`), want: "** must be a whole part of the path"},
+		"a part ***":                        {spec: path(`"a/***/c.csv"`), want: "** must be a whole part of the path"},
+		"256 shards":                        {spec: "files: [{path: a/**, shards: 64}, {path: b/**, shards: 64}, {path: c/**, shards: 64}, {path: d/**, shards: 63}, {path: e.csv}]\nsource: input"},
+		"257 shards":                        {spec: "files: [{path: a/**, shards: 64}, {path: b/**, shards: 64}, {path: c/**, shards: 64}, {path: d/**, shards: 64}, {path: e.csv}]\nsource: input", want: "the shards of all entries are more than 256 together, one for each entry without shards"},
+		"256 files and a shard":             {spec: strings.Replace(manyPaths(256, 100), "}", ", shards: 2}", 1), want: "the shards of all entries are more than 256 together"},
+		"no shard":                          {spec: "files: [{path: a/**, shards: 0}]\nsource: input", want: "spec.files[0].shards in body should be greater than or equal to 1"},
+		"65 shards":                         {spec: "files: [{path: a/**, shards: 65}]\nsource: input", want: "spec.files[0].shards in body should be less than or equal to 64"},
+		"a marker":                          {spec: minimal + "waitFor: _SUCCESS"},
+		"a marker with dots":                {spec: minimal + "waitFor: ..export.done"},
+		"an empty marker":                   {spec: minimal + "waitFor: ''"},
+		"a marker in a folder":              {spec: minimal + "waitFor: out/_SUCCESS", want: "write the name of one file, without a slash, such as _SUCCESS"},
+		"a marker that is a folder":         {spec: minimal + "waitFor: ..", want: "write the name of one file, without a slash"},
+		"a marker with NUL":                 {spec: minimal + `waitFor: "a\0"`, want: "write the name of one file, without a slash"},
 		"a path with NUL":                   {spec: path(`"a\0.csv"`), want: "write the path without the character NUL"},
 		"a path that is too long":           {spec: path(strings.Repeat("a", 1025)), want: "spec.files[0].path: Too long: may not be more than 1024"},
 		"a file that is only a string":      {spec: "files: [a.csv]\nsource: input", want: "spec.files[0]: Invalid value: \"string\": spec.files[0] in body must be of type object"},
@@ -175,7 +192,7 @@ func TestDefaults(t *testing.T) {
 	}
 	pipeline.Spec.History = nil
 	got := fmt.Sprintf("%+v", pipeline.Spec)
-	want := "{Files:[{Path:a.csv}] Source:input Trigger: Load:Changed Suspend:false Parallelism:10 RetriesPerFile:<nil> " +
+	want := "{Files:[{Path:a.csv Shards:1}] Source:input Trigger: WaitFor: Load:Changed Suspend:false Parallelism:10 RetriesPerFile:<nil> " +
 		"MaxRejectedRatio:1% Nulls:[] ActiveDeadlineSeconds:3600 Transform:AfterIngest " +
 		"History:<nil> TTLAfterFinished:nil}"
 	if got != want {

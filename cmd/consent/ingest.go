@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -30,6 +31,7 @@ type ingestFlags struct {
 	maxRejectedRatio string
 	force            bool
 	concurrency      int
+	waitFor          string
 	place            placeFlags
 }
 
@@ -70,12 +72,18 @@ func (f *ingestFlags) flags(cmd *cobra.Command) {
 	f.place.flags(flags)
 	flags.IntVar(&f.concurrency, "concurrency", min(runtime.GOMAXPROCS(0), 8),
 		"files at a time; each needs up to two connections")
+	flags.StringVar(&f.waitFor, "wait-for", "", "load a file only if a file of this `NAME`, such as _SUCCESS, is in its folder or in one above it, "+
+		"within the source; other files wait, which is not a failure")
 }
 
 // options checks the flags. The caller adds the database and the folder.
 func (f *ingestFlags) options(a *app) (ingest.Options, error) {
-	o := ingest.Options{SourceID: f.sourceID, RunName: f.runName, Force: f.force, Concurrency: f.concurrency, Log: a.log}
+	o := ingest.Options{SourceID: f.sourceID, RunName: f.runName, Force: f.force, Concurrency: f.concurrency, WaitFor: f.waitFor,
+		Log: a.log}
 	var err error
+	if err = ingest.CheckMarker(f.waitFor); err != nil {
+		return o, badConfiguration("--wait-for %w", err)
+	}
 	if o.Drift, err = contract.ParseDrift(f.drift); err != nil {
 		return o, badConfiguration("--drift: %w", err)
 	}
@@ -116,7 +124,7 @@ func parseRatio(text string) (float64, error) {
 func newIngestCommand(a *app) *cobra.Command {
 	var choice databaseChoice
 	var flags ingestFlags
-	var entry int
+	var pod podFlags
 	var check bool
 	cmd := &cobra.Command{
 		Use:   "ingest --source PLACE [FILE…]",
@@ -130,8 +138,9 @@ For S3, the store's address, region and credentials come from where the tools of
 AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws, or the identity of a pod or a machine.
 
 FILE is a path or a glob pattern relative to the source, in which ** stands for any number of folders; without any,
-all of its files are loaded. With --check it only validates the files, without a database, and shows the findings
-with examples.`,
+all of its files are loaded. With --wait-for _SUCCESS, the files of folders that are not complete yet are not loaded:
+each such folder is Waiting. With --check it only validates the files, without a database, and shows the findings with
+examples.`,
 		Example: `  consent ingest --source ./input --check
   consent ingest --database-url postgres://me@localhost/consent --source ./input
   consent ingest --data-dir ./data --source ./input 'events/csv/*.csv'
@@ -141,24 +150,22 @@ with examples.`,
 			ctx := cmd.Context()
 			var result ingest.Result
 			var only string
-			a.message = func(err error) []byte { return ingestMessage(only, result, err) }
+			a.message = func(err error) []byte { return ingestMessage(only, flags.waitFor, result, err) }
 			o, err := flags.options(a)
 			if err != nil {
 				return err
 			}
-			if cmd.Flags().Changed("entry") {
-				if entry < 0 || entry >= len(files) {
-					return badConfiguration("--entry %d: there are %d FILEs, counted from 0: give the number of one of them", entry, len(files))
-				}
-				files = files[entry : entry+1]
-				only = files[0]
-			}
 			o.Patterns = files
+			if hasEntry := cmd.Flags().Changed("entry"); hasEntry || len(pod.shards) > 0 {
+				if only, err = pod.choose(files, hasEntry, &o); err != nil {
+					return err
+				}
+			}
 			place, err := flags.place.open(&o)
 			if err != nil {
 				return err
 			}
-			defer place.Close()
+			defer a.closeSource(place)
 			if check {
 				return a.check(ctx, o)
 			}
@@ -173,10 +180,55 @@ with examples.`,
 	}
 	choice.flags(cmd)
 	flags.flags(cmd)
-	cmd.Flags().IntVar(&entry, "entry", 0, "load only the FILE of this `number`, counted from 0, as a pod of an Indexed Job does")
+	pod.flags(cmd)
 	cmd.Flags().BoolVar(&check, "check", false, "only validate the files, without a database")
 	a.messageFlag(cmd)
 	return cmd
+}
+
+// podFlags choose the part of the files that one pod of an Indexed Job loads.
+type podFlags struct {
+	entry  int
+	shards []int
+}
+
+func (f *podFlags) flags(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&f.entry, "entry", 0, "load only the FILE of this `number`, counted from 0, as a pod of an Indexed Job does")
+	cmd.Flags().IntSliceVar(&f.shards, "shards", nil, "`NUMBER,…` of pods for each FILE, such as 1,4,1: the files that it matches are distributed over "+
+		"them by the hash of their paths, and --entry counts the pods (default: one for each)")
+}
+
+// maxShards is the maximum number of shards of an entry, which the API of ConsentPipelines has, too.
+const maxShards = 64
+
+// choose sets the entry of this pod, and its shard of the files that the entry matches.
+func (f *podFlags) choose(files []string, hasEntry bool, o *ingest.Options) (entry string, err error) {
+	shards := f.shards
+	if len(shards) == 0 {
+		shards = slices.Repeat([]int{1}, len(files))
+	}
+	if !hasEntry {
+		return "", badConfiguration("--shards without --entry: also give the number of the pod, counted from 0, whose share is to be loaded")
+	}
+	if len(shards) != len(files) {
+		return "", badConfiguration("--shards has %d numbers for %d FILEs: give one for each FILE, in their order", len(shards), len(files))
+	}
+	pod := f.entry
+	for i, n := range shards {
+		if n < 1 || n > maxShards {
+			return "", badConfiguration("--shards: number %d, for %s, is %d: expected 1 to %d", i+1, files[i], n, maxShards)
+		}
+		if pod >= 0 && pod < n {
+			o.Patterns, o.Shard, o.Shards = files[i:i+1], pod, n
+			entry = files[i]
+		}
+		pod -= n
+	}
+	if o.Shards == 0 {
+		return "", badConfiguration("--entry %d: the %d FILEs have %d pods, counted from 0: give the number of one of them", f.entry,
+			len(files), f.entry-pod)
+	}
+	return entry, nil
 }
 
 // check validates the files without a database.
@@ -205,6 +257,15 @@ func (f *placeFlags) open(o *ingest.Options) (source.Source, error) {
 		return nil, errors.Join(err, opened.Close())
 	}
 	return opened, nil
+}
+
+// closeSource closes a source, and logs what was requested from its server.
+func (a *app) closeSource(place source.Source) {
+	if remote, ok := place.(interface{ Traffic() source.Traffic }); ok {
+		t := remote.Traffic()
+		a.log.Info("requested from the source", "source", place.ID(), "requests", t.Requests, "bytes", t.Bytes)
+	}
+	_ = place.Close() // it was only read
 }
 
 // maxSourceID is the maximum length of a source's name in bytes: the ledger's index has it together with the path.

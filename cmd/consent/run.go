@@ -107,7 +107,7 @@ func (a *app) run(ctx context.Context, f runFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	defer place.Close()
+	defer a.closeSource(place)
 	if err := ingest.FindAny(ctx, o.Source); err != nil {
 		return err // before a database is started
 	}

@@ -18,7 +18,8 @@ func newStatusCommand(a *app) *cobra.Command {
 		Use:   "status [RUN]",
 		Short: "Show the ledger: the latest runs, or the files of one",
 		Long: `status lists the latest runs of the ingestion. With the id or the name of a run it lists its files with their
-outcomes, rows, rejected rows, and why they failed.`,
+outcomes, rows, rejected rows, and why they failed. WAITING is the number of folders whose files were not loaded,
+because their marker was missing (ingest --wait-for).`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
@@ -57,9 +58,9 @@ func (a *app) writeRuns(runs []warehouse.RunInfo) error {
 		_, err := fmt.Fprintln(a.stdout, "No run yet: consent ingest loads files.")
 		return err
 	}
-	t := newTable("RUN", "NAME", "STARTED", "DURATION", "FILES", "FAILED", "ROWS", "REJECTED", "SOURCE")
+	t := newTable("RUN", "NAME", "STARTED", "DURATION", "FILES", "FAILED", "WAITING", "ROWS", "REJECTED", "SOURCE")
 	for _, r := range runs {
-		t.add(r.ID.String(), r.Name, r.Started.UTC().Format(time.DateTime), duration(r), count(r.Files), count(r.Failed),
+		t.add(r.ID.String(), r.Name, r.Started.UTC().Format(time.DateTime), duration(r), count(r.Files), count(r.Failed), count(r.Waiting),
 			count(r.Rows), count(r.Rejected), r.Source)
 	}
 	return t.write(a.stdout)

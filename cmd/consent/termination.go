@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,14 +35,18 @@ func (a *app) leaveMessage(err error) {
 	}
 }
 
-// ingestMessage reports a run over an entry, or over all files of the source where the entry is empty.
-func ingestMessage(entry string, result ingest.Result, err error) []byte {
-	m := report.Ingest{Entry: entry, Rows: result.Rows, Rejected: result.Rejected}
+// ingestMessage reports a run over an entry, or over all files of the source where the entry is empty. The marker is that of
+// --wait-for.
+func ingestMessage(entry, marker string, result ingest.Result, err error) []byte {
+	m := report.Ingest{Entry: entry, Rows: result.Rows, Rejected: result.Rejected, Waiting: result.Waiting, Matched: result.Waiting}
+	var folders []string
 	for _, f := range result.Files {
-		if f.Outcome != warehouse.NoMatch {
+		if f.Outcome != warehouse.NoMatch && f.Outcome != warehouse.Waiting {
 			m.Matched++
 		}
 		switch f.Outcome {
+		case warehouse.Waiting:
+			folders = append(folders, f.Path)
 		case warehouse.Loaded:
 			m.Loaded++
 		case warehouse.Unchanged:
@@ -55,7 +60,7 @@ func ingestMessage(entry string, result ingest.Result, err error) []byte {
 	case m.Failed == 1:
 		m.Message = m.FailedFiles[0].Message
 	case m.Failed > 1:
-		m.Message = fmt.Sprintf("%d of %d files failed, the first %s: %s", m.Failed, len(result.Files),
+		m.Message = fmt.Sprintf("%d of %d files failed, the first %s: %s", m.Failed, len(result.Files)-len(folders)+m.Waiting,
 			m.FailedFiles[0].Path, m.FailedFiles[0].Message)
 	case err != nil:
 		m.Message = err.Error()
@@ -66,10 +71,22 @@ func ingestMessage(entry string, result ingest.Result, err error) []byte {
 	if len(result.Files) == 1 {
 		m.SHA256 = result.Files[0].SHA256
 	}
-	if m.Matched <= 1 && len(m.FailedFiles) == 1 {
+	if len(m.FailedFiles) == 1 && m.FailedFiles[0].Path == entry {
 		m.FailedFiles = nil // the entry names the file already
 	}
+	if len(folders) > 0 {
+		const most = 5
+		m.WaitingFor = fmt.Sprintf("%s for the marker %s in %s%s", waitingFiles(m.Waiting), marker,
+			strings.Join(folders[:min(len(folders), most)], ", "), more(len(folders)-most))
+	}
 	return m.Encode()
+}
+
+func waitingFiles(n int) string {
+	if n == 1 {
+		return "1 file waits"
+	}
+	return count(int64(n)) + " files wait"
 }
 
 func transformMessage(result transform.Result, err error) []byte {

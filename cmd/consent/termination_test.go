@@ -22,6 +22,12 @@ func TestIngestLeavesAMessage(t *testing.T) {
 	write(t, filepath.Join(folder, "good.csv"), header+goodRow)
 	write(t, filepath.Join(folder, "bad.csv"), header+"no uuid,pageview,1,2026-09-05,c9dfdd5a-cfda-4bdb-914d-aa6ac00e5471,1\n")
 	write(t, filepath.Join(folder, "$(PGPASSWORD).csv"), header+goodRow)
+	for _, name := range []string{"open/a/1.csv", "open/a/2.csv", "open/b/1.csv"} {
+		if err := os.MkdirAll(filepath.Join(folder, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(folder, name), header+goodRow)
+	}
 	database := warehousetest.Database(t)
 	if o := consent(t, "migrate", "--database-url", database); o.code != report.OK {
 		t.Fatal(o.stderr)
@@ -43,6 +49,35 @@ func TestIngestLeavesAMessage(t *testing.T) {
 			"rejected",
 		},
 		{"a path like a reference", append([]string{"--entry=3"}, files...), report.OK, report.Ingest{Entry: "$(PGPASSWORD).csv", Matched: 1, Unchanged: 1, Rows: 1}, ""},
+		{
+			"a glob of one file, which fails", []string{"--entry=0", "b*.csv"}, report.BadData,
+			report.Ingest{Entry: "b*.csv", Matched: 1, Failed: 1, Rejected: 1, FailedFiles: []report.FailedFile{{Path: "bad.csv"}}}, "rejected",
+		},
+		{
+			"folders that wait", []string{"--entry=0", "--wait-for=_SUCCESS", "open/*/*.csv"}, report.OK,
+			report.Ingest{Entry: "open/*/*.csv", Matched: 3, Waiting: 3, WaitingFor: "3 files wait for the marker _SUCCESS in open/a/, open/b/"}, "",
+		},
+		{
+			"a folder that waits, and no match", []string{"--wait-for=_SUCCESS", "open/b/*.csv", "absent.csv"}, report.BadData,
+			report.Ingest{Matched: 1, Waiting: 1, Failed: 1, FailedFiles: []report.FailedFile{{Path: "absent.csv"}},
+				WaitingFor: "1 file waits for the marker _SUCCESS in open/b/"}, "absent.csv",
+		},
+		{
+			"a marker with a slash", []string{"--entry=0", "--wait-for=a/_SUCCESS", "good.csv"}, report.BadConfig, report.Ingest{Failed: 1},
+			`--wait-for "a/_SUCCESS": expected the name of one file`,
+		},
+		// Of three shards, the first has bad.csv, and the second good.csv.
+		{"a shard", []string{"--entry=2", "--shards=1,3,1", "good.csv", "[bg]*.csv", "good.csv"}, report.OK, report.Ingest{Entry: "[bg]*.csv", Matched: 1, Unchanged: 1, Rows: 1}, ""},
+		{
+			"the shard of the bad file", []string{"--entry=1", "--shards=1,3,1", "good.csv", "[bg]*.csv", "good.csv"}, report.BadData,
+			report.Ingest{Entry: "[bg]*.csv", Matched: 1, Failed: 1, Rejected: 1, FailedFiles: []report.FailedFile{{Path: "bad.csv"}}}, "rejected",
+		},
+		{"the entry after it", []string{"--entry=4", "--shards=1,3,1", "bad.csv", "[bg]*.csv", "good.csv"}, report.OK, report.Ingest{Entry: "good.csv", Matched: 1, Unchanged: 1, Rows: 1}, ""},
+		{"a shard without a file", []string{"--entry=2", "--shards=1,2", "bad.csv", "good.csv"}, report.OK, report.Ingest{Entry: "good.csv"}, ""},
+		{"a pod that is not there", []string{"--entry=4", "--shards=1,3", "a", "b"}, report.BadConfig, report.Ingest{Failed: 1}, "--entry 4: the 2 FILEs have 4 pods, counted from 0"},
+		{"no number for an entry", []string{"--entry=0", "--shards=1", "a", "b"}, report.BadConfig, report.Ingest{Failed: 1}, "--shards has 1 numbers for 2 FILEs"},
+		{"no shards", []string{"--entry=0", "--shards=1,0", "a", "b"}, report.BadConfig, report.Ingest{Failed: 1}, "--shards: number 2, for b, is 0: expected 1 to 64"},
+		{"shards without the pod", []string{"--shards=2", "a"}, report.BadConfig, report.Ingest{Failed: 1}, "--shards without --entry"},
 		{"an entry that is not there", append([]string{"--entry=4"}, files...), report.BadConfig, report.Ingest{Failed: 1}, "--entry 4"},
 		{"a flag that is not there", []string{"--colour=red"}, report.BadConfig, report.Ingest{Failed: 1}, "--colour"},
 		{"a source that is not there", []string{"--source", filepath.Join(folder, "nowhere")}, report.BadConfig, report.Ingest{Failed: 1}, "nowhere"},
@@ -64,7 +99,7 @@ func TestIngestLeavesAMessage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if (got.SHA256 != "") != (got.Matched == 1) {
+			if (got.SHA256 != "") != (got.Matched == 1 && got.Loaded+got.Unchanged == 1) {
 				t.Errorf("%d files with the digest %q", got.Matched, got.SHA256)
 			}
 			if !strings.Contains(got.Message, test.message) || (got.Message == "") != (test.message == "") {
@@ -93,4 +128,42 @@ func TestTransformLeavesAMessage(t *testing.T) {
 	if err != nil || o.code == report.OK || !strings.Contains(got.Message, "consent migrate") {
 		t.Errorf("exit code %d, %+v, %v", o.code, got, err)
 	}
+}
+
+// TestWaitingFiles shows a folder that waits in each output of ingest and status.
+func TestWaitingFiles(t *testing.T) {
+	folder := t.TempDir()
+	for _, name := range []string{"done", "open"} {
+		if err := os.Mkdir(filepath.Join(folder, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(folder, name, "a.csv"), header+goodRow)
+	}
+	write(t, filepath.Join(folder, "done", "_SUCCESS"), "")
+	database := warehousetest.Database(t)
+	if o := consent(t, "migrate", "--database-url", database); o.code != report.OK {
+		t.Fatal(o.stderr)
+	}
+	const message = "1 file waits for the marker _SUCCESS, which is neither in this folder nor in one above it"
+	expect := func(args []string, want ...string) {
+		t.Helper()
+		o := consent(t, args...)
+		text := strings.Join(strings.Fields(o.stdout), " ")
+		for _, part := range want {
+			if o.code != report.OK || !strings.Contains(text, part) {
+				t.Errorf("%v: exit code %d, %s\n%s\nexpected %s", args, o.code, o.stderr, o.stdout, part)
+			}
+		}
+	}
+	ingest := []string{"ingest", "--source", folder, "--wait-for", "_SUCCESS", "--run-name", "test"}
+	status := []string{"status", "--database-url", database}
+	expect(append(ingest, "--check"), "done/a.csv event 1 0 0", "open/ 0 0 0 "+message)
+	expect(append(ingest, "--check", "-o", "json"), `"path": "open/", "rows": 0, "rejected": 0, "warnings": 0, "waiting": 1, "message": "`+message)
+	expect(append(ingest, "--database-url", database), "done/a.csv Loaded 1 0 0", "open/ Waiting 0 0 0 "+message)
+	expect(append(ingest, "--database-url", database, "-o", "json"), `"path": "open/", "outcome": "Waiting",`, `"waiting": 1, "message": "`+message,
+		`"loaded": 0, "waiting": 1,`)
+	expect(append(status, "--limit", "1"), "FILES FAILED WAITING ROWS", " 1 0 1 1 0 file://"+folder)
+	expect(append(status, "--limit", "1", "-o", "json"), `"files": 1, "failed": 0, "waiting_folders": 1, "rows": 1,`)
+	expect(append(status, "test"), "open/ Waiting 0 0 0 "+message)
+	expect(append(status, "test", "-o", "json"), `"path": "open/", "outcome": "Waiting",`, message)
 }

@@ -13,15 +13,18 @@ const maxMessage = 4096
 // Ingest is the report of an ingestion job about its entry: a path or a glob; empty if it loaded all files.
 type Ingest struct {
 	Entry       string       `json:"entry,omitempty"`
-	Matched     int          `json:"matched"` // files
+	Matched     int          `json:"matched"` // files: the sum of those that are loaded, unchanged, waiting and failed
 	Loaded      int          `json:"loaded"`
 	Unchanged   int          `json:"unchanged"`
-	Failed      int          `json:"failed"` // a glob without a match counts as one
-	Rows        int64        `json:"rows"`   // in the warehouse now, of all files
+	Waiting     int          `json:"waiting,omitempty"` // for the marker of their folder
+	Failed      int          `json:"failed"`            // a glob without a match counts as one
+	Rows        int64        `json:"rows"`              // in the warehouse now, of all files
 	Rejected    int64        `json:"rejected"`
 	SHA256      string       `json:"sha256,omitempty"` // if the entry is one file
 	Message     string       `json:"message,omitempty"`
 	FailedFiles []FailedFile `json:"failed_files,omitempty"` // the first ones
+	// WaitingFor names the marker that is missing and the first folders that wait for it.
+	WaitingFor string `json:"waiting_for,omitempty"`
 }
 
 // A FailedFile is a file that was not loaded, and why.
@@ -56,7 +59,7 @@ type Failure struct {
 // Encode gives the termination message. If it is too long, its texts and lists are shortened; the counts never are.
 func (m Ingest) Encode() []byte {
 	return fit(&m, func(limit int) {
-		m.Entry, m.Message = cut(m.Entry, limit), cut(m.Message, limit)
+		m.Entry, m.Message, m.WaitingFor = cut(m.Entry, limit), cut(m.Message, limit), cut(m.WaitingFor, limit)
 		m.FailedFiles = shorten(m.FailedFiles, limit, func(f FailedFile) FailedFile {
 			return FailedFile{Path: cut(f.Path, limit), Message: cut(f.Message, limit)}
 		})

@@ -42,10 +42,10 @@ type objectStore interface {
 
 // An objectFile is an open object.
 type objectFile struct {
-	ctx   context.Context // of all transfers
-	stop  context.CancelFunc
-	store objectStore
-	path  string
+	ctx    context.Context // of all transfers
+	cancel context.CancelFunc
+	store  objectStore
+	path   string
 	object
 
 	mu         sync.Mutex // guards what follows
@@ -61,11 +61,13 @@ func openObject(ctx context.Context, store objectStore, path string) (*objectFil
 		return nil, err
 	}
 	f := &objectFile{store: store, path: path, object: o}
-	f.ctx, f.stop = context.WithCancel(ctx)
+	f.ctx, f.cancel = context.WithCancel(ctx)
 	if o.size < 0 {
-		if err := f.readUnknownSize(); err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
+		err = f.readUnknownSize()
+	}
+	if err != nil {
+		f.cancel()
+		return nil, err
 	}
 	return f, nil
 }
@@ -77,9 +79,9 @@ func (f *objectFile) Version() string { return f.version }
 // Remote is false for an object that is in memory as a whole once it is read.
 func (f *objectFile) Remote() bool { return f.size > smallObject }
 
-// Close ends transfers that are under way.
+// Close also ends requests that are under way.
 func (f *objectFile) Close() error {
-	f.stop()
+	f.cancel()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.body != nil {

@@ -80,7 +80,7 @@ func (s *S3) signIn(ctx context.Context) error {
 	case errors.As(err, &marked), errors.As(err, &request), ctx.Err() != nil:
 		return connectionError("the service that gives credentials for "+s.endpoint.Host, cmp.Or(ctx.Err(), err))
 	}
-	return misconfigured(fmt.Errorf("no credentials for %s: %w", s.endpoint, err))
+	return misconfigured(fmt.Errorf("%s: get credentials: %w", s, err))
 }
 
 // ID is s3://, the bucket and the prefix, wherever the store is.
@@ -131,7 +131,7 @@ func (s *S3) list(ctx context.Context, glob pattern) (l Listing, err error) {
 		switch matches, hidden := glob.match(name); {
 		case !matches || strings.HasSuffix(name, "/"): // objects that stand for folders end with a slash
 		case hidden == "":
-			l.Files = append(l.Files, Entry{Path: name, Size: key.Size, Version: versionOf(key.ETag, time.Time{}, key.Size)})
+			l.Files = append(l.Files, Entry{Path: name, Size: key.Size, Version: versionOf(key.ETag, key.LastModified, key.Size)})
 		default:
 			l.ignoreHidden(hidden, hidden != name)
 		}
@@ -221,8 +221,10 @@ func (s *S3) stat(ctx context.Context, name string) (o object, err error) {
 		if err != nil {
 			return 0, s.explain("the object cannot be looked up", err)
 		}
-		// Without an ETag nothing says that two parts are of the same version.
-		o = object{size: info.Size, version: versionOf(info.ETag, time.Time{}, info.Size), condition: info.ETag, stream: info.ETag == ""}
+		o = object{size: info.Size, version: versionOf(info.ETag, info.LastModified, info.Size), condition: info.ETag}
+		if info.ETag == "" && !isSettled(info.LastModified, info.Headers) {
+			return 0, transient(fmt.Errorf("%s: the object was written in this second and has no ETag", s))
+		}
 		return 0, nil
 	})
 	var marked *Error
@@ -241,10 +243,7 @@ func (s *S3) get(ctx context.Context, name string, o object, start, end int64) (
 	if o.condition != "" {
 		err = options.SetMatchETag(o.condition)
 	}
-	if err == nil {
-		err = options.SetRange(start, end-1)
-	}
-	if err != nil {
+	if err = errors.Join(err, options.SetRange(start, end-1)); err != nil {
 		return nil, err
 	}
 	if err := s.signIn(ctx); err != nil {
@@ -257,9 +256,13 @@ func (s *S3) get(ctx context.Context, name string, o object, start, end int64) (
 		if err != nil {
 			return 0, s.explain("the object cannot be read", err)
 		}
-		if err := checkPart(header, start, end, o.size); err != nil || info.ETag != o.condition {
+		err = checkPart(header, start, end, o.size)
+		if err == nil && versionOf(info.ETag, info.LastModified, o.size) != o.version {
+			err = Wrap(ErrChanged)
+		}
+		if err != nil {
 			_ = body.Close()
-			return 0, cmp.Or(err, Wrap(ErrChanged))
+			return 0, err
 		}
 		return 0, nil
 	})
@@ -280,6 +283,13 @@ func checkPart(header http.Header, start, end, size int64) error {
 		return Wrap(ErrChanged)
 	}
 	return nil
+}
+
+// isSettled reports whether the time of an object's last change, in seconds, cannot be that of a later change, too: it was
+// not in the second in which the server answered (RFC 9110, 8.8.2.2).
+func isSettled(modified time.Time, header http.Header) bool {
+	date, err := http.ParseTime(header.Get("Date"))
+	return err == nil && !modified.IsZero() && date.Sub(modified) > time.Second
 }
 
 // versionOf names an object's content by its ETag, or else the time of its last change, and its size.

@@ -164,3 +164,46 @@ func TestServicesThatGiveCredentials(t *testing.T) {
 		}
 	}
 }
+
+// withoutETag is a response whose headers have no ETag, and another time of the last change.
+type withoutETag struct {
+	http.ResponseWriter
+	modified time.Time
+}
+
+func (w withoutETag) WriteHeader(status int) {
+	w.Header().Del("ETag")
+	w.Header().Set("Last-Modified", w.modified.UTC().Format(http.TimeFormat))
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// TestS3WithoutETags reads an object whose version only the time of its last change tells.
+func TestS3WithoutETags(t *testing.T) {
+	store := s3test.New(t, s3test.Options{})
+	proxy := store.Proxy(t)
+	s3test.Setenv(t, proxy.URL)
+	large := strings.Repeat("0123456789abcdef", smallObject/16) + "end"
+	if err := store.Put(t.Context(), "a.csv", []byte(large)); err != nil {
+		t.Fatal(err)
+	}
+	hour := time.Now().Add(-time.Hour).Truncate(time.Second)
+	for name, c := range map[string]struct {
+		modified func(request int64) time.Time
+		want     string
+	}{
+		"an hour ago":              {func(int64) time.Time { return hour }, "ok"},
+		"changes while it is read": {func(n int64) time.Time { return hour.Add(time.Duration(n/2) * time.Minute) }, "transient"},
+		"now":                      {func(int64) time.Time { return time.Now() }, "transient"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var requests atomic.Int64
+			proxy.Set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				next.ServeHTTP(withoutETag{w, c.modified(requests.Add(1))}, r)
+			})
+			got, err := content(t.Context(), mustOpen(t, "s3://exports", Options{}), "a.csv")
+			if severity(err) != c.want || err == nil && got != large {
+				t.Errorf("read %d bytes, %s error: %v", len(got), severity(err), err)
+			}
+		})
+	}
+}

@@ -300,12 +300,10 @@ func objectOf(response *http.Response) (o object) {
 	}
 	etag := response.Header.Get("ETag")
 	modified, err := http.ParseTime(response.Header.Get("Last-Modified"))
-	date, _ := http.ParseTime(response.Header.Get("Date"))
 	switch {
 	case isETag(etag):
 		o.condition, o.version = etag, versionOf(etag, time.Time{}, o.size)
-	case err == nil && date.Sub(modified) > time.Second:
-		// In seconds, it is not precise enough for a file that was just written (RFC 9110, 8.8.2.2).
+	case err == nil && isSettled(modified, response.Header):
 		o.condition, o.version = response.Header.Get("Last-Modified"), versionOf("", modified, o.size)
 	default:
 		o.stream = true // nothing says that two parts are of the same version

@@ -33,6 +33,7 @@ const (
 	Unchanged Outcome = "Unchanged"
 	Failed    Outcome = "Failed"
 	NoMatch   Outcome = "NoMatch"
+	Waiting   Outcome = "Waiting" // of a folder whose marker is missing
 )
 
 // A Load is a row of raw.load.
@@ -396,6 +397,7 @@ type RunInfo struct {
 	Finished *time.Time `json:"finished"`
 	Files    int64      `json:"files"`
 	Failed   int64      `json:"failed"`
+	Waiting  int64      `json:"waiting_folders"` // whose files were not loaded
 	Rows     int64      `json:"rows"`
 	Rejected int64      `json:"rejected"`
 }
@@ -411,8 +413,10 @@ func (db *DB) Runs(ctx context.Context, limit int) ([]RunInfo, error) {
 }
 
 const runQuery = `
-	select r.run_id, r.name, r.source, r.started, r.finished, count(f.path),
+	select r.run_id, r.name, r.source, r.started, r.finished,
+	       count(f.path) filter (where f.outcome <> 'Waiting'),
 	       count(*) filter (where f.outcome in ('Failed', 'NoMatch')),
+	       count(*) filter (where f.outcome = 'Waiting'),
 	       coalesce(sum(l.rows) filter (where f.outcome in ('Loaded', 'Unchanged')), 0)::bigint,
 	       coalesce(sum(l.rejected), 0)::bigint
 	from raw.run r left join raw.run_file f using (run_id) left join raw.load l using (load_id)`

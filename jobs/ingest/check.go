@@ -22,7 +22,8 @@ type CheckResult struct {
 	Rows     int64          `json:"rows"`               // that would be loaded
 	Rejected int64          `json:"rejected"`
 	Warnings int64          `json:"warnings"`
-	Message  string         `json:"message,omitempty"` // why the file would fail
+	Waiting  int            `json:"waiting,omitempty"` // of a folder: its files that wait for the marker
+	Message  string         `json:"message,omitempty"` // why the file would fail, or waits
 	Findings []CheckFinding `json:"findings,omitempty"`
 
 	err error
@@ -37,10 +38,10 @@ type CheckFinding struct {
 }
 
 // Check judges files as Run does, without a database, and also returns what Run ignores. It uses the options Source,
-// Patterns, Drift, Nulls and MaxRejectedRatio.
+// Patterns, WaitFor, Shard, Shards, Drift, Nulls and MaxRejectedRatio.
 func Check(ctx context.Context, o Options) ([]CheckResult, []source.Ignored, error) {
 	var found Result
-	files, refused, err := resolve(ctx, o, &found)
+	files, others, err := resolve(ctx, o, &found)
 	if err != nil {
 		return nil, found.Ignored, withExitCode(err)
 	}
@@ -54,11 +55,13 @@ func Check(ctx context.Context, o Options) ([]CheckResult, []source.Ignored, err
 		}
 		results = append(results, r)
 	}
-	for _, r := range refused {
-		results = append(results, CheckResult{Path: r.Path, Message: r.Message})
-		failed = append(failed, r.err)
+	for _, r := range others {
+		results = append(results, CheckResult{Path: r.Path, Waiting: r.Waiting, Message: r.Message})
+		if r.err != nil {
+			failed = append(failed, r.err)
+		}
 	}
-	return results, found.Ignored, worstError(failed, len(results))
+	return results, found.Ignored, worstError(failed, len(files)+countFiles(others))
 }
 
 func (o Options) check(ctx context.Context, entry source.Entry) (r CheckResult) {

@@ -228,7 +228,12 @@ func TestPatterns(t *testing.T) {
 	b.expect("csv/a.csv Unchanged 1, csv/b.csv Unchanged 2", func(o *Options) { o.Patterns = []string{"csv/a.csv", "csv/[ab].csv"} })
 	b.expect("csv/[1].csv Unchanged 3", func(o *Options) { o.Patterns = []string{"csv/[1].csv"} })
 
+	// Of ** at the end of a pattern, other formats are ignored.
+	b.write("csv/README.md", "hello")
+	b.write("docs/README.md", "hello")
+	b.expect("csv/[1].csv Unchanged 3, csv/a.csv Unchanged 1, csv/b.csv Unchanged 2", func(o *Options) { o.Patterns = []string{"csv/**"} })
 	for pattern, want := range map[string]string{
+		"docs/**":    `no file with the suffix .csv, .csv.gz, .csv.zst or .parquet matches "docs/**" in the folder ` + b.dir + "; ignored: docs/README.md (not CSV or Parquet)",
 		"csv/z*.csv": "no file matches", "../a.csv": "leads out of the source", "/etc/passwd": "leads out of the source",
 		"csv": "is a folder", "csv/[": "[ needs its ]", "notes.txt": "none of the suffixes",
 	} {

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/decode"
-	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
 )
@@ -21,77 +21,130 @@ const maxPath = 1024
 // otherFormat is the reason for which a file of a whole source is ignored.
 const otherFormat = "not CSV or Parquet"
 
-// resolve expands the patterns to files, each once, and adds ignored files to the result. A pattern without a match, and
-// a path that the ledger cannot store, each become a failed result.
-func resolve(ctx context.Context, o Options, result *Result) (files []source.Entry, refused []FileResult, err error) {
-	if len(o.Patterns) == 0 || slices.Equal(o.Patterns, []string{source.AllFiles}) {
-		if files, err = o.listAll(ctx, result); err != nil {
-			return nil, nil, err
-		}
-		o.Patterns = nil
-	}
-	refuse := func(path string, outcome warehouse.Outcome, err error) {
-		name := contract.Excerpt([]byte(path), maxPath)
-		refused = append(refused, FileResult{Path: name, Outcome: outcome, Message: err.Error(),
-			err: report.New(report.BadData, fmt.Errorf("%s: %w", name, err))})
-	}
-	for _, pattern := range o.Patterns {
-		listing, err := o.Source.List(ctx, pattern)
-		if place, ok := errors.AsType[*source.Error](err); ok && (place.Config || place.Transient) {
-			return nil, nil, err
-		}
+// resolve expands the patterns to the files of this shard, each once, and adds ignored files to the result. A pattern without
+// a match, a path that the ledger cannot store, and a folder that waits for its marker each become a result in others.
+func resolve(ctx context.Context, o Options, result *Result) (files []source.Entry, others []FileResult, err error) {
+	var markers map[string]markerAnswer
+	if o.WaitFor != "" {
+		// A writer adds its marker after its last file, so the files are listed once more after their markers were found:
+		// the listing in which the folders were found may lack the last files.
+		before, _, err := o.listFiles(ctx, &Result{})
 		if err != nil {
-			refuse(pattern, warehouse.NoMatch, err)
+			return nil, nil, err
+		}
+		markers = o.findMarkers(ctx, before)
+	}
+	if files, others, err = o.listFiles(ctx, result); err != nil {
+		return nil, nil, err
+	}
+	ready, waiting, err := o.awaitMarkers(files, markers)
+	if err != nil {
+		return nil, nil, err
+	}
+	ready = slices.DeleteFunc(ready, func(file source.Entry) bool { return !o.isInShard(file.Path) })
+	return ready, append(others, waiting...), nil
+}
+
+// listFiles expands the patterns to the files of all shards, as resolve does, without markers.
+func (o Options) listFiles(ctx context.Context, result *Result) (files []source.Entry, others []FileResult, err error) {
+	patterns := o.Patterns
+	if len(patterns) == 0 {
+		patterns = []string{source.AllFiles}
+	}
+	for _, pattern := range patterns {
+		listing, err := o.list(ctx, pattern)
+		result.ignore(listing.Ignored)
+		isAll := pattern == source.AllFiles && len(patterns) == 1
+		if isOfPlace(err) || err != nil && isAll && o.isInShard(pattern) {
+			return nil, nil, err
+		}
+		// That nothing matches is reported by one shard. Of another error, such as a bad pattern, each shard would miss its
+		// share.
+		if err != nil && (o.isInShard(pattern) || !errors.Is(err, source.ErrNoMatch)) {
+			others = append(others, refused(pattern, warehouse.NoMatch, err))
 		}
 		files = append(files, listing.Files...)
-		result.ignore(listing.Ignored)
 	}
 	seen := map[string]bool{}
 	storable := files[:0]
 	for _, file := range files {
 		switch path := file.Path; {
 		case seen[path]:
-		case !utf8.ValidString(path) || len(path) > maxPath:
-			refuse(path, warehouse.Failed,
-				fmt.Errorf("the path is not valid UTF-8, or longer than %d bytes: rename the file", maxPath))
-		default:
+		case utf8.ValidString(path) && len(path) <= maxPath:
 			storable = append(storable, file)
+		case o.isInShard(path):
+			others = append(others, refused(path, warehouse.Failed,
+				fmt.Errorf("the path is not valid UTF-8, or longer than %d bytes: rename the file", maxPath)))
 		}
 		seen[file.Path] = true
 	}
-	return storable, refused, nil
+	return storable, others, nil
 }
 
-// listAll lists the whole source. Files of other formats are ignored.
-func (o Options) listAll(ctx context.Context, result *Result) (files []source.Entry, err error) {
-	listing, err := o.Source.List(ctx, source.AllFiles)
+// refused is the result of a pattern or a file that is not loaded.
+func refused(path string, outcome warehouse.Outcome, err error) FileResult {
+	name := contract.Excerpt([]byte(path), maxPath)
+	return FileResult{Path: name, Outcome: outcome, Message: err.Error(), err: withExitCode(fmt.Errorf("%s: %w", name, err))}
+}
+
+// isOfPlace reports whether an error is one of the whole source, such as a wrong password or a server that is down.
+func isOfPlace(err error) bool {
+	place, ok := errors.AsType[*source.Error](err)
+	return ok && (place.Config || place.Transient)
+}
+
+// list lists what a pattern matches, without markers. Of what ** at its end matches, files of other formats are ignored.
+func (o Options) list(ctx context.Context, pattern string) (source.Listing, error) {
+	listing, err := o.Source.List(ctx, pattern)
+	listing.Ignored = slices.DeleteFunc(listing.Ignored, isToolFile)
 	if err != nil {
-		return nil, err
+		return listing, err
 	}
+	files := listing.Files[:0]
 	for _, file := range listing.Files {
-		if _, err := decode.FormatOf(file.Path); err == nil || file.Unreadable {
+		_, err := decode.FormatOf(file.Path)
+		switch {
+		case file.Unreadable:
 			files = append(files, file)
-		} else {
+		case o.WaitFor != "" && path.Base(file.Path) == o.WaitFor: // whatever its suffix, it is not data
+		case err != nil && path.Base(pattern) == source.AllFiles:
 			listing.Ignored = append(listing.Ignored, source.Ignored{Path: file.Path, Reason: otherFormat})
+		default:
+			files = append(files, file)
 		}
 	}
+	listing.Files = files
 	slices.SortFunc(listing.Ignored, func(a, b source.Ignored) int { return strings.Compare(a.Path, b.Path) })
-	result.ignore(listing.Ignored)
-	if len(files) == 0 {
-		return nil, noFiles(o.Source, result.Ignored)
+	switch {
+	case len(files) > 0:
+		return listing, nil
+	case pattern == source.AllFiles:
+		err = fmt.Errorf("%w is in %s: give one that holds the export", errNoFile, o.Source)
+	default:
+		err = fmt.Errorf("%w matches %q in %s", errNoFile, pattern, o.Source)
 	}
-	return files, nil
+	if o.WaitFor != "" {
+		err = fmt.Errorf("%w, besides the marker %s", err, o.WaitFor)
+	}
+	if ignored := listing.Ignored; len(ignored) > 0 {
+		err = fmt.Errorf("%w; ignored: %s (%s)%s", err, ignored[0].Path, ignored[0].Reason, andMore(len(ignored)-1))
+	}
+	return listing, err
 }
 
-// ignore adds ignored files, each once. It omits hidden files of other formats: tools write markers and checksums such as
-// _SUCCESS and .part-0.csv.crc.
+// errNoFile is the error for a pattern without a file to load.
+var errNoFile = fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet", source.ErrNoMatch)
+
+// isToolFile reports whether an ignored file is hidden and of another format: tools write markers and checksums such as
+// _SUCCESS and .part-0.csv.crc, which are not listed.
+func isToolFile(i source.Ignored) bool {
+	_, err := decode.FormatOf(i.Path)
+	return i.Reason == source.HiddenName && !strings.HasSuffix(i.Path, "/") && err != nil
+}
+
+// ignore adds ignored files, each once.
 func (r *Result) ignore(ignored []source.Ignored) {
 	for _, i := range ignored {
-		if i.Reason == source.HiddenName && !strings.HasSuffix(i.Path, "/") {
-			if _, err := decode.FormatOf(i.Path); err != nil {
-				continue
-			}
-		}
 		if !slices.Contains(r.Ignored, i) {
 			r.Ignored = append(r.Ignored, i)
 		}
@@ -100,21 +153,10 @@ func (r *Result) ignore(ignored []source.Ignored) {
 
 // FindAny returns an error if the source has no file to load, or cannot be listed.
 func FindAny(ctx context.Context, place source.Source) error {
-	_, err := Options{Source: place}.listAll(ctx, &Result{})
-	if err != nil {
+	if _, err := (Options{Source: place}).list(ctx, source.AllFiles); err != nil {
 		return withExitCode(err)
 	}
 	return nil
-}
-
-// noFiles returns the error for a source without a file to load.
-func noFiles(place source.Source, ignored []source.Ignored) error {
-	err := fmt.Errorf("%w with the suffix .csv, .csv.gz, .csv.zst or .parquet is in %s: "+
-		"give one that holds the export", source.ErrNoMatch, place)
-	if len(ignored) > 0 {
-		err = fmt.Errorf("%w; ignored: %s (%s)%s", err, ignored[0].Path, ignored[0].Reason, andMore(len(ignored)-1))
-	}
-	return report.New(report.BadData, err)
 }
 
 func andMore(n int) string {

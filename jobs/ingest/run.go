@@ -26,6 +26,9 @@ type Options struct {
 	Source   source.Source
 	SourceID string   // names the source in the ledger
 	Patterns []string // paths or globs in the source; none, or ** alone, for all its files
+	WaitFor  string   // the marker without which the files of a folder, and of those below it, are not loaded; empty for none
+	Shard    int      // which share of the files this process loads, from 0
+	Shards   int      // how many shares there are; 0 or 1 for all files in one
 
 	RunID   uuid.UUID // of the run; processes with the same id are one run
 	RunName string    // for display
@@ -40,13 +43,15 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// A FileResult is the outcome of one file, of a pattern without a match, or of a path that cannot be stored.
+// A FileResult is the outcome of one file, of a pattern without a match, of a path that cannot be stored, or of a folder that
+// waits for its marker, with a slash at its end.
 type FileResult struct {
 	Path     string            `json:"path"`
 	Outcome  warehouse.Outcome `json:"outcome"`
 	Rows     int64             `json:"rows"` // of the load, if it is published
 	Rejected int64             `json:"rejected"`
 	Warnings int64             `json:"warnings"`
+	Waiting  int               `json:"waiting,omitempty"` // of a folder: its files that wait
 	LoadID   int64             `json:"load_id,omitempty"`
 	SHA256   string            `json:"sha256,omitempty"`
 	Message  string            `json:"message,omitempty"`
@@ -60,8 +65,9 @@ type Result struct {
 	Source   string           `json:"source"`
 	Files    []FileResult     `json:"files"`
 	Ignored  []source.Ignored `json:"ignored,omitempty"`
-	Loaded   int              `json:"loaded"` // files
-	Rows     int64            `json:"rows"`   // that are published now, of all files
+	Loaded   int              `json:"loaded"`  // files
+	Waiting  int              `json:"waiting"` // files, for the marker of their folder
+	Rows     int64            `json:"rows"`    // that are published now, of all files
 	Rejected int64            `json:"rejected"`
 	Duration time.Duration    `json:"duration_ns"`
 }
@@ -74,7 +80,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		o.Progress = &Progress{}
 	}
 	result := Result{RunID: o.RunID, Source: o.SourceID}
-	files, refused, err := resolve(ctx, o, &result)
+	files, others, err := resolve(ctx, o, &result)
 	if err != nil {
 		return result, withExitCode(err)
 	}
@@ -98,12 +104,16 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		})
 	}
 	_ = group.Wait() // each file's error is in its result
-	for _, r := range refused {
+	for _, r := range others {
+		if r.Outcome == warehouse.Waiting {
+			o.Log.Info("folder waits", "folder", r.Path, "files", r.Waiting, "marker", o.WaitFor)
+		}
 		results = append(results, o.recordOutcome(closing, r))
 	}
 
 	var failed []error
 	for _, r := range results {
+		result.Waiting += r.Waiting
 		result.Rows += r.Rows
 		result.Rejected += r.Rejected
 		if r.Outcome == warehouse.Loaded {
@@ -115,7 +125,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	result.Files = results
 	result.Duration = time.Since(began)
-	filesErr := worstError(failed, len(results))
+	filesErr := worstError(failed, countFiles(results))
 	finishErr := o.DB.Retry(closing, "the database, to record the end", func() error { return o.DB.FinishRun(closing, o.RunID) })
 	switch {
 	case finishErr == nil:
@@ -125,6 +135,14 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	code := max(report.ExitCode(filesErr), report.ExitCode(withExitCode(finishErr)))
 	return result, report.New(code, errors.Join(filesErr, finishErr))
+}
+
+// countFiles counts the files of results, a pattern without a match as one.
+func countFiles(results []FileResult) (n int) {
+	for _, r := range results {
+		n += max(r.Waiting, 1)
+	}
+	return n
 }
 
 // shutdownGrace is how long the last writes may take after a run was told to stop.

@@ -47,14 +47,16 @@ func main() {
 	flag.IntVar(&b.runs, "runs", 5, "number of runs; the results are medians")
 	rows := flag.Int64("rows", 400_000, "rows of each file: with PARAMETERS empty, and as exported")
 	large := flag.Int64("large", 4_000_000, "rows of the file for the memory measurement; 0: none")
+	bucket := flag.String("bucket", "", "also load from this `bucket` of the store at AWS_ENDPOINT_URL_S3, as many rows as for the memory measurement")
+	only := flag.Bool("only-bucket", false, "measure nothing but that")
 	flag.Parse()
-	if err := b.run(context.Background(), *rows, *large); err != nil {
+	if err := b.run(context.Background(), *rows, *large, *bucket, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func (b *bench) run(ctx context.Context, rows, large int64) (err error) {
+func (b *bench) run(ctx context.Context, rows, large int64, bucket string, onlyBucket bool) (err error) {
 	if b.url == "" {
 		return errors.New("no database: set --database-url postgres://…")
 	}
@@ -76,6 +78,9 @@ func (b *bench) run(ctx context.Context, rows, large int64) (err error) {
 	fmt.Printf("%s, %d cores, %s; medians of %d runs, the runs of all interleaved.\n\n", strings.Split(server, " on ")[0],
 		runtime.NumCPU(), runtime.Version(), b.runs)
 
+	if onlyBucket {
+		return b.store(ctx, bucket, large)
+	}
 	fmt.Println("| one CSV file | rows | MB | `\\copy` s | floor s | consent s | × as fast as `\\copy` | of the floor | CPU s | MiB |")
 	fmt.Println("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
 	for _, parameters := range []sample.Parameters{sample.ParametersEmpty, sample.ParametersExported} {
@@ -93,7 +98,10 @@ func (b *bench) run(ctx context.Context, rows, large int64) (err error) {
 	if err := b.parquet(ctx, rows); err != nil {
 		return err
 	}
-	return b.large(ctx, large)
+	if err := b.large(ctx, large); err != nil {
+		return err
+	}
+	return b.store(ctx, bucket, large)
 }
 
 // generate generates an export, unless it exists, and returns its folder.

@@ -5,8 +5,11 @@ package e2e
 import (
 	"encoding/base64"
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -202,6 +205,48 @@ func (r *release) applyYAML(yaml string) {
 	if output, err := command.CombinedOutput(); err != nil {
 		r.Fatalf("kubectl apply: %v\n%s", err, output)
 	}
+}
+
+// start runs a program until the end of the test, and logs its output if the test fails.
+func (r *release) start(name string, arguments ...string) {
+	r.Helper()
+	command := r.command(name, arguments...)
+	log, err := os.Create(filepath.Join(r.TempDir(), "log"))
+	if err != nil {
+		r.Fatal(err)
+	}
+	command.Stdout, command.Stderr = log, log
+	if err := command.Start(); err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+		if r.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			r.Logf("%s:\n%s", name, text)
+		}
+	})
+}
+
+// forward makes a port of a Service or pod available at a local address, until the end of the test. The address does not answer
+// at once.
+func (r *release) forward(to string, port int) (address string) {
+	r.Helper()
+	address = freeAddress(r.T)
+	_, local, _ := net.SplitHostPort(address)
+	r.start("kubectl", "--namespace", r.namespace, "port-forward", "--address", "127.0.0.1", to, local+":"+strconv.Itoa(port))
+	return address
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
 }
 
 // onNodes runs a shell command on each node of the cluster, as root.

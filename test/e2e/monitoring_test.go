@@ -6,11 +6,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -361,36 +359,14 @@ type prometheusServer struct{ address string }
 // prometheus starts one, with a forwarded port to the operator's Service.
 func (r *release) prometheus(rules string) prometheusServer {
 	r.Helper()
-	start := func(name string, arguments ...string) {
-		r.Helper()
-		command := exec.Command(name, arguments...)
-		log, err := os.Create(filepath.Join(r.TempDir(), "log"))
-		if err != nil {
-			r.Fatal(err)
-		}
-		command.Stdout, command.Stderr = log, log
-		if err := command.Start(); err != nil {
-			r.Fatal(err)
-		}
-		r.Cleanup(func() {
-			_ = command.Process.Kill()
-			_ = command.Wait()
-			if r.Failed() {
-				text, _ := os.ReadFile(log.Name())
-				r.Logf("%s:\n%s", name, text)
-			}
-		})
-	}
-	operator, server := freeAddress(r.T), freeAddress(r.T)
-	_, port, _ := net.SplitHostPort(operator)
-	start("kubectl", "--namespace", r.namespace, "port-forward", "--address", "127.0.0.1", "service/"+r.name+"-operator", port+":8080")
+	operator, server := r.forward("service/"+r.name+"-operator", 8080), freeAddress(r.T)
 	configuration := filepath.Join(r.TempDir(), "prometheus.yaml")
 	text := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%q]\n"+
 		"scrape_configs: [{job_name: operator, honor_labels: true, static_configs: [{targets: [%q]}]}]\n", rules, operator)
 	if err := os.WriteFile(configuration, []byte(text), 0o644); err != nil {
 		r.Fatal(err)
 	}
-	start("prometheus", "--config.file="+configuration, "--web.listen-address="+server, "--storage.tsdb.path="+filepath.Join(r.TempDir(), "data"))
+	r.start("prometheus", "--config.file="+configuration, "--web.listen-address="+server, "--storage.tsdb.path="+filepath.Join(r.TempDir(), "data"))
 	p := prometheusServer{server}
 	r.await("the first scrape", time.Minute, func() bool {
 		response, err := http.Get("http://" + server + "/-/ready")
@@ -401,16 +377,6 @@ func (r *release) prometheus(rules string) prometheusServer {
 		return response.StatusCode == http.StatusOK && len(p.query(r, "up == 1")) > 0
 	})
 	return p
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // query gives the series that a query finds, each as text.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // TestRefusedValues shows that what cannot work is refused before anything is made, with a sentence that says what to
@@ -39,13 +40,90 @@ func TestRefusedValues(t *testing.T) {
 		"a word for a truth": {[]string{"postgresql.enabled=maybe"}, []string{"at '/postgresql/enabled': got string, want boolean"}},
 		"an amount in words": {[]string{"ingest.resources.limits.cpu=lots"}, []string{"at '/ingest/resources/limits/cpu': 'lots' does not match pattern"}},
 		"a value of none":    {[]string{"image.pullPolicy=Sometimes"}, []string{"value must be one of 'IfNotPresent', 'Always', 'Never'"}},
-		"a source without a claim": {
+		"a source without a place": {
 			[]string{"sources[0].name=input"},
-			[]string{`sources[0], "input", has no claim: write sources[0].persistentVolumeClaim=CLAIM`},
+			[]string{`sources[0], "input", names no place with files: write one of persistentVolumeClaim=CLAIM (a claim in the namespace default), hostPath=`},
 		},
-		"a source with two": {
-			[]string{"sources[0].name=input,sources[0].hostPath=/input,sources[0].persistentVolumeClaim=files"},
-			[]string{"has both persistentVolumeClaim and hostPath: keep one of them"},
+		"a source of two kinds": {
+			[]string{"sources[0].name=input,sources[0].hostPath=/input,sources[0].s3.bucket=exports"},
+			[]string{`sources[0], "input", has hostPath and s3: keep one of them.`},
+		},
+		"credentials for a volume": {
+			[]string{"sources[0].name=input,sources[0].hostPath=/input,sources[0].existingSecret=s"},
+			[]string{"has existingSecret, which only s3 and https can have: leave it out."},
+		},
+		"a subPath of a bucket": {
+			[]string{"sources[0].name=input,sources[0].s3.bucket=exports,sources[0].subPath=a"},
+			[]string{"has subPath, which only a volume can have: leave it out, and write the folder in s3.prefix or https.url."},
+		},
+		"a bucket without a name": {
+			[]string{"sources[0].name=input,sources[0].s3.prefix=a"},
+			[]string{"at '/sources/0/s3': missing property 'bucket'"},
+		},
+		"an unknown key of s3": {
+			[]string{"sources[0].name=input,sources[0].s3.bucket=exports,sources[0].s3.secretKey=x"},
+			[]string{"/sources/0/s3", "additional properties 'secretKey' not allowed", "'endpoint'"},
+		},
+		"a bucket as a URL": {
+			[]string{"sources[0].name=input,sources[0].s3.bucket=s3://exports/didomi/2025"},
+			[]string{`sources[0], "input", has a URL in s3.bucket: write s3: {bucket: "exports", prefix: "didomi/2025"}.`},
+		},
+		"a bucket with a folder": {
+			[]string{"sources[0].name=input,sources[0].s3.bucket=exports/didomi"},
+			[]string{`has the s3.bucket "exports/didomi": write only the name of the bucket; a folder in it is s3.prefix.`},
+		},
+		"a prefix from the root": {
+			[]string{"sources[0].name=input,sources[0].s3.bucket=exports,sources[0].s3.prefix=/didomi"},
+			[]string{`has the s3.prefix "/didomi": write a folder in the bucket, such as exports/, without / at its start.`},
+		},
+		"an endpoint without a scheme": {
+			[]string{"sources[0].name=input,sources[0].s3.bucket=exports,sources[0].s3.endpoint=minio:9000"},
+			[]string{"has an s3.endpoint of another form than https://HOST or http://HOST:PORT"},
+		},
+		"an anonymous source with credentials": {
+			[]string{"sources[0].name=input,sources[0].s3.bucket=exports,sources[0].s3.anonymous=true,sources[0].existingSecret=s"},
+			[]string{"has s3.anonymous=true and existingSecret: leave the Secret out"},
+		},
+		"one bucket name at two endpoints": {
+			[]string{"sources[0].name=input,sources[0].s3.bucket=exports,sources[1].name=b,sources[1].s3.bucket=exports,sources[1].s3.endpoint=http://minio"},
+			[]string{`sources[1], "b", has the same name in the ledger, s3://exports, as a source with another s3.endpoint`, "Give one of them an id of its own"},
+		},
+		"a URL of another scheme": {
+			[]string{"sources[0].name=input,sources[0].https.url=ftp://data.example.com/exports/"},
+			[]string{`has the https.url "ftp://data.example.com/exports/": write https://HOST/FOLDER/.`},
+		},
+		"credentials without TLS": {
+			[]string{"sources[0].name=input,sources[0].https.url=http://data.example.com/,sources[0].existingSecret=s"},
+			[]string{`has existingSecret and the https.url "http://data.example.com/", to which the credentials would go unencrypted: write https://.`},
+		},
+		"a URL with a query": {
+			[]string{"sources[0].name=input,sources[0].https.url=https://data.example.com/exports/?sig=hidden"},
+			[]string{"has a query in https.url or https.list. Anyone who may read the release can read it.",
+				"kubectl create secret generic input-https --namespace default --from-literal=query='…'", "existingSecret"},
+		},
+		"a URL with a password": {
+			[]string{"sources[0].name=input,sources[0].https.url=https://me:hidden@data.example.com/,sources[0].existingSecret=web"},
+			[]string{"has a user name in https.url.", "kubectl create secret generic web --namespace default --from-literal=username=… --from-literal=password=…"},
+		},
+		"a list elsewhere": {
+			[]string{"sources[0].name=input,sources[0].https.url=https://data.example.com/,sources[0].https.list=https://b.example.com/list"},
+			[]string{`has the https.list "https://b.example.com/list": write the path of the list relative to https.url`},
+		},
+		"certificates from nowhere": {
+			[]string{"sources[0].name=input,sources[0].s3.bucket=exports,sources[0].caBundle.key=ca.crt"},
+			[]string{"has a caBundle that names neither a configMap nor a secret: write one of them, such as caBundle: {configMap: NAME, key: ca.crt}."},
+		},
+		"a proxy with a password": {
+			[]string{"sources[0].name=input,sources[0].s3.bucket=exports,sources[0].proxy.httpsProxy=http://me:hidden@proxy:3128"},
+			[]string{"has a user name in proxy.httpsProxy.", "extraEnv: [{name: HTTPS_PROXY, valueFrom: {secretKeyRef: {name: SECRET, key: KEY}}}]"},
+		},
+		"a proxy without a scheme": {
+			[]string{"sources[0].name=input,sources[0].s3.bucket=exports,sources[0].proxy.httpsProxy=proxy:3128"},
+			[]string{`has the proxy.httpsProxy "proxy:3128": write http://HOST:PORT.`},
+		},
+		"an account that exists, to be created": {
+			[]string{"sources[0].name=input,sources[0].s3.bucket=exports,sources[0].serviceAccount.name=a,sources[0].serviceAccount.annotations.b=c"},
+			[]string{"has serviceAccount.name, an existing account, and annotations, for which the chart creates one: keep one of them."},
 		},
 		"two sources of one name": {
 			[]string{"sources[0].name=a,sources[0].hostPath=/a,sources[1].name=a,sources[1].hostPath=/b,ingest.source=a"},
@@ -80,10 +158,11 @@ func TestRefusedValues(t *testing.T) {
 			[]string{`ingest.files[1] is "/input/events.csv": write a path or a glob relative to the source`},
 		},
 		"a path that leads out": {[]string{"ingest.files={../events.csv}"}, []string{`ingest.files[0] is "../events.csv"`}},
-		"a pattern for all folders, and more": {
-			[]string{"ingest.files={events/**/*.csv}"},
-			[]string{`ingest.files[0] is "events/**/*.csv": ** must stand alone and means all files`},
+		"a pattern for all folders within a name": {
+			[]string{"ingest.files={events/**/*.csv,events/**.csv}"},
+			[]string{`ingest.files[1] is "events/**.csv": ** must be a whole folder of the path, and matches any number of folders, such as events/**/*.csv.`},
 		},
+		"a marker in a folder": {[]string{"ingest.waitFor=a/_SUCCESS"}, []string{"at '/ingest/waitFor': 'a/_SUCCESS' does not match pattern"}},
 		"an ingestion without an operator": {
 			[]string{"operator.enabled=false"},
 			[]string{"the first ingestion is a ConsentPipeline, which only the operator runs. Write operator.enabled=true or ingest.enabled=false."},
@@ -108,6 +187,9 @@ func TestRefusedValues(t *testing.T) {
 			if err == nil {
 				t.Fatalf("helm install takes %s", test.values)
 			}
+			if strings.Contains(string(output), "hidden") {
+				t.Errorf("helm repeats a secret:\n%s", output)
+			}
 			for _, want := range test.want {
 				if !strings.Contains(string(output), want) {
 					t.Errorf("helm does not say %q, but:\n%s", want, output)
@@ -116,6 +198,9 @@ func TestRefusedValues(t *testing.T) {
 		})
 	}
 }
+
+// existingAccount is a service account that the chart does not create.
+const existingAccount = "existing"
 
 // variants are sets of values that render everything that the chart has.
 var variants = map[string][]string{
@@ -133,6 +218,19 @@ var variants = map[string][]string{
 		"--set", "sources[0].podSecurityContext.supplementalGroups[0]=1000",
 		"--set", "sources[1].name=archive,sources[1].hostPath=/archive",
 	},
+	"remote sources": {
+		"--set", "networkPolicy.enabled=true,ingest.source=exports,ingest.files={events/**/*.csv,**},ingest.waitFor=_SUCCESS",
+		"--set", "sources[0].name=exports,sources[0].s3.bucket=consent-exports,sources[0].s3.prefix=didomi/,sources[0].s3.region=eu-west-1",
+		"--set", "sources[0].s3.endpoint=http://minio.minio.svc:9000,sources[0].existingSecret=exports-s3",
+		"--set", "sources[0].caBundle.configMap=corp-ca,sources[0].proxy.httpsProxy=http://proxy:3128,sources[0].proxy.noProxy=.svc",
+		"--set", "sources[1].name=role,sources[1].s3.bucket=b,sources[1].serviceAccount.annotations.eks\\.amazonaws\\.com/role-arn=arn:x",
+		"--set", "sources[2].name=public,sources[2].s3.bucket=c,sources[2].s3.prefix=100%?,sources[2].s3.anonymous=true,sources[2].egress[0].ports[0].port=9000",
+		"--set", "sources[2].serviceAccount.name=" + existingAccount,
+		"--set", "sources[3].name=web,sources[3].https.url=https://data.example.com/exports,sources[3].https.list=$(files).json",
+		"--set", "sources[3].existingSecret=web,sources[3].caBundle.secret=ca,sources[3].caBundle.key=root.pem",
+		"--set", "sources[4].name=intranet,sources[4].https.url=https://files.internal:8443/,sources[4].https.allowPrivateAddresses=true",
+		"--set", "sources[4].id=https://old.internal/",
+	},
 	"pipelines of one's own": {"--set", "ingest.enabled=false"},
 	"external database": {
 		"--set", "postgresql.enabled=false,externalDatabase.host=db,externalDatabase.existingSecret=s",
@@ -145,6 +243,7 @@ var variants = map[string][]string{
 func TestManifests(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, "helm", "manifests", "manifests")
+	r.define()
 	r.kubectl("label", "namespace", r.namespace, "pod-security.kubernetes.io/warn=restricted")
 	// A dry run makes no service account, and the pod of `helm test` is only admitted with one.
 	r.kubectl("create", "serviceaccount", "manifests-migrate")
@@ -168,7 +267,10 @@ func TestManifests(t *testing.T) {
 	})
 	for name, values := range variants {
 		t.Run(name, func(t *testing.T) {
-			yaml := r.do("helm", append([]string{"template", r.name, chart, "--namespace", r.namespace}, values...)...)
+			yaml, objects := render(t, "helm", append([]string{"template", r.name, chart, "--namespace", r.namespace}, values...)...)
+			if hook := objects["Job/"+r.name+"-first-ingestion"]; hook != nil {
+				yaml += "\n---\n" + firstIngestion(t, hook)
+			}
 			if said := judge(t, yaml); strings.Contains(said, "Warning") || !strings.Contains(said, "serverside-applied (server dry run)") {
 				t.Errorf("the API server says:\n%s", said)
 			}
@@ -190,6 +292,14 @@ func TestManifests(t *testing.T) {
 			t.Error("it is not rendered")
 		}
 	})
+}
+
+// firstIngestion is the ConsentPipeline that a hook of the release applies, in JSON.
+func firstIngestion(t *testing.T, hook map[string]any) string {
+	t.Helper()
+	pod := as[struct{ Spec corev1.PodTemplate }](t, hook).Spec.Template
+	args := pod.Spec.Containers[0].Args
+	return strings.ReplaceAll(args[len(args)-1], "$$", "$")
 }
 
 // renderers are the Helms that are there, each with the arguments that render the chart.
@@ -259,7 +369,7 @@ func TestRenderingTwice(t *testing.T) {
 				}
 			}
 			for _, match := range regexp.MustCompile(`(?m)^ +serviceAccountName: (\S+)$`).FindAllStringSubmatch(first, -1) {
-				if objects["ServiceAccount/"+match[1]] == nil {
+				if objects["ServiceAccount/"+match[1]] == nil && match[1] != existingAccount {
 					t.Errorf("%s, %s: there is no service account %s", helm, name, match[1])
 				}
 			}

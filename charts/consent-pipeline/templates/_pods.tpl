@@ -100,20 +100,6 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* The name of the claim of a source. Neither of its parts has a dot. Usage: include "consent.sourceClaim" (list $ $source) */}}
-{{- define "consent.sourceClaim" -}}
-{{- $source := index . 1 -}}
-{{ $source.persistentVolumeClaim | default (printf "%s.%s" (include "consent.fullname" (index . 0)) $source.name) }}
-{{- end }}
-
-{{/* The name of the source in the ledger, which stays when the claim's name changes. Usage: as above */}}
-{{- define "consent.sourceID" -}}
-{{- $ := index . 0 -}}
-{{- $source := index . 1 -}}
-{{- $claim := $source.persistentVolumeClaim | default (printf "%s-%s" (include "consent.fullname" $) $source.name) -}}
-{{ $source.id | default (printf "pvc://%s/%s" $.Release.Namespace (list $claim $source.subPath | compact | join "/")) }}
-{{- end }}
-
 {{- define "consent.transformName" -}}
 {{ include "consent.fullname" . }}-transform
 {{- end }}
