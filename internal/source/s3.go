@@ -26,11 +26,15 @@ type S3 struct {
 	endpoint       *url.URL
 }
 
-// openS3 opens s3://BUCKET/PREFIX.
-func openS3(u *url.URL, o Options) (Source, error) {
-	if u.Host == "" || u.Port() != "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("the source s3://%s%s: expected s3://BUCKET/PREFIX; the address of the store is AWS_ENDPOINT_URL_S3",
-			u.Host, u.EscapedPath())
+// openS3 opens a place of the form BUCKET/PREFIX. As with the tools of AWS, a prefix has no escapes: %3A is three characters.
+func openS3(place string, o Options) (Source, error) {
+	bucket, prefix, _ := strings.Cut(place, "/")
+	if strings.Contains(bucket, "@") {
+		return nil, errors.New("the source s3://… has a user name: put credentials into files, --source-credentials DIR")
+	}
+	if bucket == "" || strings.ContainsAny(bucket, ":?#") {
+		bucket, _, _ = strings.Cut(bucket, "?")
+		return nil, fmt.Errorf("the source s3://%s…: expected s3://BUCKET/PREFIX; the address of the store is AWS_ENDPOINT_URL_S3", bucket)
 	}
 	if o.List != "" {
 		return nil, errors.New("an s3 source lists its objects itself: leave --source-list out")
@@ -59,11 +63,10 @@ func openS3(u *url.URL, o Options) (Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the store %s: %w", settings.endpoint, err)
 	}
-	prefix := strings.Trim(u.Path, "/")
-	if prefix != "" {
+	if prefix = strings.Trim(prefix, "/"); prefix != "" {
 		prefix += "/"
 	}
-	return &S3{transport: t, client: *client, creds: creds, bucket: u.Host, prefix: prefix, endpoint: settings.endpoint}, nil
+	return &S3{transport: t, client: *client, creds: creds, bucket: bucket, prefix: prefix, endpoint: settings.endpoint}, nil
 }
 
 // signIn gets credentials, or renews them when they expire. Without it, the client's errors would not say that it was the
@@ -105,7 +108,10 @@ func (s *S3) Close() error {
 func (s *S3) List(ctx context.Context, pathOrGlob string) (Listing, error) {
 	glob, globErr := parsePattern(pathOrGlob)
 	if pathOrGlob != AllFiles {
-		o, err := s.stat(ctx, pathOrGlob)
+		o, err := object{}, ErrNoMatch
+		if !isFolderName(pathOrGlob) {
+			o, err = s.stat(ctx, pathOrGlob)
+		}
 		switch {
 		case err == nil:
 			return Listing{Files: []Entry{{Path: pathOrGlob, Size: o.size, Version: o.version}}}, nil
@@ -125,11 +131,14 @@ func (s *S3) List(ctx context.Context, pathOrGlob string) (Listing, error) {
 	return l, err
 }
 
+// isFolderName reports whether a path is that of an object that stands for a folder, as consoles make them, or of the source.
+func isFolderName(name string) bool { return name == "" || strings.HasSuffix(name, "/") }
+
 func (s *S3) list(ctx context.Context, glob pattern) (l Listing, err error) {
 	err = s.pages(ctx, glob.prefix(), 0, func(key minio.ObjectInfo) {
 		name := strings.TrimPrefix(key.Key, s.prefix)
 		switch matches, hidden := glob.match(name); {
-		case !matches || strings.HasSuffix(name, "/"): // objects that stand for folders end with a slash
+		case !matches || isFolderName(name):
 		case hidden == "":
 			l.Files = append(l.Files, Entry{Path: name, Size: key.Size, Version: versionOf(key.ETag, key.LastModified, key.Size)})
 		default:

@@ -3,6 +3,7 @@ package source
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,7 +23,8 @@ func TestS3Listing(t *testing.T) {
 	store := s3test.New(t, s3test.Options{})
 	proxy := store.Proxy(t)
 	s3test.Setenv(t, proxy.URL)
-	keys := []string{"day/a.csv", "day/b/c.csv", "day/b/d [1].parquet", "day/_SUCCESS", "day/_temporary/x.csv", "day/e+f ä&.csv", "days/other.csv", "top.csv"}
+	keys := []string{"day/a.csv", "day/b/c.csv", "day/b/d [1].parquet", "day/_SUCCESS", "day/_temporary/x.csv", "day/e+f ä&.csv", "days/other.csv", "top.csv",
+		"day/", "day/b/", "hour=01%3A00/a.csv"}
 	const many = 1001
 	for i := range many {
 		keys = append(keys, fmt.Sprintf("many/%04d.csv", i))
@@ -30,7 +32,13 @@ func TestS3Listing(t *testing.T) {
 	var group errgroup.Group
 	group.SetLimit(8)
 	for _, key := range keys {
-		group.Go(func() error { return store.Put(t.Context(), key, []byte("x")) })
+		group.Go(func() error {
+			content := []byte("x")
+			if strings.HasSuffix(key, "/") { // as S3's console makes folders
+				content = nil
+			}
+			return store.Put(t.Context(), key, content)
+		})
 	}
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
@@ -51,6 +59,7 @@ func TestS3Listing(t *testing.T) {
 		{"s3://exports/day", "b/d [1].parquet", "b/d [1].parquet", "", 1},
 		{"s3://exports/day", "e+f ä&.csv", "e+f ä&.csv", "", 1},
 		{"s3://exports/day", "_temporary/*.csv", "_temporary/x.csv", "", 2},
+		{"s3://exports/hour=01%3A00", AllFiles, "a.csv", "", 1},
 		{"s3://exports", "*.csv", "top.csv", "", 3},
 		{"s3://exports", "day/b/*.csv", "day/b/c.csv", "", 2},
 	} {
@@ -77,6 +86,28 @@ func TestS3Listing(t *testing.T) {
 		}
 		if traffic.Requests > c.requests {
 			t.Errorf("%s %s: %d requests, want %d", c.place, c.pattern, traffic.Requests, c.requests)
+		}
+	}
+
+	for pattern, want := range map[string]string{
+		"b":        `the path "b" is a folder: name its files, for example b/*.csv`,
+		"b/":       `the path "b/" is a folder: name its files, for example b/*.csv`,
+		"none.csv": `no file matches "none.csv" in s3://exports/day/`,
+		"none/*":   `no file matches "none/*" in s3://exports/day/`,
+	} {
+		if _, _, err := list("s3://exports/day", pattern); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", pattern, err)
+		}
+	}
+	for place, want := range map[string]string{
+		"s3://":                   "expected s3://BUCKET/PREFIX",
+		"s3:///day":               "expected s3://BUCKET/PREFIX",
+		"s3://host:9000/exports":  "expected s3://BUCKET/PREFIX; the address of the store is AWS_ENDPOINT_URL_S3",
+		"s3://key:secret@exports": "has a user name: put credentials into files",
+		"s3://exports?x=secret":   "expected s3://BUCKET/PREFIX",
+	} {
+		if _, err := Open(place, Options{}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret@") || strings.Contains(err.Error(), "=secret") {
+			t.Errorf("%s: %v", place, err)
 		}
 	}
 
@@ -205,5 +236,21 @@ func TestS3WithoutETags(t *testing.T) {
 				t.Errorf("read %d bytes, %s error: %v", len(got), severity(err), err)
 			}
 		})
+	}
+}
+
+// TestAStoreThatDoesNotAnswer takes connections and says nothing.
+func TestAStoreThatDoesNotAnswer(t *testing.T) {
+	silent, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	s3test.Setenv(t, "http://"+silent.Addr().String())
+	src := mustOpen(t, "s3://exports", Options{}).(*S3)
+	src.ResponseHeaderTimeout = 20 * time.Millisecond
+	_, err = src.List(t.Context(), AllFiles)
+	if severity(err) != "transient" || !strings.Contains(err.Error(), "no answer from "+silent.Addr().String()) || !strings.Contains(err.Error(), "after 6 attempts") {
+		t.Errorf("%s error: %v", severity(err), err)
 	}
 }

@@ -207,7 +207,7 @@ func connectionError(host string, err error) error {
 	switch {
 	case errors.As(err, &marked):
 		return marked
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled):
 		return Wrap(err)
 	case errors.Is(err, errPrivate):
 		return misconfigured(err)

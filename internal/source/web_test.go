@@ -131,7 +131,7 @@ func TestWebServers(t *testing.T) {
 		"no length":                      {chunked(webFile), webFile, "", ""},
 		"no length, large":               {chunked(large), "", "", "has more than 4 MiB: serve it with a Content-Length"},
 		"empty":                          {serve(`"v1"`, time.Time{}, ""), "", "etag v1, 0 bytes", ""},
-		"416 for an empty file": {func(w http.ResponseWriter, r *http.Request) {
+		"416 for an empty file": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("ETag", `"v1"`)
 			w.Header().Set("Content-Range", "bytes */0")
 			w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
@@ -139,13 +139,13 @@ func TestWebServers(t *testing.T) {
 		"503, then the file": {handler: failing(2, func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}, serve(`"v1"`, time.Time{}, webFile)), content: webFile, version: fmt.Sprintf("etag v1, %d bytes", len(webFile))},
-		"a body that breaks off, no ranges": {handler: failing(4, func(w http.ResponseWriter, r *http.Request) {
+		"a body that breaks off, no ranges": {handler: failing(4, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(webFile)))
 			_, _ = io.WriteString(w, webFile[:5])
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		}, whole(nil, webFile)), content: webFile},
-		"a body that breaks off, no length": {handler: failing(4, func(w http.ResponseWriter, r *http.Request) {
+		"a body that breaks off, no length": {handler: failing(4, func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, webFile[:5])
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
@@ -283,7 +283,7 @@ func TestLists(t *testing.T) {
 	} {
 		t.Run(list, func(t *testing.T) {
 			var server *httptest.Server
-			server, ca := webServer(t, func(w http.ResponseWriter, r *http.Request) {
+			server, ca := webServer(t, func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = io.WriteString(w, strings.ReplaceAll(list, "URL", server.URL))
 			})
 			src := openWebAt(t, server, "/exports/", Options{CA: ca, List: "list.txt"})

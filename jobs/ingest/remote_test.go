@@ -220,10 +220,10 @@ func TestFaultsOfAnObjectStore(t *testing.T) {
 
 	// An attempt of each case loads all files into empty tables. loaded is whether all have to be.
 	for name, c := range map[string]struct {
-		fault  func(t *testing.T) s3test.Fault
+		fault  func() s3test.Fault
 		loaded bool
 	}{
-		"bodies are cut at random bytes": {loaded: true, fault: func(t *testing.T) s3test.Fault {
+		"bodies are cut at random bytes": {loaded: true, fault: func() s3test.Fault {
 			var mu sync.Mutex
 			random := rand.New(rand.NewPCG(7, 7))
 			return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -237,10 +237,10 @@ func TestFaultsOfAnObjectStore(t *testing.T) {
 				next.ServeHTTP(w, r)
 			}
 		}},
-		"503 SlowDown, connections are reset": {loaded: true, fault: func(t *testing.T) s3test.Fault {
+		"503 SlowDown, connections are reset": {loaded: true, fault: func() s3test.Fault {
 			var n atomic.Int64
 			return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				switch n.Add(1) % 9 {
+				switch n.Add(1) % 17 {
 				case 1:
 					s3test.Refuse(w, r, http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.")
 				case 5:
@@ -250,7 +250,7 @@ func TestFaultsOfAnObjectStore(t *testing.T) {
 				}
 			}
 		}},
-		"every body is cut early": {fault: func(t *testing.T) s3test.Fault {
+		"every body is cut early": {fault: func() s3test.Fault {
 			return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				if isObject(r) {
 					s3test.Cut(w, r, next, 10)
@@ -259,7 +259,7 @@ func TestFaultsOfAnObjectStore(t *testing.T) {
 				next.ServeHTTP(w, r)
 			}
 		}},
-		"objects change between HEAD and GET": {fault: func(t *testing.T) s3test.Fault {
+		"objects change between HEAD and GET": {fault: func() s3test.Fault {
 			var changed sync.Map
 			return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				if isObject(r) {
@@ -271,7 +271,7 @@ func TestFaultsOfAnObjectStore(t *testing.T) {
 				next.ServeHTTP(w, r)
 			}
 		}},
-		"objects change between two ranges": {fault: func(t *testing.T) s3test.Fault {
+		"objects change between two ranges": {fault: func() s3test.Fault {
 			var seen sync.Map
 			return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				if isObject(r) {
@@ -284,7 +284,7 @@ func TestFaultsOfAnObjectStore(t *testing.T) {
 				next.ServeHTTP(w, r)
 			}
 		}},
-		"objects are deleted after the first range": {fault: func(t *testing.T) s3test.Fault {
+		"objects are deleted after the first range": {fault: func() s3test.Fault {
 			var seen sync.Map
 			return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				next.ServeHTTP(w, r)
@@ -307,7 +307,7 @@ func TestFaultsOfAnObjectStore(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.put(versions[0])
-			b.proxy.Set(c.fault(t))
+			b.proxy.Set(c.fault())
 			result, traffic, err := b.load()
 			b.proxy.Set(nil)
 			var size int64
