@@ -389,3 +389,54 @@ func TestSecretsOfAWebSourceAreNowhere(t *testing.T) {
 		}
 	}
 }
+
+// TestAWebSourceBehindAProxy reaches a server only through the environment's proxy, which has a private address.
+func TestAWebSourceBehindAProxy(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"v1"`)
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(sourceFile))
+	}))
+	defer server.Close()
+	ca := write(t, filepath.Join(t.TempDir(), "ca.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodConnect || r.Host != "example.com:443" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		to, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer to.Close()
+		w.WriteHeader(http.StatusOK)
+		from, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer from.Close()
+		go func() { _, _ = io.Copy(to, buffered) }() // ends with the connections
+		_, _ = io.Copy(from, to)
+	}))
+	defer proxy.Close()
+	environment := []string{"HTTPS_PROXY=" + proxy.URL}
+	public := []string{"--source-ca", ca, "--source-private-addresses=false", "a.csv", "-o", "json"}
+	files := decode[[]struct{ Rows int }](t, checkSource(t, "https://example.com/exports/", environment, public...))
+	if len(files) != 1 || files[0].Rows != 1 {
+		t.Errorf("files %+v", files)
+	}
+	for place, want := range map[string]string{
+		"https://169.254.169.254/": "the address 169.254.169.254 is private, loopback or link-local",
+		"https://example.org/": "the proxy " + strings.TrimPrefix(proxy.URL, "http://") + " does not connect to example.org:443: it answers 403 Forbidden: " +
+			"allow it there, or correct HTTPS_PROXY or NO_PROXY",
+	} {
+		if got := checkSource(t, place, environment, public...); got.code != 78 || !strings.Contains(got.stderr, want) {
+			t.Errorf("%s: exit code %d: %s", place, got.code, got.stderr)
+		}
+	}
+	// Without the proxy, the name leads nowhere here.
+	if got := checkSource(t, "https://localhost:1/", nil, public...); got.code != 78 || !strings.Contains(got.stderr, "such addresses are not allowed here") {
+		t.Errorf("exit code %d: %s", got.code, got.stderr)
+	}
+}

@@ -49,7 +49,21 @@ func newTransport(o Options) (*transport, error) {
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: 30 * time.Second,
 		DisableCompression:    true, // the bytes as they are stored
+
+		OnProxyConnectResponse: checkProxy,
 	}}, nil
+}
+
+// checkProxy explains why a proxy does not connect.
+func checkProxy(_ context.Context, proxy *url.URL, request *http.Request, response *http.Response) error {
+	err := fmt.Errorf("the proxy %s does not connect to %s: it answers %s", proxy.Host, request.Host, response.Status)
+	switch code := response.StatusCode; {
+	case code == http.StatusOK:
+		return nil
+	case code >= 500, code == http.StatusTooManyRequests:
+		return transient(err)
+	}
+	return misconfigured(fmt.Errorf("%w: allow it there, or correct HTTPS_PROXY or NO_PROXY", err))
 }
 
 // trustedRoots returns the system's certificates and those of a PEM file; nil, the system's alone, without a file.
