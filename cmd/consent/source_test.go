@@ -170,6 +170,8 @@ func TestErrorsOfS3(t *testing.T) {
 			want: "use other credentials (AccessDenied"},
 		"a store's path in its address": {env: as(root, "AWS_ENDPOINT_URL_S3=https://h/exports"), code: 78,
 			want: "expected https://HOST or https://HOST:PORT"},
+		"a password in its address": {env: as(root, "AWS_ENDPOINT_URL_S3=https://u:"+s3test.SecretKey+"@h"), code: 78,
+			want: "expected https://HOST or https://HOST:PORT"},
 		"a port in the place": {place: "s3://127.0.0.1:9000/exports", env: root, code: 78, want: "the address of the store is AWS_ENDPOINT_URL_S3"},
 		"a list":              {env: root, args: []string{"--source-list", "l"}, code: 78, want: "an s3 source lists its objects itself"},
 	} {
@@ -408,14 +410,14 @@ func TestAWebSourceBehindAProxy(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		defer to.Close()
+		defer func() { _ = to.Close() }()
 		w.WriteHeader(http.StatusOK)
 		from, buffered, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		defer from.Close()
+		defer func() { _ = from.Close() }()
 		go func() { _, _ = io.Copy(to, buffered) }() // ends with the connections
 		_, _ = io.Copy(from, to)
 	}))

@@ -47,7 +47,11 @@ func readAWSSettings() (s awsSettings, err error) {
 	}
 	s.endpoint, err = url.Parse(address)
 	if err != nil || s.endpoint.Host == "" || s.endpoint.Scheme != "https" && s.endpoint.Scheme != "http" ||
-		strings.Trim(s.endpoint.Path, "/") != "" {
+		s.endpoint.User != nil || s.endpoint.RawQuery != "" || strings.Trim(s.endpoint.Path, "/") != "" {
+		address, _, _ = strings.Cut(address, "?") // what follows, and what is before an @, may be secret
+		if at := strings.LastIndex(address, "@"); at >= 0 {
+			address = "…" + address[at:]
+		}
 		return s, fmt.Errorf("the store's address %q (AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL): expected https://HOST or https://HOST:PORT", address)
 	}
 	s.endpoint.Path = ""

@@ -373,6 +373,9 @@ func (w *Web) send(ctx context.Context, name string, header http.Header) (*http.
 	if errors.As(err, &failed) {
 		err = failed.Err // without the address, whose query may be secret
 	}
+	if err != nil && strings.HasPrefix(err.Error(), "failed to parse Location header") { // which may have a signature
+		err = misconfigured(fmt.Errorf("%s redirects to an address that is not valid: correct it there", w.base.Host))
+	}
 	if err != nil {
 		return nil, 0, connectionError(w.base.Host, err)
 	}

@@ -389,6 +389,7 @@ func TestRedirects(t *testing.T) {
 		"another host":       {target: "https://127.0.0.1/moved.csv?sig=ofthetarget", sent: " sig=ofthetarget"},
 		"a relative address": {target: "/moved.csv", sent: "Bearer topsecret"},
 		"not encrypted":      {target: "http://example.com/moved.csv", fail: "example.com redirects to http://example.com, which is not encrypted"},
+		"not valid":          {target: "https://example.com/%zz?sig=topsecret", fail: "example.com redirects to an address that is not valid"},
 		"a loop":             {target: "https://example.com/loop", fail: "redirects more than 10 times"},
 	} {
 		t.Run(name, func(t *testing.T) {
