@@ -58,7 +58,7 @@ func openS3(place string, o Options) (Source, error) {
 		tries = 2 // the second after an answer that names the bucket's region
 	}
 	client, err := minio.NewCore(settings.endpoint.Host, &minio.Options{
-		Creds: creds, Secure: settings.endpoint.Scheme == "https", Region: settings.region, Transport: t, MaxRetries: tries,
+		Creds: creds, Secure: settings.endpoint.Scheme == "https", Region: settings.region, Transport: storeTransport{t}, MaxRetries: tries,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("the store %s: %w", settings.endpoint, err)
@@ -67,6 +67,20 @@ func openS3(place string, o Options) (Source, error) {
 		prefix += "/"
 	}
 	return &S3{transport: t, client: *client, creds: creds, bucket: bucket, prefix: prefix, endpoint: settings.endpoint}, nil
+}
+
+// A storeTransport refuses a page for browsers in place of a listing. The client would take it for an empty one.
+type storeTransport struct{ *transport }
+
+func (s storeTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := s.transport.RoundTrip(request)
+	if err == nil && request.URL.Query().Has("list-type") && strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") &&
+		response.StatusCode == http.StatusOK {
+		_ = response.Body.Close()
+		return nil, misconfigured(fmt.Errorf("%s answers with a web page, so it does not speak the protocol of S3: correct AWS_ENDPOINT_URL_S3",
+			request.URL.Host))
+	}
+	return response, err
 }
 
 // signIn gets credentials, or renews them when they expire. Without it, the client's errors would not say that it was the
@@ -151,9 +165,6 @@ func (s *S3) list(ctx context.Context, glob pattern) (l Listing, err error) {
 // pages calls found for each object whose path begins with a prefix, in the order of their keys, and for at most limit of
 // them if it is not 0. After an error that may pass it goes on behind the last object.
 func (s *S3) pages(ctx context.Context, prefix string, limit int, found func(minio.ObjectInfo)) error {
-	if err := s.signIn(ctx); err != nil {
-		return err
-	}
 	last := ""
 	for failures := 1; ; failures++ {
 		before := last
@@ -176,6 +187,9 @@ func (s *S3) pages(ctx context.Context, prefix string, limit int, found func(min
 
 // listAfter lists the objects behind the key last, which it moves on.
 func (s *S3) listAfter(ctx context.Context, prefix string, limit int, last *string, found func(minio.ObjectInfo)) error {
+	if err := s.signIn(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	options := minio.ListObjectsOptions{Prefix: prefix, Recursive: true, StartAfter: *last, MaxKeys: limit}
@@ -222,10 +236,10 @@ func (s *S3) Open(ctx context.Context, entry Entry) (File, error) {
 
 // stat implements objectStore.
 func (s *S3) stat(ctx context.Context, name string) (o object, err error) {
-	if err := s.signIn(ctx); err != nil {
-		return o, err
-	}
 	err = attempts(ctx, func() (time.Duration, error) {
+		if err := s.signIn(ctx); err != nil {
+			return 0, err
+		}
 		info, err := s.client.StatObject(ctx, s.bucket, s.prefix+name, minio.StatObjectOptions{})
 		if err != nil {
 			return 0, s.explain("the object cannot be looked up", err)
@@ -255,10 +269,10 @@ func (s *S3) get(ctx context.Context, name string, o object, start, end int64) (
 	if err = errors.Join(err, options.SetRange(start, end-1)); err != nil {
 		return nil, err
 	}
-	if err := s.signIn(ctx); err != nil {
-		return nil, err
-	}
 	err = attempts(ctx, func() (time.Duration, error) {
+		if err := s.signIn(ctx); err != nil {
+			return 0, err
+		}
 		var header http.Header
 		var info minio.ObjectInfo
 		body, info, header, err = s.client.GetObject(ctx, s.bucket, s.prefix+name, options)

@@ -20,7 +20,7 @@ func (s *S3) explain(problem string, err error) error {
 	var response minio.ErrorResponse
 	switch {
 	case errors.As(err, &marked):
-		return err
+		return marked // without the request's URL
 	case !errors.As(err, &response):
 		var request *url.Error
 		if errors.As(err, &request) {

@@ -112,18 +112,26 @@ func TestS3Listing(t *testing.T) {
 	}
 
 	// One request for each 1,000 objects; each object once, also if some of the requests fail.
-	for _, failures := range []int64{0, 1} {
+	fine := func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) }
+	for name, fault := range map[string]s3test.Fault{
+		"no failure": fine,
+		"SlowDown": func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			s3test.Refuse(w, r, http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.")
+		},
+		"a page that breaks off": func(w http.ResponseWriter, r *http.Request, next http.Handler) { s3test.Cut(w, r, next, 3000) },
+	} {
 		var pages atomic.Int64
 		proxy.Set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			if n := pages.Add(1); n%2 == 0 && n <= 2*failures {
-				s3test.Refuse(w, r, http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.")
+			if pages.Add(1) == 2 {
+				fault(w, r, next)
 				return
 			}
 			next.ServeHTTP(w, r)
 		})
 		listing, traffic, err := list("s3://exports/many", AllFiles)
-		if err != nil || len(listing.Files) != many || len(slices.Compact(slices.Clone(listing.Files))) != many || traffic.Requests > 2+2*failures {
-			t.Errorf("%d failures: %d files in %d requests, %v", failures, len(listing.Files), traffic.Requests, err)
+		once := len(slices.CompactFunc(slices.Clone(listing.Files), func(a, b Entry) bool { return a.Path == b.Path }))
+		if err != nil || len(listing.Files) != many || once != many || traffic.Requests > 4 {
+			t.Errorf("%s: %d files, %d of them different, in %d requests, %v", name, len(listing.Files), once, traffic.Requests, err)
 		}
 	}
 }
@@ -196,6 +204,33 @@ func TestServicesThatGiveCredentials(t *testing.T) {
 	}
 }
 
+// TestAServiceThatGivesCredentialsLater refuses the first two requests.
+func TestAServiceThatGivesCredentialsLater(t *testing.T) {
+	store := s3test.New(t, s3test.Options{})
+	if err := store.Put(t.Context(), "a.csv", []byte(webFile)); err != nil {
+		t.Fatal(err)
+	}
+	for name, get := range map[string]func(src Source) error{
+		"list": func(src Source) error { _, err := src.List(t.Context(), AllFiles); return err },
+		"read": func(src Source) error { _, err := content(t.Context(), src, "a.csv"); return err },
+	} {
+		var requests atomic.Int64
+		service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if requests.Add(1) <= 2 {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			fmt.Fprintf(w, `{"AccessKeyId": %q, "SecretAccessKey": %q, "Expiration": %q}`, s3test.AccessKey, s3test.SecretKey,
+				time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+		}))
+		defer service.Close()
+		s3test.Setenv(t, store.URL, "AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_CONTAINER_CREDENTIALS_FULL_URI="+service.URL)
+		if err := get(mustOpen(t, "s3://exports", Options{})); err != nil || requests.Load() != 3 {
+			t.Errorf("%s: %d requests, %v", name, requests.Load(), err)
+		}
+	}
+}
+
 // withoutETag is a response whose headers have no ETag, and another time of the last change.
 type withoutETag struct {
 	http.ResponseWriter
@@ -236,6 +271,21 @@ func TestS3WithoutETags(t *testing.T) {
 				t.Errorf("read %d bytes, %s error: %v", len(got), severity(err), err)
 			}
 		})
+	}
+}
+
+// TestAStoreThatIsNone is a server that answers everything with a page.
+func TestAStoreThatIsNone(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Last-Modified", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
+		_, _ = w.Write([]byte("<html><body>console</body></html>"))
+	}))
+	defer server.Close()
+	s3test.Setenv(t, server.URL)
+	_, err := mustOpen(t, "s3://exports", Options{}).List(t.Context(), AllFiles)
+	if severity(err) != "config" || !strings.Contains(err.Error(), "does not speak the protocol of S3: correct AWS_ENDPOINT_URL_S3") {
+		t.Errorf("%s error: %v", severity(err), err)
 	}
 }
 
