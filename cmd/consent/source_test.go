@@ -117,7 +117,7 @@ func TestErrorsOfS3(t *testing.T) {
 		"wrong secret": {env: as(root, "AWS_SECRET_ACCESS_KEY=wrong"), code: 78,
 			want: "the store does not accept the access key: correct the credentials (SignatureDoesNotMatch"},
 		"wrong secret, one object": {env: as(root, "AWS_SECRET_ACCESS_KEY=wrong"), args: []string{"a.csv"}, code: 78,
-			want: "the store does not accept the access key: correct the credentials (SignatureDoesNotMatch"},
+			want: "a.csv: s3://exports/day/ at " + store.URL + ": the store does not accept the access key: correct the credentials (SignatureDoesNotMatch"},
 		"unknown key": {env: as(root, "AWS_ACCESS_KEY_ID=nobody"), code: 78,
 			want: "the store does not accept the access key: correct the credentials (InvalidAccessKeyId"},
 		"missing bucket": {place: "s3://no-such-bucket/day", env: root, code: 78,
@@ -152,6 +152,8 @@ func TestErrorsOfS3(t *testing.T) {
 			want: "its objects cannot be listed: allow s3:ListBucket for the bucket and s3:GetObject for its objects"},
 		"no permission for one object": {env: user("lister"), code: 78,
 			want: "b.csv: s3://exports/day/ at " + store.URL + ": the object cannot be looked up: allow s3:ListBucket for the bucket and s3:GetObject"},
+		"no permission for one of two objects": {env: user("lister"), args: []string{"b.csv", "a.csv"}, code: 78,
+			want: "consent: b.csv: s3://exports/day/ at " + store.URL + ": the object cannot be looked up"},
 		"throttled": {env: refusing(503, "SlowDown", "Please reduce your request rate.", ""), code: 75,
 			want: "its objects cannot be listed now (SlowDown: Please reduce your request rate) (after 6 attempts)"},
 		"no answer":    {env: s3test.Environment(closed), code: 75, want: "no answer from " + strings.TrimPrefix(closed, "http://")},
@@ -183,6 +185,9 @@ func TestErrorsOfS3(t *testing.T) {
 			got := checkSource(t, c.place, c.env, c.args...)
 			if got.code != c.code || !strings.Contains(got.stderr, c.want) {
 				t.Errorf("exit code %d, want %d and %q: %s", got.code, c.code, c.want, got.stderr)
+			}
+			if strings.Contains(name, "one of two") && !strings.Contains(strings.Join(strings.Fields(got.stdout), " "), "a.csv event 1 0") {
+				t.Errorf("the other file is not read: %s", got.stdout)
 			}
 			if strings.Contains(got.stderr+got.stdout, s3test.SecretKey) {
 				t.Errorf("the secret is in the output")

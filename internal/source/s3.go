@@ -129,6 +129,8 @@ func (s *S3) List(ctx context.Context, pathOrGlob string) (Listing, error) {
 		switch {
 		case err == nil:
 			return Listing{Files: []Entry{{Path: pathOrGlob, Size: o.size, Version: o.version}}}, nil
+		case isDenied(err) && !isGlob(pathOrGlob):
+			return Listing{Files: []Entry{{Path: pathOrGlob}}}, nil // only this one: others may be readable, and Open says why
 		case !errors.Is(err, ErrNoMatch):
 			return Listing{}, err
 		case !isGlob(pathOrGlob):
@@ -250,14 +252,19 @@ func (s *S3) stat(ctx context.Context, name string) (o object, err error) {
 		}
 		return 0, nil
 	})
-	var marked *Error
-	if errors.As(err, &marked) && marked.denied {
+	if isDenied(err) {
 		// A response to HEAD has no body, so it does not say why. That of a listing does.
 		if why := s.pages(ctx, name, 1, func(minio.ObjectInfo) {}); why != nil {
 			return o, why
 		}
 	}
 	return o, err
+}
+
+// isDenied reports whether a request was refused without a reason.
+func isDenied(err error) bool {
+	var marked *Error
+	return errors.As(err, &marked) && marked.denied
 }
 
 // get implements objectStore.
