@@ -59,11 +59,12 @@ func TestSettingsPrecedence(t *testing.T) {
 	file := write(t, filepath.Join(t.TempDir(), "consent.yaml"),
 		"concurrency: 3\ndrift: freeze\ndatabase-url: postgres://u:secret@db/x\ndata-dir: /from/file\n")
 	cmd := program(t.Context(), t, "config", "--config", file, "-o", "json")
-	cmd.Env = append(cmd.Env, "CONSENT_DRIFT=discard", "CONSENT_PORT=tcp://10.0.0.1:5432", "CONSENT_DATA_DIR=/from/env")
+	cmd.Env = append(cmd.Env, "CONSENT_DRIFT=discard", "CONSENT_SOURCE=https://u:secret@host/x/?sig=secret", "CONSENT_PORT=tcp://10.0.0.1:5432", "CONSENT_DATA_DIR=/from/env")
 	o := finish(t, cmd)
 	for name, want := range map[string]string{
 		"concurrency": "3 from file", "drift": "discard from environment", "data-dir": "/from/env from environment",
 		"max-rejected-ratio": "1% from default", "database-url": "postgres://u@db:5432/x from file",
+		"source": "https://host/x/?… from environment",
 	} {
 		if got := value(t, o, "ingest", name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)

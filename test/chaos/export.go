@@ -33,7 +33,8 @@ const (
 // An export is the folder that is ingested, and all versions of its files.
 type export struct {
 	dir     string
-	paths   []string // sorted
+	put     func(path string, content []byte) error // writes an object, if the files are in a store and not in the folder
+	paths   []string                                // sorted
 	content map[string][versions][]byte
 	current map[string]int // version of each path
 }
@@ -116,6 +117,10 @@ func (e *export) sum(path string, version int) string {
 
 // rename replaces the file atomically, as a supplier of files should.
 func (e *export) rename(path string, version int) error {
+	if e.put != nil {
+		e.current[path] = version
+		return e.put(path, e.content[path][version])
+	}
 	name := filepath.Join(e.dir, path)
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
@@ -124,8 +129,11 @@ func (e *export) rename(path string, version int) error {
 	return errors.Join(os.WriteFile(name+".new", e.content[path][version], 0o644), os.Rename(name+".new", name))
 }
 
-// rewrite replaces the file in place and in pieces, as a supplier of files should not.
+// rewrite replaces the file in place and in pieces, as a supplier of files should not. A store cannot do that.
 func (e *export) rewrite(path string, version int) error {
+	if e.put != nil {
+		return e.rename(path, version)
+	}
 	file, err := os.OpenFile(filepath.Join(e.dir, path), os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return err
@@ -139,6 +147,9 @@ func (e *export) rewrite(path string, version int) error {
 func (e *export) resize(path string, _ int) error {
 	if !isCSV(path) || e.current[path] == second {
 		return nil
+	}
+	if e.put != nil {
+		return e.rename(path, longer-e.current[path]) // the first version becomes the longer one, and that the first
 	}
 	all := e.content[path]
 	file, err := os.OpenFile(filepath.Join(e.dir, path), os.O_WRONLY|os.O_APPEND, 0)
