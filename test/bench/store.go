@@ -30,7 +30,7 @@ func (b *bench) store(ctx context.Context, bucket string, rows int64) error {
 		if err != nil {
 			return err
 		}
-		if err := b.fromStore(ctx, bucket, dir, fmt.Sprintf("%s as exported", format), rows); err != nil {
+		if err := b.fromStore(ctx, bucket, dir, fmt.Sprintf("%s as exported", format), rows, b.runs); err != nil {
 			return err
 		}
 		if err := os.RemoveAll(dir); err != nil {
@@ -42,7 +42,7 @@ func (b *bench) store(ctx context.Context, bucket string, rows int64) error {
 	if err != nil {
 		return err
 	}
-	if err := b.fromStore(ctx, bucket, dir, "10,000 files", files); err != nil {
+	if err := b.fromStore(ctx, bucket, dir, "10,000 files", files, 1); err != nil {
 		return err
 	}
 	for name, place := range map[string]string{"folder": dir, "store": "s3://" + bucket + "/" + filepath.Base(dir)} {
@@ -60,7 +60,7 @@ func (b *bench) store(ctx context.Context, bucket string, rows int64) error {
 }
 
 // fromStore uploads a folder and compares loading it from both places.
-func (b *bench) fromStore(ctx context.Context, bucket, dir, name string, rows int64) error {
+func (b *bench) fromStore(ctx context.Context, bucket, dir, name string, rows int64, runs int) error {
 	place := "s3://" + bucket + "/" + filepath.Base(dir)
 	size, err := upload(ctx, bucket, dir)
 	if err != nil {
@@ -68,7 +68,7 @@ func (b *bench) fromStore(ctx context.Context, bucket, dir, name string, rows in
 	}
 	var folder, store []cost
 	var t traffic
-	for range b.runs {
+	for range runs {
 		c, err := b.ingest(ctx, dir, "--concurrency", "1")
 		if err != nil {
 			return err

@@ -52,8 +52,8 @@ func TestKillsOnOtherVersions(t *testing.T) {
 	})
 }
 
-// TestChecksNotice damages a correct load in each way that the checks must find.
-func TestChecksNotice(t *testing.T) {
+// TestChecksFindDamage damages a correct load in each way that the checks must find.
+func TestChecksFindDamage(t *testing.T) {
 	damages := map[string]string{
 		"nothing": "select",
 

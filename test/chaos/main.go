@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -76,7 +77,14 @@ func main() {
 // run runs moments and rounds and prints the totals. Violations are an error.
 func run(ctx context.Context, o options) (err error) {
 	t := newTally(o)
-	defer every(10*time.Second, t.progress)()
+	ctx, stop := context.WithCancel(ctx)
+	var progress sync.WaitGroup
+	progress.Go(func() {
+		for pause(ctx, 10*time.Second) == nil {
+			t.progress()
+		}
+	})
+	defer func() { stop(); progress.Wait() }()
 	dir, err := newFolder()
 	if err != nil {
 		return err
@@ -135,25 +143,6 @@ func build(ctx context.Context, dir string) (path string, err error) {
 		return "", fmt.Errorf("build the program: %w\n%s", err, output)
 	}
 	return path, nil
-}
-
-// every calls f at each interval until stop is called.
-func every(interval time.Duration, f func()) (stop func()) {
-	done, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		ticker := time.NewTicker(interval)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				f()
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() { close(done); <-stopped }
 }
 
 // pause waits, at most until ctx ends.
