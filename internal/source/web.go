@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -381,6 +382,11 @@ func (w *Web) send(ctx context.Context, name string, header http.Header) (*http.
 	}
 	switch response.StatusCode {
 	case http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable:
+		if response.ContentLength < 0 && !slices.Contains(response.TransferEncoding, "chunked") {
+			_ = response.Body.Close()
+			return nil, 0, Wrap(fmt.Errorf("%s does not say where the file ends, so that one that is cut would look complete: "+
+				"serve it with a Content-Length", w.base.Host))
+		}
 		return response, 0, nil
 	}
 	defer response.Body.Close()

@@ -130,7 +130,16 @@ func TestWebServers(t *testing.T) {
 		"no ranges, but an ETag":         {whole(http.Header{"Etag": {`"v1"`}}, large), large, fmt.Sprintf("etag v1, %d bytes", len(large)), ""},
 		"no length":                      {chunked(webFile), webFile, "", ""},
 		"no length, large":               {chunked(large), "", "", "has more than 4 MiB: serve it with a Content-Length"},
-		"empty":                          {serve(`"v1"`, time.Time{}, ""), "", "etag v1, 0 bytes", ""},
+		"the connection's end is the file's": {fail: "does not say where the file ends", handler: func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.0 200 OK\r\n\r\n"+webFile[:20]) // it breaks off
+			_ = conn.Close()
+		}},
+		"empty": {serve(`"v1"`, time.Time{}, ""), "", "etag v1, 0 bytes", ""},
 		"416 for an empty file": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("ETag", `"v1"`)
 			w.Header().Set("Content-Range", "bytes */0")
