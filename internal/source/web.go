@@ -337,7 +337,12 @@ func (w *Web) get(ctx context.Context, name string, o object, start, end int64) 
 		default: // the whole file, because the condition does not hold
 			err = Wrap(ErrChanged)
 		}
-		if now := objectOf(response); err == nil && isETag(now.condition) == isETag(o.condition) && now.condition != "" && now.condition != o.condition {
+		name := "Last-Modified"
+		if isETag(o.condition) {
+			name = "ETag"
+		}
+		// Not every server knows If-Range.
+		if now := response.Header.Get(name); err == nil && o.condition != "" && now != "" && now != o.condition {
 			err = Wrap(ErrChanged)
 		}
 		if err != nil {
