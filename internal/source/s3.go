@@ -23,6 +23,7 @@ type S3 struct {
 	client         minio.Core
 	bucket, prefix string // the prefix is empty or ends with a slash
 	creds          *credentials.Credentials
+	anonymous      bool
 	endpoint       *url.URL
 }
 
@@ -66,7 +67,7 @@ func openS3(place string, o Options) (Source, error) {
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {
 		prefix += "/"
 	}
-	return &S3{transport: t, client: *client, creds: creds, bucket: bucket, prefix: prefix, endpoint: settings.endpoint}, nil
+	return &S3{transport: t, client: *client, creds: creds, anonymous: o.Anonymous, bucket: bucket, prefix: prefix, endpoint: settings.endpoint}, nil
 }
 
 // A storeTransport refuses a page for browsers in place of a listing. The client would take it for an empty one.
@@ -88,7 +89,10 @@ func (s storeTransport) RoundTrip(request *http.Request) (*http.Response, error)
 func (s *S3) signIn(ctx context.Context) error {
 	with := s.client.CredContext()
 	with.Context = ctx
-	_, err := s.creds.GetWithContext(with)
+	value, err := s.creds.GetWithContext(with)
+	if err == nil && !s.anonymous && (value.AccessKeyID == "" || value.SecretAccessKey == "") {
+		err = errors.New("they have no access key or no secret, such as AWS_SECRET_ACCESS_KEY: give both") // else they would be ignored
+	}
 	var marked *Error
 	var request *url.Error
 	switch {

@@ -304,3 +304,52 @@ func TestAStoreThatDoesNotAnswer(t *testing.T) {
 		t.Errorf("%s error: %v", severity(err), err)
 	}
 }
+
+// TestPresignedAddresses reads objects as a web server's files: one by its address, and those of a list of addresses.
+func TestPresignedAddresses(t *testing.T) {
+	store := s3test.New(t, s3test.Options{})
+	s3test.Setenv(t, store.URL)
+	large := strings.Repeat("0123456789abcdef", smallObject/16) + "end"
+	objects := map[string]string{"a.csv": webFile, "b/large é.csv": large}
+	var list []string
+	for key, body := range objects {
+		if err := store.Put(t.Context(), "day/"+key, []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+		signed, err := store.Client.PresignedGetObject(t.Context(), s3test.Bucket, "day/"+key, time.Hour, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, signed.String())
+		if key == "a.csv" {
+			src := mustOpen(t, signed.String(), Options{})
+			if got, err := content(t.Context(), src, key); err != nil || got != body || src.ID() != store.URL+"/exports/day/a.csv" {
+				t.Errorf("%s: read %d bytes of %d, %v", src.ID(), len(got), len(body), err)
+			}
+			late := strings.Replace(signed.String(), "X-Amz-Signature=", "X-Amz-Signature=0", 1)
+			_, err := mustOpen(t, late, Options{}).List(t.Context(), AllFiles)
+			if severity(err) != "config" || !strings.Contains(err.Error(), "the signature in the address, are missing, expired or not accepted") ||
+				strings.Contains(err.Error(), signed.Query().Get("X-Amz-Signature")) {
+				t.Errorf("%s error: %v", severity(err), err)
+			}
+		}
+	}
+	if err := store.Put(t.Context(), "day/list.txt", []byte(strings.Join(list, "\n"))); err != nil {
+		t.Fatal(err)
+	}
+	signed, err := store.Client.PresignedGetObject(t.Context(), s3test.Bucket, "day/list.txt", time.Hour, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The list has its own signature, which the source's address gives it.
+	src := mustOpen(t, store.URL+"/exports/day/?"+signed.RawQuery, Options{List: "list.txt"})
+	listing, err := src.List(t.Context(), AllFiles)
+	if err != nil || len(listing.Files) != len(objects) {
+		t.Fatalf("%+v, %v", listing, err)
+	}
+	for _, file := range listing.Files {
+		if got, err := content(t.Context(), src, file.Path); err != nil || got != objects[file.Path] {
+			t.Errorf("%s: read %d bytes of %d, %v", file.Path, len(got), len(objects[file.Path]), err)
+		}
+	}
+}

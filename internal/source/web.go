@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -336,7 +337,12 @@ func (w *Web) get(ctx context.Context, name string, o object, start, end int64) 
 		default: // the whole file, because the condition does not hold
 			err = Wrap(ErrChanged)
 		}
-		if now := objectOf(response); err == nil && isETag(now.condition) == isETag(o.condition) && now.condition != "" && now.condition != o.condition {
+		name := "Last-Modified"
+		if isETag(o.condition) {
+			name = "ETag"
+		}
+		// Not every server knows If-Range.
+		if now := response.Header.Get(name); err == nil && o.condition != "" && now != "" && now != o.condition {
 			err = Wrap(ErrChanged)
 		}
 		if err != nil {
@@ -381,6 +387,11 @@ func (w *Web) send(ctx context.Context, name string, header http.Header) (*http.
 	}
 	switch response.StatusCode {
 	case http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable:
+		if response.ContentLength < 0 && !slices.Contains(response.TransferEncoding, "chunked") {
+			_ = response.Body.Close()
+			return nil, 0, Wrap(fmt.Errorf("%s does not say where the file ends, so that one that is cut would look complete: "+
+				"serve it with a Content-Length", w.base.Host))
+		}
 		return response, 0, nil
 	}
 	defer response.Body.Close()
