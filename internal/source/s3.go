@@ -261,6 +261,7 @@ func (s *S3) stat(ctx context.Context, name string) (o object, err error) {
 		if why := s.pages(ctx, name, 1, func(minio.ObjectInfo) {}); why != nil {
 			return o, why
 		}
+		err = &Error{denied: true, err: errors.New(err.Error())} // only this object may be refused: others are loaded
 	}
 	return o, err
 }
