@@ -19,9 +19,6 @@ const (
 	resumable = 64 << 10
 )
 
-// stallTimeout is how long a transfer may stand still before it is broken off and resumed. Tests shorten it.
-var stallTimeout = 30 * time.Second
-
 // An object is what is known of an object before it is read.
 type object struct {
 	size      int64  // bytes; -1 if unknown
@@ -192,38 +189,13 @@ func (f *objectFile) transfer(p []byte, offset int64) (int, error) {
 	return io.ReadFull(body, p)
 }
 
-// get requests the bytes from start to end. A body that stands still ends with an error.
+// get requests the bytes from start to end.
 func (f *objectFile) get(start, end int64) (io.ReadCloser, error) {
-	ctx, cancel := context.WithCancel(f.ctx)
-	body, err := f.store.get(ctx, f.path, f.object, start, end)
-	if err != nil {
-		cancel()
-		if errors.Is(err, ErrNoMatch) { // it was there when the file was opened
-			err = Wrap(ErrChanged)
-		}
-		return nil, err
+	body, err := f.store.get(f.ctx, f.path, f.object, start, end)
+	if errors.Is(err, ErrNoMatch) { // it was there when the file was opened
+		err = Wrap(ErrChanged)
 	}
-	return &watchedBody{body, cancel}, nil
-}
-
-// A watchedBody stops a transfer that stands still.
-type watchedBody struct {
-	body io.ReadCloser
-	stop context.CancelFunc
-}
-
-func (w *watchedBody) Read(p []byte) (int, error) {
-	timer := time.AfterFunc(stallTimeout, w.stop)
-	n, err := w.body.Read(p)
-	if !timer.Stop() && err != nil {
-		err = fmt.Errorf("it stood still for %s: %w", stallTimeout, io.ErrUnexpectedEOF)
-	}
-	return n, err
-}
-
-func (w *watchedBody) Close() error {
-	w.stop()
-	return w.body.Close()
+	return body, err
 }
 
 // readStream reads an object in order, from one response.

@@ -199,10 +199,16 @@ func (s *S3) listAfter(ctx context.Context, prefix string, limit int, last *stri
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	options := minio.ListObjectsOptions{Prefix: prefix, Recursive: true, StartAfter: *last, MaxKeys: limit}
-	n := 0
+	n, earlier := 0, "" // a key of before, each time n is a power of two: it comes again if the pages go round
 	for key := range s.client.ListObjectsIter(ctx, s.bucket, options) {
-		if key.Err != nil {
+		switch {
+		case key.Err != nil:
 			return s.explain("its objects cannot be listed", key.Err)
+		case key.Key == earlier:
+			return misconfigured(fmt.Errorf("%s lists %q again and again: the store does not go on to the next page (continuation-token), "+
+				"so its listing has no end", s, key.Key))
+		case n&(n-1) == 0:
+			earlier = key.Key
 		}
 		found(key)
 		*last = key.Key

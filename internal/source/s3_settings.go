@@ -104,6 +104,9 @@ func s3Credentials(o Options, s awsSettings, t *transport) (*credentials.Credent
 		return credentials.NewStaticV4("", "", ""), nil
 	case o.Credentials != "":
 		return credentials.New(&credentialFiles{dir: o.Credentials}), nil
+	case (os.Getenv("AWS_ACCESS_KEY_ID") == "") != (os.Getenv("AWS_SECRET_ACCESS_KEY") == ""):
+		// With one alone the client would send unsigned requests, or look elsewhere.
+		return nil, errors.New("of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY only one is set: set both, or neither")
 	case os.Getenv("AWS_ACCESS_KEY_ID") != "":
 		return credentials.NewEnvAWS(), nil
 	case os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "":

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -286,6 +287,39 @@ func TestAStoreThatIsNone(t *testing.T) {
 	_, err := mustOpen(t, "s3://exports", Options{}).List(t.Context(), AllFiles)
 	if severity(err) != "config" || !strings.Contains(err.Error(), "does not speak the protocol of S3: correct AWS_ENDPOINT_URL_S3") {
 		t.Errorf("%s error: %v", severity(err), err)
+	}
+}
+
+// TestAListingWithoutEnd is of a store that repeats a page, the first or a later one.
+func TestAListingWithoutEnd(t *testing.T) {
+	for _, first := range []int{0, 3} {
+		var requests atomic.Int64
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			page := min(int(requests.Add(1))-1, first)
+			fmt.Fprint(w, "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>more</NextContinuationToken>")
+			for key := range 3 {
+				fmt.Fprintf(w, `<Contents><Key>%d/%d.csv</Key><LastModified>2026-01-01T00:00:00Z</LastModified><ETag>"1"</ETag><Size>1</Size></Contents>`, page, key)
+			}
+			fmt.Fprint(w, "</ListBucketResult>")
+		}))
+		s3test.Setenv(t, server.URL)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		_, err := mustOpen(t, "s3://exports", Options{}).List(ctx, AllFiles)
+		if severity(err) != "config" || !strings.Contains(err.Error(), "again and again") || requests.Load() > 20 {
+			t.Errorf("%s error after %d requests: %v", severity(err), requests.Load(), err)
+		}
+		cancel()
+		server.Close()
+	}
+}
+
+func TestHalfOfTheCredentials(t *testing.T) {
+	for _, missing := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
+		s3test.Setenv(t, "http://127.0.0.1:1")
+		t.Setenv(missing, "")
+		if _, err := Open("s3://exports", Options{}); err == nil || !strings.Contains(err.Error(), "only one is set: set both, or neither") {
+			t.Errorf("without %s: %v", missing, err)
+		}
 	}
 }
 

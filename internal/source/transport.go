@@ -88,25 +88,43 @@ func trustedRoots(file string) (*x509.CertPool, error) {
 // Traffic returns what was requested so far.
 func (t *transport) Traffic() Traffic { return Traffic{t.requests.Load(), t.bytes.Load()} }
 
-// RoundTrip sends a request and counts it.
+// RoundTrip sends a request and counts it. A response whose body stands still ends with an error.
 func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	t.requests.Add(1)
-	response, err := t.Transport.RoundTrip(request)
-	if response != nil {
-		response.Body = &countedBody{response.Body, &t.bytes}
+	ctx, cancel := context.WithCancel(request.Context())
+	response, err := t.Transport.RoundTrip(request.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
 	}
-	return response, err
+	response.Body = &watchedBody{response.Body, &t.bytes, cancel}
+	return response, nil
 }
 
-type countedBody struct {
+// stallTimeout is how long a response may stand still before it is broken off. Tests shorten it.
+var stallTimeout = 30 * time.Second
+
+// A watchedBody counts the bytes of a response, and stops it if it stands still: otherwise a listing or the text of an
+// error could take forever, as the body of an object could.
+type watchedBody struct {
 	io.ReadCloser
-	n *atomic.Int64
+	n    *atomic.Int64
+	stop context.CancelFunc
 }
 
-func (c *countedBody) Read(p []byte) (int, error) {
-	n, err := c.ReadCloser.Read(p)
-	c.n.Add(int64(n))
+func (w *watchedBody) Read(p []byte) (int, error) {
+	timer := time.AfterFunc(stallTimeout, w.stop)
+	n, err := w.ReadCloser.Read(p)
+	w.n.Add(int64(n))
+	if !timer.Stop() && err != nil {
+		err = fmt.Errorf("it stood still for %s: %w", stallTimeout, io.ErrUnexpectedEOF)
+	}
 	return n, err
+}
+
+func (w *watchedBody) Close() error {
+	w.stop()
+	return w.ReadCloser.Close()
 }
 
 // An addressGuard refuses connections to addresses that are not public: a redirect or a list must not lead to services

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"consentpipeline.io/test/s3test"
 )
 
 func TestMain(m *testing.M) {
@@ -278,6 +280,44 @@ func TestATransferThatStandsStill(t *testing.T) {
 			})
 			_, err := content(t.Context(), openWebAt(t, server, "/exports/", Options{CA: ca}), "events.csv")
 			if severity(err) != "transient" || !strings.Contains(err.Error(), "it stood still for 50ms") {
+				t.Errorf("%s error: %v", severity(err), err)
+			}
+		})
+	}
+}
+
+// TestResponsesThatStandStill are responses other than those with a file's content.
+func TestResponsesThatStandStill(t *testing.T) {
+	stallTimeout = 20 * time.Millisecond
+	defer func() { stallTimeout = 30 * time.Second }()
+	var status atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "5000")
+		w.WriteHeader(int(status.Load()))
+		_, _ = w.Write([]byte("<ListBucketResult>"))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	s3test.Setenv(t, server.URL)
+	for name, c := range map[string]struct {
+		status       int64
+		place, list  string
+		path         string
+		want, severe string
+	}{
+		"a listing":         {200, "s3://exports", "", AllFiles, "it stood still for 20ms", "transient"},
+		"an error of S3":    {503, "s3://exports", "", AllFiles, "after 6 attempts", "transient"},
+		"a list":            {200, server.URL + "/", "files.txt", AllFiles, "it stood still for 20ms", "transient"},
+		"an error of a web": {503, server.URL + "/", "", "events.csv", "503 Service Unavailable", "transient"},
+		"an absent file":    {404, server.URL + "/", "", "events.csv", "404 Not Found", "data"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status.Store(c.status)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, err := mustOpen(t, c.place, Options{List: c.list}).List(ctx, c.path)
+			if severity(err) != c.severe || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s error: %v", severity(err), err)
 			}
 		})
