@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"consentpipeline.io/test/kubetest"
 	"consentpipeline.io/test/testneeds"
 	"consentpipeline.io/test/warehousetest"
 )
@@ -23,6 +25,10 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	warehousetest.Main(m)
+	if err := kubetest.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "stop the tests' API server:", err)
+		os.Exit(1)
+	}
 }
 
 // An outcome is how a run of the program ended.
