@@ -50,7 +50,7 @@ they are in the files.`,
 				return err
 			}
 			if number == 0 {
-				if number, err = latestRun(p); err != nil {
+				if number, err = latestRun(p, entry); err != nil {
 					return err
 				}
 			}

@@ -46,7 +46,7 @@ The logs of a run exist as long as its Job: spec.history of the pipeline says ho
 				return err
 			}
 			if number == 0 {
-				if number, err = latestRun(p); err != nil {
+				if number, err = latestRun(p, entry); err != nil {
 					return err
 				}
 			}
@@ -66,8 +66,13 @@ The logs of a run exist as long as its Job: spec.history of the pipeline says ho
 	return cmd
 }
 
-// latestRun is the number of the run in progress, or else of the last run.
-func latestRun(p *v1alpha1.ConsentPipeline) (int64, error) {
+// latestRun is the number of the run in progress, or else of the last run; of an entry, that which its status is from.
+func latestRun(p *v1alpha1.ConsentPipeline, entry string) (int64, error) {
+	for _, f := range p.Status.Files {
+		if f.Path == entry {
+			return f.Run, nil
+		}
+	}
 	switch {
 	case p.Status.CurrentRun != nil:
 		return p.Status.CurrentRun.Number, nil
@@ -100,16 +105,18 @@ func (l *runLogs) list(ctx context.Context) ([]corev1.Pod, error) {
 	if err := l.List(ctx, list, client.InNamespace(l.namespace), l.labels()); err != nil {
 		return nil, l.explain(fmt.Sprintf("list the pods of run %d", l.run), err)
 	}
-	if len(list.Items) == 0 {
-		return nil, report.New(report.TryAgain, fmt.Errorf("run %d of %s has no pods: its Job has not created them yet, or it was deleted "+
-			"(spec.history says how many finished Jobs are kept); `consent status %[2]s-%[1]d` shows what the ledger has of it", l.run, l.name))
-	}
 	slices.SortStableFunc(list.Items, func(a, b corev1.Pod) int {
 		first, _ := operator.ShareOf(&a)
 		second, _ := operator.ShareOf(&b)
 		return cmp.Or(cmp.Compare(first.Index, second.Index), a.CreationTimestamp.Compare(b.CreationTimestamp.Time))
 	})
 	return list.Items, nil
+}
+
+// errNoPods is the error for a run without pods.
+func (l *runLogs) errNoPods() error {
+	return report.New(report.TryAgain, fmt.Errorf("run %d of %s has no pods: its Job has not created them yet, or it was deleted "+
+		"(spec.history says how many finished Jobs are kept); `consent status %[2]s-%[1]d` shows what the ledger has of it", l.run, l.name))
 }
 
 // selects reports whether the logs of a pod are shown.
@@ -122,6 +129,9 @@ func (l *runLogs) show(ctx context.Context) error {
 	pods, err := l.list(ctx)
 	if err != nil {
 		return err
+	}
+	if len(pods) == 0 {
+		return l.errNoPods()
 	}
 	for i := range pods {
 		switch {
@@ -173,6 +183,9 @@ func (l *runLogs) follow(ctx context.Context) error {
 		if pods, err = l.list(ctx); err == nil {
 			for i := range pods {
 				start(&pods[i])
+			}
+			if len(pods) == 0 && len(seen) == 0 {
+				err = l.errNoPods()
 			}
 		}
 	}

@@ -184,10 +184,8 @@ that applies the resource from Git may revert the change.`,
 		text := already
 		if p.Spec.Suspend != suspend {
 			text = done
-			before := p.DeepCopy()
-			p.Spec.Suspend = suspend
-			if err := k.Patch(ctx, p, client.MergeFrom(before)); err != nil {
-				return k.explain("change spec.suspend of "+p.Name, err)
+			if err := k.setSuspend(ctx, p, suspend); err != nil {
+				return err
 			}
 		}
 		return k.write(p, func(w io.Writer) error {
@@ -201,14 +199,21 @@ that applies the resource from Git may revert the change.`,
 	return cmd
 }
 
+func (k *kube) setSuspend(ctx context.Context, p *v1alpha1.ConsentPipeline, suspend bool) error {
+	before := p.DeepCopy()
+	p.Spec.Suspend = suspend
+	return k.explain("change spec.suspend of "+p.Name, k.Patch(ctx, p, client.MergeFrom(before)))
+}
+
 func newCancelCommand(k *kube) *cobra.Command {
 	var timeout time.Duration
+	var suspend bool
 	cmd := &cobra.Command{
 		Use:   "cancel NAME",
 		Short: "End the run in progress",
 		Long: `cancel deletes the Job of the run in progress, and waits until its pods have ended and the operator has recorded the run
 as Interrupted. A file that was loaded stays loaded; nothing of a file that was not loaded to its end is in the
-warehouse.`,
+warehouse. A change of the spec or a request that came during the run starts another one; --suspend prevents that.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: k.completeNames(false),
 	}
@@ -220,6 +225,11 @@ warehouse.`,
 				return err
 			})
 		}
+		if suspend && !p.Spec.Suspend {
+			if err := k.setSuspend(ctx, p, true); err != nil {
+				return err
+			}
+		}
 		if err := k.deleteJob(ctx, p); err != nil {
 			return err
 		}
@@ -230,6 +240,7 @@ warehouse.`,
 		}
 		return k.write(p, func(w io.Writer) error { return writeCanceled(w, p, *finishedRun(p, run.Number), hint(cmd, p, "run")) })
 	})
+	cmd.Flags().BoolVar(&suspend, "suspend", false, "also prevent new runs, as suspend does")
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait until the operator has recorded the end (0: without limit)")
 	return cmd
 }
@@ -262,7 +273,11 @@ func writeCanceled(w io.Writer, p *v1alpha1.ConsentPipeline, canceled v1alpha1.F
 		_, err := fmt.Fprintf(w, "Run %d had ended before it was canceled: %s. %s\n", canceled.Number, canceled.Result, canceled.Message)
 		return err
 	}
-	fmt.Fprintf(w, "Run %d of %s was canceled. To load the rest: %s\n", canceled.Number, p.Name, run)
+	fmt.Fprintf(w, "Run %d of %s was canceled.\n", canceled.Number, p.Name)
+	for _, line := range conditionLines(p) { // which say what follows
+		fmt.Fprintln(w, line)
+	}
+	fmt.Fprintf(w, "To load the rest: %s\n", run)
 	t := newTable("ENTRY", "LOADED", "STATE", "FILES", "ROWS", "MESSAGE")
 	for _, f := range p.Status.Files {
 		if f.Run == canceled.Number {

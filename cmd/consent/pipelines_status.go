@@ -53,11 +53,15 @@ func timeoutFlag(cmd *cobra.Command, timeout *time.Duration) {
 	cmd.Flags().DurationVar(timeout, "timeout", 0, "how long to wait for the end of the run (0: without limit)")
 }
 
-// hasSettled reports whether no run is in progress or expected, or none can start until a person acts.
+// hasSettled reports whether no run is in progress, requested or due, or none can start until a person acts. A retry that is to
+// come later is not waited for: the condition has the result of the run before it.
 func hasSettled(p *v1alpha1.ConsentPipeline) bool {
 	current := p.Status.ObservedGeneration == p.Generation && (p.Spec.Suspend || !operator.IsRequested(p))
-	reconciling := meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionReconciling)
-	return current && !reconciling && p.Status.CurrentRun == nil
+	due := meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionReconciling)
+	if last := p.Status.LastRun; last != nil && readyOf(p).Reason == string(last.Result) {
+		due = false
+	}
+	return current && !due && p.Status.CurrentRun == nil
 }
 
 // resultOf is the error of a pipeline whose last run did not succeed, or that cannot run.
@@ -90,9 +94,9 @@ func writeStatus(w io.Writer, p *v1alpha1.ConsentPipeline) error {
 		fmt.Fprintln(w, "No run has started yet.")
 	}
 	if len(p.Status.Files) > 0 {
-		t := newTable("ENTRY", "STATE", "FILES", "ROWS", "REJECTED", "ATTEMPTS", "MESSAGE")
+		t := newTable("ENTRY", "RUN", "STATE", "FILES", "ROWS", "REJECTED", "ATTEMPTS", "MESSAGE")
 		for _, f := range p.Status.Files {
-			t.add(f.Path, string(f.State), filesOf(f), optional(f.Rows), optional(f.Rejected), count(f.Attempts), f.Message)
+			t.add(f.Path, fmt.Sprint(f.Run), string(f.State), filesOf(f), optional(f.Rows), optional(f.Rejected), count(f.Attempts), f.Message)
 		}
 		if err := t.write(w); err != nil {
 			return err

@@ -290,7 +290,7 @@ func TestPipelines(t *testing.T) {
 	env.endJob(first, "0,2-3", "1")
 	env.check(watched(), 1, "run 1: a.csv: Loaded, 1,500 rows", "run 1: b.csv: Failed, 0 rows: row 37: close the quote", "run 1: c/*.csv: Loaded, 50 rows",
 		"Not ready (Partial). 4 of 5 files", "No run follows until a person acts.", "Run 1 (FirstRun): Partial, at", "in the Job september-1.",
-		"a.csv Loaded 1/1 1,500 0 1", "b.csv Failed 0/1 0 0 1 row 37: close the quote", "c/*.csv Loaded 3/3 50 1 2", "september: Partial\n")
+		"a.csv 1 Loaded 1/1 1,500 0 1", "b.csv 1 Failed 0/1 0 0 1 row 37: close the quote", "c/*.csv 1 Loaded 3/3 50 1 2", "september: Partial\n")
 	env.check(env.run("list", "-o", "json"), 0, `"kind": "ConsentPipelineList"`, `"rowsLoaded": 1550`)
 	env.check(env.run("status", "september", "-o", "yaml"), 0, "kind: ConsentPipeline\n", "rowsLoaded: 1550")
 
@@ -312,7 +312,7 @@ func TestPipelines(t *testing.T) {
 	}
 	env.endJob(third, "0-3", "")
 	env.check(waited(), 0, "A run of september is requested. It starts when run 2 has ended.", "Ready (Succeeded)", "Run 3 (RunRequested): Succeeded",
-		"c/*.csv Unchanged 2/2 20", "2 RunRequested Succeeded")
+		"c/*.csv 3 Unchanged 2/2 20", "2 RunRequested Succeeded")
 	env.check(env.run("retry", "september"), 0, "Nothing to retry: run 3 succeeded. To run again: kubectl consent run -n "+env.namespace+" september")
 	env.check(env.run("cancel", "september"), 0, "Nothing to cancel: no run is in progress.")
 	env.check(env.run("status", "september", "--watch"), 0, "Run 3 (RunRequested): Succeeded")
@@ -322,16 +322,21 @@ func TestPipelines(t *testing.T) {
 	fourth := env.awaitJob("september-4")
 	env.pod(fourth, 0, loadedRows(7))
 	env.pod(fourth, 1, &corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}})
-	env.until("a.csv", func() bool { return strings.Contains(squeeze(env.run("status", "september").stdout), "b.csv Running") })
-	canceled := env.start("cancel", "september")
+	env.until("a.csv", func() bool {
+		return strings.Contains(squeeze(env.run("status", "september").stdout), "b.csv 4 Running")
+	})
+	canceled := env.start("cancel", "september", "--suspend")
 	env.collectGarbage(fourth)
-	env.check(canceled(), 0, "Run 4 of september was canceled. To load the rest: kubectl consent run -n "+env.namespace+" september",
+	env.check(canceled(), 0, "Run 4 of september was canceled.\nNot ready (Interrupted). The Job september-4 was deleted", "Suspended: no run starts until it is resumed.",
+		"To load the rest: kubectl consent run -n "+env.namespace+" september",
 		"ENTRY LOADED STATE FILES ROWS MESSAGE\na.csv yes Loaded 1/1 7\nb.csv not known Unknown its pod is gone", "c/*.csv no Skipped")
 	env.check(env.run("logs", "september"), 75, "run 4 of september has no pods", "`consent status september-4`")
 
 	t.Log("suspended and resumed")
-	env.check(env.run("suspend", "september"), 0, "No run of september starts until it is resumed: kubectl consent resume -n "+env.namespace+" september")
 	env.check(env.run("suspend", "september"), 0, "september is suspended already.")
+	env.check(env.run("resume", "september"), 0, "Runs of september may start.")
+	env.check(env.run("resume", "september"), 0, "september is not suspended.")
+	env.check(env.run("suspend", "september"), 0, "No run of september starts until it is resumed: kubectl consent resume -n "+env.namespace+" september")
 	env.check(env.run("run", "september", "--wait"), 78, "september is suspended, so the run would not start")
 	env.check(env.run("run", "september"), 0, "It starts when the pipeline is resumed")
 	env.check(env.run("list"), 0, "september False Interrupted 1/3 0 0 7", " suspended")
@@ -505,9 +510,9 @@ Metrics are up to date (TransformSucceeded). dbt built 30 models.
 Suspended: no run starts until it is resumed.
 
 Run 2 (RunRequested): Partial, at 2026-11-24 14:34:15 UTC after 1m7s, in the Job september-2.
-ENTRY            STATE    FILES   ROWS  REJECTED  ATTEMPTS  MESSAGE
-events/*.csv     Failed   2/3    4,193         2         4  row 37: close the quote
-companies\n.csv  Unknown                                 1
+ENTRY            RUN  STATE    FILES   ROWS  REJECTED  ATTEMPTS  MESSAGE
+events/*.csv       2  Failed   2/3    4,193         2         4  row 37: close the quote
+companies\n.csv    2  Unknown                                 1
 
 EARLIER RUN  REASON    RESULT     ENDED (UTC)          TOOK   ROWS  REJECTED  MESSAGE
           1  FirstRun  Succeeded  2026-11-24 12:00:09  9s    5,000         1  5 of 5 files loaded or unchanged.
