@@ -76,7 +76,7 @@ func (k *kube) watchUntil(ctx context.Context, list client.ObjectList, handle fu
 	}
 }
 
-// changes writes what changes while a run is in progress, a line for each change.
+// changes write what changes while a run is in progress, a line for each change.
 type changes struct {
 	w       io.Writer
 	ready   string            // reason and message of the condition
@@ -85,15 +85,18 @@ type changes struct {
 
 func (c *changes) write(p *v1alpha1.ConsentPipeline) {
 	if ready := readyOf(p); ready.Reason+ready.Message != c.ready {
+		isEarlier := c.ready == "" && hasResult(p) // the result of a run that had ended before
 		c.ready = ready.Reason + ready.Message
-		fmt.Fprintf(c.w, "%s: %s\n", ready.Reason, ready.Message)
+		if !isEarlier {
+			fmt.Fprintf(c.w, "%s: %s\n", ready.Reason, ready.Message)
+		}
 	}
 	if p.Status.CurrentRun == nil && len(c.entries) == 0 {
 		return // what ended before
 	}
 	for _, f := range p.Status.Files {
 		key, state := fmt.Sprint(f.Run, " ", f.Path), string(f.State)+f.Message
-		if c.entries[key] == state || f.State == v1alpha1.FilePending && f.Message == "" {
+		if c.entries[key] == state || (f.State == v1alpha1.FilePending || f.State == v1alpha1.FileRunning) && f.Message == "" {
 			continue
 		}
 		c.entries[key] = state

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,10 +59,12 @@ func timeoutFlag(cmd *cobra.Command, timeout *time.Duration) {
 func hasSettled(p *v1alpha1.ConsentPipeline) bool {
 	current := p.Status.ObservedGeneration == p.Generation && (p.Spec.Suspend || !operator.IsRequested(p))
 	due := meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionReconciling)
-	if last := p.Status.LastRun; last != nil && readyOf(p).Reason == string(last.Result) {
-		due = false
-	}
-	return current && !due && p.Status.CurrentRun == nil
+	return current && (!due || hasResult(p)) && p.Status.CurrentRun == nil
+}
+
+// hasResult reports whether the condition Ready has the result of the last run.
+func hasResult(p *v1alpha1.ConsentPipeline) bool {
+	return p.Status.LastRun != nil && readyOf(p).Reason == string(p.Status.LastRun.Result)
 }
 
 // resultOf is the error of a pipeline whose last run did not succeed, or that cannot run.
@@ -112,8 +115,12 @@ func writeStatus(w io.Writer, p *v1alpha1.ConsentPipeline) error {
 	fmt.Fprintln(w)
 	t := newTable("EARLIER RUN", "REASON", "RESULT", "ENDED (UTC)", "TOOK", "ROWS", "REJECTED", "MESSAGE")
 	for _, run := range earlier {
+		first, _, more := strings.Cut(run.Message, ". ")
+		if more {
+			first += "."
+		}
 		t.add(fmt.Sprint(run.Number), string(run.Reason), string(run.Result), utc(run.CompletionTime), runDuration(run), count(run.Rows),
-			count(run.Rejected), run.Message)
+			count(run.Rejected), first)
 	}
 	return t.write(w)
 }
