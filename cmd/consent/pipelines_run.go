@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -238,7 +239,15 @@ warehouse. A change of the spec or a request that came during the run starts ano
 			return fmt.Errorf("the Job %s is deleted, but the end of the run is not recorded yet (kubectl get pods -n %s -l %s=%s shows "+
 				"pods that have not ended, and whether the operator runs): %w", run.JobName, k.namespace, batchv1.JobNameLabel, run.JobName, err)
 		}
-		return k.write(p, func(w io.Writer) error { return writeCanceled(w, p, *finishedRun(p, run.Number), hint(cmd, p, "run")) })
+		return k.write(p, func(w io.Writer) error {
+			if err := writeCanceled(w, p, *finishedRun(p, run.Number), hint(cmd, p, "run")); err != nil || !isUnknown(p, run.Number) {
+				return err
+			}
+			if pod, err := k.migratePod(ctx, ""); err == nil {
+				fmt.Fprintf(w, "The ledger has the outcome of the others: kubectl exec -n %s %s -- consent status %s\n", p.Namespace, pod, run.JobName)
+			}
+			return nil
+		})
 	})
 	cmd.Flags().BoolVar(&suspend, "suspend", false, "also prevent new runs, as suspend does")
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait until the operator has recorded the end (0: without limit)")
@@ -285,6 +294,11 @@ func writeCanceled(w io.Writer, p *v1alpha1.ConsentPipeline, canceled v1alpha1.F
 		}
 	}
 	return t.write(w)
+}
+
+// isUnknown reports whether the status does not know the outcome of an entry of a run.
+func isUnknown(p *v1alpha1.ConsentPipeline, run int64) bool {
+	return slices.ContainsFunc(p.Status.Files, func(f v1alpha1.FileStatus) bool { return f.Run == run && f.State == v1alpha1.FileUnknown })
 }
 
 // isLoaded says whether the files of an entry are in the warehouse.

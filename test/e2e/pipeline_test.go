@@ -267,7 +267,8 @@ func TestInterruptedPipelines(t *testing.T) {
 		log := bufio.NewReader(lines)
 		first, _ := log.ReadString('\n')
 		r.contains("the first line of the log", first, "[events/csv/*.csv] ")
-		r.contains("cancel", r.plugin("cancel", "slow"), "Run 1 of slow was canceled", "events/csv/*.csv  not known")
+		r.contains("cancel", r.plugin("cancel", "slow"), "Run 1 of slow was canceled", "events/csv/*.csv  not known",
+			"kubectl exec -n "+r.namespace+" slow-migrate-", " -- consent status slow-1")
 		rest, err := io.ReadAll(log)
 		if err := errors.Join(err, follow.Wait()); err != nil {
 			r.Errorf("logs --follow: %v", err)
