@@ -189,6 +189,10 @@ func (k *kube) list(ctx context.Context, namespace string) (*v1alpha1.ConsentPip
 		return nil, badConfiguration("the cluster %s has no CustomResourceDefinition of ConsentPipelines: helm install consent "+
 			"charts/consent-pipeline installs it", k.config.Host)
 	}
+	if namespace == "" && apierrors.IsForbidden(err) {
+		return nil, badConfiguration("%w: omit --all-namespaces, or have an administrator bind the cluster role view in all of them "+
+			"(kubectl create clusterrolebinding NAME --clusterrole=view --user=YOU)", err)
+	}
 	return all, k.explain("list the pipelines", err)
 }
 

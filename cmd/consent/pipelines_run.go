@@ -144,25 +144,28 @@ func (k *kube) followRequest(ctx context.Context, name, request string, timeout 
 		if now := p.Annotations[v1alpha1.AnnotationRunRequestedAt]; number == 0 && now != "" {
 			request = now
 		}
-		return number > 0 && finishedRun(p, number) != nil
+		return number > 0 && hasEnded(p, number)
 	})
 	if err != nil {
 		return p, nil, err
 	}
-	return p, finishedRun(p, number), nil
+	run, err := finishedRun(p, number)
+	return p, run, err
 }
 
-// finishedRun finds a run that has ended; nil if it is in progress or too old.
-func finishedRun(p *v1alpha1.ConsentPipeline, number int64) *v1alpha1.FinishedRun {
-	if p.Status.LastRun != nil && p.Status.LastRun.Number == number {
-		return p.Status.LastRun
-	}
-	for i := range p.Status.History {
-		if p.Status.History[i].Number == number {
-			return &p.Status.History[i]
+func hasEnded(p *v1alpha1.ConsentPipeline, number int64) bool {
+	return p.Status.LastRun != nil && p.Status.LastRun.Number >= number
+}
+
+// finishedRun finds a run that has ended.
+func finishedRun(p *v1alpha1.ConsentPipeline, number int64) (*v1alpha1.FinishedRun, error) {
+	for _, run := range append([]v1alpha1.FinishedRun{*p.Status.LastRun}, p.Status.History...) {
+		if run.Number == number {
+			return &run, nil
 		}
 	}
-	return nil
+	return nil, report.New(exitNotSucceeded, fmt.Errorf("run %d of %s has ended, but so many runs followed that status.history no longer "+
+		"has its result", number, p.Name))
 }
 
 func newSuspendCommand(k *kube, suspend bool) *cobra.Command {
@@ -234,13 +237,17 @@ warehouse. A change of the spec or a request that came during the run starts ano
 		if err := k.deleteJob(ctx, p); err != nil {
 			return err
 		}
-		p, err := k.follow(ctx, p.Name, timeout, func(p *v1alpha1.ConsentPipeline) bool { return finishedRun(p, run.Number) != nil })
+		p, err := k.follow(ctx, p.Name, timeout, func(p *v1alpha1.ConsentPipeline) bool { return hasEnded(p, run.Number) })
 		if err != nil {
 			return fmt.Errorf("the Job %s is deleted, but the end of the run is not recorded yet (kubectl get pods -n %s -l %s=%s shows "+
 				"pods that have not ended, and whether the operator runs): %w", run.JobName, k.namespace, batchv1.JobNameLabel, run.JobName, err)
 		}
+		canceled, err := finishedRun(p, run.Number)
+		if err != nil {
+			return err
+		}
 		return k.write(p, func(w io.Writer) error {
-			if err := writeCanceled(w, p, *finishedRun(p, run.Number), hint(cmd, p, "run")); err != nil || !isUnknown(p, run.Number) {
+			if err := writeCanceled(w, p, *canceled, hint(cmd, p, "run")); err != nil || !isUnknown(p, run.Number) {
 				return err
 			}
 			if pod, err := k.migratePod(ctx, ""); err == nil {

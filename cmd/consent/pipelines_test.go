@@ -349,7 +349,7 @@ func TestPipelines(t *testing.T) {
 
 	t.Log("what is refused")
 	env.check(env.run("logs", "september", "d.csv"), 78, `september has no entry "d.csv": it has a.csv, b.csv, c/*.csv`)
-	env.check(env.run("list", "--all-namespaces"), 78, "forbidden", "the cluster role view")
+	env.check(env.run("list", "--all-namespaces"), 78, "forbidden", "omit --all-namespaces")
 	env.check(env.run("list", "-o", "xml"), 78, `--output "xml": expected table, json or yaml`)
 	env.check(env.run("status", "september", "--watch", "--timeout=100ms"), 75, "--timeout 100ms has passed: RunInProgress: Run 5 (RunRequested)")
 	env.checkFindings(fifth)
@@ -477,6 +477,27 @@ func TestPluginNames(t *testing.T) {
 	}
 	if o := run(pluginName, "status", "october"); o.code != 78 || !strings.HasPrefix(o.stderr, `kubectl consent: no pipeline has the name "october"`) {
 		t.Errorf("exit code %d: %s", o.code, o.stderr)
+	}
+}
+
+// TestResultOfARun checks which run's result a command that waited reports.
+func TestResultOfARun(t *testing.T) {
+	p := &v1alpha1.ConsentPipeline{}
+	if hasEnded(p, 1) {
+		t.Error("run 1 has ended before any run did")
+	}
+	run := func(number int64, result v1alpha1.Result) v1alpha1.FinishedRun {
+		return v1alpha1.FinishedRun{Run: v1alpha1.Run{Number: number}, Result: result}
+	}
+	last := run(9, v1alpha1.Succeeded)
+	p.Status.LastRun, p.Status.History = &last, []v1alpha1.FinishedRun{run(8, v1alpha1.Failed), run(7, v1alpha1.Waiting)}
+	for number, want := range map[int64]v1alpha1.Result{9: v1alpha1.Succeeded, 8: v1alpha1.Failed, 7: v1alpha1.Waiting} {
+		if got, err := finishedRun(p, number); err != nil || got.Result != want || !hasEnded(p, number) {
+			t.Errorf("run %d: %+v, %v, expected %s", number, got, err, want)
+		}
+	}
+	if _, err := finishedRun(p, 2); report.ExitCode(err) != exitNotSucceeded || hasEnded(p, 10) {
+		t.Errorf("a run that is too old: %v; run 10 has ended: %t", err, hasEnded(p, 10))
 	}
 }
 
