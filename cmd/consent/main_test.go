@@ -12,6 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"consentpipeline.io/test/kubetest"
 	"consentpipeline.io/test/testneeds"
 	"consentpipeline.io/test/warehousetest"
@@ -24,6 +27,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
+	ctrllog.SetLogger(logr.Discard()) // each operator here has its own
 	warehousetest.Main(m)
 	if err := kubetest.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "stop the tests' API server:", err)

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -25,7 +24,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"consentpipeline.io/api/v1alpha1"
 	"consentpipeline.io/internal/report"
@@ -57,7 +55,6 @@ func newPluginEnv(t *testing.T, role string) *pluginEnv {
 				Containers: []corev1.Container{{Name: v1alpha1.JobIngest, Image: "consent", Args: []string{"ingest", "--source=/input"}}}},
 		},
 	})
-	ctrllog.SetLogger(logr.Discard())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
