@@ -183,7 +183,7 @@ func marksIn(b *tab, selector string) int {
 	return eval[int](b, `document.querySelectorAll(%q).length`, selector+" .mark")
 }
 
-func TestInTheBrowser(t *testing.T) {
+func TestPageInBrowser(t *testing.T) {
 	database := sampleWarehouse(t)
 	chromium := startBrowser(t)
 	s, err := New(t.Context(), Options{Database: config(as(t, "dashboard")), Log: config("").Log})
@@ -579,7 +579,7 @@ func opensFromDisk(chromium context.Context, t *testing.T) {
 	}
 }
 
-// recoversByItself holds that a page that could not be made comes without anybody doing anything.
+// recoversByItself checks that a page that could not be rendered appears without a reload by the user.
 func recoversByItself(chromium context.Context, t *testing.T) {
 	proxy := newProxy(t, as(t, "dashboard"))
 	_, url := serve(t, proxy.url)
@@ -597,9 +597,9 @@ func recoversByItself(chromium context.Context, t *testing.T) {
 	deadline := time.Now().Add(time.Minute)
 	for {
 		ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
-		there, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.getElementById("conversion") !== null`))
+		found, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.getElementById("conversion") !== null`))
 		cancel()
-		if err == nil && there {
+		if err == nil && found {
 			return
 		}
 		if time.Now().After(deadline) {

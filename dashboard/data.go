@@ -192,8 +192,8 @@ func (c *Company) PerHour(extrapolation string) *float64 {
 	return new(*v / *c.Hours)
 }
 
-// isDoubtful tells whether COUNT is 1 / RATE in most of the rows that tell, but not in enough of them for the marts to
-// take it as extrapolated already: a number by COUNT / RATE may then be wrong by a factor of ten.
+// isDoubtful reports whether COUNT is 1 / RATE in most of the rows that are evidence, but not in enough of them for the marts
+// to treat it as extrapolated already: a number by COUNT / RATE may then be wrong by a factor of ten.
 func (c *Company) isDoubtful(extrapolation string) bool {
 	return (extrapolation == "count_over_rate" || extrapolation == recommended) && c.Weighting == "count_per_row" &&
 		c.ShareOfEvidence != nil && *c.ShareOfEvidence > 0.5

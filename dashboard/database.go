@@ -20,7 +20,7 @@ var marts = []string{
 	"consent_coding",
 }
 
-// sessionSettings make each session a reader with little patience, whatever its role may do.
+// sessionSettings make each session read-only with short timeouts, whatever rights its role has.
 var sessionSettings = map[string]string{
 	"default_transaction_read_only":       "on",
 	"statement_timeout":                   "10s",
@@ -36,7 +36,7 @@ func open(ctx context.Context, c warehouse.Config) (*pgxpool.Pool, error) {
 	return warehouse.NewPool(ctx, c, connections, sessionSettings)
 }
 
-// A condition is what stands between a reader and the numbers, or casts doubt on them.
+// A condition is a problem that hides the metrics from readers or makes them doubtful.
 type condition string
 
 const (
@@ -55,14 +55,14 @@ const (
 // A status is the state of the warehouse at one moment.
 type status struct {
 	condition   condition
-	err         error  // of a condition that the database told
+	err         error  // the database's error behind the condition
 	fingerprint string // differs where anything that the page shows may differ
 	hasMarts    bool
 	hasDocs     bool // dbt's
 }
 
-// ledgerState tells what was loaded, whether the last build ended, whether it was of what is loaded now, and whether one is at
-// work ($1 is its lock). An empty load set is that of a build that has begun and not ended.
+// ledgerState returns what was loaded, whether the last build ended, whether it contains what is loaded now, and whether a build
+// is running ($1 is its lock). An empty load set is that of a build that has begun and not ended.
 const ledgerState = `
 	with loads as (
 	    select count(*) as n,

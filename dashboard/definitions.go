@@ -29,15 +29,15 @@ type term struct {
 
 // glossary defines the page's terms; each chart links to one of them. docs/metrics.md has the details.
 var glossary = []term{
-	{"def-rates", "Conversion, choice, consent and opt-in rate", "A prompt is a consent.asked event, a consent is a consent.given event, whatever " +
-		"its status. Conversion is consents / prompts. The choice rate counts full opt-ins, partial opt-ins and opt-outs only. " +
+	{"def-rates", "Conversion, choice, consent and opt-in rate", "A prompt is a consent.asked event, a consent is a consent.given event of any " +
+		"status. Conversion is consents / prompts. The choice rate counts full opt-ins, partial opt-ins and opt-outs only. " +
 		"The consent rate is opt-ins / choices, and the opt-in rate is opt-ins / prompts. " +
 		"In the notice means: without consents whose action is external or webview, which no prompt of the company asked for. " +
 		"A value above 100% means more consents than prompts, so it is not a conversion rate: it is shown, flagged and not compared."},
 	{"def-sampling", "Recommended estimate and brief’s rule", "Events are sampled: RATE is the probability that one was kept. " +
 		"The brief’s rule counts a row as COUNT / RATE events. Where COUNT is extrapolated already, that weights each sampled row twice. " +
-		"The recommended estimate is COUNT / RATE, and 1 / RATE for the companies where COUNT is extrapolated already: at least 30 sampled " +
-		"rows tell, and COUNT equals 1 / RATE, rounded, in 90% or more of them. COUNT alone ignores the sampling, and is there to compare."},
+		"The recommended estimate is COUNT / RATE, and 1 / RATE for the companies where COUNT is extrapolated already: COUNT equals " +
+		"1 / RATE, rounded, in at least 90% of at least 30 sampled rows. COUNT alone ignores the sampling, and is shown for comparison."},
 	{"def-intervals", "Intervals", "Both have a confidence of 95%. The sampling interval (thick bar) covers what all events of " +
 		"these files would have shown: only the sampling is uncertain. The process interval (thin line) covers what the company does: " +
 		"these events are themselves a sample of it. " +

@@ -2,7 +2,7 @@ package dashboard
 
 import "math"
 
-// differ tells whether two companies' numbers clearly differ: whether the 95% interval of their difference, widened for
+// differ reports whether two companies' numbers clearly differ: whether the 95% interval of their difference, widened for
 // the number of comparisons that are made (Bonferroni), leaves out 0. It is made from the intervals of the two (MOVER:
 // Zou and Donner, Statistics in Medicine 27, 2008), whose overlap alone would say too little: where they overlap a little
 // the numbers may differ all the same. Without an interval nothing is claimed.

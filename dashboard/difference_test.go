@@ -8,7 +8,7 @@ import (
 	"consentpipeline.io/dashboard/chart"
 )
 
-func TestDifferTestsTheDifferenceAndNotTheOverlap(t *testing.T) {
+func TestDifferIgnoresOverlap(t *testing.T) {
 	within := func(value, lower, upper float64) Estimate {
 		return Estimate{Value: &value, Process: &chart.Bounds{Lower: lower, Upper: upper}}
 	}
@@ -33,9 +33,9 @@ func TestDifferTestsTheDifferenceAndNotTheOverlap(t *testing.T) {
 	}
 }
 
-// TestEqualCompaniesSeldomDiffer draws ten companies of one conversion, and counts how often any of them is called clearly
+// TestDifferFalsePositiveRate draws ten companies of one conversion, and counts how often any of them is called clearly
 // different from one that was chosen before.
-func TestEqualCompaniesSeldomDiffer(t *testing.T) {
+func TestDifferFalsePositiveRate(t *testing.T) {
 	const companies, rounds, conversion, deviation = 10, 4000, 0.6, 0.15 // of the logarithm, as with some 50 notices
 	random := rand.New(rand.NewPCG(1, 2))
 	wrong := 0

@@ -9,7 +9,7 @@ import (
 	"consentpipeline.io/dashboard/chart"
 )
 
-func TestNumbersAreWrittenForReaders(t *testing.T) {
+func TestFormatNumbers(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{percent(0), "0%"}, {percent(0.0001), "<0.1%"}, {percent(0.039), "3.9%"}, {percent(0.05), "5%"}, {percent(0.0996), "10%"},
 		{percent(0.524), "52%"}, {percent(0.9999), "99.9%"}, {percent(1), "100%"}, {percent(1.184), "118%"}, {percent(12.5), "1,250%"},
@@ -32,7 +32,7 @@ func TestNumbersAreWrittenForReaders(t *testing.T) {
 	}
 }
 
-func TestSelectionIsWhatTheURLSays(t *testing.T) {
+func TestSelectionFromURL(t *testing.T) {
 	const key = "956c25b5-e9a6-46f1-bb85-930c6aad171b"
 	for query, want := range map[string]string{
 		"":                                "",
@@ -67,7 +67,7 @@ func TestSelectionIsWhatTheURLSays(t *testing.T) {
 	}
 }
 
-func TestCSVIsForProgramsAndHarmlessInSpreadsheets(t *testing.T) {
+func TestCSVHasRawNumbersAndNoFormulas(t *testing.T) {
 	table := Table{Columns: []Column{{"File", "path", false}, {"Change", "change", true}},
 		Rows: [][]Cell{
 			{textCell("plain, with comma"), numberCell(number64(-0.123456789), percent)},

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics are what the server counts, in a registry of its own.
+// metrics are the server's Prometheus metrics, in their own registry.
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
@@ -22,21 +22,21 @@ func newMetrics(s *Server) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "consent_dashboard_requests_total", Help: "Requests answered, by route and status code."}, []string{"route", "code"}),
+			Name: "consent_dashboard_requests_total", Help: "Requests that were answered, by route and status code."}, []string{"route", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "consent_dashboard_request_duration_seconds", Help: "How long requests took, by route.",
+			Name: "consent_dashboard_request_duration_seconds", Help: "Duration of requests, by route.",
 			Buckets: []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 5, 15}}, []string{"route"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "consent_dashboard_requests_in_flight", Help: "Requests that are being answered."}),
 	}
 	conditions := prometheus.NewDesc("consent_dashboard_condition",
-		"1 for the condition of the warehouse at the last look; the label is ok where nothing is the matter.", []string{"condition"}, nil)
+		"1 for the state of the metrics in the database at the last request: ok, or the problem that the page reports.", []string{"condition"}, nil)
 	m.registry.MustRegister(m.requests, m.seconds, m.inFlight, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), conditionCollector{conditions, s})
 	return m
 }
 
-// conditionCollector tells the condition that the last reader met; a scrape does not query the database.
+// conditionCollector reports the condition at the last request of a page; a scrape does not query the database.
 type conditionCollector struct {
 	desc   *prometheus.Desc
 	server *Server
@@ -76,7 +76,7 @@ func (m *metrics) measured(route string, next http.Handler) http.Handler {
 	})
 }
 
-// A recorder remembers the status code.
+// A recorder keeps the status code of a response.
 type recorder struct {
 	http.ResponseWriter
 	code int

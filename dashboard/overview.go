@@ -52,7 +52,7 @@ func figuresOf(d *Data, s selection) string {
 	case len(d.Companies) == 1:
 		return fmt.Sprintf("%s: %s, counting %s", d.Companies[0].Name, lower(position(s.Extrapolation)), counted(s.Scope))
 	case d.Filter.isSet():
-		return fmt.Sprintf("All %d companies together, whatever the filter: recommended estimates, counting %s", d.AllWithEvents, counted(s.Scope))
+		return fmt.Sprintf("All %d companies together, without the filter: recommended estimates, counting %s", d.AllWithEvents, counted(s.Scope))
 	}
 	text := "All companies together: recommended estimates, counting " + counted(s.Scope)
 	if s.Extrapolation != recommended {

@@ -135,7 +135,7 @@ func report(d *Data, s selection) page {
 	return p
 }
 
-// isShown tells whether there is something to show: without companies only the files are, and rejected rows if there are any.
+// isShown reports whether there is something to show: without companies only the files are, and rejected rows if there are any.
 func (b builder) isShown(d *Data) bool {
 	switch b.id {
 	case "ledger":

@@ -108,7 +108,7 @@ const (
 
 var (
 	alreadyExtrapolated = problemAt("double_weighting", "The brief’s rule COUNT / RATE counts sampled rows twice at %s",
-		"COUNT is extrapolated already: it equals 1 / RATE. The recommended estimate uses 1 / RATE there; the brief’s number is shown beside it.",
+		"COUNT is extrapolated already: it equals 1 / RATE. The recommended estimate uses 1 / RATE there; the brief’s number is shown next to it.",
 		func(c *Company) string {
 			if c.Weighting != "count_already_extrapolated" {
 				return ""

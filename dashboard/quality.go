@@ -37,7 +37,7 @@ func qualitySection(d *Data, _ selection) Section {
 func findingSection(d *Data, _ selection) Section {
 	section := Section{
 		ID: "findings", Nav: "Rejected rows", Term: "def-quality", Source: "analytics.data_quality",
-		Explain: "Rejected rows and doubtful fields in the latest load of each file, of all companies, whatever filter and switches say.",
+		Explain: "Rejected rows and doubtful fields in the latest load of each file, of all companies; filters and switches do not apply.",
 		Title:   findingsTitle(d),
 		Table: Table{Columns: []Column{{"Finding", "code", false}, {"Severity", "severity", false}, {"File", "path", false},
 			{"Findings", "n_findings", true}, {"Rows of the file", "n_rows", true}}},
@@ -106,7 +106,7 @@ func findingsTitle(d *Data) string {
 func ledgerSection(d *Data, _ selection) Section {
 	section := Section{
 		ID: "ledger", Nav: "Files", Term: "def-quality", Source: "raw.load, raw.file, raw.run",
-		Explain: "The latest load of each file, with its accepted and rejected rows, of all companies, whatever filter and switches say.",
+		Explain: "The latest load of each file, with its accepted and rejected rows, of all companies; filters and switches do not apply.",
 		Title:   ledgerTitle(d),
 		Table: Table{Columns: []Column{{"File", "path", false}, {"Load", "load_id", true}, {"State", "state", false}, {"Rows", "n_rows", true},
 			{"Rejected", "n_rejected", true}, {"Warnings", "n_warnings", true}, {"Loaded", "finished_at", false},

@@ -107,7 +107,7 @@ func (d *Data) readRest(ctx context.Context, tx pgx.Tx) error {
 	return results.Close()
 }
 
-// isBrief tells in SQL whether the marts' columns without a prefix follow the brief's rule, which they do unless another
+// isBrief is the SQL condition whether the marts' columns without a prefix follow the brief's rule, which they do unless another
 // extrapolation was chosen for the build.
 const isBrief = `(select max(extrapolation) = 'count_over_rate' from analytics.company_performance)`
 

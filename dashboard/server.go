@@ -277,10 +277,10 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, c *content) {
 			return
 		}
 	}
-	http.ServeContent(w, r, "", c.made, bytes.NewReader(body))
+	http.ServeContent(w, r, "", c.created, bytes.NewReader(body))
 }
 
-// acceptsGzip tells whether a reader takes gzip, which a quality of 0 refuses.
+// acceptsGzip reports whether a client accepts gzip; a quality of 0 refuses it.
 func acceptsGzip(r *http.Request) bool {
 	for _, one := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
 		name, quality, _ := strings.Cut(one, ";")
@@ -330,7 +330,7 @@ func (s *Server) serveDocs(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, statusBanner(now).Title+".", http.StatusServiceUnavailable)
 		return
 	case !now.hasDocs:
-		http.Error(w, "dbt's docs are not there: consent transform --keep-docs puts them into the database.", http.StatusNotFound)
+		http.Error(w, "dbt's documentation is not in the database: run consent transform --keep-docs.", http.StatusNotFound)
 		return
 	}
 	content, err := s.store.page(r.Context(), "dbt", func() (page []byte, mime string, err error) {

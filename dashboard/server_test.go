@@ -58,7 +58,7 @@ func get(t testing.TB, url string, header ...string) (answer, string) {
 	return answer{response.StatusCode, response.Status, response.Header}, string(body)
 }
 
-func TestPageOfTheSample(t *testing.T) {
+func TestSamplePage(t *testing.T) {
 	sampleWarehouse(t)
 	_, url := serve(t, as(t, "dashboard"))
 	response, body := get(t, url)
@@ -91,7 +91,7 @@ func TestPageOfTheSample(t *testing.T) {
 	}
 }
 
-func TestAnswersAreCachedCompressedAndSecured(t *testing.T) {
+func TestResponseHeaders(t *testing.T) {
 	sampleWarehouse(t)
 	_, url := serve(t, as(t, "dashboard"))
 	first, plain := get(t, url)
@@ -144,7 +144,7 @@ func TestAnswersAreCachedCompressedAndSecured(t *testing.T) {
 	}
 }
 
-func TestDbtDocsMayBeMissing(t *testing.T) {
+func TestMissingDbtDocs(t *testing.T) {
 	migrated := config(warehousetest.Database(t))
 	if _, err := warehouse.Migrate(t.Context(), migrated); err != nil {
 		t.Fatal(err)
@@ -235,7 +235,7 @@ func later(s *Server) {
 	s.store.probed = time.Time{}
 }
 
-func TestUnchangedWarehouseCostsAGlance(t *testing.T) {
+func TestUnchangedWarehouseIsNotReadAgain(t *testing.T) {
 	sampleWarehouse(t)
 	s, tracer := tracedServer(t, as(t, "dashboard"))
 	for _, address := range []string{"/", "/?definition=choice", "/?scope=all", "/data/volume.csv"} {
@@ -249,7 +249,7 @@ func TestUnchangedWarehouseCostsAGlance(t *testing.T) {
 	}
 }
 
-// FuzzURL holds that no URL makes the page fail, and that nothing of a URL reaches the database as a statement: there
+// FuzzURL checks that no URL makes the page fail, and that nothing of a URL reaches the database as a statement: there
 // is a fixed set of them.
 func FuzzURL(f *testing.F) {
 	sampleWarehouse(f)
@@ -286,7 +286,7 @@ func FuzzURL(f *testing.F) {
 	})
 }
 
-func TestTooManyRequestsAreTurnedAway(t *testing.T) {
+func TestConcurrentRequestLimit(t *testing.T) {
 	began, end := make(chan struct{}, maxInFlight), make(chan struct{})
 	handler := limited(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { began <- struct{}{}; <-end }))
 	var waiting sync.WaitGroup
@@ -305,7 +305,7 @@ func TestTooManyRequestsAreTurnedAway(t *testing.T) {
 	waiting.Wait()
 }
 
-func TestRoleOfTheDashboardReadsMartsAndNothingElse(t *testing.T) {
+func TestDashboardRoleRights(t *testing.T) {
 	sampleWarehouse(t)
 	pool, err := open(t.Context(), config(as(t, "dashboard")))
 	if err != nil {
@@ -336,8 +336,8 @@ func TestRoleOfTheDashboardReadsMartsAndNothingElse(t *testing.T) {
 	}
 }
 
-// TestEveryRoleIsAReader holds that a user who may do everything, such as that of the embedded server, does not here.
-func TestEveryRoleIsAReader(t *testing.T) {
+// TestSessionsAreReadOnly checks that even a superuser, such as the embedded server's, cannot write in these sessions.
+func TestSessionsAreReadOnly(t *testing.T) {
 	pool, err := open(t.Context(), config(warehousetest.Database(t)))
 	if err != nil {
 		t.Fatal(err)
@@ -377,7 +377,7 @@ func download(t *testing.T, address string) []map[string]string {
 	return rows
 }
 
-func TestDownloadsAreTheMarts(t *testing.T) {
+func TestDownloadsMatchMarts(t *testing.T) {
 	database := sampleWarehouse(t)
 	_, url := serve(t, as(t, "dashboard"))
 	for address, c := range map[string]struct {
@@ -441,9 +441,9 @@ func TestDownloadsAreTheMarts(t *testing.T) {
 	}
 }
 
-// TestSwitchesChangeWhatTheySay holds that each switch changes the sections that depend on it, and no other, and that these
-// say so.
-func TestSwitchesChangeWhatTheySay(t *testing.T) {
+// TestSwitchesChangeTheirSections checks that each switch changes exactly the sections that depend on it, and that the other
+// sections name the switch.
+func TestSwitchesChangeTheirSections(t *testing.T) {
 	sampleWarehouse(t)
 	pool, err := open(t.Context(), config(as(t, "dashboard")))
 	if err != nil {
@@ -479,8 +479,8 @@ func TestSwitchesChangeWhatTheySay(t *testing.T) {
 
 func near(a, b float64) bool { return a-b < 1e-6*(1+b) && b-a < 1e-6*(1+b) }
 
-// TestPageShowsWhyThereAreNoNumbers goes through the states of a warehouse with one server, which recovers from each.
-func TestPageShowsWhyThereAreNoNumbers(t *testing.T) {
+// TestPageWithoutMetrics goes through the states of a warehouse with one server, which recovers from each.
+func TestPageWithoutMetrics(t *testing.T) {
 	sampled := sampleWarehouse(t)
 	program := buildProgram(t)
 	database := warehousetest.Database(t)
@@ -566,8 +566,8 @@ func TestPageShowsWhyThereAreNoNumbers(t *testing.T) {
 	}
 }
 
-// TestDatabaseThatGoesAwayLeavesTheLastNumbers holds that a reader has more of numbers of a minute ago than of none.
-func TestDatabaseThatGoesAwayLeavesTheLastNumbers(t *testing.T) {
+// TestStalePageDuringOutage checks that the page keeps showing its last numbers while the database is unavailable.
+func TestStalePageDuringOutage(t *testing.T) {
 	sampleWarehouse(t)
 	proxy := newProxy(t, as(t, "dashboard"))
 	s, url := serve(t, proxy.url)
@@ -610,7 +610,7 @@ func TestDatabaseThatGoesAwayLeavesTheLastNumbers(t *testing.T) {
 	}
 }
 
-func TestRefusedLoginIsSaidWithoutSecrets(t *testing.T) {
+func TestLoginErrorHidesPassword(t *testing.T) {
 	sampleWarehouse(t)
 	_, url := serve(t, strings.Replace(as(t, "dashboard"), rolePrefix+"dashboard:", rolePrefix+"nobody:", 1))
 	response, body := get(t, url)
@@ -622,7 +622,7 @@ func TestRefusedLoginIsSaidWithoutSecrets(t *testing.T) {
 	}
 }
 
-func TestExportIsOneFile(t *testing.T) {
+func TestExport(t *testing.T) {
 	sampleWarehouse(t)
 	page, err := Export(t.Context(), config(as(t, "dashboard")))
 	if err != nil {
@@ -733,9 +733,9 @@ func (p *proxy) close() {
 	p.connections = nil
 }
 
-// TestPageIsMadeOnceForAll holds that readers who come at the same time wait for one making, which is what bounds the
-// memory of a server that many find at once.
-func TestPageIsMadeOnceForAll(t *testing.T) {
+// TestConcurrentReadersShareOneRendering checks that concurrent requests for a page wait for one rendering, which bounds the
+// memory that many readers need.
+func TestConcurrentReadersShareOneRendering(t *testing.T) {
 	s := newStore(nil)
 	const readers = 50
 	var made atomic.Int32

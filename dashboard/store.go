@@ -29,7 +29,7 @@ type content struct {
 	compressed []byte // gzip
 	mime       string
 	etag       string
-	made       time.Time
+	created    time.Time
 }
 
 func newContent(body []byte, mime string) (*content, error) {
@@ -41,15 +41,15 @@ func newContent(body []byte, mime string) (*content, error) {
 	if err := zip.Close(); err != nil {
 		return nil, err
 	}
-	return &content{compressed: out.Bytes(), mime: mime, etag: `W/"` + digest(body)[:24] + `"`, made: time.Now()}, nil
+	return &content{compressed: out.Bytes(), mime: mime, etag: `W/"` + digest(body)[:24] + `"`, created: time.Now()}, nil
 }
 
-// A store keeps what was read and made of one state of the warehouse, until that changes.
+// A store caches the data and pages of one state of the warehouse, until that changes.
 type store struct {
 	pool *pgxpool.Pool
 
 	flights singleflight.Group // so that many readers ask the database once
-	making  chan struct{}      // a place for each page that is made at the same time
+	making  chan struct{}      // a slot for each page that is rendered at the same time
 
 	mu          sync.Mutex
 	last        status

@@ -82,7 +82,7 @@ func overallTime(d *Data) string {
 		}
 		means = append(means, mean)
 	}
-	return fmt.Sprintf("Mean of all companies together, whatever the filter: %s. A few long durations dominate the mean; the median is more robust.", list(means))
+	return fmt.Sprintf("Mean of all companies together, without the filter: %s. A few long durations dominate the mean; the median is more robust.", list(means))
 }
 
 // byMedian are the companies, the quickest by its headline first.

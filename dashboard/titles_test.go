@@ -35,7 +35,7 @@ func rated(values ...float64) []companyRate {
 	return all
 }
 
-func TestConversionTitleSaysTheFinding(t *testing.T) {
+func TestConversionTitle(t *testing.T) {
 	for name, c := range map[string]struct {
 		values []float64
 		want   string
@@ -57,7 +57,7 @@ func TestConversionTitleSaysTheFinding(t *testing.T) {
 	}
 }
 
-func TestDoubtfulConversionIsNotRanked(t *testing.T) {
+func TestUnreliableConversionIsNotRanked(t *testing.T) {
 	all := rated(0.9, 0.4, 0.04)
 	all[2].doubtful = true
 	if got := conversionTitle(definitions[0], all); !strings.Contains(got, "between 40% at b.example and") {
@@ -77,7 +77,7 @@ func TestDoubtfulConversionIsNotRanked(t *testing.T) {
 	}
 }
 
-func TestConversionWithoutIntervalClaimsNothing(t *testing.T) {
+func TestConversionTitleWithoutInterval(t *testing.T) {
 	all := rated(0.9, 0.3)
 	all[0].estimate.Process = nil
 	if got := conversionTitle(definitions[0], all); !strings.Contains(got, "do not clearly differ") {
@@ -85,9 +85,9 @@ func TestConversionWithoutIntervalClaimsNothing(t *testing.T) {
 	}
 }
 
-// TestRatesAreThoseOfTheSwitches holds that every extrapolation is shown as the marts have it, and that what they recommend
+// TestRatesFollowSwitches checks that every extrapolation is shown as the marts have it, and that what they recommend
 // is the default.
-func TestRatesAreThoseOfTheSwitches(t *testing.T) {
+func TestRatesFollowSwitches(t *testing.T) {
 	twice, once, without := company("a", "Travel", "France"), company("b", "Gaming", "Spain"), company("c", "Sport", "unknown")
 	twice.Rates[rateKey{"notice", "conversion", "count_over_rate"}] = Estimate{Value: number64(0.04), Because: "count_already_extrapolated"}
 	twice.Rates[rateKey{"notice", "conversion", recommended}] = estimated(0.4)
@@ -109,8 +109,8 @@ func TestRatesAreThoseOfTheSwitches(t *testing.T) {
 	}
 }
 
-// TestAnswersFollowTheSwitches holds that no sentence leads with a consent from outside the notice unless those count.
-func TestAnswersFollowTheSwitches(t *testing.T) {
+// TestAnswersFollowSwitches checks that no sentence leads with a consent from outside the notice unless those count.
+func TestAnswersFollowSwitches(t *testing.T) {
 	elsewhere, own := company("a", "Travel", "France"), company("b", "Gaming", "Spain")
 	for scope, values := range map[string][2]float64{"notice": {0.3, 0.6}, "all": {0.9, 0.6}} {
 		for _, extrapolation := range extrapolations {
@@ -267,8 +267,8 @@ func TestTimeTitle(t *testing.T) {
 	}
 }
 
-// TestTimeAxisIsNotRuledByOneMean holds that one company's long durations do not press the others into a corner.
-func TestTimeAxisIsNotRuledByOneMean(t *testing.T) {
+// TestTimeAxisIgnoresExtremeMean checks that the axis is not scaled to the long durations of one company.
+func TestTimeAxisIgnoresExtremeMean(t *testing.T) {
 	var companies []*Company
 	for i, p90 := range []float64{10, 12, 25, 900} {
 		c := company(string(rune('a'+i)), "Travel", "France")
@@ -316,7 +316,7 @@ func TestVolumeAndReachTitles(t *testing.T) {
 	}
 }
 
-func TestVolumeTitleOfFilesThatLookCutOff(t *testing.T) {
+func TestVolumeTitleOfTruncatedFiles(t *testing.T) {
 	slow, fast := company("a", "Travel", "France"), company("b", "Sport", "Spain")
 	slow.Rates[rateKey{"all", "volume", recommended}], slow.Hours = estimated(2000), number64(100)
 	fast.Rates[rateKey{"all", "volume", recommended}], fast.Hours, fast.LooksTruncated = estimated(1800), number64(2), true

@@ -44,13 +44,13 @@ func NewMetrics(registry prometheus.Registerer, namespace string, pipelines clie
 			Buckets: []float64{2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200},
 		}, []string{"namespace"}),
 		rows: counter("consentpipeline_rows_loaded_total",
-			"Rows of the entries that runs loaded, without those of unchanged entries."),
+			"Rows that runs loaded; unchanged entries are not counted."),
 		rejected: counter("consentpipeline_rows_rejected_total",
-			"Rejected rows of the entries of runs, unchanged entries included."),
+			"Rows that were rejected in the entries of each run; unchanged entries are counted again."),
 		transforms: counter("consentpipeline_transforms_total",
-			"Pipelines whose condition Transformed turned True or False, by result: Succeeded or Failed.", "result"),
+			"Changes of a pipeline's condition Transformed to True or False, by result: Succeeded or Failed.", "result"),
 		warnings: counter("consentpipeline_warnings_total",
-			"Warning events about pipelines, by reason, such as JobRefused, SourceNotFound, PodsStuck or NodeLost. A cause that persists counts once.", "reason"),
+			"Warning events of pipelines, by reason, such as JobRefused, SourceNotFound, PodsStuck or NodeLost. A persistent cause is counted once.", "reason"),
 	}
 	for _, result := range []v1alpha1.Result{v1alpha1.Succeeded, v1alpha1.Waiting, v1alpha1.Partial, v1alpha1.Failed, v1alpha1.Interrupted} {
 		m.runs.WithLabelValues(namespace, string(result))
@@ -96,15 +96,15 @@ func newDesc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	createdDesc = newDesc("consentpipeline_created_timestamp_seconds",
-		"When the pipeline was created, in Unix seconds.")
+		"Time when the pipeline was created, in Unix seconds.")
 	lastSuccessDesc = newDesc("consentpipeline_last_success_timestamp_seconds",
-		"When the pipeline's last run that succeeded ended, in Unix seconds; 0 before the first one.")
+		"Time when the pipeline's last successful run ended, in Unix seconds; 0 before the first success.")
 	suspendedDesc = newDesc("consentpipeline_suspended",
-		"1 if spec.suspend prevents new runs of the pipeline, else 0.")
+		"1 if spec.suspend is true, so that no run starts, else 0.")
 	readyDesc = newDesc("consentpipeline_ready",
-		"1 if the pipeline's condition Ready is True, else 0: it failed, is stalled, or a run is in progress.")
+		"1 if the pipeline's condition Ready is True, else 0, also while a run is in progress.")
 	conditionDesc = newDesc("consentpipeline_condition",
-		"1 for each condition that the pipeline has: Ready, Reconciling, Stalled, Transformed, with its status and reason.",
+		"1 for each condition of the pipeline (Ready, Reconciling, Stalled, Transformed), with its status and reason.",
 		"condition", "status", "reason")
 )
 

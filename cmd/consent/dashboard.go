@@ -22,7 +22,7 @@ func newDashboardCommand(a *app) *cobra.Command {
 		Short: "Serve the metrics as a web page, or write the page to a file",
 		Long: `dashboard serves one page with the metrics: the conversion of each company's consent notice, its margin of error,
 and the problems in the data. It reads the schema analytics and the ledger, and writes nothing. While the database is
-unavailable or has no metrics yet, the page says so, and loads the metrics by itself once they are there.
+unavailable or has no metrics yet, the page says so, and reloads until it has metrics.
 
 With --export it writes the page to a file, which opens from disk and needs no network.
 

@@ -14,9 +14,9 @@ import (
 	"consentpipeline.io/test/warehousetest"
 )
 
-// TestRunServesAndReports runs the program with --report and --dashboard: the report is a file, and the page is served
+// TestRunWithReportAndDashboard runs the program with --report and --dashboard: the report is a file, and the page is served
 // until Ctrl-C.
-func TestRunServesAndReports(t *testing.T) {
+func TestRunWithReportAndDashboard(t *testing.T) {
 	report := filepath.Join(t.TempDir(), "report.html")
 	cmd := program(t.Context(), t, withDbt(t, "run", "--input", sampleInput(t), "--database-url", warehousetest.Database(t),
 		"--dashboard", "--dashboard-listen", "127.0.0.1:0", "--report", report)...)
@@ -73,7 +73,7 @@ func fetch(t *testing.T, url string) string {
 	return string(body)
 }
 
-func TestDashboardSaysWhatIsWrong(t *testing.T) {
+func TestDashboardErrors(t *testing.T) {
 	empty := warehousetest.Database(t)
 	dir := t.TempDir()
 	for name, c := range map[string]struct {

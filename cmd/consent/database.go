@@ -80,7 +80,7 @@ func (d *databaseChoice) open(ctx context.Context, a *app, name string) (*databa
 	return &database{Config: config, server: server}, nil
 }
 
-// close stops the embedded server. If it had ended by itself, that is an error.
+// close stops the embedded server. It is an error if the server had already ended.
 func (d *database) close() error {
 	if d.server == nil {
 		return nil

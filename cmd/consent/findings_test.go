@@ -18,8 +18,8 @@ const (
 	badCompany    = "nonsense,\"Food, \"\"Drink\"\"\nand more\",Spain\n"
 )
 
-// TestRejectsAreCorrectedAndLoaded takes rejects through all steps: load, list, export, correct, load.
-func TestRejectsAreCorrectedAndLoaded(t *testing.T) {
+// TestCorrectedRejectsLoad takes rejects through all steps: load, list, export, correct, load.
+func TestCorrectedRejectsLoad(t *testing.T) {
 	database := warehousetest.Database(t)
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "companies.csv"), companyHeader+strings.Repeat(goodCompany, 9)+badCompany+"too,short\n")
@@ -123,8 +123,8 @@ func TestFindingsOfARun(t *testing.T) {
 	}
 }
 
-// TestAFailedLoadsExportSaysWhatIsMissing checks that the export says that only the first 10,000 rejects are kept.
-func TestAFailedLoadsExportSaysWhatIsMissing(t *testing.T) {
+// TestExportOfFailedLoadNamesLimit checks that the export says that only the first 10,000 rejects are kept.
+func TestExportOfFailedLoadNamesLimit(t *testing.T) {
 	database := warehousetest.Database(t)
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "companies.csv"), companyHeader+strings.Repeat(goodCompany, 12_000)+strings.Repeat("x\n", 11_000))
@@ -141,8 +141,8 @@ func TestAFailedLoadsExportSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-// TestFindingsAfterARetraction checks that an attempt that failed long ago does not count as the file's latest load.
-func TestFindingsAfterARetraction(t *testing.T) {
+// TestFindingsAfterRetraction checks that an attempt that failed long ago does not count as the file's latest load.
+func TestFindingsAfterRetraction(t *testing.T) {
 	database := warehousetest.Database(t)
 	dir := t.TempDir()
 	at := func(args ...string) outcome { return consent(t, append(args, "--database-url", database)...) }

@@ -10,8 +10,8 @@ import (
 	"consentpipeline.io/test/testneeds"
 )
 
-// TestAFullDisk loads more than fits, and then again with enough space.
-func TestAFullDisk(t *testing.T) {
+// TestFullDisk loads more than fits on the disk, then loads again with enough space.
+func TestFullDisk(t *testing.T) {
 	volume := filepath.Join(reachableDir(t), "volume")
 	if err := os.Mkdir(volume, 0o755); err != nil {
 		t.Fatal(err)

@@ -81,9 +81,9 @@ func progressLines(w io.Writer, now func() time.Time) func(done, total int64) {
 		}
 		last = t
 		perSecond := float64(done) / t.Sub(begin).Seconds()
-		left := time.Duration(float64(total-done) / perSecond * float64(time.Second)).Round(time.Second)
+		remaining := time.Duration(float64(total-done) / perSecond * float64(time.Second)).Round(time.Second)
 		fmt.Fprintf(w, "generate: %s of %s events (%d%%), %s a second, %s left\n",
-			count(done), count(total), 100*done/total, count(int64(perSecond)), left)
+			count(done), count(total), 100*done/total, count(int64(perSecond)), remaining)
 	}
 }
 

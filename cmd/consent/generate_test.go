@@ -25,7 +25,7 @@ func consentGenerate(t *testing.T, args ...string) (stdout string, err error) {
 	return out.String(), err
 }
 
-func TestGenerateTellsWhatItMade(t *testing.T) {
+func TestGenerateOutput(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "folder")
 	stdout, err := consentGenerate(t, "--out", dir, "--companies", "2", "--events", "300", "--dirty", "0.5")
 	if err != nil {
@@ -53,7 +53,7 @@ func TestGenerateTellsWhatItMade(t *testing.T) {
 	}
 }
 
-func TestGenerateTellsWhatIsAllowed(t *testing.T) {
+func TestGenerateInvalidOptions(t *testing.T) {
 	full := t.TempDir()
 	if err := os.WriteFile(filepath.Join(full, "mine.csv"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestGenerateTellsWhatIsAllowed(t *testing.T) {
 	}
 }
 
-func TestProgressLinesComeEveryTenSeconds(t *testing.T) {
+func TestProgressInterval(t *testing.T) {
 	var out bytes.Buffer
 	at := time.Unix(0, 0)
 	progress := progressLines(&out, func() time.Time { return at })

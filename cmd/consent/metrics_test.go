@@ -37,9 +37,9 @@ func eventFile(company string, rows ...eventRow) string {
 
 func companyKey(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
 
-// TestMetricsOfCompaniesWithLittle checks that dbt succeeds, and that the marts have null and the reason, where a company has too
+// TestMetricsOfSparseCompanies checks that dbt succeeds, and that the marts have null and the reason, where a company has too
 // little for a metric.
-func TestMetricsOfCompaniesWithLittle(t *testing.T) {
+func TestMetricsOfSparseCompanies(t *testing.T) {
 	asked := func(n int, rate, count string) eventRow {
 		return eventRow{n: n, kind: "consent.asked", rate: rate, count: count, status: "empty"}
 	}
@@ -164,8 +164,8 @@ func TestMetricsOfCompaniesWithLittle(t *testing.T) {
 	}
 }
 
-// TestMetricsOfNothing checks that dbt succeeds before anything is loaded.
-func TestMetricsOfNothing(t *testing.T) {
+// TestMetricsWithoutData checks that dbt succeeds before anything is loaded.
+func TestMetricsWithoutData(t *testing.T) {
 	database := warehousetest.Database(t)
 	if o := consent(t, "migrate", "--database-url", database); o.code != 0 {
 		t.Fatal(o.stderr)

@@ -17,9 +17,9 @@ import (
 	"consentpipeline.io/test/warehousetest"
 )
 
-// TestTheWayToTheDatabaseDoesNotMatter runs everything on a database with unusual settings, and through a PgBouncer with
+// TestUnusualConnectionSettings runs everything on a database with unusual settings, and through a PgBouncer with
 // default settings in both pool modes: the metrics are always the same.
-func TestTheWayToTheDatabaseDoesNotMatter(t *testing.T) {
+func TestUnusualConnectionSettings(t *testing.T) {
 	plain := decode[runResult](t, consent(t, withDbt(t, "run", "--input", sampleInput(t),
 		"--database-url", warehousetest.Database(t), "-o", "json")...))
 	for name, way := range map[string]func(database string) string{
@@ -129,8 +129,8 @@ func queryInt(t *testing.T, database, sql string) (n int64) {
 	return n
 }
 
-// TestAKillBehindPgBouncer kills the program in the middle of a load: every row is there once after the next.
-func TestAKillBehindPgBouncer(t *testing.T) {
+// TestKillBehindPgBouncer kills the program during a load, and checks that the next run loads every row exactly once.
+func TestKillBehindPgBouncer(t *testing.T) {
 	const rows = 300_000
 	var file strings.Builder
 	file.WriteString(header)
@@ -179,8 +179,8 @@ func TestAKillBehindPgBouncer(t *testing.T) {
 	}
 }
 
-// TestWhatPgBouncerRefuses checks that refusals of PgBouncer fail at once, with their reason.
-func TestWhatPgBouncerRefuses(t *testing.T) {
+// TestPgBouncerErrors checks that refusals of PgBouncer fail at once, with their reason.
+func TestPgBouncerErrors(t *testing.T) {
 	database := warehousetest.Database(t)
 	pooled := warehousetest.PgBouncer(t, database, "transaction", "")
 	parsed, err := url.Parse(pooled)

@@ -31,16 +31,16 @@ func relay(t *testing.T, network, address, server string) string {
 	t.Cleanup(func() { _ = listener.Close() })
 	go func() {
 		for {
-			here, err := listener.Accept()
+			client, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			there, err := net.Dial("tcp", server)
+			upstream, err := net.Dial("tcp", server)
 			if err != nil {
-				_ = here.Close()
+				_ = client.Close()
 				return
 			}
-			for from, to := range map[net.Conn]net.Conn{here: there, there: here} {
+			for from, to := range map[net.Conn]net.Conn{client: upstream, upstream: client} {
 				go func() {
 					_, _ = io.Copy(to, from)
 					_ = to.Close()
@@ -163,9 +163,9 @@ func TestPsqlCommand(t *testing.T) {
 	}
 }
 
-// TestServedDatabaseIsReached takes the command that `consent run --serve` prints, in a shell that is set up for another
+// TestPsqlCommandOfServe runs the command that `consent run --serve` prints, in a shell with libpq's variables for another
 // server.
-func TestServedDatabaseIsReached(t *testing.T) {
+func TestPsqlCommandOfServe(t *testing.T) {
 	testneeds.Psql(t)
 	dir := filepath.Join(reachableDir(t), "it's here")
 	input := filepath.Join(dir, "in put")

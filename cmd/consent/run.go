@@ -75,7 +75,7 @@ opens from disk.`,
 
 // serveCommand is the command line that starts the embedded Postgres again.
 func (f *runFlags) serveCommand() string {
-	command := fmt.Sprintf("%s run --source %s --serve", quoted(os.Args[0]), quoted(f.ingest.place.place))
+	command := fmt.Sprintf("%s run --source %s --serve", quoted(os.Args[0]), quoted(withoutQuery(f.ingest.place.place)))
 	if f.database.dataDir != "" {
 		command += " --data-dir " + quoted(f.database.dataDir)
 	}

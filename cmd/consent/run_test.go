@@ -67,7 +67,7 @@ func checkRun(t *testing.T, r runResult, outcome warehouse.Outcome, rows int64, 
 	}
 }
 
-func TestRunOnTheSample(t *testing.T) {
+func TestRunSample(t *testing.T) {
 	database := warehousetest.Database(t)
 	args := withDbt(t, "run", "--input", sampleInput(t), "--database-url", database)
 	o := consent(t, append(args, "-o", "json")...)
@@ -136,8 +136,8 @@ func undescribedColumns(t *testing.T, database string) []string {
 	return columns
 }
 
-// TestRunGoesOnAfterABadFile checks that the metrics of the other files are there, and that the exit code is that of the failure.
-func TestRunGoesOnAfterABadFile(t *testing.T) {
+// TestRunContinuesAfterBadFile checks that the metrics of the other files are there, and that the exit code is that of the failure.
+func TestRunContinuesAfterBadFile(t *testing.T) {
 	input := copyTree(t, sampleInput(t))
 	cut := filepath.Join(input, "events/parquet/events-company-6.parquet")
 	info, err := os.Stat(cut)
@@ -170,8 +170,8 @@ func reachableDir(t *testing.T) string {
 	return dir
 }
 
-// TestWhatAPersonGetsWrong runs the program with usual mistakes.
-func TestWhatAPersonGetsWrong(t *testing.T) {
+// TestUsageErrors checks the errors for common mistakes in arguments and files.
+func TestUsageErrors(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")
 	if err := os.Mkdir(empty, 0o755); err != nil {
@@ -229,8 +229,8 @@ func TestWhatAPersonGetsWrong(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeRead runs as an ordinary user, since root can read everything.
-func TestWhatCannotBeRead(t *testing.T) {
+// TestUnreadableFiles runs as an ordinary user, since root can read everything.
+func TestUnreadableFiles(t *testing.T) {
 	dir := reachableDir(t)
 	for _, file := range []string{"a.csv", "good/b.csv", "closed/c.csv"} {
 		write(t, filepath.Join(dir, "input", file), companyHeader+goodCompany)
@@ -371,9 +371,9 @@ var hostileVariables = map[string]string{
 	"LC_ALL": "xx_XX.none", "TZ": "Asia/Kolkata",
 }
 
-// TestEmbeddedServerIgnoresTheShell checks that a shell that is set up for another server does not affect the embedded
-// one: neither its start, nor this program's connections, nor dbt's.
-func TestEmbeddedServerIgnoresTheShell(t *testing.T) {
+// TestEmbeddedServerIgnoresLibpqVariables checks that libpq's variables for another server affect neither the embedded
+// server's start, nor this program's connections, nor dbt's.
+func TestEmbeddedServerIgnoresLibpqVariables(t *testing.T) {
 	for name, value := range hostileVariables {
 		t.Setenv(name, value)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -194,8 +195,11 @@ func effectiveSettings(root *cobra.Command, file string) ([]setting, error) {
 				return
 			}
 			value := flag.Value.String()
-			if flag.Name == "database-url" {
+			switch flag.Name {
+			case "database-url":
 				value = withoutPassword(value)
+			case "source", "input":
+				value = withoutQuery(value)
 			}
 			_, usage := pflag.UnquoteUsage(flag)
 			from := "default"
@@ -209,4 +213,20 @@ func effectiveSettings(root *cobra.Command, file string) ([]setting, error) {
 		})
 	}
 	return settings, nil
+}
+
+// withoutQuery is the place of files as it can be shown: a query may be a signature.
+func withoutQuery(place string) string {
+	if !strings.HasPrefix(place, "http") || !strings.Contains(place, "://") {
+		return place
+	}
+	u, err := url.Parse(place)
+	if err != nil {
+		return "(not valid)"
+	}
+	u.User = nil
+	if u.RawQuery != "" {
+		u.RawQuery = "…"
+	}
+	return u.String()
 }

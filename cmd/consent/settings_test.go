@@ -21,8 +21,8 @@ func value(t *testing.T, o outcome, command, name string) string {
 	return ""
 }
 
-// TestTextsForNullInSettings checks that the texts that stand for null are read as they are written, from each place.
-func TestTextsForNullInSettings(t *testing.T) {
+// TestNullSetting checks that the texts that stand for null are read as they are written, from each place.
+func TestNullSetting(t *testing.T) {
 	for name, c := range map[string]struct{ file, env, want string }{
 		"default":           {"", "", `[\N] from default`},
 		"list":              {`null: [\N, NULL, null, ~]`, "", `[\N,NULL,null,~] from file`},
@@ -55,15 +55,16 @@ func TestTextsForNullInSettings(t *testing.T) {
 	}
 }
 
-func TestSettingsAndTheirOrder(t *testing.T) {
+func TestSettingsPrecedence(t *testing.T) {
 	file := write(t, filepath.Join(t.TempDir(), "consent.yaml"),
 		"concurrency: 3\ndrift: freeze\ndatabase-url: postgres://u:secret@db/x\ndata-dir: /from/file\n")
 	cmd := program(t.Context(), t, "config", "--config", file, "-o", "json")
-	cmd.Env = append(cmd.Env, "CONSENT_DRIFT=discard", "CONSENT_PORT=tcp://10.0.0.1:5432", "CONSENT_DATA_DIR=/from/env")
+	cmd.Env = append(cmd.Env, "CONSENT_DRIFT=discard", "CONSENT_SOURCE=https://u:secret@host/x/?sig=secret", "CONSENT_PORT=tcp://10.0.0.1:5432", "CONSENT_DATA_DIR=/from/env")
 	o := finish(t, cmd)
 	for name, want := range map[string]string{
 		"concurrency": "3 from file", "drift": "discard from environment", "data-dir": "/from/env from environment",
 		"max-rejected-ratio": "1% from default", "database-url": "postgres://u@db:5432/x from file",
+		"source": "https://host/x/?… from environment",
 	} {
 		if got := value(t, o, "ingest", name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
@@ -105,7 +106,7 @@ func TestSettingsAndTheirOrder(t *testing.T) {
 	}
 }
 
-func TestSettingsThatAreWrong(t *testing.T) {
+func TestInvalidSettings(t *testing.T) {
 	dir := t.TempDir()
 	for name, c := range map[string]struct {
 		file string
@@ -146,8 +147,8 @@ func TestSettingsThatAreWrong(t *testing.T) {
 	}
 }
 
-// TestAReleaseKnowsItsVersion builds the program with the version where the Dockerfile puts it.
-func TestAReleaseKnowsItsVersion(t *testing.T) {
+// TestReleaseVersion builds the program with the version where the Dockerfile puts it.
+func TestReleaseVersion(t *testing.T) {
 	dockerfile, err := os.ReadFile("../../Dockerfile")
 	if err != nil {
 		t.Fatal(err)

@@ -16,8 +16,8 @@ const (
 	goodRow = "91e36d4b-21b5-43a5-90c8-229b61ed22f2,pageview,1,2026-09-05 01:14:29.602,c9dfdd5a-cfda-4bdb-914d-aa6ac00e5471,1\n"
 )
 
-// TestIngestLeavesAMessage checks the exit code and termination message of an ingestion.
-func TestIngestLeavesAMessage(t *testing.T) {
+// TestIngestTerminationMessage checks the exit code and termination message of an ingestion.
+func TestIngestTerminationMessage(t *testing.T) {
 	folder := t.TempDir()
 	write(t, filepath.Join(folder, "good.csv"), header+goodRow)
 	write(t, filepath.Join(folder, "bad.csv"), header+"no uuid,pageview,1,2026-09-05,c9dfdd5a-cfda-4bdb-914d-aa6ac00e5471,1\n")
@@ -116,7 +116,7 @@ func TestIngestLeavesAMessage(t *testing.T) {
 	}
 }
 
-func TestTransformLeavesAMessage(t *testing.T) {
+func TestTransformTerminationMessage(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "termination-log")
 	database := warehousetest.Database(t)
 	o := consent(t, withDbt(t, "transform", "--database-url", database, "--database-wait", "1ms", "--termination-message", file)...)

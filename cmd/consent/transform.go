@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -64,7 +65,7 @@ func findProject(given string) (string, error) {
 			return dir, nil
 		}
 	}
-	return "", badConfiguration("the dbt project is not there, neither in %s: give --dbt-project FOLDER", candidates)
+	return "", badConfiguration("no dbt project in %s: set --dbt-project FOLDER", strings.Join(candidates, " or "))
 }
 
 func newTransformCommand(a *app) *cobra.Command {

@@ -71,7 +71,7 @@ func TestScalePlacesNumbers(t *testing.T) {
 	}
 }
 
-func TestScaleIgnoresIntervalsThatPressTheRestIntoACorner(t *testing.T) {
+func TestScaleIgnoresExtremeIntervals(t *testing.T) {
 	if got := Largest([]float64{0.5, 1}, []float64{0.7, 1.3}); got != 1.3 {
 		t.Errorf("a usual interval is not on the scale, which ends at %v", got)
 	}
@@ -92,7 +92,7 @@ func kinds(mark Mark) map[string]int {
 	return counts
 }
 
-func TestIntervalIsDrawnWithWhatIsKnown(t *testing.T) {
+func TestIntervalWithMissingBounds(t *testing.T) {
 	scale := NewScale(1, plain)
 	inner, outer := &Bounds{0.4, 0.6}, &Bounds{0.2, 0.8}
 	for name, c := range map[string]struct {
@@ -116,7 +116,7 @@ func TestIntervalIsDrawnWithWhatIsKnown(t *testing.T) {
 	}
 }
 
-func TestStackFillsTheWidth(t *testing.T) {
+func TestStackFillsWidth(t *testing.T) {
 	marks := Stack(0, 20, []Part{{Share: 0.5, Label: "50%"}, {Share: 0}, {Share: 0.45, Label: "45%"}, {Share: 0.05, Label: "5%"}})
 	if len(marks) != 3 {
 		t.Fatalf("%d marks: a share of 0 has none", len(marks))
@@ -140,7 +140,7 @@ func TestStackFillsTheWidth(t *testing.T) {
 	}
 }
 
-func TestLineKeepsAGap(t *testing.T) {
+func TestLineHasGaps(t *testing.T) {
 	marks := Line(5, 0, 100, 2, []Point{{X: 0, Value: 1}, {X: 1, Value: 2}, {X: 4, Value: 0, Outer: &Bounds{0, 9}}}, "c1")
 	if len(marks) != 3 {
 		t.Fatalf("%d marks for 3 days", len(marks))
@@ -160,7 +160,7 @@ func TestLineKeepsAGap(t *testing.T) {
 	}
 }
 
-func TestColumnsStandOnTheBottom(t *testing.T) {
+func TestColumnHeights(t *testing.T) {
 	marks := Columns(2, 80, 40, 10, []Point{{X: 0, Value: 10}, {X: 1, Value: 0}}, "c4")
 	full, least := marks[0].Shapes[0], marks[1].Shapes[0]
 	if full.Y1 != 40 || full.Y2 != 80 {
@@ -171,7 +171,7 @@ func TestColumnsStandOnTheBottom(t *testing.T) {
 	}
 }
 
-func TestSVGEscapesWhatFilesSay(t *testing.T) {
+func TestSVGEscapesText(t *testing.T) {
 	row := Row{Height: 20, Marks: []Mark{{Tip: `</title><script>"&`, Shapes: []Shape{{Kind: "text", Text: "<b>", Anchor: "middle"}}}}}
 	svg := string(row.SVG(NewScale(1, plain)))
 	if strings.Contains(svg, "<script>") || strings.Contains(svg, "<b>") || !strings.Contains(svg, "&lt;/title&gt;&lt;script&gt;&#34;&amp;") {

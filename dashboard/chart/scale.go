@@ -85,7 +85,7 @@ func (s Scale) At(value float64) float64 {
 	return 100 * math.Min(math.Max(share, 0), 1)
 }
 
-// Beyond tells whether a number lies beyond the end.
+// Beyond reports whether a number lies beyond the end.
 func (s Scale) Beyond(value float64) bool { return value > s.Max*(1+1e-9) }
 
 // Largest is how far a scale should reach that shows every estimate, and of the upper bounds those that do not press

@@ -101,14 +101,14 @@
             *,
             {{ null_because() }} as null_because
         from {{ relation }}
-    ) as judged
+    ) as with_reason
 {%- endmacro %}
 
 {#
     The published estimates under the chosen extrapolation, next to those under inverse_rate and the recommended ones.
     The relation has the column weighting.
 #}
-{% macro side_by_side(published, keys) -%}
+{% macro join_extrapolations(published, keys) -%}
     select
         chosen.*,
         inverse_rate.estimate as estimate_inverse_rate,
@@ -147,7 +147,7 @@
     {{ relation }}.is_conservative
 {%- endmacro %}
 
-{# The columns that side_by_side() adds. #}
+{# The columns that join_extrapolations() adds. #}
 {% macro other_estimate_columns(relation) -%}
     {{ relation }}.estimate_inverse_rate,
     {{ relation }}.inverse_rate_sampling_lower,
@@ -233,7 +233,7 @@
     choose nested loops, whose time is quadratic. JIT compilation takes longer than running these queries, and sorting
     durations on disk takes longer than in memory.
 #}
-{% macro plan_for_sums() -%}
+{% macro set_planner_options() -%}
     set local enable_nestloop = off;
     set local jit = off;
     set local work_mem = '64MB'

@@ -1,8 +1,8 @@
 {#
-    Tables and views are the same relations from build to build. Grants, other users' views, publications, row
-    policies, triggers and comments belong to the relation; by default dbt would replace it and drop everything that
-    depends on it. Readers see the old rows or the new ones, because rows are deleted, updated and inserted in one
-    transaction. Rows that do not differ are not written.
+    These materializations change tables and views in place. Grants, other users' views, publications, row policies,
+    triggers and comments belong to a relation; by default dbt replaces it and drops everything that depends on it.
+    Rows are deleted, updated and inserted in one transaction, so readers see either the old rows or the new ones.
+    Unchanged rows are not written.
 #}
 {% materialization table, adapter='postgres' %}
     {% set existing = load_cached_relation(this) %}
@@ -12,10 +12,10 @@
     {% if existing is not none and existing.is_table %}
         {% do refresh_table(target, sql) %}
     {% else %}
-        {% do replace_relation(existing) %}
+        {% do drop_existing(existing) %}
         {% call statement('main') %}{{ get_create_table_as_sql(False, target, sql) }}{% endcall %}
         {% do create_indexes(target) %}
-        {% do run_query(identify_rows()) %}
+        {% do run_query(set_replica_identity()) %}
     {% endif %}
     {{ return(end_build(target)) }}
 {% endmaterialization %}
@@ -28,9 +28,9 @@
 
     {% if existing is not none and existing.is_view %}
         {% set options = view_options(target) %}
-        {% if not can_replace_view(target, sql) %}{% do replace_relation(existing) %}{% endif %}
+        {% if not can_replace_view(target, sql) %}{% do drop_existing(existing) %}{% endif %}
     {% else %}
-        {% do replace_relation(existing) %}
+        {% do drop_existing(existing) %}
     {% endif %}
     {% call statement('main') %}
         create or replace view {{ target }}
@@ -54,7 +54,7 @@
 
 {# The end of that transaction. Returns the result of the materialization. #}
 {% macro end_build(target) %}
-    {% do restore_dependents() %}
+    {% do recreate_dependents() %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {% do apply_grants(target, config.get('grants'), should_revoke=False) %}
     {% do persist_docs(target, model) %}
@@ -68,15 +68,15 @@
     the backup with everything that depends on it after the commit.
 #}
 {% macro postgres__rename_relation(from_relation, to_relation) %}
-    {% if to_relation.identifier.endswith('__dbt_backup') %}{% do release_dependents(from_relation) %}{% endif %}
+    {% if to_relation.identifier.endswith('__dbt_backup') %}{% do drop_dependents(from_relation) %}{% endif %}
     {{ default__rename_relation(from_relation, to_relation) }}
-    {% if from_relation.identifier.endswith('__dbt_tmp') %}{% do restore_dependents() %}{% endif %}
+    {% if from_relation.identifier.endswith('__dbt_tmp') %}{% do recreate_dependents() %}{% endif %}
 {% endmacro %}
 
 {# Drops a relation of another type than the model, such as a view that becomes a table. #}
-{% macro replace_relation(existing) %}
+{% macro drop_existing(existing) %}
     {% if existing is not none %}
-        {% do release_dependents(existing) %}
+        {% do drop_dependents(existing) %}
         {% do run_query("drop " ~ (existing.type | replace("_", " ")) ~ " " ~ existing) %}
     {% endif %}
 {% endmacro %}
@@ -94,16 +94,16 @@
 {# Changes a table's rows to those of a query, and its columns and keys to those of the model. #}
 {% macro refresh_table(target, sql) %}
     {% set fresh = make_temp_relation(target) %}
-    {% do run_query(identify_rows()) %}
+    {% do run_query(set_replica_identity()) %}
     {% do run_query(get_create_table_as_sql(True, fresh, sql)) %}
 
     {% set changes = run_query(column_changes(target, fresh)) %}
     {% if changes %}
-        {% set lost = changes.columns["lost"].values() | reject("none") | list %}
-        {% if lost %}{% do release_dependents(target, lost) %}{% endif %}
+        {% set dropped = changes.columns["dropped"].values() | reject("none") | list %}
+        {% if dropped %}{% do drop_dependents(target, dropped) %}{% endif %}
         {% do run_query("delete from " ~ target) %}
         {% for change in changes %}{% do run_query(change["statement"]) %}{% endfor %}
-        {% do run_query(identify_rows()) %}
+        {% do run_query(set_replica_identity()) %}
     {% endif %}
     {% do create_missing_indexes(target) %}
 
@@ -111,7 +111,7 @@
     {% set list = columns | join(", ") %}
     {% set values = "fresh." ~ columns | join(", fresh.") %}
     {% set fresh_rows = "(select " ~ list ~ " from " ~ fresh ~ ") as fresh" %}
-    {# Without a primary key the whole row is the key: = finds the equal row by hash, *= compares the bytes. #}
+    {# Without a primary key the whole row is the key: = finds equal rows by hash, *= compares their bytes. #}
     {% set key = primary_key(target) %}
     {% set same_key = "present = fresh and present *= fresh" %}
     {% if key %}
@@ -120,7 +120,7 @@
     {% call statement('main') %}
         do $refresh$
         declare
-            is_done boolean := false;
+            is_merged boolean := false;
         begin
             begin
                 delete from {{ target }} as present
@@ -136,12 +136,12 @@
                     select {{ list }} from {{ fresh_rows }}
                     where not exists (select from {{ target }} as present where {{ same_key }});
                 {% endif %}
-                -- Without a key, the number of equal rows may differ now.
-                is_done := (select count(*) from {{ target }}) = (select count(*) from {{ fresh }});
+                -- Without a key, the number of equal rows may still differ.
+                is_merged := (select count(*) from {{ target }}) = (select count(*) from {{ fresh }});
             exception when undefined_function or feature_not_supported then
                 null; -- a type without =, such as json; a rule on the table
             end;
-            if not is_done then
+            if not is_merged then
                 delete from {{ target }};
                 insert into {{ target }} ({{ list }}) select {{ list }} from {{ fresh }};
             end if;
@@ -153,7 +153,7 @@
 
 {#
     The statements, in order, that change a table's columns to those of another table, and its NOT NULL constraints
-    and primary key to those of the model's contract. `lost` is the column that a statement drops. New columns are
+    and primary key to those of the model's contract. `dropped` is the column that a statement drops. New columns are
     added at the end. A column whose type changes is dropped and added, with its grants.
 #}
 {% macro column_changes(target, fresh) %}
@@ -196,7 +196,7 @@
     ),
 
     changes as (
-        select 1 as step, 0 as place, null as lost, format('drop constraint %I', old_name) as change
+        select 1 as step, 0 as place, null as dropped, format('drop constraint %I', old_name) as change
         from key_change where old_name is not null
         union all
         select 2, attnum, attname, format('drop column %I', attname)
@@ -214,7 +214,7 @@
         from key_change where new_columns is not null
     )
 
-    select step, place, lost::text, format('alter table %s %s', {{ regclass(target) }}, change) as statement
+    select step, place, dropped::text, format('alter table %s %s', {{ regclass(target) }}, change) as statement
     from changes
     union all
     select 6, model.attnum, null, {{ grant_statement(regclass(target), "present.attname") }}
@@ -224,7 +224,7 @@
     order by step, place
 {% endmacro %}
 
-{# The statement that grants a right of aclexplode() again, on a relation or on one of its columns. #}
+{# The statement that restores a grant listed by aclexplode(), on a relation or on one of its columns. #}
 {% macro grant_statement(relation, column="null") -%}
     format(
         'grant %s%s on %s to %s%s',
@@ -288,24 +288,23 @@
 {% endmacro %}
 
 {#
-    Handles the dependents of a relation, or of its columns, before these are dropped. Without
-    CONSENT_RECREATE_DEPENDENTS the model fails and names the dependents; with it they are dropped, and
-    restore_dependents() recreates them. Only views can be recreated: if anything else depends on the relation,
-    Postgres refuses to drop it.
+    Drops the views that depend on a relation or on some of its columns, before these are dropped themselves;
+    recreate_dependents() recreates the views. Without CONSENT_RECREATE_DEPENDENTS the model fails instead and names
+    them. If anything else depends on the relation, Postgres refuses to drop it.
 #}
-{% macro release_dependents(relation, columns=none) %}
-    {% do run_query(dependents(relation, columns)) %}
+{% macro drop_dependents(relation, columns=none) %}
+    {% do run_query(create_dependent_table(relation, columns)) %}
     {% set found = run_query("select distinct name, own from pg_temp.dependent order by name") %}
     {% set names = found.rows | selectattr(1, "none") | map(attribute=0) | list %}
     {% if names and env_var('CONSENT_RECREATE_DEPENDENTS', 'false') != 'true' %}
         {% do exceptions.raise_compiler_error(
-            "These depend on " ~ relation.schema ~ "." ~ relation.identifier
-            ~ ((" (" ~ columns | join(", ") ~ ")") if columns else "") ~ ", which the project changes: " ~ names | join(", ")
-            ~ ". Drop them, or have them dropped and made again by `consent transform --recreate-dependents`."
+            "The project changes " ~ relation.schema ~ "." ~ relation.identifier
+            ~ ((" (" ~ columns | join(", ") ~ ")") if columns else "") ~ ", and other views depend on it: " ~ names | join(", ")
+            ~ ". Drop them, or run `consent transform --recreate-dependents`, which drops and recreates them."
             ~ " Nothing was changed."
         ) %}
     {% endif %}
-    {% do run_query(execute_dependents("step < 0")) %}
+    {% do run_query(run_dependent_statements("step < 0")) %}
     {# Views of the project, possibly of an earlier version, are recreated by their own models. #}
     {% for view in found.columns["own"].values() | reject("none") %}
         {% do adapter.drop_relation(relation.incorporate(path={"identifier": view}, type="view")) %}
@@ -314,18 +313,18 @@
 {% endmacro %}
 
 {# The names of the project's models. #}
-{% macro own_models() %}
+{% macro project_models() %}
     {{ return(graph.nodes.values() | selectattr("resource_type", "equalto", "model") | map(attribute="alias") | list) }}
 {% endmacro %}
 
-{% macro restore_dependents() %}
+{% macro recreate_dependents() %}
     {# A materialized view is filled with the rows that its owner may see. #}
     {% do run_query(
-        "set local row_security to default; " ~ execute_dependents("step > 0") ~ "; drop table if exists pg_temp.dependent"
+        "set local row_security to default; " ~ run_dependent_statements("step > 0") ~ "; drop table if exists pg_temp.dependent"
     ) %}
 {% endmacro %}
 
-{% macro execute_dependents(condition) -%}
+{% macro run_dependent_statements(condition) -%}
     do $execute$
     declare
         dependent record;
@@ -337,9 +336,8 @@
             execute dependent.statement;
         end loop;
     exception when others then
-        raise exception '% cannot be dropped and made again, though it depends on columns that the project changes: %',
-            dependent.name, sqlerrm
-            using hint = 'Nothing was changed. Drop the view or change it, then build again.', detail = dependent.statement;
+        raise exception '% cannot be recreated on the changed columns: %', dependent.name, sqlerrm
+            using hint = 'Nothing was changed. Drop or change the view, then build again.', detail = dependent.statement;
     end
     $execute$
 {%- endmacro %}
@@ -349,7 +347,7 @@
     or through other views, with the statements that drop them (step < 0) and recreate them with their owners, grants,
     comments, indexes, triggers and rules (step > 0).
 #}
-{% macro dependents(relation, columns) %}
+{% macro create_dependent_table(relation, columns) %}
     drop table if exists pg_temp.dependent;
     create temporary table dependent on commit drop as
     with recursive reached (oid, depth) as (
@@ -439,13 +437,13 @@
         (
             select relname from pg_class
             where oid = view and relnamespace = '{{ relation.schema | replace("'", "''") }}'::regnamespace
-                and relname = any(string_to_array('{{ own_models() | join(" ") }}', ' '))
+                and relname = any(string_to_array('{{ project_models() | join(" ") }}', ' '))
         ) as own
     from statements inner join views using (view)
 {% endmacro %}
 
 {# A table without a primary key needs a replica identity, so that a publication can replicate updates and deletes. #}
-{% macro identify_rows() %}
+{% macro set_replica_identity() %}
     do $identify$
     begin
         if exists (

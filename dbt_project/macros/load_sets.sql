@@ -1,17 +1,16 @@
 {#
-    int_events follows the set of published loads, not a watermark, because load 5 may commit after load 6. It records the
-    company days that it changes in analytics.touched, once for each model that aggregates them. Each of these models
-    aggregates its days again and deletes them from touched, all within the model's own transaction.
+    int_events follows the set of published loads, not a watermark, because load 5 may commit after load 6. It records
+    the company days that it changes in analytics.touched, once for each model that aggregates them. Each of these
+    models aggregates its days again and deletes them from touched, all within the model's own transaction.
 
     With --empty the models of a build see no rows: an existing incremental model stays unchanged, and a new one is empty.
     The state records this, and the next build without --empty adds the missing rows.
 #}
 
 {#
-    A table of the state. Its rows are also read with --empty, which replaces ref() and source() by a subquery without
-    rows.
+    A state table. It is read in full even with --empty, which replaces ref() and source() by a subquery without rows.
 #}
-{% macro state(table) %}
+{% macro state_table(table) %}
     {{ return(source("analytics_state", table).render()) }}
 {% endmacro %}
 
@@ -20,16 +19,16 @@
     body runs would be recorded as applied, and its rows would never be added. dbt ends its own transaction before a
     hook with transaction false and does not begin another, so the hook must begin it.
 #}
-{% macro one_snapshot() %}
+{% macro begin_repeatable_read() %}
     {{ return({"sql": "begin isolation level repeatable read", "transaction": false}) }}
 {% endmacro %}
 
-{# Fails a model that would record its changes outside that transaction. #}
-{% macro require_one_snapshot() -%}
+{# Fails the model if it would record its changes outside that transaction. #}
+{% macro require_repeatable_read() -%}
     do $$
     begin
         if current_setting('transaction_isolation') <> 'repeatable read' then
-            raise exception 'This model must run in one repeatable read transaction; see one_snapshot().';
+            raise exception '{{ this.identifier }} must run in one repeatable read transaction: add begin_repeatable_read() as its first pre_hook.';
         end if;
     end
     $$
@@ -41,8 +40,8 @@
 {% endmacro %}
 
 {# Records the company days of a relation with columns api_key and day as touched. #}
-{% macro touch(relation) -%}
-    insert into {{ state("touched") }} (model, api_key, day)
+{% macro record_touched_days(relation) -%}
+    insert into {{ state_table("touched") }} (model, api_key, day)
     select
         consumer.model,
         changed.api_key,
@@ -55,7 +54,7 @@
 {# The company days that a model still has to aggregate again, with `neighbours` days before and after each of them. #}
 {% macro touched_days(neighbours=0) -%}
     select touched.api_key, touched.day {% if neighbours %}+ neighbour.days{% endif %}
-    from {{ state("touched") }} as touched
+    from {{ state_table("touched") }} as touched
     {% if neighbours %}
         cross join generate_series(-{{ neighbours }}, {{ neighbours }}) as neighbour (days)
     {% endif %}
@@ -66,31 +65,32 @@
     Whether a row belongs to one of the company days. The arrays are redundant, but make the planner use the index on
     api_key and day, regardless of its row estimate.
 #}
-{% macro is_of_days(days) -%}
-    api_key = any(array(select distinct of_days.api_key from ({{ days }}) as of_days (api_key, day)))
-    and day = any(array(select distinct of_days.day from ({{ days }}) as of_days (api_key, day)))
+{% macro is_on_days(days) -%}
+    api_key = any(array(select distinct on_days.api_key from ({{ days }}) as on_days (api_key, day)))
+    and day = any(array(select distinct on_days.day from ({{ days }}) as on_days (api_key, day)))
     and (api_key, day) in ({{ days }})
 {%- endmacro %}
 
-{# Before a consumer's body: deletes the days that it is about to aggregate again. #}
-{% macro take_out_touched_days(neighbours=0) -%}
+{# Before the body of a model that aggregates int_events: deletes the days that it aggregates again. #}
+{% macro delete_touched_days(neighbours=0) -%}
     {% if is_incremental() and ref("int_events").schema != this.schema %}
         {{ exceptions.raise_compiler_error(
-            this.identifier ~ " is up to date with int_events of its own schema, " ~ this.schema ~ ", not with that of "
-            ~ ref("int_events").schema ~ ", to which --defer leads: select int_events too, or add --full-refresh."
+            this.identifier ~ " is built incrementally from int_events of its own schema, " ~ this.schema
+            ~ ", but --defer resolves int_events to schema " ~ ref("int_events").schema
+            ~ ". Select int_events too, or add --full-refresh."
         ) }}
     {% elif is_incremental() and not flags.EMPTY %}
-        delete from {{ this }} where {{ is_of_days(touched_days(neighbours)) }}
+        delete from {{ this }} where {{ is_on_days(touched_days(neighbours)) }}
     {% endif %}
 {%- endmacro %}
 
-{# After a consumer's body: deletes its days from touched. The snapshot contains no day that the body has not seen. #}
-{% macro strike_off_touched_days() -%}
-    {{ require_one_snapshot() }};
+{# After that body: deletes the model's days from touched. The body has seen every day that is in the snapshot. #}
+{% macro clear_touched_days() -%}
+    {{ require_repeatable_read() }};
     {% if not flags.EMPTY %}
-        delete from {{ state("touched") }} where model = '{{ this.identifier }}'
+        delete from {{ state_table("touched") }} where model = '{{ this.identifier }}'
     {% elif not is_incremental() %}
-        insert into {{ state("touched") }} (model, api_key, day)
+        insert into {{ state_table("touched") }} (model, api_key, day)
         select distinct '{{ this.identifier }}', api_key, day from {{ ref("int_events").render() }}
         on conflict do nothing
     {% endif %}
@@ -102,35 +102,35 @@
 {%- endmacro %}
 
 {# Before the body of int_events: deletes the rows of removed loads. A full refresh starts with an empty state. #}
-{% macro take_out_gone_loads() -%}
+{% macro delete_removed_loads() -%}
     create temporary table affected_event (api_key uuid, event_id uuid, day date) on commit drop;
     {% if not is_incremental() %}
         {% if load_relation(this) is not none %}
-            {{ touch(this) }};
+            {{ record_touched_days(this) }};
         {% endif %}
         -- Models that are no longer in the project never delete their days.
-        delete from {{ state("touched") }} where model <> all(array['{{ consumers_of_events() | join("', '") }}']);
-        delete from {{ state("applied_load") }};
+        delete from {{ state_table("touched") }} where model <> all(array['{{ consumers_of_events() | join("', '") }}']);
+        delete from {{ state_table("applied_load") }};
     {% elif not flags.EMPTY %}
-        with gone as (
+        with deleted as (
             delete from {{ this }}
             where load_id = any(array(
-                select load_id from {{ state("applied_load") }}
+                select load_id from {{ state_table("applied_load") }}
                 except
                 {{ published_event_loads() }}
             ))
             returning api_key, event_id, day
         )
 
-        insert into affected_event (api_key, event_id, day) select api_key, event_id, day from gone;
+        insert into affected_event (api_key, event_id, day) select api_key, event_id, day from deleted;
 
-        delete from {{ state("applied_load") }}
+        delete from {{ state_table("applied_load") }}
         where load_id not in ({{ published_event_loads() }});
     {% endif %}
 {%- endmacro %}
 
 {# Before the body of int_company_loads: deletes the rows of removed loads. #}
-{% macro take_out_gone_company_loads() -%}
+{% macro delete_removed_company_loads() -%}
     {% if is_incremental() and not flags.EMPTY %}
         delete from {{ this }} where load_id not in ({{ published_event_loads() }})
     {% endif %}
@@ -138,33 +138,33 @@
 
 {# After the body of int_events: records the loads that it added, and the company days with added or deleted rows. #}
 {% macro record_new_loads() -%}
-    {{ require_one_snapshot() }};
+    {{ require_repeatable_read() }};
     {% if not flags.EMPTY %}
     create temporary table new_load (load_id bigint) on commit drop;
     insert into new_load (load_id)
     {{ published_event_loads() }}
-    and load_id not in (select load_id from {{ state("applied_load") }});
+    and load_id not in (select load_id from {{ state_table("applied_load") }});
 
     {% if is_incremental() %}
         insert into affected_event (api_key, event_id, day)
         select api_key, event_id, day from {{ this }} where load_id = any(array(select load_id from new_load));
         analyze affected_event;
-        {{ touch("affected_event") }};
+        {{ record_touched_days("affected_event") }};
     {% else %}
-        {{ touch(this) }};
+        {{ record_touched_days(this) }};
     {% endif %}
 
-    insert into {{ state("applied_load") }} (load_id) select load_id from new_load;
+    insert into {{ state_table("applied_load") }} (load_id) select load_id from new_load;
     {% endif %}
 {%- endmacro %}
 
 {#
-    Of the rows with the same event id one counts: the one from the latest load, and within it the one with the
-    highest row number. Only the ids of added or deleted rows are checked again; a deleted row may have superseded one
-    that stays.
+    Of several rows with the same event id, only one is current: the row from the latest load, and within that load the
+    row with the highest number. Only the ids of added or deleted rows are checked again; a deleted row may have
+    superseded a row that stays.
 #}
-{% macro judge_duplicates() -%}
-    create temporary table judged_event on commit drop as
+{% macro update_is_current() -%}
+    create temporary table changed_event on commit drop as
     with repeated as (
         select events.api_key, events.event_id
         from {{ this }} as events
@@ -196,19 +196,19 @@
     select * from ranked where was_current <> is_current;
 
     update {{ this }} as events
-    set is_current = judged.is_current
-    from judged_event as judged
+    set is_current = changed.is_current
+    from changed_event as changed
     where
-        events.event_id = judged.event_id
-        and events.api_key = judged.api_key
-        and events.load_id = judged.load_id
-        and events.row_number = judged.row_number;
+        events.event_id = changed.event_id
+        and events.api_key = changed.api_key
+        and events.load_id = changed.load_id
+        and events.row_number = changed.row_number;
 
-    {{ touch("judged_event") }};
+    {{ record_touched_days("changed_event") }};
 {%- endmacro %}
 
 {# A table that has just been created has no statistics yet; for a table that grows, autovacuum updates them. #}
-{% macro analyze_at_first() -%}
+{% macro analyze_new_table() -%}
     {% if not is_incremental() %}
         analyze {{ this }}
     {% endif %}
@@ -221,9 +221,9 @@
 {% macro loads_to_test() -%}
     array(
         select load_id
-        from {{ state("applied_load") }}
+        from {{ state_table("applied_load") }}
         {% if not var("test_all_rows") %}
-            where applied = (select max(applied) from {{ state("applied_load") }})
+            where applied = (select max(applied) from {{ state_table("applied_load") }})
         {% endif %}
     )
 {%- endmacro %}

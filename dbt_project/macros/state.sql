@@ -13,8 +13,8 @@
         end if;
         {% if not flags.FULL_REFRESH %}
         if {{ exists_in_database(in_target_schema("int_events")) }} then
-            raise exception 'The schema {{ target.schema | replace("'", "''") | replace("%", "%%") }} has int_events, but not both of the tables applied_load and touched, which say what is in it.'
-                using hint = 'Build everything anew: dbt build --full-refresh. Nothing was changed.';
+            raise exception 'Schema {{ target.schema | replace("'", "''") | replace("%", "%%") }} has int_events, but not both state tables, applied_load and touched, so it is unknown which loads int_events contains.'
+                using hint = 'Rebuild everything: dbt build --full-refresh. Nothing was changed.';
         end if;
         {% endif %}
         create table if not exists {{ applied_load }} (

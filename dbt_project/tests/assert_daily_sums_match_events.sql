@@ -1,4 +1,4 @@
--- Company days of the loads to test of which a daily model counts other rows, or weights, than int_events has.
+-- Company days of the loads to test whose row counts or weights in a daily model differ from int_events.
 with tested_days as materialized (
 
     {{ days_to_test() }}
@@ -13,7 +13,7 @@ from_events as (
         count(*) as n,
         sum(weight_count_over_rate) as weight
     from {{ ref('int_events') }}
-    where is_current and {{ is_of_days("select api_key, day from tested_days") }}
+    where is_current and {{ is_on_days("select api_key, day from tested_days") }}
     group by 1, 2
 
 ),
@@ -27,7 +27,7 @@ from_daily as (
         sum(n) as n,
         sum(weight_sum_count_over_rate) as weight
     from {{ ref('int_daily__events') }}
-    where n > 0 and {{ is_of_days("select api_key, day from tested_days") }}
+    where n > 0 and {{ is_on_days("select api_key, day from tested_days") }}
     group by 1, 2, 3
     union all
     select
@@ -37,7 +37,7 @@ from_daily as (
         sum(n) as n,
         sum(weight_sum_count_over_rate) as weight
     from {{ ref('int_daily__dimensions') }}
-    where {{ is_of_days("select api_key, day from tested_days") }}
+    where {{ is_on_days("select api_key, day from tested_days") }}
     group by 1, 2, 3
     union all
     select
@@ -47,12 +47,12 @@ from_daily as (
         sum(n) as n,
         null as weight
     from {{ ref('int_daily__domains') }}
-    where {{ is_of_days("select api_key, day from tested_days") }}
+    where {{ is_on_days("select api_key, day from tested_days") }}
     group by 1, 2, 3
 
 ),
 
--- Every day in either, once for each model.
+-- Every day in either of them, once for each model.
 expected as (
 
     select

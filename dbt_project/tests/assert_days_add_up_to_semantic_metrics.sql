@@ -1,4 +1,4 @@
--- Totals of the semantic models, by company and of all together, that differ from the recommended ones of the marts.
+-- Totals of the semantic models, by company and over all companies, that differ from the recommended totals.
 with daily as (
 
     select *

@@ -1,4 +1,4 @@
--- Rows of the loads to test that int_events has more than once, or of which it does not know the event.
+-- Rows of the loads to test that int_events contains more than once, or without event id, company or day.
 select
     load_id,
     row_number,

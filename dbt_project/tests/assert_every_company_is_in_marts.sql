@@ -1,4 +1,4 @@
--- Companies that a mart lost. Primary keys see to it that none is there twice.
+-- Companies that are missing from a mart. Primary keys rule out duplicates.
 with companies as (
 
     select * from {{ ref('int_companies') }}

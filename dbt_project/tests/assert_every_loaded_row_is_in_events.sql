@@ -1,4 +1,4 @@
--- Loads to test of which int_events has more or fewer rows than the ledger says were loaded.
+-- Loads to test whose number of rows in int_events differs from the ledger.
 with events as (
 
     select * from {{ ref('int_events') }}
@@ -11,7 +11,7 @@ loads as (
 
 ),
 
--- A load that was superseded while the build ran is taken out by the next one; its rows here are still right.
+-- A load that is superseded during the build is removed by the next build; until then its rows are expected.
 loads_to_test as (
 
     select

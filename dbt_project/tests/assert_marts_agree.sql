@@ -1,4 +1,4 @@
--- Companies whose volume differs between the marts that give it, under the extrapolation that they follow.
+-- Companies whose volume differs between marts, under the chosen extrapolation.
 with performance as (
 
     select * from {{ ref('company_performance') }}

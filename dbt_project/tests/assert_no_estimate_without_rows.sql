@@ -1,4 +1,4 @@
--- Totals that are given without a row behind them, or missing with one.
+-- Totals without any row that are not null, and totals with rows that are null.
 with totals as (
 
     select

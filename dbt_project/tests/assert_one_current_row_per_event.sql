@@ -1,4 +1,4 @@
--- Events of the loads to test of which not exactly one row counts, and that one of the latest load.
+-- Events of the loads to test that do not have exactly one current row, from the latest load.
 with events as not materialized (
 
     select * from {{ ref('int_events') }}

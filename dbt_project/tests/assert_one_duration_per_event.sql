@@ -1,10 +1,10 @@
--- Events of the days to test of which a method gives more than one duration; a placebo gives one for each shift.
+-- Events of the days to test with more than one duration by the same method and shift.
 select
     api_key,
     event_id,
     method,
     shift_seconds
 from {{ ref('int_consent_durations') }}
-where {{ is_of_days(days_to_test()) }}
+where {{ is_on_days(days_to_test()) }}
 group by 1, 2, 3, 4
 having count(*) > 1

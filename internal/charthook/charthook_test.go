@@ -147,15 +147,15 @@ func TestDropOldStatefulSet(t *testing.T) {
 			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": name}},
 			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "postgresql", Image: "none"}}},
 		}
-		made := &appsv1.StatefulSet{
+		created := &appsv1.StatefulSet{
 			ObjectMeta: metav1.ObjectMeta{Namespace: hook.Namespace, Name: name},
 			Spec: appsv1.StatefulSetSpec{ServiceName: name, Selector: &metav1.LabelSelector{MatchLabels: pod.Labels}, Template: pod,
 				PodManagementPolicy: policy, VolumeClaimTemplates: templates},
 		}
-		if err := c.Create(t.Context(), made); err != nil {
+		if err := c.Create(t.Context(), created); err != nil {
 			t.Fatal(err)
 		}
-		return made
+		return created
 	}
 	with := statefulSet("with", appsv1.ParallelPodManagement, corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Name: "data"},
@@ -198,7 +198,7 @@ func TestDropOldStatefulSet(t *testing.T) {
 	}
 }
 
-func TestParseNamesTheFault(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	if _, err := Parse("{"); err == nil || !strings.Contains(err.Error(), "read an object") {
 		t.Errorf("error %v", err)
 	}

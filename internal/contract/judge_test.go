@@ -76,7 +76,7 @@ func judged(t *testing.T, drift Drift, header []string, fields []Field) (values 
 	return values, findings, ok
 }
 
-func TestGoodRow(t *testing.T) {
+func TestValidRow(t *testing.T) {
 	header, fields := eventRow(nil)
 	values, findings, ok := judged(t, Evolve, header, fields)
 	if !ok || len(findings) > 0 {
@@ -99,7 +99,7 @@ func TestGoodRow(t *testing.T) {
 	}
 }
 
-// TestContractTable holds each cell of the contract's table: what a null and what a malformed value does, for each
+// TestContractTable checks each cell of the contract's table: what a null and what a malformed value does, for each
 // column.
 func TestContractTable(t *testing.T) {
 	null := Field{}
@@ -192,7 +192,7 @@ func TestContractTable(t *testing.T) {
 	}
 }
 
-func TestAllErrorsOfARowAreTold(t *testing.T) {
+func TestAllErrorsOfARow(t *testing.T) {
 	header, fields := eventRow(map[string]Field{"EVENT_ID": text("x"), "COUNT": text("y"), "RATE": text("z")})
 	_, findings, ok := judged(t, Evolve, header, fields)
 	want := "reject event_id_malformed, warning rate_malformed, reject count_malformed"
@@ -386,7 +386,7 @@ func TestMessagesOfParameters(t *testing.T) {
 	}
 }
 
-func TestMessagesNameWhatWasExpected(t *testing.T) {
+func TestMessagesNameExpectedValue(t *testing.T) {
 	header, fields := eventRow(map[string]Field{"EVENT_TIME": text("2025-13-05 01:00:00")})
 	judge, err := NewJudge(Event, header, Evolve)
 	if err != nil {
@@ -451,8 +451,8 @@ func TestRepeatedValues(t *testing.T) {
 	}
 }
 
-// TestKindsOfFields holds what a column makes of the kinds that only a Parquet file has.
-func TestKindsOfFields(t *testing.T) {
+// TestFieldKinds checks what a column makes of the kinds that only a Parquet file has.
+func TestFieldKinds(t *testing.T) {
 	bytesOf := func(s string) Field { return Field{Kind: Bytes, Text: []byte(s)} }
 	id := "\x91\xe3\x6d\x4b\x21\xb5\x43\xa5\x90\xc8\x22\x9b\x61\xed\x22\xf2"
 	nan := Field{Kind: Number, Float: math.NaN()}
@@ -500,8 +500,8 @@ func TestKindsOfFields(t *testing.T) {
 	}
 }
 
-// TestMistakenUnits checks that a time whose unit is wrong is refused with the time that was meant.
-func TestMistakenUnits(t *testing.T) {
+// TestWrongTimestampUnits checks that a time whose unit is wrong is refused with the time that was meant.
+func TestWrongTimestampUnits(t *testing.T) {
 	const meant = 1757034869602000
 	for name, c := range map[string]struct {
 		micros int64
@@ -530,7 +530,7 @@ func TestMistakenUnits(t *testing.T) {
 	}
 }
 
-// TestExtraKeepsTypes holds what the column extra has of each kind of field.
+// TestExtraKeepsTypes checks what the column extra has of each kind of field.
 func TestExtraKeepsTypes(t *testing.T) {
 	for name, c := range map[string]struct {
 		field   Field

@@ -99,8 +99,8 @@ func wide(text string, size int, bigEndian bool) string {
 	return string(out)
 }
 
-// TestContentOfOtherKinds checks that the error of a file of another kind names the kind and the remedy.
-func TestContentOfOtherKinds(t *testing.T) {
+// TestForeignContent checks that the error of a file of another kind names the kind and the remedy.
+func TestForeignContent(t *testing.T) {
 	const csvRemedy = "export it as CSV (UTF-8, commas)"
 	parquet := fixture(t, "brotli-v1.parquet")
 	for name, c := range map[string]struct{ content, want string }{
@@ -141,14 +141,15 @@ func TestContentOfOtherKinds(t *testing.T) {
 		"text.parquet":      {plainFile, "the file is text, not Parquet: name it .csv if it is CSV"},
 		"gz.parquet":        {gz(t, plainFile), "the file is compressed with gzip, not Parquet"},
 		"zst.parquet":       {zst(t, plainFile), "the file is compressed with zstd, not Parquet"},
-		"16 LE.csv":         {"\xFF\xFE" + wide(plainFile, 2, false), "the file is UTF-16: export it again as UTF-8"},
-		"16 BE.csv":         {"\xFE\xFF" + wide(plainFile, 2, true), "the file is UTF-16: "},
-		"32 LE.csv":         {"\xFF\xFE\x00\x00" + wide(plainFile, 4, false), "the file is UTF-32: "},
-		"32 BE.csv":         {"\x00\x00\xFE\xFF" + wide(plainFile, 4, true), "the file is UTF-32: "},
-		"16 LE bare.csv":    {wide(plainFile, 2, false), "the file is UTF-16 without a byte order mark: export it again as UTF-8"},
-		"16 BE bare.csv":    {wide(plainFile, 2, true), "the file is UTF-16 without a byte order mark"},
-		"32 LE bare.csv":    {wide(plainFile, 4, false), "the file is UTF-32 without a byte order mark"},
-		"32 BE bare.csv.gz": {gz(t, wide(plainFile, 4, true)), "the file is UTF-32 without a byte order mark"},
+		"16 LE.csv":         {"\xFF\xFE" + wide(plainFile, 2, false), "the file is UTF-16 text, not CSV: export it again as UTF-8"},
+		"16 BE.csv":         {"\xFE\xFF" + wide(plainFile, 2, true), "the file is UTF-16 text, not CSV: "},
+		"32 LE.csv":         {"\xFF\xFE\x00\x00" + wide(plainFile, 4, false), "the file is UTF-32 text, not CSV: "},
+		"32 BE.csv":         {"\x00\x00\xFE\xFF" + wide(plainFile, 4, true), "the file is UTF-32 text, not CSV: "},
+		"16 LE bare.csv":    {wide(plainFile, 2, false), "the file is UTF-16 text without a byte order mark, not CSV: export it again as UTF-8"},
+		"16 BE bare.csv":    {wide(plainFile, 2, true), "the file is UTF-16 text without a byte order mark"},
+		"32 LE bare.csv":    {wide(plainFile, 4, false), "the file is UTF-32 text without a byte order mark"},
+		"16 LE.parquet":     {"\xFF\xFE" + wide(plainFile, 2, false), "the file is UTF-16 text, not Parquet: export it again as UTF-8"},
+		"32 BE bare.csv.gz": {gz(t, wide(plainFile, 4, true)), "the file is UTF-32 text without a byte order mark"},
 		"semicolons.csv":    {"\"EVENT_ID\";\"TYPE\"\n\"1\";\"2, 3\"\n", "header: its fields are separated by semicolons, but commas are expected: export the file again with commas"},
 		"tabs.csv":          {"EVENT_ID\tTYPE\n1\t2\n", "separated by tabs"},
 		"tabs, a comma.csv": {"\"EVENT_ID\"\t\"TYPE\"\t\"A, B\"\n", "separated by tabs"},
@@ -174,8 +175,8 @@ func TestContentOfOtherKinds(t *testing.T) {
 	}
 }
 
-// TestContentCountsNotTheSuffix reads CSV files by their content where the name says another compression, and says so.
-func TestContentCountsNotTheSuffix(t *testing.T) {
+// TestContentOverridesSuffix reads CSV files whose suffix names another compression than the content has, with a note.
+func TestContentOverridesSuffix(t *testing.T) {
 	skippable := "\x50\x2A\x4D\x18\x04\x00\x00\x00abcd" // as pzstd writes it
 	for name, c := range map[string]struct {
 		content string

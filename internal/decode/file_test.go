@@ -94,8 +94,8 @@ func TestDamagedCompression(t *testing.T) {
 	}
 }
 
-// TestCutOffCompression checks that a truncated file fails, although the part before the cut decompresses.
-func TestCutOffCompression(t *testing.T) {
+// TestTruncatedCompression checks that a truncated file fails, although the part before the cut decompresses.
+func TestTruncatedCompression(t *testing.T) {
 	plain := "a,b\n" + strings.Repeat("1,1234567\n", 50_000)
 	for name, whole := range map[string]string{"a.csv.gz": gz(t, plain), "a.csv.zst": zst(t, plain)} {
 		for _, size := range []int{0, 1, 5, len(whole) / 2, len(whole) - 5, len(whole) - 1} {

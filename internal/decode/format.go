@@ -92,8 +92,8 @@ func notParquet(head []byte) error {
 	if bytes.HasPrefix(head, []byte("PARE")) || len(head) < 4 {
 		return nil
 	}
-	if err := csv.Foreign(head); err != nil {
-		return errors.New(strings.Replace(err.Error(), ", not CSV:", ", not Parquet:", 1))
+	if foreign := csv.DetectForeign(head); foreign != nil {
+		return foreign.Not("Parquet")
 	}
 	if csv.IsText(head) {
 		return errors.New("the file is text, not Parquet: name it .csv if it is CSV, or export it again")

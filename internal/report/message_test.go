@@ -66,7 +66,7 @@ func TestTransformMessage(t *testing.T) {
 	}
 }
 
-func TestParseRefusesWhatIsNoMessage(t *testing.T) {
+func TestParseInvalidMessage(t *testing.T) {
 	for _, text := range []string{"", "panic: runtime error", "[1]", `{"matched": "two"}`} {
 		if _, err := ParseIngest([]byte(text)); err == nil {
 			t.Errorf("ParseIngest(%q) gives no error", text)

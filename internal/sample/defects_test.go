@@ -78,14 +78,14 @@ func judge(t *testing.T, files map[string][]byte) (findings map[string]int64, re
 	return findings, rejected, warned
 }
 
-func TestACleanExportHasNoFindings(t *testing.T) {
+func TestExportWithoutDefectsHasNoFindings(t *testing.T) {
 	dir, _ := generate(t, func(o *Options) { o.UserID = true })
 	if findings, _, _ := judge(t, read(t, dir)); len(findings) > 0 {
 		t.Errorf("findings in a clean export: %v", findings)
 	}
 }
 
-func TestDefectsAreWhatIngestionFinds(t *testing.T) {
+func TestFindingsMatchDefects(t *testing.T) {
 	for _, format := range []Format{FormatCSV, FormatParquet} {
 		t.Run(string(format), func(t *testing.T) {
 			const ratio = 0.2
@@ -136,7 +136,7 @@ func TestDefectsAreWhatIngestionFinds(t *testing.T) {
 
 // Every way in which the contract can find fault with a column of events has a defect, but for those in which an
 // earlier one of its checks is the same for all columns.
-func TestEveryColumnThatIsCheckedHasADefect(t *testing.T) {
+func TestEveryCheckedColumnHasDefects(t *testing.T) {
 	for _, column := range contract.Event.Columns {
 		var want []string
 		if column.NotNull {
@@ -160,7 +160,7 @@ func TestEveryColumnThatIsCheckedHasADefect(t *testing.T) {
 	}
 }
 
-func TestOtherRowsAreThoseOfTheCleanExport(t *testing.T) {
+func TestDefectsLeaveOtherRowsUnchanged(t *testing.T) {
 	change := func(o *Options) { o.Format, o.Companies, o.Events = FormatCSV, 2, 3_000 }
 	clean, _ := generate(t, change)
 	dirty, s := generate(t, func(o *Options) { change(o); o.Dirty = 0.1 })

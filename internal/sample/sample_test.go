@@ -141,7 +141,7 @@ func mustEqual(t *testing.T, want, got map[string][]byte) {
 	}
 }
 
-func TestSameOptionsMakeTheSameExport(t *testing.T) {
+func TestGenerateIsDeterministic(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"the defaults": nil,
 		"everything else": func(o *Options) {
@@ -164,13 +164,13 @@ func TestSameOptionsMakeTheSameExport(t *testing.T) {
 	}
 }
 
-func TestInputIsWhatTheDefaultsMake(t *testing.T) {
+func TestInputMatchesDefaults(t *testing.T) {
 	dir, _ := generate(t, nil)
 	t.Log("if the change is meant: consent generate --force")
 	mustEqual(t, read(t, dir), read(t, "../../input"))
 }
 
-func TestAnotherSeedMakesAnotherExport(t *testing.T) {
+func TestSeedChangesExport(t *testing.T) {
 	one, _ := generate(t, nil)
 	two, _ := generate(t, func(o *Options) { o.Seed = 2 })
 	first, second := read(t, one), read(t, two)
@@ -182,7 +182,7 @@ func TestAnotherSeedMakesAnotherExport(t *testing.T) {
 }
 
 // An option changes only what it names, so that two exports can be compared.
-func TestOptionsChangeOnlyWhatTheyName(t *testing.T) {
+func TestOptionsChangeOnlyTheirColumn(t *testing.T) {
 	plain, _ := generate(t, nil)
 	for name, test := range map[string]struct {
 		change  func(*Options)
@@ -221,7 +221,7 @@ func TestOptionsChangeOnlyWhatTheyName(t *testing.T) {
 	}
 }
 
-func TestFewerCompaniesAreTheSameCompanies(t *testing.T) {
+func TestCompaniesDoNotDependOnTheirNumber(t *testing.T) {
 	ten, _ := generate(t, func(o *Options) { o.Format = FormatCSV })
 	three, _ := generate(t, func(o *Options) { o.Format, o.Companies = FormatCSV, 3 })
 	all := read(t, ten)
@@ -386,7 +386,7 @@ var rates = map[string][]string{
 	"sdk-mobile/ui.action":     {"1"},
 }
 
-func TestEveryValueHasTheShapeOfAnExport(t *testing.T) {
+func TestValueFormats(t *testing.T) {
 	dir, _ := generate(t, nil)
 	ids := map[string]bool{}
 	seen := map[string]int{}
@@ -546,7 +546,7 @@ func checkParameters(t *testing.T, row []string) {
 }
 
 // The export estimates the rates that its README tells: given / asked by the sampling rate, and opt-ins.
-func TestAnExportEstimatesItsTruth(t *testing.T) {
+func TestEstimatesMatchTruth(t *testing.T) {
 	const events = 40_000
 	dir, _ := generate(t, func(o *Options) {
 		o.Events, o.Format, o.Count, o.Parameters = events, FormatCSV, CountIndependent, ParametersEmpty
@@ -614,7 +614,7 @@ func TestTimeFromAskedToGiven(t *testing.T) {
 	}
 }
 
-func TestManyEventsSpanFourWeeksAtMost(t *testing.T) {
+func TestExportSpansAtMostFourWeeks(t *testing.T) {
 	dir, _ := generate(t, func(o *Options) {
 		o.Companies, o.Events, o.Format, o.Parameters = 2, 200_000, FormatCSV, ParametersEmpty
 	})
@@ -633,7 +633,7 @@ func TestManyEventsSpanFourWeeksAtMost(t *testing.T) {
 	}
 }
 
-func TestProgressReachesTheTotal(t *testing.T) {
+func TestProgressReachesTotal(t *testing.T) {
 	o := Defaults()
 	var last, total int64
 	s, err := Generate(t.Context(), o, t.TempDir(), func(done, of int64) {
@@ -650,7 +650,7 @@ func TestProgressReachesTheTotal(t *testing.T) {
 	}
 }
 
-func TestADirectoryThatHoldsSomething(t *testing.T) {
+func TestNonEmptyDirectory(t *testing.T) {
 	dir := t.TempDir()
 	notes := filepath.Join(dir, "events", "csv", "events-notes.csv")
 	if err := os.MkdirAll(filepath.Dir(notes), 0o755); err != nil {
@@ -687,7 +687,7 @@ func TestADirectoryThatHoldsSomething(t *testing.T) {
 	}
 }
 
-func TestAnInterruptedExportLeavesNoHalfFile(t *testing.T) {
+func TestInterruptedExportLeavesNoPartialFile(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	dir := t.TempDir()
 	o := Defaults()
@@ -706,7 +706,7 @@ func TestAnInterruptedExportLeavesNoHalfFile(t *testing.T) {
 	}
 }
 
-func TestTheReadmeTellsTheCommand(t *testing.T) {
+func TestReadmeNamesCommand(t *testing.T) {
 	dir, _ := generate(t, func(o *Options) {
 		*o = Options{
 			Companies: 11, Events: 100, Seed: 3, Dirty: 0.25, Count: CountIndependent, UserID: true,

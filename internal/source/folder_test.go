@@ -40,7 +40,7 @@ func paths(l Listing) string {
 	return strings.Join(paths, ", ")
 }
 
-func TestFolderThatIsNone(t *testing.T) {
+func TestInvalidFolder(t *testing.T) {
 	_, dir := folder(t, map[string]string{"a.csv": ""})
 	if _, err := OpenFolder(filepath.Join(dir, "b")); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("a missing folder gives %v", err)
@@ -73,9 +73,9 @@ func TestAllFiles(t *testing.T) {
 	}
 }
 
-// TestPatternsFindWhatIsHiddenOnlyByItsDot checks that a pattern finds a hidden file or folder only by the first character of its name, and
+// TestPatternsAndHiddenFiles checks that a pattern finds a hidden file or folder only by the first character of its name, and
 // names what it leaves out.
-func TestPatternsFindWhatIsHiddenOnlyByItsDot(t *testing.T) {
+func TestPatternsAndHiddenFiles(t *testing.T) {
 	f, _ := folder(t, map[string]string{"x/a.csv": "", "x/.b.csv": "", ".y/a.csv": "", "_z/a.csv": "", "_z/b.csv": "", "x/_c.csv": "", "_d=1/a.csv": ""})
 	for pattern, want := range map[string]string{
 		"*/*.csv":  "_d=1/a.csv, x/a.csv, without .y/, _z/, x/.b.csv, x/_c.csv",
@@ -102,7 +102,7 @@ func TestPatternsFindWhatIsHiddenOnlyByItsDot(t *testing.T) {
 	}
 }
 
-func TestLinksDoNotLeadOut(t *testing.T) {
+func TestSymlinksStayInFolder(t *testing.T) {
 	f, dir := folder(t, map[string]string{"a.csv": "a\n", "b/c.csv": "a\n"})
 	outside := filepath.Join(t.TempDir(), "secret.csv")
 	if err := os.WriteFile(outside, []byte("a\n1\n"), 0o644); err != nil {
@@ -138,7 +138,7 @@ func TestLinksDoNotLeadOut(t *testing.T) {
 	}
 }
 
-func TestPipesAreNotWaitedFor(t *testing.T) {
+func TestNamedPipesDoNotBlock(t *testing.T) {
 	f, dir := folder(t, map[string]string{"a.csv": "a\n"})
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.csv"), 0o600); err != nil {
 		t.Fatal(err)
@@ -152,8 +152,8 @@ func TestPipesAreNotWaitedFor(t *testing.T) {
 	}
 }
 
-// TestErrorsOfFilesAreNotOfConnections checks that a caller who looks for a lost connection does not find one.
-func TestErrorsOfFilesAreNotOfConnections(t *testing.T) {
+// TestFileErrorsAreNotConnectionErrors checks that a caller who looks for a lost connection does not find one.
+func TestFileErrorsAreNotConnectionErrors(t *testing.T) {
 	var network net.Error
 	for _, c := range []struct {
 		err       error
@@ -173,7 +173,7 @@ func TestErrorsOfFilesAreNotOfConnections(t *testing.T) {
 	}
 }
 
-func TestChangedFilesAreNoticed(t *testing.T) {
+func TestChangedFile(t *testing.T) {
 	for name, change := range map[string]func(path string) error{
 		"appended": func(path string) error {
 			file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)

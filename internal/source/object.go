@@ -15,11 +15,12 @@ const (
 	// The first and the last bytes of a larger object are fetched in one request each: the signature, a Parquet footer.
 	headBytes = 4 << 10
 	tailBytes = 64 << 10
-	// stallTimeout is how long a transfer may stand still before it is broken off and resumed.
-	stallTimeout = 30 * time.Second
 	// resumable is how many bytes a transfer must bring so that its end does not count as a failure in a row.
 	resumable = 64 << 10
 )
+
+// stallTimeout is how long a transfer may stand still before it is broken off and resumed. Tests shorten it.
+var stallTimeout = 30 * time.Second
 
 // An object is what is known of an object before it is read.
 type object struct {
@@ -34,14 +35,14 @@ type objectStore interface {
 	fmt.Stringer
 	// stat returns what is known of an object.
 	stat(ctx context.Context, path string) (object, error)
-	// get returns the bytes of an object from start to end, or ErrChanged if it is another version by now. It has tried a
-	// request that may succeed later again.
+	// get returns the bytes of an object from start to end, or ErrChanged if it is another version by now, or ErrNoMatch. It
+	// has tried a request that may succeed later again. end is -1 if the size is unknown.
 	get(ctx context.Context, path string, o object, start, end int64) (io.ReadCloser, error)
 }
 
 // An objectFile is an open object.
 type objectFile struct {
-	ctx    context.Context
+	ctx    context.Context // of all transfers
 	cancel context.CancelFunc
 	store  objectStore
 	path   string
@@ -81,6 +82,8 @@ func (f *objectFile) Remote() bool { return f.size > smallObject }
 // Close also ends requests that are under way.
 func (f *objectFile) Close() error {
 	f.cancel()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.body != nil {
 		return f.body.Close()
 	}
@@ -162,10 +165,13 @@ func (f *objectFile) fetch(p []byte, offset int64) (n int, err error) {
 		if f.ctx.Err() != nil {
 			return n, Wrap(f.ctx.Err())
 		}
-		if failures++; got >= resumable {
+		switch failures++; {
+		case f.stream:
+			n = 0 // the next response begins at the start, too
+		case got >= resumable:
 			failures = 1
 		}
-		if failures == maxAttempts || f.stream {
+		if failures == maxAttempts {
 			return n, transient(fmt.Errorf("the transfer from %s broke off at byte %d (%d times in a row): %w",
 				f.store, offset+int64(n), failures, err))
 		}
@@ -178,29 +184,46 @@ func (f *objectFile) fetch(p []byte, offset int64) (n int, err error) {
 
 // transfer reads one response into p. An error of the response's body is not marked.
 func (f *objectFile) transfer(p []byte, offset int64) (int, error) {
-	ctx, cancel := context.WithCancel(f.ctx)
-	defer cancel()
-	body, err := f.store.get(ctx, f.path, f.object, offset, offset+int64(len(p)))
+	body, err := f.get(offset, offset+int64(len(p)))
 	if err != nil {
 		return 0, err
 	}
 	defer body.Close()
-	return io.ReadFull(&watchedBody{Reader: body, stop: cancel}, p)
+	return io.ReadFull(body, p)
+}
+
+// get requests the bytes from start to end. A body that stands still ends with an error.
+func (f *objectFile) get(start, end int64) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancel(f.ctx)
+	body, err := f.store.get(ctx, f.path, f.object, start, end)
+	if err != nil {
+		cancel()
+		if errors.Is(err, ErrNoMatch) { // it was there when the file was opened
+			err = Wrap(ErrChanged)
+		}
+		return nil, err
+	}
+	return &watchedBody{body, cancel}, nil
 }
 
 // A watchedBody stops a transfer that stands still.
 type watchedBody struct {
-	io.Reader
-	stop func()
+	body io.ReadCloser
+	stop context.CancelFunc
 }
 
 func (w *watchedBody) Read(p []byte) (int, error) {
 	timer := time.AfterFunc(stallTimeout, w.stop)
-	n, err := w.Reader.Read(p)
+	n, err := w.body.Read(p)
 	if !timer.Stop() && err != nil {
 		err = fmt.Errorf("it stood still for %s: %w", stallTimeout, io.ErrUnexpectedEOF)
 	}
 	return n, err
+}
+
+func (w *watchedBody) Close() error {
+	w.stop()
+	return w.body.Close()
 }
 
 // readStream reads an object in order, from one response.
@@ -215,29 +238,38 @@ func (f *objectFile) readStream(p []byte, offset int64) (n int, err error) {
 		if f.body != nil {
 			_ = f.body.Close()
 		}
-		if f.body, err = f.store.get(f.ctx, f.path, f.object, 0, f.size); err != nil {
+		if f.body, err = f.get(0, f.size); err != nil {
 			return 0, err
 		}
 		f.position = 0
 	}
 	n, err = io.ReadFull(f.body, p)
 	f.position += int64(n)
-	if err != nil {
-		return n, transient(fmt.Errorf("the transfer from %s broke off at byte %d: %w", f.store, f.position, err))
+	switch {
+	case err == nil:
+		return n, nil
+	case f.ctx.Err() != nil:
+		return n, Wrap(f.ctx.Err())
 	}
-	return n, nil
+	return n, transient(fmt.Errorf("the transfer from %s broke off at byte %d, and it cannot be resumed: %w", f.store, f.position, err))
 }
 
 // readUnknownSize reads a small object whose size the server does not say.
 func (f *objectFile) readUnknownSize() error {
-	body, err := f.store.get(f.ctx, f.path, f.object, 0, -1)
+	var b []byte
+	err := attempts(f.ctx, func() (time.Duration, error) {
+		body, err := f.get(0, -1)
+		if err != nil {
+			return 0, err
+		}
+		defer body.Close()
+		if b, err = io.ReadAll(io.LimitReader(body, smallObject+1)); err != nil {
+			return 0, transient(fmt.Errorf("the transfer from %s broke off at byte %d: %w", f.store, len(b), err))
+		}
+		return 0, nil
+	})
 	if err != nil {
 		return err
-	}
-	defer body.Close()
-	b, err := io.ReadAll(io.LimitReader(body, smallObject+1))
-	if err != nil {
-		return transient(fmt.Errorf("the transfer from %s broke off at byte %d: %w", f.store, len(b), err))
 	}
 	if len(b) > smallObject {
 		return Wrap(fmt.Errorf("%s does not say how long the file is, and it has more than %d MiB: "+

@@ -22,12 +22,15 @@ type Options struct {
 
 // Open opens a source: a folder, or s3://BUCKET/PREFIX, or https://HOST/PATH/. It sends no request to a server.
 func Open(place string, o Options) (Source, error) {
-	scheme, _, isURL := strings.Cut(place, "://")
+	scheme, rest, isURL := strings.Cut(place, "://")
 	if !isURL {
 		if o != (Options{PublicOnly: o.PublicOnly}) {
 			return nil, fmt.Errorf("a folder has no list, credentials and CA: leave them out, or give an s3:// or https:// source")
 		}
 		return OpenFolder(place)
+	}
+	if strings.EqualFold(scheme, "s3") {
+		return openS3(rest, o)
 	}
 	u, err := url.Parse(place)
 	if err != nil {
@@ -37,8 +40,6 @@ func Open(place string, o Options) (Source, error) {
 		return nil, fmt.Errorf("the source %s://%s has a user name: put credentials into files, --source-credentials DIR", scheme, u.Host)
 	}
 	switch strings.ToLower(scheme) {
-	case "s3":
-		return openS3(u, o)
 	case "https", "http":
 		return openWeb(u, o)
 	case "file":

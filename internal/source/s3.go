@@ -10,10 +10,10 @@ import (
 	"net/url"
 	"path"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // An S3 is a source whose files are the objects of a bucket below a prefix, in Amazon S3 or another store that speaks its
@@ -22,15 +22,20 @@ type S3 struct {
 	*transport
 	client         minio.Core
 	bucket, prefix string // the prefix is empty or ends with a slash
+	creds          *credentials.Credentials
+	anonymous      bool
 	endpoint       *url.URL
-	signIn         func(context.Context) error // gets credentials, once
 }
 
-// openS3 opens s3://BUCKET/PREFIX.
-func openS3(u *url.URL, o Options) (Source, error) {
-	if u.Host == "" || u.Port() != "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("the source s3://%s%s: expected s3://BUCKET/PREFIX; the address of the store is AWS_ENDPOINT_URL_S3",
-			u.Host, u.EscapedPath())
+// openS3 opens a place of the form BUCKET/PREFIX. As with the tools of AWS, a prefix has no escapes: %3A is three characters.
+func openS3(place string, o Options) (Source, error) {
+	bucket, prefix, _ := strings.Cut(place, "/")
+	if strings.Contains(bucket, "@") {
+		return nil, errors.New("the source s3://… has a user name: put credentials into files, --source-credentials DIR")
+	}
+	if bucket == "" || strings.ContainsAny(bucket, ":?#") {
+		bucket, _, _ = strings.Cut(bucket, "?")
+		return nil, fmt.Errorf("the source s3://%s…: expected s3://BUCKET/PREFIX; the address of the store is AWS_ENDPOINT_URL_S3", bucket)
 	}
 	if o.List != "" {
 		return nil, errors.New("an s3 source lists its objects itself: leave --source-list out")
@@ -45,40 +50,58 @@ func openS3(u *url.URL, o Options) (Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	creds, err := s3Credentials(o, settings)
+	creds, err := s3Credentials(o, settings, t)
 	if err != nil {
 		return nil, err
 	}
+	tries := 1
+	if settings.region == "" {
+		tries = 2 // the second after an answer that names the bucket's region
+	}
 	client, err := minio.NewCore(settings.endpoint.Host, &minio.Options{
-		Creds: creds, Secure: settings.endpoint.Scheme == "https", Region: settings.region, Transport: t, MaxRetries: 2, // the second after an answer that names the bucket's region
+		Creds: creds, Secure: settings.endpoint.Scheme == "https", Region: settings.region, Transport: storeTransport{t}, MaxRetries: tries,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("the store %s: %w", settings.endpoint, err)
 	}
-	prefix := strings.Trim(u.Path, "/")
-	if prefix != "" {
+	if prefix = strings.Trim(prefix, "/"); prefix != "" {
 		prefix += "/"
 	}
-	s := &S3{transport: t, client: *client, bucket: u.Host, prefix: prefix, endpoint: settings.endpoint}
-	if o.Anonymous {
-		s.signIn = func(context.Context) error { return nil }
-	} else {
-		var once sync.Mutex
-		done := false
-		s.signIn = func(context.Context) error {
-			once.Lock()
-			defer once.Unlock()
-			if done {
-				return nil
-			}
-			if _, err := creds.GetWithContext(client.CredContext()); err != nil {
-				return misconfigured(fmt.Errorf("%s: get credentials: %w", s, err))
-			}
-			done = true
-			return nil
-		}
+	return &S3{transport: t, client: *client, creds: creds, anonymous: o.Anonymous, bucket: bucket, prefix: prefix, endpoint: settings.endpoint}, nil
+}
+
+// A storeTransport refuses a page for browsers in place of a listing. The client would take it for an empty one.
+type storeTransport struct{ *transport }
+
+func (s storeTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := s.transport.RoundTrip(request)
+	if err == nil && request.URL.Query().Has("list-type") && strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") &&
+		response.StatusCode == http.StatusOK {
+		_ = response.Body.Close()
+		return nil, misconfigured(fmt.Errorf("%s answers with a web page, so it does not speak the protocol of S3: correct AWS_ENDPOINT_URL_S3",
+			request.URL.Host))
 	}
-	return s, nil
+	return response, err
+}
+
+// signIn gets credentials, or renews them when they expire. Without it, the client's errors would not say that it was the
+// credentials that could not be had.
+func (s *S3) signIn(ctx context.Context) error {
+	with := s.client.CredContext()
+	with.Context = ctx
+	value, err := s.creds.GetWithContext(with)
+	if err == nil && !s.anonymous && (value.AccessKeyID == "" || value.SecretAccessKey == "") {
+		err = errors.New("they have no access key or no secret, such as AWS_SECRET_ACCESS_KEY: give both") // else they would be ignored
+	}
+	var marked *Error
+	var request *url.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &marked), errors.As(err, &request), ctx.Err() != nil:
+		return connectionError("the service that gives credentials for "+s.endpoint.Host, cmp.Or(ctx.Err(), err))
+	}
+	return misconfigured(fmt.Errorf("%s: get credentials: %w", s, err))
 }
 
 // ID is s3://, the bucket and the prefix, wherever the store is.
@@ -103,10 +126,15 @@ func (s *S3) Close() error {
 func (s *S3) List(ctx context.Context, pathOrGlob string) (Listing, error) {
 	glob, globErr := parsePattern(pathOrGlob)
 	if pathOrGlob != AllFiles {
-		o, err := s.stat(ctx, pathOrGlob)
+		o, err := object{}, ErrNoMatch
+		if !isFolderName(pathOrGlob) {
+			o, err = s.stat(ctx, pathOrGlob)
+		}
 		switch {
 		case err == nil:
 			return Listing{Files: []Entry{{Path: pathOrGlob, Size: o.size, Version: o.version}}}, nil
+		case isDenied(err) && !isGlob(pathOrGlob):
+			return Listing{Files: []Entry{{Path: pathOrGlob}}}, nil // only this one: others may be readable, and Open says why
 		case !errors.Is(err, ErrNoMatch):
 			return Listing{}, err
 		case !isGlob(pathOrGlob):
@@ -123,11 +151,14 @@ func (s *S3) List(ctx context.Context, pathOrGlob string) (Listing, error) {
 	return l, err
 }
 
+// isFolderName reports whether a path is that of an object that stands for a folder, as consoles make them, or of the source.
+func isFolderName(name string) bool { return name == "" || strings.HasSuffix(name, "/") }
+
 func (s *S3) list(ctx context.Context, glob pattern) (l Listing, err error) {
 	err = s.pages(ctx, glob.prefix(), 0, func(key minio.ObjectInfo) {
 		name := strings.TrimPrefix(key.Key, s.prefix)
 		switch matches, hidden := glob.match(name); {
-		case !matches || strings.HasSuffix(name, "/"): // objects that stand for folders end with a slash
+		case !matches || isFolderName(name):
 		case hidden == "":
 			l.Files = append(l.Files, Entry{Path: name, Size: key.Size, Version: versionOf(key.ETag, key.LastModified, key.Size)})
 		default:
@@ -140,9 +171,6 @@ func (s *S3) list(ctx context.Context, glob pattern) (l Listing, err error) {
 // pages calls found for each object whose path begins with a prefix, in the order of their keys, and for at most limit of
 // them if it is not 0. After an error that may pass it goes on behind the last object.
 func (s *S3) pages(ctx context.Context, prefix string, limit int, found func(minio.ObjectInfo)) error {
-	if err := s.signIn(ctx); err != nil {
-		return err
-	}
 	last := ""
 	for failures := 1; ; failures++ {
 		before := last
@@ -165,6 +193,9 @@ func (s *S3) pages(ctx context.Context, prefix string, limit int, found func(min
 
 // listAfter lists the objects behind the key last, which it moves on.
 func (s *S3) listAfter(ctx context.Context, prefix string, limit int, last *string, found func(minio.ObjectInfo)) error {
+	if err := s.signIn(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	options := minio.ListObjectsOptions{Prefix: prefix, Recursive: true, StartAfter: *last, MaxKeys: limit}
@@ -211,10 +242,10 @@ func (s *S3) Open(ctx context.Context, entry Entry) (File, error) {
 
 // stat implements objectStore.
 func (s *S3) stat(ctx context.Context, name string) (o object, err error) {
-	if err := s.signIn(ctx); err != nil {
-		return o, err
-	}
 	err = attempts(ctx, func() (time.Duration, error) {
+		if err := s.signIn(ctx); err != nil {
+			return 0, err
+		}
 		info, err := s.client.StatObject(ctx, s.bucket, s.prefix+name, minio.StatObjectOptions{})
 		if err != nil {
 			return 0, s.explain("the object cannot be looked up", err)
@@ -225,14 +256,20 @@ func (s *S3) stat(ctx context.Context, name string) (o object, err error) {
 		}
 		return 0, nil
 	})
-	var marked *Error
-	if errors.As(err, &marked) && marked.denied {
+	if isDenied(err) {
 		// A response to HEAD has no body, so it does not say why. That of a listing does.
 		if why := s.pages(ctx, name, 1, func(minio.ObjectInfo) {}); why != nil {
 			return o, why
 		}
+		err = &Error{denied: true, err: errors.New(err.Error())} // only this object may be refused: others are loaded
 	}
 	return o, err
+}
+
+// isDenied reports whether a request was refused without a reason.
+func isDenied(err error) bool {
+	var marked *Error
+	return errors.As(err, &marked) && marked.denied
 }
 
 // get implements objectStore.
@@ -245,6 +282,9 @@ func (s *S3) get(ctx context.Context, name string, o object, start, end int64) (
 		return nil, err
 	}
 	err = attempts(ctx, func() (time.Duration, error) {
+		if err := s.signIn(ctx); err != nil {
+			return 0, err
+		}
 		var header http.Header
 		var info minio.ObjectInfo
 		body, info, header, err = s.client.GetObject(ctx, s.bucket, s.prefix+name, options)

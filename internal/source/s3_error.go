@@ -20,11 +20,14 @@ func (s *S3) explain(problem string, err error) error {
 	var response minio.ErrorResponse
 	switch {
 	case errors.As(err, &marked):
-		return err
+		return marked // without the request's URL
 	case !errors.As(err, &response):
 		var request *url.Error
 		if errors.As(err, &request) {
 			err = request.Err // without the URL, which repeats the key
+		}
+		if strings.HasPrefix(err.Error(), "Connection closed by foreign host") { // the client's text has the URL, too
+			err = errors.New("it closes the connection" + map[string]string{"http": "; if it speaks TLS, write https:// for it"}[s.endpoint.Scheme])
 		}
 		return connectionError(s.endpoint.Host, err)
 	}
@@ -55,6 +58,9 @@ func (s *S3) explain(problem string, err error) error {
 	case "AccessDenied", "AllAccessDisabled", "AccountProblem":
 		return &Error{Config: true, denied: true, err: fmt.Errorf("%s: %s: allow s3:ListBucket for the bucket and s3:GetObject "+
 			"for its objects, or use other credentials %s", s, problem, said)}
+	}
+	if s.endpoint.Scheme == "http" && response.StatusCode == http.StatusBadRequest && strings.Contains(said, "HTTPS") {
+		return config("%s speaks TLS: write https:// for it", s.endpoint.Host)
 	}
 	if response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= 500 || response.Code == "RequestTimeout" ||
 		response.Code == "SlowDown" {

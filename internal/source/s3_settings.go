@@ -31,7 +31,7 @@ const amazonS3 = "s3.amazonaws.com"
 func readAWSSettings() (s awsSettings, err error) {
 	s.profile = cmp.Or(os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE"), "default")
 	file := sharedFile("AWS_CONFIG_FILE", "config")
-	s.config, err = ini.LooseLoad(file) // a missing file is an empty one
+	s.config, err = loadShared(file)
 	if err != nil {
 		return s, fmt.Errorf("read the AWS configuration %s: %w", file, err)
 	}
@@ -47,12 +47,22 @@ func readAWSSettings() (s awsSettings, err error) {
 	}
 	s.endpoint, err = url.Parse(address)
 	if err != nil || s.endpoint.Host == "" || s.endpoint.Scheme != "https" && s.endpoint.Scheme != "http" ||
-		strings.Trim(s.endpoint.Path, "/") != "" {
+		s.endpoint.User != nil || s.endpoint.RawQuery != "" || strings.Trim(s.endpoint.Path, "/") != "" {
+		address, _, _ = strings.Cut(address, "?") // what follows, and what is before an @, may be secret
+		if at := strings.LastIndex(address, "@"); at >= 0 {
+			address = "…" + address[at:]
+		}
 		return s, fmt.Errorf("the store's address %q (AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL): expected https://HOST or https://HOST:PORT", address)
 	}
 	s.endpoint.Path = ""
 	s.region = cmp.Or(s.region, "us-east-1") // other stores need one to sign with, and most do not care which
 	return s, nil
+}
+
+// loadShared reads a file that the tools of AWS share. A missing file is an empty one. Lines that are indented belong to the
+// key above.
+func loadShared(file string) (*ini.File, error) {
+	return ini.LoadSources(ini.LoadOptions{Loose: true, AllowPythonMultilineValues: true}, file)
 }
 
 // section is the profile's section of the configuration file.
@@ -86,7 +96,7 @@ func sharedFile(variable, name string) string {
 }
 
 // s3Credentials finds credentials: in the options' folder, or where the tools of AWS look for them, in their order.
-func s3Credentials(o Options, s awsSettings) (*credentials.Credentials, error) {
+func s3Credentials(o Options, s awsSettings, t *transport) (*credentials.Credentials, error) {
 	switch {
 	case o.Anonymous && o.Credentials != "":
 		return nil, errors.New("--source-anonymous and --source-credentials exclude each other: keep one of them")
@@ -97,10 +107,13 @@ func s3Credentials(o Options, s awsSettings) (*credentials.Credentials, error) {
 	case os.Getenv("AWS_ACCESS_KEY_ID") != "":
 		return credentials.NewEnvAWS(), nil
 	case os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "":
-		return credentials.NewIAM(""), nil // IRSA, and other identities of the web
+		// IRSA, and other identities of the web.
+		return credentials.New(&credentials.IAM{
+			Client: serviceClient(t), Endpoint: os.Getenv("AWS_ENDPOINT_URL_STS"), Region: s.region,
+		}), nil
 	}
 	for _, file := range []string{sharedFile("AWS_SHARED_CREDENTIALS_FILE", "credentials"), sharedFile("AWS_CONFIG_FILE", "config")} {
-		content, err := ini.LooseLoad(file)
+		content, err := loadShared(file)
 		if err != nil {
 			return nil, fmt.Errorf("read the AWS credentials %s: %w", file, err)
 		}
@@ -122,29 +135,53 @@ func s3Credentials(o Options, s awsSettings) (*credentials.Credentials, error) {
 	if !container && strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
 		return nil, errors.New(noCredentials)
 	}
-	return credentials.New(&metadataCredentials{credentials.IAM{Client: &http.Client{Timeout: 5 * time.Second}}, container}), nil
+	direct := &transport{} // such a service is near, and never behind a proxy
+	if container {
+		return credentials.New(&credentials.IAM{Client: serviceClient(direct)}), nil
+	}
+	return credentials.New(&instanceCredentials{credentials.IAM{
+		Client: serviceClient(direct), Endpoint: strings.TrimSuffix(os.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"), "/"),
+	}}), nil
 }
 
 const noCredentials = "there are no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in " +
 	"~/.aws, or --source-credentials DIR; for a public bucket, --source-anonymous"
 
-// metadataCredentials are those of an EKS pod, an ECS task or an EC2 instance. On another machine their service does not answer.
-type metadataCredentials struct {
-	credentials.IAM
-	container bool
+// serviceClient returns a client for a service that gives credentials.
+func serviceClient(t *transport) *http.Client {
+	return &http.Client{Transport: serviceTransport{t}, Timeout: 5 * time.Second}
 }
 
-func (m *metadataCredentials) RetrieveWithCredContext(c *credentials.CredContext) (credentials.Value, error) {
-	value, err := m.IAM.RetrieveWithCredContext(c)
-	if err != nil && !m.container {
-		err = fmt.Errorf("%s (EC2's metadata service: %w)", noCredentials, err)
+// A serviceTransport makes an answer that may be another one later an error that says so.
+type serviceTransport struct{ http.RoundTripper }
+
+func (s serviceTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := s.RoundTripper.RoundTrip(request)
+	if err == nil && (response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests) {
+		_ = response.Body.Close()
+		return nil, transient(fmt.Errorf("%s, which gives credentials for S3, answers %s", request.URL.Host, response.Status))
+	}
+	return response, err
+}
+
+// instanceCredentials are those of an EC2 instance. On another machine their service does not answer.
+type instanceCredentials struct{ credentials.IAM }
+
+func (i *instanceCredentials) RetrieveWithCredContext(c *credentials.CredContext) (credentials.Value, error) {
+	value, err := i.IAM.RetrieveWithCredContext(c)
+	var marked *Error
+	if err != nil && !errors.As(err, &marked) {
+		err = misconfigured(fmt.Errorf("%s (EC2's metadata service: %w)", noCredentials, err))
 	}
 	return value, err
 }
 
-func (m *metadataCredentials) Retrieve() (credentials.Value, error) {
-	return m.RetrieveWithCredContext(nil)
+func (i *instanceCredentials) Retrieve() (credentials.Value, error) {
+	return i.RetrieveWithCredContext(nil)
 }
+
+// credentialsAge is how long the files of credentials hold. Tests shorten it.
+var credentialsAge = time.Minute
 
 // credentialFiles are credentials in the files of a folder. They are read again every minute, as a mounted Secret changes.
 type credentialFiles struct {
@@ -180,7 +217,7 @@ func (c *credentialFiles) RetrieveWithCredContext(*credentials.CredContext) (v c
 		return v, fmt.Errorf("the folder %s needs the files AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "+
 			"(or access-key-id and secret-access-key), not empty", c.dir)
 	}
-	c.SetExpiration(time.Now().Add(time.Minute), 0)
+	c.SetExpiration(time.Now().Add(credentialsAge), 0)
 	return v, nil
 }
 

@@ -47,9 +47,23 @@ func newTransport(o Options) (*transport, error) {
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       time.Minute,
 		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: time.Minute,
+		ResponseHeaderTimeout: 30 * time.Second,
 		DisableCompression:    true, // the bytes as they are stored
+
+		OnProxyConnectResponse: checkProxy,
 	}}, nil
+}
+
+// checkProxy explains why a proxy does not connect.
+func checkProxy(_ context.Context, proxy *url.URL, request *http.Request, response *http.Response) error {
+	err := fmt.Errorf("the proxy %s does not connect to %s: it answers %s", proxy.Host, request.Host, response.Status)
+	switch code := response.StatusCode; {
+	case code == http.StatusOK:
+		return nil
+	case code >= 500, code == http.StatusTooManyRequests:
+		return transient(err)
+	}
+	return misconfigured(fmt.Errorf("%w: allow it there, or correct HTTPS_PROXY or NO_PROXY", err))
 }
 
 // trustedRoots returns the system's certificates and those of a PEM file; nil, the system's alone, without a file.
@@ -146,7 +160,9 @@ func privateAddress(ip netip.Addr) error {
 var reserved = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), // IPv4 inside
+	// IPv4 inside; then site-local.
+	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("fec0::/10"),
 }
 
 // isPublic reports whether an address is one of the internet.
@@ -158,9 +174,11 @@ func isPublic(ip netip.Addr) bool {
 
 const (
 	maxAttempts = 6 // of a request, and of a transfer that makes no progress
-	firstWait   = 200 * time.Millisecond
 	longestWait = 10 * time.Second
 )
+
+// firstWait is the wait after the first failure, which doubles after each. Tests shorten it.
+var firstWait = 200 * time.Millisecond
 
 // attempts calls send until it succeeds, fails with an error that does not pass, or has failed maxAttempts times. It waits
 // between, longer each time, and at least as long as the server asks for.
@@ -199,8 +217,11 @@ func connectionError(host string, err error) error {
 	var unknown x509.UnknownAuthorityError
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
+	var marked *Error
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &marked):
+		return marked
+	case errors.Is(err, context.Canceled):
 		return Wrap(err)
 	case errors.Is(err, errPrivate):
 		return misconfigured(err)

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -81,10 +82,11 @@ func isLoopbackHost(host string) bool {
 func (w *Web) checkRedirect(request *http.Request, via []*http.Request) error {
 	request.Header.Del("Referer") // it would have the query of the address before
 	if len(via) >= 10 {
-		return errors.New("it redirects more than 10 times")
+		return misconfigured(fmt.Errorf("%s redirects more than 10 times: correct the address", via[0].URL.Host))
 	}
 	if w.base.Scheme == "https" && request.URL.Scheme != "https" {
-		return fmt.Errorf("it redirects to %s://%s, which is not encrypted", request.URL.Scheme, request.URL.Host)
+		return misconfigured(fmt.Errorf("%s redirects to %s://%s, which is not encrypted: give the address of an encrypted place",
+			via[0].URL.Host, request.URL.Scheme, request.URL.Host))
 	}
 	if request.URL.Host != via[0].URL.Host {
 		request.Header.Del("Authorization")
@@ -121,6 +123,9 @@ func (w *Web) List(ctx context.Context, pathOrGlob string) (l Listing, err error
 		return l, err
 	}
 	if pathOrGlob != AllFiles {
+		if err := w.checkPath(pathOrGlob); err != nil {
+			return l, err
+		}
 		o, err := w.stat(ctx, pathOrGlob)
 		switch {
 		case err == nil:
@@ -206,10 +211,11 @@ func (w *Web) parseList(content []byte) ([]listedFile, error) {
 		for i, item := range items {
 			var object struct{ Path, URL string }
 			var name string
-			if json.Unmarshal(item, &name) != nil && json.Unmarshal(item, &object) != nil || cmp.Or(name, object.Path, object.URL) == "" {
-				return nil, fmt.Errorf(`item %d is %.100s: expected a path, or an object with "path" or "url"`, i+1, item)
+			if json.Unmarshal(item, &name) != nil && json.Unmarshal(item, &object) != nil || cmp.Or(name, object.URL, object.Path) == "" {
+				// Without the item, which may be an address with a signature.
+				return nil, fmt.Errorf(`item %d: expected a path, or an object with "path" or "url"`, i+1)
 			}
-			names = append(names, cmp.Or(name, object.Path, object.URL))
+			names = append(names, cmp.Or(name, object.URL, object.Path))
 		}
 	case bytes.HasPrefix(content, []byte("<")), bytes.HasPrefix(content, []byte("{")):
 		return nil, errors.New("expected a text with a path per line, or a JSON array of paths; HTML pages are not read")
@@ -233,8 +239,8 @@ func (w *Web) parseList(content []byte) ([]listedFile, error) {
 
 // listedFile reads an item of the list. An address must be below the source's own.
 func (w *Web) listedFile(name string) (f listedFile, err error) {
-	f.path = name
-	if strings.Contains(name, "://") {
+	f.path, f.query, _ = strings.Cut(name, "?") // which a path must not have, so that no signature gets into the ledger
+	if strings.Contains(f.path, "://") {
 		u, err := url.Parse(name)
 		if err != nil {
 			return f, errors.New("it is not a valid address")
@@ -245,10 +251,15 @@ func (w *Web) listedFile(name string) (f listedFile, err error) {
 		}
 		f.path, f.query = below, u.RawQuery
 	}
-	if path.Clean("/"+f.path) != "/"+f.path || f.path == "" {
-		return f, fmt.Errorf("the path %q: expected one below %s, without a / at its start or end, without . and ..", f.path, w)
+	return f, w.checkPath(f.path)
+}
+
+// checkPath refuses paths that lead out of the source.
+func (w *Web) checkPath(name string) error {
+	if path.Clean("/"+name) != "/"+name || name == "" {
+		return fmt.Errorf("the path %q: expected one below %s, without a / at its start or end, without . and ..", name, w)
 	}
-	return f, nil
+	return nil
 }
 
 // Open opens a file.
@@ -291,7 +302,7 @@ func objectOf(response *http.Response) (o object) {
 	etag := response.Header.Get("ETag")
 	modified, err := http.ParseTime(response.Header.Get("Last-Modified"))
 	switch {
-	case strings.HasPrefix(etag, `"`):
+	case isETag(etag):
 		o.condition, o.version = etag, versionOf(etag, time.Time{}, o.size)
 	case err == nil && isSettled(modified, response.Header):
 		o.condition, o.version = response.Header.Get("Last-Modified"), versionOf("", modified, o.size)
@@ -303,6 +314,9 @@ func objectOf(response *http.Response) (o object) {
 	}
 	return o
 }
+
+// isETag reports whether a condition is an ETag, and not a time.
+func isETag(condition string) bool { return strings.HasPrefix(condition, `"`) }
 
 // get implements objectStore.
 func (w *Web) get(ctx context.Context, name string, o object, start, end int64) (body io.ReadCloser, err error) {
@@ -319,11 +333,16 @@ func (w *Web) get(ctx context.Context, name string, o object, start, end int64) 
 		switch {
 		case response.StatusCode == http.StatusPartialContent && !o.stream:
 			err = checkPart(response.Header, start, end, o.size)
-			if etag := response.Header.Get("ETag"); err == nil && strings.HasPrefix(o.condition, `"`) && etag != "" && etag != o.condition {
-				err = Wrap(ErrChanged)
-			}
 		case o.stream && response.StatusCode == http.StatusOK && (o.size < 0 || response.ContentLength < 0 || response.ContentLength == o.size):
 		default: // the whole file, because the condition does not hold
+			err = Wrap(ErrChanged)
+		}
+		name := "Last-Modified"
+		if isETag(o.condition) {
+			name = "ETag"
+		}
+		// Not every server knows If-Range.
+		if now := response.Header.Get(name); err == nil && o.condition != "" && now != "" && now != o.condition {
 			err = Wrap(ErrChanged)
 		}
 		if err != nil {
@@ -360,11 +379,19 @@ func (w *Web) send(ctx context.Context, name string, header http.Header) (*http.
 	if errors.As(err, &failed) {
 		err = failed.Err // without the address, whose query may be secret
 	}
+	if err != nil && strings.HasPrefix(err.Error(), "failed to parse Location header") { // which may have a signature
+		err = misconfigured(fmt.Errorf("%s redirects to an address that is not valid: correct it there", w.base.Host))
+	}
 	if err != nil {
 		return nil, 0, connectionError(w.base.Host, err)
 	}
 	switch response.StatusCode {
 	case http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable:
+		if response.ContentLength < 0 && !slices.Contains(response.TransferEncoding, "chunked") {
+			_ = response.Body.Close()
+			return nil, 0, Wrap(fmt.Errorf("%s does not say where the file ends, so that one that is cut would look complete: "+
+				"serve it with a Content-Length", w.base.Host))
+		}
 		return response, 0, nil
 	}
 	defer response.Body.Close()
@@ -400,9 +427,12 @@ func (w *Web) authorize(request *http.Request) error {
 
 // explain returns the error for a response.
 func (w *Web) explain(response *http.Response) error {
-	text, _ := io.ReadAll(io.LimitReader(response.Body, 300))
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10))
 	said := strings.Join(strings.Fields(strings.ToValidUTF8(string(text), "")), " ")
-	said = fmt.Sprintf("%s answers %s%s", w.base.Host, response.Status, ifAny(": ", said))
+	if strings.Contains(strings.ToLower(said), "<html") {
+		said = "" // a page for browsers
+	}
+	said = fmt.Sprintf("%s answers %s%s", w.base.Host, response.Status, ifAny(": ", fmt.Sprintf("%.300s", withoutSecrets(said, response.Request))))
 	switch code := response.StatusCode; {
 	case code == http.StatusNotFound, code == http.StatusGone:
 		return &Error{err: fmt.Errorf("%w: it is not at %s (%s)", ErrNoMatch, w, response.Status)}
@@ -413,4 +443,29 @@ func (w *Web) explain(response *http.Response) error {
 		return transient(errors.New(said))
 	}
 	return Wrap(errors.New(said))
+}
+
+// withoutSecrets removes from a text what a request and those that were redirected to it have of credentials: a server may
+// repeat them.
+func withoutSecrets(text string, request *http.Request) string {
+	const shortest = 6 // bytes of a value that is removed; shorter ones are no secrets, such as a version
+	for request != nil {
+		_, password, _ := request.BasicAuth()
+		secrets := []string{request.URL.RawQuery, password, strings.TrimPrefix(request.Header.Get("Authorization"), "Bearer ")}
+		for pair := range strings.SplitSeq(request.URL.RawQuery, "&") {
+			_, value, _ := strings.Cut(pair, "=")
+			plain, _ := url.QueryUnescape(value)
+			secrets = append(secrets, value, plain)
+		}
+		for _, secret := range secrets {
+			if len(secret) >= shortest {
+				text = strings.ReplaceAll(text, secret, "…")
+			}
+		}
+		if request.Response == nil {
+			break
+		}
+		request = request.Response.Request
+	}
+	return text
 }

@@ -404,7 +404,7 @@ func parsePairs(text string) (Conninfo, error) {
 	for rest := strings.TrimSpace(text); rest != ""; {
 		match := pair.FindStringSubmatch(rest)
 		if match == nil {
-			return nil, errors.New("it is not made of pairs of keyword=value; a value with blanks is quoted, as in password='…', " +
+			return nil, errors.New("it is not a list of keyword=value pairs; quote a value with spaces, as in password='…', " +
 				`where ' and \ are written as \' and \\`)
 		}
 		value := match[2]

@@ -21,7 +21,7 @@ func clearVariables(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 }
 
-// TestConninfo holds what a URL or a string of keywords means: the same as to libpq.
+// TestConninfo checks what a URL or a string of keywords means: the same as to libpq.
 func TestConninfo(t *testing.T) {
 	clearVariables(t)
 	services := filepath.Join(t.TempDir(), "services")
@@ -68,9 +68,9 @@ func TestConninfo(t *testing.T) {
 	}
 }
 
-// TestConninfoIsCheckedAtOnce checks that what cannot be meant, or not be met, is refused before anything is waited for,
-// with the reason and without the password.
-func TestConninfoIsCheckedAtOnce(t *testing.T) {
+// TestInvalidConninfo checks that invalid settings are refused before the program waits for a server, with the reason and
+// without the password.
+func TestInvalidConninfo(t *testing.T) {
 	clearVariables(t)
 	tests := map[string]struct{ text, want string }{
 		"another scheme":                     {"v3?//postgres@127.0.0.1:29030/postgres?sslmode=disable", "something other than a keyword"},
@@ -89,10 +89,10 @@ func TestConninfoIsCheckedAtOnce(t *testing.T) {
 		"ports for other hosts":              {"host=a,b port=1,2,3", "3 ports for 2 hosts"},
 		"addresses for other hosts":          {"host=a,b hostaddr=192.0.2.1", "1 addresses and host 2 names"},
 		"no host":                            {"postgres://u:cret@:29031/d", "names no host"},
-		"no value":                           {"host=h password", "not made of pairs"},
-		"a password with a blank":            {"host=h password=my cret", "not made of pairs"},
+		"no value":                           {"host=h password", "not a list of keyword=value pairs"},
+		"a password with a blank":            {"host=h password=my cret", "not a list of keyword=value pairs"},
 		"a password with a blank and =":      {"host=h password=my cret=1", "a password with blanks is quoted"},
-		"a quote that does not end":          {"host=h password='cret", "not made of pairs"},
+		"a quote that does not end":          {"host=h password='cret", "not a list of keyword=value pairs"},
 		"a service that is not there":        {"service=nowhere", `there is no service "nowhere"`},
 		"a revocation list":                  {"host=h sslmode=verify-full sslcrl=/crl", "sslcrl (PGSSLCRL) demands what this program cannot do"},
 		"encryption by GSS":                  {"host=h gssencmode=require", "gssencmode (PGGSSENCMODE) demands what this program cannot do, so it does not connect: remove it, or set it to disable or prefer"},

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestAnOutageIsWaitedForOnce(t *testing.T) {
+func TestOutageIsWaitedForOnce(t *testing.T) {
 	o := &outage{wait: 300 * time.Millisecond, log: slog.New(slog.DiscardHandler)}
 	tries := 0
 	away := func() error { tries++; return io.ErrUnexpectedEOF }

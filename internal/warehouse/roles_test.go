@@ -63,7 +63,7 @@ func as(t *testing.T, database, role, password string) string {
 	return parsed.String()
 }
 
-func TestRolesMayDoTheirWorkAndNoMore(t *testing.T) {
+func TestRoleRights(t *testing.T) {
 	database := warehousetest.Database(t)
 	// Tables that were made before there were roles get their owner, too.
 	if _, err := warehouse.Migrate(t.Context(), config(database)); err != nil {
@@ -121,7 +121,7 @@ func TestRolesMayDoTheirWorkAndNoMore(t *testing.T) {
 	}
 }
 
-func TestAnAdministratorWithoutSuperuserMakesTheRoles(t *testing.T) {
+func TestRolesWithoutSuperuser(t *testing.T) {
 	database := warehousetest.Database(t)
 	conn := connect(t, database)
 	roles := rolesFor(t, database)
@@ -153,7 +153,7 @@ func TestAnAdministratorWithoutSuperuserMakesTheRoles(t *testing.T) {
 	}
 }
 
-func TestInstallationsMayShareTheirRoles(t *testing.T) {
+func TestInstallationsShareRoles(t *testing.T) {
 	first, second := warehousetest.Database(t), warehousetest.Database(t)
 	roles := rolesFor(t, first)
 	t.Cleanup(func() {
@@ -190,7 +190,7 @@ func connectForCleanup(t *testing.T, database string) *pgx.Conn {
 	return conn
 }
 
-func TestAChangedPasswordIsWaitedFor(t *testing.T) {
+func TestChangedPasswordIsWaitedFor(t *testing.T) {
 	database := warehousetest.Database(t)
 	roles := rolesFor(t, database)
 	if _, err := warehouse.MigrateWithRoles(t.Context(), config(database), roles); err != nil {

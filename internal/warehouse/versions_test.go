@@ -10,10 +10,10 @@ import (
 )
 
 func TestSchemaAndRolesOnOtherVersions(t *testing.T) {
-	warehousetest.RerunOnOtherVersions(t, "TestManyMigrateAtOnce", "TestOpenWaitsForTheSchema", "TestAUserWithOnlyCreateCanWork",
-		"TestAUserWithoutRightsIsToldWhoHasThem", "TestSessionsHaveTheirSettings", "TestErrorsThatPassByThemselves",
-		"TestRolesMayDoTheirWorkAndNoMore", "TestAnAdministratorWithoutSuperuserMakesTheRoles", "TestInstallationsMayShareTheirRoles",
-		"TestAChangedPasswordIsWaitedFor")
+	warehousetest.RerunOnOtherVersions(t, "TestConcurrentMigrations", "TestOpenWaitsForTheSchema", "TestCreateRightSuffices",
+		"TestMissingRightsNameGrantor", "TestSessionSettings", "TestTransientErrors",
+		"TestRoleRights", "TestRolesWithoutSuperuser", "TestInstallationsShareRoles",
+		"TestChangedPasswordIsWaitedFor")
 }
 
 // TestOldVersionsAreRefused checks that a server on which the schema would not work is refused at once, before anything

@@ -40,7 +40,7 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	return conn
 }
 
-func TestManyMigrateAtOnce(t *testing.T) {
+func TestConcurrentMigrations(t *testing.T) {
 	url := warehousetest.Database(t)
 	type outcome struct {
 		applied []int64
@@ -118,7 +118,7 @@ func user(t *testing.T, database, password string) string {
 	return u.String()
 }
 
-func TestWhatAPersonSeesWhoMayNot(t *testing.T) {
+func TestPermissionErrors(t *testing.T) {
 	database := warehousetest.Database(t)
 	limited := user(t, database, "secret-1")
 	wrong := strings.Replace(limited, "secret-1", "secret-2", 1)
@@ -158,9 +158,8 @@ func TestWhatAPersonSeesWhoMayNot(t *testing.T) {
 	}
 }
 
-// TestAUserWithOnlyCreateCanWork checks that one needs no more than CREATE on the database.
-// TestAURLThatIsNoneIsNotShown checks that a password stays hidden also where the URL is too broken to find the part that it is.
-func TestAURLThatIsNoneIsNotShown(t *testing.T) {
+// TestInvalidURLHidesPassword checks that the error hides the password even of a URL that cannot be parsed.
+func TestInvalidURLHidesPassword(t *testing.T) {
 	for _, broken := range []string{
 		"s3cret", "postgres://me:s3cret@host:port/db", "postgres://me:s3`: cret@host:port/db", "host=db password = s3cret sslmode=never",
 	} {
@@ -171,7 +170,8 @@ func TestAURLThatIsNoneIsNotShown(t *testing.T) {
 	}
 }
 
-func TestAUserWithOnlyCreateCanWork(t *testing.T) {
+// TestCreateRightSuffices checks that the role needs only CREATE on the database.
+func TestCreateRightSuffices(t *testing.T) {
 	database := warehousetest.Database(t)
 	limited := user(t, database, "secret-1")
 	u, err := url.Parse(limited)
@@ -187,8 +187,8 @@ func TestAUserWithOnlyCreateCanWork(t *testing.T) {
 	}
 }
 
-// TestAUserWithoutRightsIsToldWhoHasThem grants the missing rights one by one, and checks the message of each.
-func TestAUserWithoutRightsIsToldWhoHasThem(t *testing.T) {
+// TestMissingRightsNameGrantor grants the missing rights one by one, and checks the message of each.
+func TestMissingRightsNameGrantor(t *testing.T) {
 	database := warehousetest.Database(t)
 	if _, err := warehouse.Migrate(t.Context(), config(database)); err != nil {
 		t.Fatal(err)
@@ -218,8 +218,8 @@ func TestAUserWithoutRightsIsToldWhoHasThem(t *testing.T) {
 	}
 }
 
-// TestAReadOnlyDatabaseIsCalledThat checks that the message does not advise to grant a right if none is missing.
-func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
+// TestReadOnlyDatabase checks that the message does not advise to grant a right if none is missing.
+func TestReadOnlyDatabase(t *testing.T) {
 	database := warehousetest.Database(t)
 	warehousetest.Set(t, database, map[string]string{"default_transaction_read_only": "on"})
 	c := config(database)
@@ -245,9 +245,9 @@ func TestAReadOnlyDatabaseIsCalledThat(t *testing.T) {
 	}
 }
 
-// TestTransactionsHaveTheirSettings checks that a transaction behind a pooler has the settings of the sessions, and
+// TestTransactionSettings checks that a transaction behind a pooler has the settings of the sessions, and
 // leaves none of them to the next client of its server connection.
-func TestTransactionsHaveTheirSettings(t *testing.T) {
+func TestTransactionSettings(t *testing.T) {
 	database := warehousetest.Database(t)
 	warehousetest.Set(t, database, map[string]string{"statement_timeout": "'7s'", "lock_timeout": "'7s'", "transaction_timeout": "'7s'"})
 	for way, url := range map[string]string{
@@ -285,9 +285,9 @@ func TestTransactionsHaveTheirSettings(t *testing.T) {
 	}
 }
 
-// TestAnAdvisoryLockKeepsOthersOut checks that the lock belongs to its transaction: others wait for it, also where they
+// TestAdvisoryLock checks that the lock belongs to its transaction: others wait for it, also where they
 // share server connections, and it ends when its client is gone.
-func TestAnAdvisoryLockKeepsOthersOut(t *testing.T) {
+func TestAdvisoryLock(t *testing.T) {
 	database := warehousetest.Database(t)
 	for way, url := range map[string]string{"direct": database, "transaction pooling": warehousetest.PgBouncer(t, database, "transaction", "")} {
 		t.Run(way, func(t *testing.T) {
@@ -337,7 +337,7 @@ func closedPort(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-func TestThePasswordFileIsReadAtEachConnect(t *testing.T) {
+func TestPasswordFileIsReadAtEachConnect(t *testing.T) {
 	database := warehousetest.Database(t)
 	if _, err := warehouse.Migrate(t.Context(), config(database)); err != nil {
 		t.Fatal(err)
@@ -372,7 +372,7 @@ func TestThePasswordFileIsReadAtEachConnect(t *testing.T) {
 	}
 }
 
-func TestSessionsHaveTheirSettings(t *testing.T) {
+func TestSessionSettings(t *testing.T) {
 	database := warehousetest.Database(t)
 	parsed, err := config(database).ParseConfig()
 	if err != nil {
@@ -413,7 +413,7 @@ func connectToProxy(t *testing.T) error {
 	return err
 }
 
-func TestErrorsThatPassByThemselves(t *testing.T) {
+func TestTransientErrors(t *testing.T) {
 	conn := connect(t, warehousetest.Database(t))
 	failing := func(sqlstate string) error {
 		_, err := conn.Exec(t.Context(), fmt.Sprintf("do $$ begin raise exception 'x' using errcode = '%s'; end $$", sqlstate))

@@ -445,8 +445,8 @@ func TestNestedParameters(t *testing.T) {
 	}
 }
 
-// TestParquetOfOtherWriters loads the same events as each writer has them: the tables hold the same values of all.
-func TestParquetOfOtherWriters(t *testing.T) {
+// TestParquetWriters loads the same events as each writer has them: the tables hold the same values of all.
+func TestParquetWriters(t *testing.T) {
 	folder := filepath.Join("..", "..", "internal", "decode", "parquet", "testdata", "interop")
 	files, err := filepath.Glob(filepath.Join(folder, "*.parquet"))
 	if err != nil || len(files) < 20 {

@@ -43,8 +43,8 @@ func written(t *testing.T, file *bytes.Buffer, w io.WriteCloser, content string)
 	return file.String()
 }
 
-// TestDriftReachesTheTable checks the effect of each policy on a new column, in the table and in the ledger.
-func TestDriftReachesTheTable(t *testing.T) {
+// TestDriftPolicies checks the effect of each policy on a new column, in the table and in the ledger.
+func TestDriftPolicies(t *testing.T) {
 	for format, write := range formats {
 		t.Run(format, func(t *testing.T) {
 			b := newBench(t)
@@ -144,8 +144,8 @@ func TestFilesWithoutRows(t *testing.T) {
 	}
 }
 
-// TestSeveralCompaniesInAFile replaces them together.
-func TestSeveralCompaniesInAFile(t *testing.T) {
+// TestFileWithSeveralCompanies checks that all companies of a file are replaced together.
+func TestFileWithSeveralCompanies(t *testing.T) {
 	key := func(n int) map[string]string {
 		return with(goodEvent, "APIKEY", fmt.Sprintf("00000000-0000-4000-8000-%012d", n))
 	}
@@ -164,9 +164,9 @@ func TestSeveralCompaniesInAFile(t *testing.T) {
 	}
 }
 
-// TestRejectsAreExportedInTheOriginalForm corrects the exported rejects and loads them, from each format. Parquet's typed
+// TestExportedRejectsKeepTheirForm corrects the exported rejects and loads them, from each format. Parquet's typed
 // values come as texts that mean the same.
-func TestRejectsAreExportedInTheOriginalForm(t *testing.T) {
+func TestExportedRejectsKeepTheirForm(t *testing.T) {
 	at := time.Date(2025, 9, 5, 1, 14, 29, 602_000_000, time.UTC)
 	long := with(goodEvent, "PARAMETERS", "{\"text\": \"two\\nlines, \\\"quoted\\\"\",\n \"n\": 1}")
 	bad := with(with(with(long, "COUNT", "ten"), "NEW", `a "b"`), "USER_ID", " u\r\n")

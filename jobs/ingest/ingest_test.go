@@ -145,7 +145,7 @@ func (b *bench) consistent() {
 	}
 }
 
-func TestAFileThroughItsLife(t *testing.T) {
+func TestFileLifecycle(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", events(0, 300))
 	first := b.expect("a.csv Loaded 300", nil)
@@ -178,7 +178,7 @@ func TestAFileThroughItsLife(t *testing.T) {
 	}
 }
 
-func TestARetryOfARunReportsWhatItHadLoaded(t *testing.T) {
+func TestRetryReportsEarlierLoads(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", events(0, 10))
 	id := uuid.New()
@@ -206,7 +206,7 @@ func TestRetract(t *testing.T) {
 	b.expect("a.csv Unchanged 12", nil)
 }
 
-func TestTheSamePathOfTwoSources(t *testing.T) {
+func TestSamePathInTwoSources(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", events(0, 10))
 	b.expect("a.csv Loaded 10", nil)
@@ -342,8 +342,8 @@ func TestFindingsAreBounded(t *testing.T) {
 	}
 }
 
-// TestValuesArriveAsTheyAre reads back from Postgres what the encoder wrote.
-func TestValuesArriveAsTheyAre(t *testing.T) {
+// TestLoadedValues reads back from Postgres what the encoder wrote.
+func TestLoadedValues(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", "event_id,Type,rate,parameters,event_time,window_start,apikey,consent,count,country,user_id,NEW\r\n"+
 		"91E36D4B-21B5-43A5-90C8-229B61ED22F2,pageview,0.1000000015,\"{\"\"action\"\": \"\"cl\\u00efck\"\", \"\"created\"\": \"\"2025-09-05T05:40:41.173Z\"\"}\",2025-09-05T1:14:29.602123999+02:00,"+
@@ -365,8 +365,8 @@ func TestValuesArriveAsTheyAre(t *testing.T) {
 	}
 }
 
-// TestCompaniesAreToldByTheirColumns checks that a file of companies is recognized by its columns, not by its folder.
-func TestCompaniesAreToldByTheirColumns(t *testing.T) {
+// TestCompaniesAreRecognizedByColumns checks that a file of companies is recognized by its columns, not by its folder.
+func TestCompaniesAreRecognizedByColumns(t *testing.T) {
 	b := newBench(t)
 	b.write("events/events-company-1.csv", "PUBLIC_API_KEY,INDUSTRY_BACK,INDUSTRY_FRONT,HQ_COUNTRY\n"+
 		"e158f373-2e1a-4e7e-b4dd-0e48860c8f99,\"Food, Drink\",Food,\n")
@@ -377,7 +377,7 @@ func TestCompaniesAreToldByTheirColumns(t *testing.T) {
 	}
 }
 
-func TestTwoRunsAtOnce(t *testing.T) {
+func TestConcurrentRuns(t *testing.T) {
 	b := newBench(t)
 	for i := range 5 {
 		b.write(fmt.Sprintf("%d.csv", i), events(i*1000, i*1000+1000))
@@ -398,8 +398,8 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	}
 }
 
-// TestALostConnectionIsMadeAgain ends the server's side of a load in its middle.
-func TestALostConnectionIsMadeAgain(t *testing.T) {
+// TestLostConnection ends the server's session during a load.
+func TestLostConnection(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", events(0, 60_000))
 	done := make(chan error)
@@ -430,7 +430,7 @@ func TestALostConnectionIsMadeAgain(t *testing.T) {
 	}
 }
 
-func TestAStoppedRunLeavesNothingBehind(t *testing.T) {
+func TestStoppedRun(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", events(0, 60_000))
 	folder, err := source.OpenFolder(b.dir)
@@ -457,7 +457,7 @@ func TestAStoppedRunLeavesNothingBehind(t *testing.T) {
 	b.expect("a.csv Loaded 60000", nil)
 }
 
-func TestAnEmptyFolder(t *testing.T) {
+func TestEmptyFolder(t *testing.T) {
 	b := newBench(t)
 	b.write("notes.txt", "hello")
 	result, err := b.run(nil)
@@ -469,8 +469,8 @@ func TestAnEmptyFolder(t *testing.T) {
 	}
 }
 
-// TestWhatOnlyPostgresRefuses narrows a column, since the contract refuses first what an ordinary table would.
-func TestWhatOnlyPostgresRefuses(t *testing.T) {
+// TestRowRefusedByPostgres narrows a column, because the contract rejects every row that the original table would refuse.
+func TestRowRefusedByPostgres(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", events(0, 10))
 	if _, err := b.db.Pool().Exec(t.Context(), "alter table raw.event alter column type type varchar(3)"); err != nil {
@@ -500,7 +500,7 @@ func TestFindingsBeforeAnErrorAreKept(t *testing.T) {
 	}
 }
 
-func TestCheckNeedsNoDatabase(t *testing.T) {
+func TestCheckWithoutDatabase(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
 		"good.csv": events(0, 200), "bad.csv": events(0, 20) + "x\n", "none.csv": "a,b\n", "notes.md": "x", "_more.csv": "a,b\n",
@@ -537,8 +537,8 @@ func TestCheckNeedsNoDatabase(t *testing.T) {
 	}
 }
 
-// TestSettingsOfTheDatabaseDoNotMatter changes what a role or a database may have set for all its sessions.
-func TestSettingsOfTheDatabaseDoNotMatter(t *testing.T) {
+// TestDatabaseSettings loads with unusual settings of the database, which apply to all its sessions.
+func TestDatabaseSettings(t *testing.T) {
 	b := newBench(t)
 	warehousetest.Set(t, b.url, warehousetest.HostileSettings(true))
 	b.db.Pool().Reset()
@@ -554,8 +554,8 @@ func TestSettingsOfTheDatabaseDoNotMatter(t *testing.T) {
 	}
 }
 
-// TestAFileThatIsCutWhileItIsRead looks damaged, but is only not complete.
-func TestAFileThatIsCutWhileItIsRead(t *testing.T) {
+// TestFileTruncatedDuringRead checks that such a file counts as incomplete, not as damaged.
+func TestFileTruncatedDuringRead(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", events(0, 100_000))
 	progress := &Progress{}
@@ -579,7 +579,7 @@ func TestAFileThatIsCutWhileItIsRead(t *testing.T) {
 	}
 }
 
-func TestARetryDoesNotUndoARetraction(t *testing.T) {
+func TestRetryAfterRetraction(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", events(0, 10))
 	id := uuid.New()
@@ -612,8 +612,8 @@ func TestNamesThatPostgresCannotStore(t *testing.T) {
 	}
 }
 
-// TestAnotherVersionOfTheContract checks that a file that was loaded under another version is judged and loaded again, once.
-func TestAnotherVersionOfTheContract(t *testing.T) {
+// TestNewContractVersion checks that a file that was loaded under another version is judged and loaded again, once.
+func TestNewContractVersion(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", events(0, 3))
 	b.expect("a.csv Loaded 3", nil)

@@ -24,8 +24,8 @@ type markerAnswer struct {
 }
 
 // awaitMarkers separates the files that may be loaded from those whose marker is missing: of these, it returns one result
-// for each folder that has a file of this shard. A folder without an answer, which was made since, waits. A file whose marker cannot be looked up becomes a failed result; an error is
-// one of the whole source.
+// for each folder that has a file of this shard. A folder without an answer, which was made since, waits. A file whose marker
+// cannot be looked up becomes a failed result; an error is one of the whole source.
 func (o Options) awaitMarkers(files []source.Entry, answers map[string]markerAnswer) (ready []source.Entry, others []FileResult, err error) {
 	if o.WaitFor == "" {
 		return files, nil, nil

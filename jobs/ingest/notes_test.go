@@ -16,8 +16,8 @@ import (
 // nulls runs with other texts for null.
 func nulls(texts ...string) func(*Options) { return func(o *Options) { o.Nulls = texts } }
 
-// TestTextsThatStandForNull loads \N and what --null names as null in every column, in quotes or not, of CSV and of Parquet.
-func TestTextsThatStandForNull(t *testing.T) {
+// TestNullTexts loads \N and what --null names as null in every column, in quotes or not, of CSV and of Parquet.
+func TestNullTexts(t *testing.T) {
 	for format, write := range formats {
 		t.Run(format, func(t *testing.T) {
 			b := newBench(t)
@@ -62,9 +62,9 @@ func TestTextsThatStandForNull(t *testing.T) {
 	}
 }
 
-// TestUsualMarkersAreWarnedOfOnce checks that a column which keeps texts that usually stand for null has one warning, with
+// TestUnlistedNullMarkers checks that a column which keeps texts that usually stand for null has one warning, with
 // their number and the first row.
-func TestUsualMarkersAreWarnedOfOnce(t *testing.T) {
+func TestUnlistedNullMarkers(t *testing.T) {
 	for format, write := range formats {
 		t.Run(format, func(t *testing.T) {
 			b := newBench(t)
@@ -105,8 +105,8 @@ func TestUsualMarkersAreWarnedOfOnce(t *testing.T) {
 	}
 }
 
-// TestMarkersThatRejectNameTheRemedy checks the remedy of a value that is not a number because it stands for null.
-func TestMarkersThatRejectNameTheRemedy(t *testing.T) {
+// TestRejectedNullMarkers checks the remedy of a value that is not a number because it stands for null.
+func TestRejectedNullMarkers(t *testing.T) {
 	b := newBench(t)
 	b.write("a.csv", asCSV(t, with(goodEvent, "COUNT", "NULL")))
 	_, err := b.run(nil)
@@ -141,8 +141,8 @@ func TestNotesOfAFile(t *testing.T) {
 	}
 }
 
-// TestRejectsOfNumberedRowsFitTheHeader corrects and loads the exported rejects of a file whose first column has no name.
-func TestRejectsOfNumberedRowsFitTheHeader(t *testing.T) {
+// TestRejectsOfNumberedRows corrects and loads the exported rejects of a file whose first column has no name.
+func TestRejectsOfNumberedRows(t *testing.T) {
 	lines := strings.Split(asCSV(t, with(with(goodEvent, "COUNT", "ten"), "PARAMETERS", "{}")), "\n")
 	b := newBench(t)
 	b.write("a.csv", ","+lines[0]+"\n0,"+lines[1]+"\n")
@@ -157,9 +157,9 @@ func TestRejectsOfNumberedRowsFitTheHeader(t *testing.T) {
 	b.expect("corrected.csv Loaded 1", func(o *Options) { o.Patterns = []string{"corrected.csv"} })
 }
 
-// TestTheRatioThatIsAskedFor checks that a file is given up early only if more than half of its first 10,000 rows are rejected and not as
+// TestMaxRejectRatio checks that loading stops early only if more than half of its first 10,000 rows are rejected and not as
 // many are allowed, and never later before its end.
-func TestTheRatioThatIsAskedFor(t *testing.T) {
+func TestMaxRejectRatio(t *testing.T) {
 	bad := strings.Replace(event(0), "pageview", "", 1)
 	file := func(parts ...int) string { // good and bad rows in turn
 		text := eventHeader
@@ -204,8 +204,8 @@ func TestTheRatioThatIsAskedFor(t *testing.T) {
 	b.expect("a.csv Loaded 4000", func(o *Options) { o.MaxRejectedRatio = 0.7 })
 }
 
-// TestWhatIsHiddenIsIgnored loads what a Spark job has committed, and not its attempts.
-func TestWhatIsHiddenIsIgnored(t *testing.T) {
+// TestHiddenFilesAreIgnored loads what a Spark job has committed, and not its attempts.
+func TestHiddenFilesAreIgnored(t *testing.T) {
 	b := newBench(t)
 	b.write("part-00000.csv", events(0, 20))
 	b.write("_SUCCESS", "")

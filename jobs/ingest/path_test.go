@@ -71,8 +71,8 @@ func TestColumnsInThePath(t *testing.T) {
 	}
 }
 
-// TestPathsThatContradict checks that a file whose path gives a column twice is refused, by a check as by a run.
-func TestPathsThatContradict(t *testing.T) {
+// TestContradictingPaths checks that a file whose path gives a column twice is refused, by a check as by a run.
+func TestContradictingPaths(t *testing.T) {
 	b := newBench(t)
 	b.write("COUNTRY=ES/COUNTRY=FR/a.csv", asCSV(t, without(goodEvent, "COUNTRY")))
 	b.write("COUNTRY=ES/b.csv", asCSV(t, without(goodEvent, "COUNTRY")))
@@ -108,8 +108,8 @@ func TestPathsThatContradict(t *testing.T) {
 	}
 }
 
-// TestTheSourcesOwnPathIsNoColumn checks that only folders below the source count.
-func TestTheSourcesOwnPathIsNoColumn(t *testing.T) {
+// TestSourcePathIsNoColumn checks that only folders below the source count.
+func TestSourcePathIsNoColumn(t *testing.T) {
 	b := newBench(t)
 	b.dir += "/COUNTRY=FR"
 	b.write("a.csv", asCSV(t, without(goodEvent, "COUNTRY")))
@@ -119,8 +119,8 @@ func TestTheSourcesOwnPathIsNoColumn(t *testing.T) {
 	}
 }
 
-// TestRejectsOfAPath checks that the exported rejects have the path's columns, so that they load elsewhere.
-func TestRejectsOfAPath(t *testing.T) {
+// TestRejectsKeepPathColumns checks that the exported rejects have the path's columns, so that they load elsewhere.
+func TestRejectsKeepPathColumns(t *testing.T) {
 	for format, write := range formats {
 		t.Run(format, func(t *testing.T) {
 			b := newBench(t)

@@ -55,6 +55,9 @@ func (o Options) listFiles(ctx context.Context, result *Result) (files []source.
 		listing, err := o.list(ctx, pattern)
 		result.ignore(listing.Ignored)
 		isAll := pattern == source.AllFiles && len(patterns) == 1
+		if isOfPlace(err) && !isAll {
+			return nil, nil, fmt.Errorf("%s: %w", pattern, err)
+		}
 		if isOfPlace(err) || err != nil && isAll && o.isInShard(pattern) {
 			return nil, nil, err
 		}

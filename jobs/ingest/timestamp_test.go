@@ -254,8 +254,8 @@ func compareTimestamps(t *testing.T, server timestampServer, judge *timestampJud
 	return accepted
 }
 
-// TestTimestampsAsPostgresReadsThem compares 40,000 timestamps of all forms with a server.
-func TestTimestampsAsPostgresReadsThem(t *testing.T) {
+// TestTimestampsMatchPostgres compares 40,000 timestamps of all forms with a server.
+func TestTimestampsMatchPostgres(t *testing.T) {
 	server, judge := newTimestampServer(t), newTimestampJudge(t)
 	w := timestampWriter{rand.New(rand.NewPCG(14, 2025))}
 	texts, damaged := make([]string, 20_000), make([]string, 20_000)

@@ -7,8 +7,8 @@ import (
 )
 
 func TestLedgerAndCopyOnOtherVersions(t *testing.T) {
-	warehousetest.RerunOnOtherVersions(t, "TestAFileThroughItsLife", "TestARetryOfARunReportsWhatItHadLoaded", "TestRetract",
-		"TestFindings", "TestValuesArriveAsTheyAre", "TestParquetTypes", "TestTwoRunsAtOnce", "TestALostConnectionIsMadeAgain",
-		"TestAStoppedRunLeavesNothingBehind", "TestWhatOnlyPostgresRefuses", "TestFindingsBeforeAnErrorAreKept",
-		"TestSettingsOfTheDatabaseDoNotMatter", "TestNamesThatPostgresCannotStore", "FuzzAcceptedRows")
+	warehousetest.RerunOnOtherVersions(t, "TestFileLifecycle", "TestRetryReportsEarlierLoads", "TestRetract",
+		"TestFindings", "TestLoadedValues", "TestParquetTypes", "TestConcurrentRuns", "TestLostConnection",
+		"TestStoppedRun", "TestRowRefusedByPostgres", "TestFindingsBeforeAnErrorAreKept",
+		"TestDatabaseSettings", "TestNamesThatPostgresCannotStore", "FuzzAcceptedRows")
 }

@@ -111,8 +111,8 @@ func FindDbt(given string) (string, error) {
 	if path, err := exec.LookPath("dbt"); err == nil {
 		return filepath.Abs(path)
 	}
-	return "", errors.New("dbt is not there, neither in .venv nor on PATH: `make venv` installs it, " +
-		"or name its path with --dbt or CONSENT_DBT")
+	return "", errors.New("dbt was not found in .venv or on PATH: run `make venv`, which installs it, " +
+		"or set --dbt or CONSENT_DBT to its path")
 }
 
 // prepareFolders makes the folders that dbt writes to: the project's own may be read-only.

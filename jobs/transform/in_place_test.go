@@ -86,7 +86,7 @@ models:
 	f.model(t, "loose.sql", "{{ config(materialized='table', indexes=[{'columns': ['name']}]) }} "+
 		"select name from public.input")
 	f.model(t, "document.sql", "{{ config(materialized='table') }} select id, json_build_object('amount', amount) as document from public.input")
-	f.model(t, "grown.sql", "{{ config(materialized='incremental', post_hook='{{ identify_rows() }}') }} select id, name from public.input "+
+	f.model(t, "grown.sql", "{{ config(materialized='incremental', post_hook='{{ set_replica_identity() }}') }} select id, name from public.input "+
 		"{% if is_incremental() %}where id not in (select id from {{ this }}){% endif %}")
 	f.exec(t, `
 		create table public.input (id int, name text, amount numeric);
@@ -189,8 +189,8 @@ const oids = `select string_agg(relname || oid, ' ' order by relname) from pg_cl
 
 const martRows = `select coalesce(string_agg(concat_ws(' ', id, name, amount), ', ' order by id), '') from analytics.mart`
 
-// TestBuildKeepsWhatOthersMade builds again and again while the columns stay as they are.
-func TestBuildKeepsWhatOthersMade(t *testing.T) {
+// TestBuildKeepsDependentObjects rebuilds the project several times without a change of columns.
+func TestBuildKeepsDependentObjects(t *testing.T) {
 	t.Parallel()
 	f := newInPlace(t)
 	var before, after string
@@ -283,8 +283,8 @@ func TestBuildKeepsWhatOthersMade(t *testing.T) {
 	}
 }
 
-// TestChangedColumnsNameTheirDependents changes the project under views of others.
-func TestChangedColumnsNameTheirDependents(t *testing.T) {
+// TestChangedColumns changes the project under views of others.
+func TestChangedColumns(t *testing.T) {
 	t.Parallel()
 	f := newInPlace(t)
 	f.must(t)
@@ -354,7 +354,7 @@ models:
 		}
 	}
 
-	// 3. A view that cannot be made again is named, and everything stays.
+	// 3. The error names a view that cannot be recreated, and nothing changes.
 	f.model(t, "mart.yml", strings.ReplaceAll(`
 models:
   - name: mart
@@ -379,7 +379,7 @@ models:
 	f.want(t, "the key went with the contract", "select count(*)::text from pg_constraint where conrelid = 'analytics.mart'::regclass and contype = 'p'", "0")
 	f.want(t, "rows", "select string_agg(id || name, ' ' order by id) from analytics.mart", "1a 2b 3b")
 
-	// 6. Views get more columns in place; with others they are made anew.
+	// 6. Views get additional columns in place; with other columns they are recreated.
 	f.Recreate = false
 	f.model(t, "staged.sql", "{{ config(materialized='view') }} select id, name, amount from public.input")
 	f.must(t, "--select", "staged")
@@ -398,8 +398,8 @@ models:
 	f.want(t, "and its dependents", "select string_agg(id::text, ' ' order by id) from bi.staged", "1 2 3")
 }
 
-// TestOwnViewsAreNotInTheWay changes a table on which the project had a view of its own, as an upgrade may.
-func TestOwnViewsAreNotInTheWay(t *testing.T) {
+// TestChangedColumnsUnderProjectViews changes a table under a view of the project, as an upgrade may.
+func TestChangedColumnsUnderProjectViews(t *testing.T) {
 	t.Parallel()
 	f := newInPlace(t)
 	f.model(t, "base.sql", "{{ config(materialized='table') }} select id, amount as old_name from public.input")
@@ -418,7 +418,7 @@ func TestOwnViewsAreNotInTheWay(t *testing.T) {
 	f.want(t, "the view became a table", "select relkind::text from pg_class where oid = 'analytics.top'::regclass", "r")
 	f.want(t, "its rows", "select string_agg(new_name::text, ' ' order by id) from analytics.top", "1.0 2 3")
 
-	// A view that stays one is made again on the new columns.
+	// A view of the project is recreated on the new columns.
 	f.model(t, "seen.sql", "{{ config(materialized='view') }} select new_name from {{ ref('base') }}")
 	f.must(t, "--select", "base seen")
 	f.model(t, "base.sql", "{{ config(materialized='table') }} select id, amount as last_name from public.input")
@@ -427,8 +427,8 @@ func TestOwnViewsAreNotInTheWay(t *testing.T) {
 	f.want(t, "the view", "select string_agg(last_name::text, ' ' order by last_name) from analytics.seen", "1.0 2 3")
 }
 
-// TestReadersMayHaveAnyName grants the marts to several roles, and revokes nothing from any role.
-func TestReadersMayHaveAnyName(t *testing.T) {
+// TestReaderRoles grants the marts to several roles, and revokes nothing from any role.
+func TestReaderRoles(t *testing.T) {
 	t.Parallel()
 	f := newInPlace(t)
 	suffix := rand.Text()[:8]
@@ -456,19 +456,19 @@ func TestReadersMayHaveAnyName(t *testing.T) {
 	f.must(t)
 	may("the roles that the server has", "Analysts|Bi-Reader ")
 	if !strings.Contains(f.log.String(), "nobody"+suffix) || strings.Contains(f.log.String(), "role="+DefaultReader) {
-		t.Errorf("the log does not name the one role that was asked for and is not there:\n%s", f.log)
+		t.Errorf("the log does not name the one requested role that does not exist:\n%s", f.log)
 	}
 	f.want(t, "private models are not granted", `select bool_or(has_table_privilege(rolname, 'analytics.loose', 'select'))::text
 		from pg_roles where right(rolname, 8) = '`+suffix+"'", "false")
 
-	// Other readers build again, though nothing else changed, and not everything anew.
+	// A change of the readers runs a build, but no full refresh.
 	f.exec(t, "grant usage on schema analytics to "+other+"; grant select on analytics.mart to "+other)
 	f.Readers = readers[2:]
 	refreshes := strings.Count(f.log.String(), "--full-refresh")
 	f.must(t)
 	may("what was granted before stays", "Analysts|Bi-Reader |o'\"dd, |other|team-a-dashboard-|ünï\\")
 	if strings.Count(f.log.String(), "--full-refresh") != refreshes {
-		t.Error("another reader had everything built anew")
+		t.Error("another reader caused a full refresh")
 	}
 	if result, err := f.build(t); err != nil || !result.Skipped {
 		t.Errorf("the same readers: skipped is %t, %v", result.Skipped, err)

@@ -113,7 +113,7 @@ var deniedText = regexp.MustCompile(`(?i)(password authentication failed|no pass
 
 // dependentsText matches the errors of the project's macros (for views) and of the server (for other objects) about
 // objects that depend on columns which the project changes.
-var dependentsText = regexp.MustCompile(`--recreate-dependents|other objects depend on it|cannot be dropped and made again`)
+var dependentsText = regexp.MustCompile(`--recreate-dependents|other objects depend on it|cannot be recreated on the changed columns`)
 
 // rowSecurityText matches the server's error about a row policy that would hide rows from dbt.
 var rowSecurityText = regexp.MustCompile(`query would be affected by row-level security policy`)

@@ -174,8 +174,8 @@ func environmentOf(t *testing.T, o Options, e warehouse.Endpoint, shell []string
 	return got
 }
 
-// TestEnvironmentBehindAPooler shows that dbt's sessions begin with nothing that PgBouncer refuses.
-func TestEnvironmentBehindAPooler(t *testing.T) {
+// TestEnvironmentBehindPooler shows that dbt's sessions begin with nothing that PgBouncer refuses.
+func TestEnvironmentBehindPooler(t *testing.T) {
 	e := warehouse.Endpoint{Host: "h", Port: 1, Major: 16, Pooled: true, Local: [][2]string{{"lock_timeout", "10min"}}}
 	got := environmentOf(t, Options{Database: warehouse.Config{URL: "postgres://u@h:1/db"}}, e, nil)
 	if options, has := got["PGOPTIONS"]; has || got["CONSENT_TRANSACTION_SETTINGS"] != `[["lock_timeout","10min"]]` {
@@ -183,8 +183,8 @@ func TestEnvironmentBehindAPooler(t *testing.T) {
 	}
 }
 
-// TestAnEncryptedKeyIsRefused as dbt could not be given its password.
-func TestAnEncryptedKeyIsRefused(t *testing.T) {
+// TestEncryptedKeyIsRefused checks the error for a key whose password dbt cannot be given.
+func TestEncryptedKeyIsRefused(t *testing.T) {
 	o := Options{Database: warehouse.Config{URL: "postgres://u@h/db?sslpassword=s3cret"}}
 	if _, err := environment(o, warehouse.Endpoint{}, nil); err == nil || !strings.Contains(err.Error(), "sslpassword") || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("error is %v", err)

@@ -133,8 +133,8 @@ const ages = `--vars={behaviour: takes ages}`
 const agesRuns = `select exists (select from pg_stat_activity where datname = current_database()
 	and pid <> pg_backend_pid() and state = 'active' and query like '%generate_series(1, 1000000000000)%')`
 
-// TestRunSkipsWhatIsBuilt runs a sequence of builds in one warehouse.
-func TestRunSkipsWhatIsBuilt(t *testing.T) {
+// TestRunSkipsUnchangedBuild runs a sequence of builds in one warehouse.
+func TestRunSkipsUnchangedBuild(t *testing.T) {
 	f := newFixture(t)
 	ours, another := f.ProjectDir, copyProject(t)
 	write(t, filepath.Join(another, "models", "downstream.sql"), "select id + 0 as id from {{ ref('behaviour') }}")
@@ -145,13 +145,13 @@ func TestRunSkipsWhatIsBuilt(t *testing.T) {
 		skipped bool
 		code    int
 		tests   int  // how many ran; 0 for any number
-		anew    bool // incremental models keep nothing
+		full    bool // a full refresh
 	}{
-		{name: "the first run builds", tests: 4, anew: true},
+		{name: "the first run builds", tests: 4, full: true},
 		{name: "nothing changed", skipped: true},
 		{name: "a new load is taken up, without unit tests", before: func() { f.publish(t, "b.csv") }, tests: 3},
 		{name: "and then it is built", skipped: true},
-		{name: "other variables build anew", args: []string{"--vars", "{expected: 1}"}},
+		{name: "other variables run a build", args: []string{"--vars", "{expected: 1}"}},
 		{name: "the same variables do not", args: []string{"--vars={expected: 1}"}, skipped: true},
 		{name: "without them it is another build again"},
 		{name: "arguments always run", args: []string{"--select", "downstream"}},
@@ -164,10 +164,10 @@ func TestRunSkipsWhatIsBuilt(t *testing.T) {
 		{name: "a load goes while dbt runs: not recorded", args: []string{"--vars={behaviour: meets a new load}"},
 			before: func() { f.setState(t, "c.csv", "published") }},
 		{name: "so the same runs again", args: []string{"--vars={behaviour: meets a new load}"}},
-		{name: "another project builds everything anew, but fails", args: []string{"--vars={behaviour: fails}"}, code: report.BadData,
-			before: func() { f.ProjectDir = another }, anew: true},
+		{name: "another project needs a full refresh, which fails", args: []string{"--vars={behaviour: fails}"}, code: report.BadData,
+			before: func() { f.ProjectDir = another }, full: true},
 		{name: "so does the former one, for the tables may be of both",
-			before: func() { f.ProjectDir = ours }, tests: 4, anew: true},
+			before: func() { f.ProjectDir = ours }, tests: 4, full: true},
 	}
 	refreshes := 0
 	for _, step := range steps {
@@ -188,7 +188,7 @@ func TestRunSkipsWhatIsBuilt(t *testing.T) {
 			t.Errorf("%s: tests are %+v, want %d", step.name, result.Tests, step.tests)
 		}
 		before := refreshes
-		if refreshes = strings.Count(f.log.String(), "--full-refresh"); (refreshes > before) != step.anew {
+		if refreshes = strings.Count(f.log.String(), "--full-refresh"); (refreshes > before) != step.full {
 			t.Errorf("%s: %d builds were full refreshes, %d before", step.name, refreshes, before)
 		}
 	}
@@ -306,7 +306,7 @@ func TestRunFails(t *testing.T) {
 			change: func(o *Options) { o.Args = []string{"--nonsense"} },
 			code:   report.BadConfig, message: []string{"No such option", "--nonsense"},
 		},
-		"dbt is not there": {
+		"dbt is missing": {
 			change: func(o *Options) { o.Dbt = "testdata/dbt" },
 			code:   report.BadConfig, message: []string{"testdata/dbt", "make venv"},
 		},
@@ -332,7 +332,7 @@ func TestRunFails(t *testing.T) {
 			change: func(o *Options) { o.Database.URL = "postgres://x@localhost:1/x" },
 			code:   report.TryAgain, message: []string{"localhost:1", "cannot be reached"},
 		},
-		"the tables are not there": {
+		"the tables are missing": {
 			change: func(o *Options) { o.Database.URL = warehousetest.Database(t) },
 			code:   report.BadConfig, message: []string{"consent migrate"},
 		},
@@ -372,7 +372,7 @@ func TestRunFails(t *testing.T) {
 	assertUntouched(t, f)
 }
 
-func TestRunIsDeniedARight(t *testing.T) {
+func TestRunWithoutRights(t *testing.T) {
 	f := newFixture(t)
 	role := "limited_" + strings.ToLower(rand.Text()[:8]) // roles belong to the whole server
 	f.exec(t, "create role "+role+" login password 'limited'")
@@ -427,8 +427,8 @@ func script(t *testing.T, text string) string {
 	return path
 }
 
-// TestRunIsCutShort ends a run in the middle of a query, in different ways.
-func TestRunIsCutShort(t *testing.T) {
+// TestInterruptedRun ends a run in the middle of a query, in different ways.
+func TestInterruptedRun(t *testing.T) {
 	const dbtSession = "query like '%generate_series(1, 1000000000000)%' and pid <> pg_backend_pid()"
 	tests := map[string]struct {
 		cut     func(t *testing.T, f *fixture, cancel context.CancelFunc)
@@ -475,7 +475,7 @@ func TestRunIsCutShort(t *testing.T) {
 	}
 }
 
-func TestRunsTakeTurns(t *testing.T) {
+func TestConcurrentRuns(t *testing.T) {
 	f := newFixture(t)
 	f.exec(t, "select pg_advisory_lock($1)", warehouse.LockTransform)
 	f.Progress = func(e Event) {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"consentpipeline.io/test/s3test"
 )
 
 // A chaos is an export, the program that loads it, and the Postgres that it is loaded into.
@@ -18,6 +20,7 @@ type chaos struct {
 	server   *server
 	baseline map[string]map[string]load // undisturbed loads by path and SHA-256
 	duration time.Duration              // of an undisturbed run in which all files have changed
+	until    int                        // number of kills, of all chaos, after which no round begins
 	tally    *tally
 }
 
@@ -27,13 +30,23 @@ const momentEvents = 600
 // databaseName is the database in which loads are disturbed.
 const databaseName = "disturbed"
 
-// with calls do with a chaos of its own, in a new folder, whose files have that many companies and events.
-func with(ctx context.Context, o options, t *tally, dir string, companies int, events int64,
+// with calls do with a chaos of its own, in a new folder, whose files have that many companies and events. With a store, the
+// program of an S3 server, the files are there.
+func with(ctx context.Context, o options, t *tally, dir, store string, companies int, events int64,
 	do func(*chaos, context.Context) error,
 ) (err error) {
-	c := &chaos{options: o, tally: t, program: &program{path: o.consent, source: filepath.Join(dir, "export")}}
+	c := &chaos{options: o, tally: t, program: &program{path: o.consent, source: filepath.Join(dir, "export")}, until: o.kills}
 	if c.export, err = newExport(ctx, c.program.source, o.seed, companies, events); err != nil {
 		return err
+	}
+	if store != "" {
+		server, err := s3test.Start(ctx, store, filepath.Join(dir, "store"), s3test.Options{})
+		if err != nil {
+			return err
+		}
+		defer server.Stop()
+		c.program.source, c.program.environment = "s3://"+s3test.Bucket+"/export", s3test.Environment(server.URL)
+		c.export.put = func(path string, content []byte) error { return server.Put(ctx, "export/"+path, content) }
 	}
 	if c.server, err = startServer(ctx, filepath.Join(dir, "postgres"), o.major); err != nil {
 		return err
@@ -107,4 +120,12 @@ func succeed(ctx context.Context, r *process, err error) error {
 		err = errors.New(unexpectedExit(r.cmd.String(), r, onlyOK))
 	}
 	return err
+}
+
+// sourceName is the name of the source of the files, as -sources has it.
+func (c *chaos) sourceName() string {
+	if c.export.put != nil {
+		return s3Source
+	}
+	return folderSource
 }

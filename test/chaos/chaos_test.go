@@ -7,13 +7,24 @@ import (
 
 	"github.com/google/uuid"
 
+	"consentpipeline.io/test/testneeds"
 	"consentpipeline.io/test/warehousetest"
 )
 
 // TestEveryRowIsThereExactlyOnce is a short run of the command: every moment and every event, once each.
 func TestEveryRowIsThereExactlyOnce(t *testing.T) {
 	err := run(t.Context(), options{
-		seed: 3, kills: fullKills - 1, limit: len(events), from: 1, events: 2000, moments: true, out: t.Output(),
+		seed: 3, kills: fullKills - 1, limit: len(events), from: 1, events: 2000, moments: true, sources: folderSource, out: t.Output(),
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEveryRowOfAStoreIsThereExactlyOnce is the same with the files in an object store, and without the exact moments.
+func TestEveryRowOfAStoreIsThereExactlyOnce(t *testing.T) {
+	err := run(t.Context(), options{
+		seed: 4, kills: 6, limit: 6, from: 1, events: momentEvents, sources: s3Source, store: testneeds.Versitygw(t), out: t.Output(),
 	})
 	if err != nil {
 		t.Error(err)
@@ -33,7 +44,7 @@ func TestKillsOnOtherVersions(t *testing.T) {
 	}
 	warehousetest.OnOtherVersions(t, func(t *testing.T, major string) {
 		err := run(t.Context(), options{
-			seed: 208, kills: 3, from: len(events) + 1, events: 1000, consent: consent, major: major, out: t.Output(),
+			seed: 208, kills: 3, from: len(events) + 1, events: 1000, consent: consent, major: major, sources: folderSource, out: t.Output(),
 		})
 		if err != nil {
 			t.Error(err)
@@ -41,8 +52,8 @@ func TestKillsOnOtherVersions(t *testing.T) {
 	})
 }
 
-// TestChecksNotice damages a correct load in each way that the checks must find.
-func TestChecksNotice(t *testing.T) {
+// TestChecksFindDamage damages a correct load in each way that the checks must find.
+func TestChecksFindDamage(t *testing.T) {
 	damages := map[string]string{
 		"nothing": "select",
 
@@ -76,7 +87,7 @@ func TestChecksNotice(t *testing.T) {
 	if o.consent, err = build(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
-	err = with(t.Context(), o, newTally(o), dir, 2, momentEvents, func(c *chaos, ctx context.Context) error {
+	err = with(t.Context(), o, newTally(o), dir, "", 2, momentEvents, func(c *chaos, ctx context.Context) error {
 		for name, statement := range damages {
 			if err := c.empty(ctx); err != nil {
 				return err

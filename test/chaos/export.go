@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -34,7 +33,8 @@ const (
 // An export is the folder that is ingested, and all versions of its files.
 type export struct {
 	dir     string
-	paths   []string // sorted
+	put     func(path string, content []byte) error // writes an object, if the files are in a store and not in the folder
+	paths   []string                                // sorted
 	content map[string][versions][]byte
 	current map[string]int // version of each path
 }
@@ -67,12 +67,10 @@ func newExport(ctx context.Context, dir string, seed uint64, companies int, even
 		all[longer] = all[first]
 		if isCSV(path) {
 			_, body, _ := bytes.Cut(all[second], []byte("\n"))
-			suffix, parts, err := compress(path, all[first], all[second], body)
-			if err != nil {
-				return nil, err
-			}
+			suffix, compress := compression(path)
 			path += suffix
-			all = [versions][]byte{parts[0], parts[1], slices.Concat(parts[0], parts[2])}
+			all[first], all[second] = compress(all[first]), compress(all[second])
+			all[longer] = slices.Concat(all[first], compress(body))
 		}
 		e.content[path] = all
 		e.paths = append(e.paths, path)
@@ -84,32 +82,22 @@ func newExport(ctx context.Context, dir string, seed uint64, companies int, even
 // isCSV reports whether a file is CSV, compressed or not, and so can be appended to.
 func isCSV(path string) bool { return strings.Contains(path, ".csv") }
 
-// compress compresses some of the CSV files. Each part is a gzip member or Zstandard frame, so that parts can be joined.
-func compress(path string, parts ...[]byte) (suffix string, compressed [][]byte, err error) {
-	var newWriter func(io.Writer) (io.WriteCloser, error)
+// compression chooses how a CSV file is compressed, if it is. Each result is a gzip member or Zstandard frame, so that
+// results can be joined.
+func compression(path string) (suffix string, compress func([]byte) []byte) {
 	switch {
 	case strings.HasSuffix(path, "-2.csv"):
-		suffix = ".gz"
-		newWriter = func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }
+		return ".gz", func(part []byte) []byte {
+			var b bytes.Buffer
+			w := gzip.NewWriter(&b)
+			_, _ = w.Write(part) // a Buffer returns no error
+			_ = w.Close()
+			return b.Bytes()
+		}
 	case strings.HasSuffix(path, "-3.csv"):
-		suffix = ".zst"
-		newWriter = func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) }
-	default:
-		return "", parts, nil
+		return ".zst", func(part []byte) []byte { return zstd.EncodeTo(nil, part) }
 	}
-	for _, part := range parts {
-		var b bytes.Buffer
-		w, err := newWriter(&b)
-		if err != nil {
-			return "", nil, err
-		}
-		_, err = w.Write(part)
-		if err := errors.Join(err, w.Close()); err != nil {
-			return "", nil, err
-		}
-		compressed = append(compressed, b.Bytes())
-	}
-	return suffix, compressed, nil
+	return "", func(part []byte) []byte { return part }
 }
 
 // installAll writes one version of every path.
@@ -129,6 +117,10 @@ func (e *export) sum(path string, version int) string {
 
 // rename replaces the file atomically, as a supplier of files should.
 func (e *export) rename(path string, version int) error {
+	if e.put != nil {
+		e.current[path] = version
+		return e.put(path, e.content[path][version])
+	}
 	name := filepath.Join(e.dir, path)
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
@@ -137,8 +129,11 @@ func (e *export) rename(path string, version int) error {
 	return errors.Join(os.WriteFile(name+".new", e.content[path][version], 0o644), os.Rename(name+".new", name))
 }
 
-// rewrite replaces the file in place and in pieces, as a supplier of files should not.
+// rewrite replaces the file in place and in pieces, as a supplier of files should not. A store cannot do that.
 func (e *export) rewrite(path string, version int) error {
+	if e.put != nil {
+		return e.rename(path, version)
+	}
 	file, err := os.OpenFile(filepath.Join(e.dir, path), os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return err
@@ -152,6 +147,9 @@ func (e *export) rewrite(path string, version int) error {
 func (e *export) resize(path string, _ int) error {
 	if !isCSV(path) || e.current[path] == second {
 		return nil
+	}
+	if e.put != nil {
+		return e.rename(path, longer-e.current[path]) // the first version becomes the longer one, and that the first
 	}
 	all := e.content[path]
 	file, err := os.OpenFile(filepath.Join(e.dir, path), os.O_WRONLY|os.O_APPEND, 0)

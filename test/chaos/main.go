@@ -19,6 +19,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -34,8 +36,16 @@ type options struct {
 	consent string // path of the program; empty: build it
 	moments bool   // run the exact moments first
 	major   string // major version of Postgres; empty: the program's default
+	sources string // folder, s3, or both with a comma: where the files are in the rounds
+	store   string // path of the S3 server
 	out     io.Writer
 }
+
+// The sources.
+const (
+	folderSource = "folder"
+	s3Source     = "s3"
+)
 
 func main() {
 	o := options{out: os.Stdout}
@@ -46,11 +56,17 @@ func main() {
 	flag.Int64Var(&o.events, "events", 8_000, "rows of most files, in the rounds")
 	flag.StringVar(&o.consent, "consent", "", "`path` of the program; default: build it")
 	flag.BoolVar(&o.moments, "moments", true, "run the exact moments first")
+	flag.StringVar(&o.sources, "sources", folderSource+","+s3Source, "where the files are: "+folderSource+", "+s3Source+", which needs versitygw, or both")
 	flag.StringVar(&o.major, "postgres", "", "major `version` of Postgres, 15 to 18; default: the program's")
 	flag.Parse()
+	var err error
+	if o.store, err = exec.LookPath("versitygw"); err != nil && o.sources == folderSource+","+s3Source {
+		fmt.Fprintln(os.Stderr, "chaos: versitygw, an S3 server, is not on PATH: all files are in a folder")
+		o.sources = folderSource
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, o)
+	err = run(ctx, o)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos: "+err.Error())
@@ -61,7 +77,14 @@ func main() {
 // run runs moments and rounds and prints the totals. Violations are an error.
 func run(ctx context.Context, o options) (err error) {
 	t := newTally(o)
-	defer every(10*time.Second, t.progress)()
+	ctx, stop := context.WithCancel(ctx)
+	var progress sync.WaitGroup
+	progress.Go(func() {
+		for pause(ctx, 10*time.Second) == nil {
+			t.progress()
+		}
+	})
+	defer func() { stop(); progress.Wait() }()
 	dir, err := newFolder()
 	if err != nil {
 		return err
@@ -79,10 +102,26 @@ func run(ctx context.Context, o options) (err error) {
 		}
 	}
 	if o.moments {
-		err = with(ctx, o, t, filepath.Join(dir, "moments"), 2, momentEvents, (*chaos).runMoments)
+		err = with(ctx, o, t, filepath.Join(dir, "moments"), "", 2, momentEvents, (*chaos).runMoments)
 	}
-	if err == nil {
-		err = with(ctx, o, t, filepath.Join(dir, "rounds"), 6, o.events, (*chaos).runRounds)
+	sources := strings.Split(o.sources, ",")
+	for i, source := range sources {
+		if err != nil {
+			break
+		}
+		store := ""
+		switch {
+		case source == s3Source && o.store != "":
+			store = o.store
+		case source != folderSource:
+			return fmt.Errorf("-sources %s: expected %s, or %s, which needs versitygw on PATH, or both", o.sources, folderSource, s3Source)
+		}
+		err = with(ctx, o, t, filepath.Join(dir, "rounds-"+source), store, 6, o.events, func(c *chaos, ctx context.Context) error {
+			if i < len(sources)-1 {
+				c.until = o.kills * 3 / 4 // the store has the others
+			}
+			return c.runRounds(ctx)
+		})
 	}
 	return errors.Join(err, t.report())
 }
@@ -104,25 +143,6 @@ func build(ctx context.Context, dir string) (path string, err error) {
 		return "", fmt.Errorf("build the program: %w\n%s", err, output)
 	}
 	return path, nil
-}
-
-// every calls f at each interval until stop is called.
-func every(interval time.Duration, f func()) (stop func()) {
-	done, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		ticker := time.NewTicker(interval)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				f()
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() { close(done); <-stopped }
 }
 
 // pause waits, at most until ctx ends.

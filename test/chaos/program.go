@@ -11,11 +11,14 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"consentpipeline.io/test/s3test"
 )
 
-// A program is the built program and the folder that it loads.
+// A program is the built program, the folder or store that it loads, and the variables for that.
 type program struct {
 	path, source string
+	environment  []string
 }
 
 // runTimeout is longer than any run takes.
@@ -40,7 +43,7 @@ const (
 
 func exited(code int) exitStatus { return exitStatus(fmt.Sprint(code)) }
 
-// ingest starts an ingestion of the whole folder.
+// ingest starts an ingestion of the whole source.
 func (p *program) ingest(runID, databaseURL string, args ...string) (*process, error) {
 	all := []string{"ingest", "--source", p.source, "--source-id", "chaos:export", "--run-id", runID, "-o", "json"}
 	r, err := p.start(databaseURL, append(all, args...)...)
@@ -53,12 +56,12 @@ func (p *program) ingest(runID, databaseURL string, args ...string) (*process, e
 // start starts the program in a process group of its own, with no settings but these.
 func (p *program) start(databaseURL string, args ...string) (*process, error) {
 	r := &process{cmd: exec.Command(p.path, args...), done: make(chan struct{})}
-	for _, variable := range os.Environ() {
+	for _, variable := range s3test.WithoutStore(os.Environ()) {
 		if !strings.HasPrefix(variable, "CONSENT_") {
 			r.cmd.Env = append(r.cmd.Env, variable)
 		}
 	}
-	r.cmd.Env = append(r.cmd.Env, "CONSENT_DATABASE_URL="+databaseURL)
+	r.cmd.Env = append(append(r.cmd.Env, p.environment...), "CONSENT_DATABASE_URL="+databaseURL)
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
 	if err := r.cmd.Start(); err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-func TestRequestsAreReadAndForwardedUnchanged(t *testing.T) {
+func TestProxyForwardsRequests(t *testing.T) {
 	const copying = "copy raw.event (load_id) from stdin (format binary)"
 	tests := []struct {
 		sent pgproto3.FrontendMessage

@@ -44,7 +44,7 @@ func (c *chaos) runRounds(ctx context.Context) error {
 	}
 	once, weighted := c.shuffleEvents()
 	first := c.from // the first round since everything was checked
-	for n := c.from; c.tally.kills < c.kills && (c.limit == 0 || n < c.from+c.limit); n++ {
+	for n := c.from; c.tally.kills < c.until && (c.limit == 0 || n < c.from+c.limit); n++ {
 		settles := n%6 == 1 || n%6 == 3 || n%6 == 0
 		event := weighted[n%len(weighted)]
 		if n <= len(once) {
@@ -57,8 +57,8 @@ func (c *chaos) runRounds(ctx context.Context) error {
 		c.tally.addRound(r)
 		if len(r.violations) > 0 {
 			c.tally.addViolations(fmt.Sprintf("rounds %d to %d, the last: %s, after %s, arguments %v", first, n, r.event.name, r.at, r.args),
-				append(r.violations, fmt.Sprintf("to reproduce: go run ./test/chaos -moments=false -seed %d -kills %d -events %d -from %d -rounds %d -postgres=%s",
-					c.seed, c.kills, c.events, first, n-first+1, c.major)))
+				append(r.violations, fmt.Sprintf("to reproduce: go run ./test/chaos -moments=false -sources %s -seed %d -kills %d -events %d -from %d -rounds %d -postgres=%s",
+					c.sourceName(), c.seed, c.kills, c.events, first, n-first+1, c.major)))
 			if err := c.loadFirst(ctx); err != nil {
 				return err
 			}

@@ -53,7 +53,7 @@ func Tables(results []Result) string {
 		}
 		page.WriteByte('\n')
 	}
-	page.WriteString("### Each population\n\nRate 0.1, 30 sampled rows, COUNT independent of the rate.\n\n")
+	page.WriteString("### All populations\n\nRate 0.1, 30 sampled rows, COUNT independent of the rate.\n\n")
 	page.WriteString("| | population | interval | published | coverage | below | above | width | of the ideal |\n")
 	page.WriteString("|---|---|---|---:|---:|---:|---:|---:|---:|\n")
 	for _, r := range results {

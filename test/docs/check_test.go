@@ -180,7 +180,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestCheckFindsAPageWithoutALinkToIt(t *testing.T) {
+func TestCheckFindsUnlinkedPage(t *testing.T) {
 	root, help := folder(t)
 	writeFile(t, filepath.Join(root, "README.md"), "# Readme\n")
 	var out bytes.Buffer

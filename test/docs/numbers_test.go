@@ -26,9 +26,9 @@ var (
 	write = flag.Bool("write", false, "write the results of queries and of `make run` into the pages instead of comparing")
 )
 
-// TestPagesShowWhatTheSampleGives compares the output of `make run` in README and the results of queries on input/ with
+// TestPagesMatchSample compares the output of `make run` in README and the results of queries on input/ with
 // what the program prints and the queries return. It also runs every other query of the pages.
-func TestPagesShowWhatTheSampleGives(t *testing.T) {
+func TestPagesMatchSample(t *testing.T) {
 	conn, printed := loaded(t, "input")
 	shown := 0
 	for _, page := range pages(t) {
@@ -51,8 +51,8 @@ func TestPagesShowWhatTheSampleGives(t *testing.T) {
 	}
 }
 
-// TestSolutionHasTheNumbersOfTheRealExport compares the numbers of SOLUTION.md with the results of its queries.
-func TestSolutionHasTheNumbersOfTheRealExport(t *testing.T) {
+// TestSolutionMatchesRealExport compares the numbers of SOLUTION.md with the results of its queries.
+func TestSolutionMatchesRealExport(t *testing.T) {
 	conn, _ := loaded(t, filepath.Join(testneeds.ReferenceData(t), "input"))
 	n := 0
 	for _, page := range pages(t) {
@@ -244,8 +244,8 @@ func aligned(header []string, numeric []bool, rows [][]string) string {
 	return text.String()
 }
 
-// TestAnswerIsWrittenAsPsqlDoes compares with psql itself.
-func TestAnswerIsWrittenAsPsqlDoes(t *testing.T) {
+// TestAnswerFormat compares the output of answer with that of psql.
+func TestAnswerFormat(t *testing.T) {
 	psql := testneeds.Psql(t)
 	database := warehousetest.Database(t)
 	conn, err := pgx.Connect(t.Context(), database)

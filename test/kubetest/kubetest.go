@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -103,24 +102,19 @@ func User(t testing.TB, c client.Client, namespace string, rules []rbacv1.Policy
 	return user.Config()
 }
 
-// assets returns the folder of the server's binaries: KUBEBUILDER_ASSETS, else the newest one that setup-envtest has
+// assets returns the folder of the server's binaries: KUBEBUILDER_ASSETS, else the last one that setup-envtest has
 // downloaded; empty if there is none.
 func assets() string {
-	folders := []string{os.Getenv(assetsVariable)}
-	if folders[0] == "" {
-		data := os.Getenv("XDG_DATA_HOME")
-		if home, err := os.UserHomeDir(); data == "" && err == nil {
-			data = filepath.Join(home, ".local", "share")
-		}
-		folders, _ = filepath.Glob(filepath.Join(data, "kubebuilder-envtest", "k8s", "*")) // the pattern is well-formed
-		slices.Reverse(folders)
+	folders := os.Getenv(assetsVariable)
+	if folders == "" {
+		downloaded, _ := envtest.SetupEnvtestDefaultBinaryAssetsDirectory() // fails without HOME
+		folders = filepath.Join(downloaded, "*")
 	}
-	for _, folder := range folders {
-		if _, err := os.Stat(filepath.Join(folder, "kube-apiserver")); err == nil {
-			return folder
-		}
+	servers, _ := filepath.Glob(filepath.Join(folders, "kube-apiserver"))
+	if len(servers) == 0 {
+		return ""
 	}
-	return ""
+	return filepath.Dir(servers[len(servers)-1])
 }
 
 // Scheme returns a scheme with the types of Kubernetes and of this project.

@@ -8,7 +8,6 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -139,26 +138,18 @@ func readCSV(path string) ([]record, error) {
 		return nil, err
 	}
 	defer file.Close()
-	reader := csv.NewReader(file)
-	header, err := reader.Read()
-	if err != nil {
+	lines, err := csv.NewReader(file).ReadAll()
+	if err != nil || len(lines) == 0 {
 		return nil, err
 	}
-	var records []record
-	for {
-		fields, err := reader.Read()
-		if err == io.EOF {
-			return records, nil
+	records := make([]record, len(lines)-1)
+	for i, fields := range lines[1:] {
+		records[i] = record{}
+		for column, name := range lines[0] {
+			records[i][name] = fields[column]
 		}
-		if err != nil {
-			return nil, err
-		}
-		r := record{}
-		for i, name := range header {
-			r[name] = fields[i]
-		}
-		records = append(records, r)
 	}
+	return records, nil
 }
 
 func readParquet(path string) ([]record, error) {

@@ -31,7 +31,7 @@ func TestBuildsKeepViewsOfOthers(t *testing.T) {
 	w.publish(w.newFile(), w.someRows(60))
 	w.build(t)
 	if w.number(identity) != before {
-		t.Error("a build made relations anew")
+		t.Error("a build recreated relations")
 	}
 	if n := w.number("select sum(n_events) from others.company_performance"); n <= rows {
 		t.Errorf("the view shows %d events after another file, %d before", n, rows)
@@ -43,7 +43,7 @@ func TestBuildsKeepViewsOfOthers(t *testing.T) {
 		t.Errorf("a full refresh under a view on a private table: %v", err)
 	}
 	if w.number(identity) != before {
-		t.Error("a refused build made relations anew")
+		t.Error("a refused build recreated relations")
 	}
 	w.options.Recreate = true
 	w.build(t, "--full-refresh", "--vars={extrapolation: inverse_rate}")

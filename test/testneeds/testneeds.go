@@ -14,7 +14,7 @@ import (
 )
 
 // known are the names that CONSENT_TEST_REQUIRE may list. Otherwise a misspelt name would be ignored.
-var known = []string{"browser", "dbt", "envtest", "helm3", "mount", "pgbouncer", "postgres", "psql", "reference"}
+var known = []string{"browser", "dbt", "envtest", "helm3", "mount", "pgbouncer", "postgres", "psql", "reference", "s3"}
 
 // Need skips the test unless ok, or fails it if name is required. how tells the user how to get the tool. Each skip adds
 // the line "name: how" to the file CONSENT_TEST_SKIPS, from which `make test` prints one line for each name.
@@ -89,6 +89,12 @@ func Browser(t testing.TB) string {
 func Helm3(t testing.TB) string {
 	t.Helper()
 	return program(t, "helm3", "put Helm 3 on PATH under the name helm3", "helm3")
+}
+
+// Versitygw returns the path of Versity's S3 gateway.
+func Versitygw(t testing.TB) string {
+	t.Helper()
+	return program(t, "s3", "install Versity's S3 gateway: go install github.com/versity/versitygw/cmd/versitygw@v1.8.0", "versitygw")
 }
 
 // ReferenceData returns the folder of a real export with its expected results.

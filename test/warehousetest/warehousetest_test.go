@@ -38,7 +38,7 @@ func text(t *testing.T, connection *pgx.Conn, sql string, args ...any) string {
 	return result
 }
 
-func TestDatabasesAreEmptyApartAndDropped(t *testing.T) {
+func TestNewDatabase(t *testing.T) {
 	names := map[string]bool{}
 	for range 2 {
 		t.Run("", func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestExistingServerIsUsed(t *testing.T) {
 	}
 }
 
-func TestSharedServerEndsWithTheProcess(t *testing.T) {
+func TestSharedServerEndsWithProcess(t *testing.T) {
 	if how := os.Getenv(asOther); how != "" {
 		server := sharedServer(t)
 		_, _ = os.Stdout.WriteString("server in " + server.DataDir() + " .\n")
@@ -99,7 +99,7 @@ func TestSharedServerEndsWithTheProcess(t *testing.T) {
 	}
 	for how, fails := range map[string]bool{"passes": false, "fails": true, "panics": true, "is killed": true} {
 		t.Run(how, func(t *testing.T) {
-			process := other(t, "TestSharedServerEndsWithTheProcess", asOther+"="+how, serverVariable+"=")
+			process := other(t, "TestSharedServerEndsWithProcess", asOther+"="+how, serverVariable+"=")
 			output, err := process.CombinedOutput()
 			if (err != nil) != fails {
 				t.Errorf("ended with %v: %s", err, output)

@@ -57,7 +57,7 @@ domains as (
 
 ),
 
--- A domain stands for a company if at least half of its events come from there.
+-- A company is named after a domain if at least half of its events come from it.
 main_domains as (
 
     select
@@ -68,7 +68,7 @@ main_domains as (
         select distinct on (api_key) *
         from domains
         where n >= 0.5 * n_all and domain <> 'unknown'
-        -- If two have half each, the first by name.
+        -- If two domains have half each, the first in alphabetical order.
         order by api_key, domain
     ) as halves
 

@@ -1,4 +1,4 @@
-{{ config(pre_hook='{{ plan_for_sums() }}') }}
+{{ config(pre_hook='{{ set_planner_options() }}') }}
 
 with companies as (
 
@@ -18,8 +18,8 @@ daily_events as (
 
 ),
 
--- Whose estimates: those of each company under each extrapolation, and those of all companies together, each company
--- with the extrapolation that is recommended for it.
+-- The estimates of each company under each extrapolation, and of all companies together, with the extrapolation
+-- recommended for each of them.
 subjects as (
 
     select
@@ -142,7 +142,7 @@ moments as (
 
 ),
 
--- It also counts for each share whose denominator it is in; is_yes says whether it is in the numerator.
+-- It also counts for each share whose denominator contains it; is_yes is true if the numerator does, too.
 shared as (
 
     select
@@ -223,7 +223,7 @@ ratios as (
 
 ),
 
--- With more choices than notices there is no rate of notices without a choice; other rates are published as they are.
+-- no_choice_rate is null if there are more choices than notices; other rates are published even above 1.
 bounded as (
 
     select
@@ -282,8 +282,8 @@ bounded as (
 
 ),
 
--- A company without any event keeps its rows, with null estimates. n counts the rows of both parts of a ratio, and of a
--- share those of the denominator, which include those of the numerator.
+-- A company without events has its rows too, with null estimates. For a ratio, n counts the rows of numerator and
+-- denominator; for a share those of the denominator, which include the numerator's.
 counted as (
 
     select

@@ -3,12 +3,12 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='fail',
-        pre_hook='{{ take_out_gone_company_loads() }}',
-        post_hook='{{ identify_rows() }}'
+        pre_hook='{{ delete_removed_company_loads() }}',
+        post_hook='{{ set_replica_identity() }}'
     )
 }}
 
--- The rows of a load never change, so that only loads which are new need to be counted.
+-- The rows of a load never change, so only new loads are counted.
 with loads as (
 
     select load_id

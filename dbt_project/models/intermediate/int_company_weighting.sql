@@ -12,7 +12,7 @@ daily_events as (
 
 ),
 
--- Where 1 / p rounds to 1, a COUNT of 1 is no evidence: both readings of COUNT expect it. Nor is a row without COUNT.
+-- Rows without COUNT are no evidence, and neither are rows whose 1 / p rounds to 1: both readings of COUNT expect 1.
 counted as (
 
     select

@@ -4,13 +4,13 @@
         incremental_strategy='append',
         on_schema_change='fail',
         indexes=[{'columns': ['api_key', 'day']}],
-        pre_hook=[one_snapshot(), '{{ plan_for_sums() }}', '{{ take_out_touched_days(neighbours=1) }}'],
-        post_hook=['{{ identify_rows() }}', '{{ strike_off_touched_days() }}', '{{ analyze_at_first() }}']
+        pre_hook=[begin_repeatable_read(), '{{ set_planner_options() }}', '{{ delete_touched_days(neighbours=1) }}'],
+        post_hook=['{{ set_replica_identity() }}', '{{ clear_touched_days() }}', '{{ analyze_new_table() }}']
     )
 }}
 
--- The two events of a pair lie at most 24 hours apart. So an event changes durations of its day and both neighbours,
--- and the durations of a day need the events of its neighbours.
+-- The two events of a pair are at most 24 hours apart. So an event changes durations of its day and of the days before
+-- and after it, and the durations of a day need the events of these days.
 with events as (
 
     select *
@@ -19,7 +19,7 @@ with events as (
         is_current
         and event_type in ('consent.asked', 'consent.given')
         {% if is_incremental() %}
-            and {{ is_of_days(touched_days(neighbours=2)) }}
+            and {{ is_on_days(touched_days(neighbours=2)) }}
         {% endif %}
 
 ),
@@ -38,7 +38,7 @@ asked_and_choices as (
 
 ),
 
--- The consent token has the time of its creation, when the notice appeared, and of its update by the choice.
+-- The consent token contains the time when it was created, as the notice appeared, and when the choice updated it.
 by_token as (
 
     select
@@ -128,8 +128,8 @@ by_user as (
 
 ),
 
--- Without a user, an event of the same place and kind of device within 20 seconds may be the same visit, or another.
--- Notices shifted by 10 to 20 minutes estimate how often it is another: what still matches is chance.
+-- Without a user id, two events of the same place and kind of device within 20 seconds may belong to one visit or to
+-- two. Notices shifted by 10 to 20 minutes match only by chance, which estimates the number of chance matches.
 shifts as (
 
     select unnest(array[0, -1200, -900, -600, 600, 900, 1200]) as shift_seconds
@@ -148,7 +148,7 @@ places as (
         action_class,
         sampling_rate,
         is_rate_unknown,
-        -- A 64-bit hash identifies a place as well as all of its names, and is faster to join.
+        -- A 64-bit hash identifies a place as reliably as its columns, and is faster to join.
         hashtextextended(
             array[domain, deployment_id, country, region, browser_family, device_type, sdk_type]::text, 0
         ) as place
@@ -156,8 +156,8 @@ places as (
 
 ),
 
--- A choice within 20 seconds is in the same 20 seconds of the clock, or in the next: that makes it an equality join,
--- without which all notices of a place would meet all of its choices.
+-- A choice within 20 seconds is in the same 20-second bucket as the notice or in the next one. This makes an equality
+-- join possible; otherwise every notice of a place would be joined with every choice.
 notices as materialized (
 
     select
@@ -215,7 +215,7 @@ nearby as (
 
 ),
 
--- Of several notices before the same choice, the last was answered.
+-- If several notices precede a choice, the choice answers the last one.
 matched as (
 
     select distinct on (api_key, event_id, shift_seconds)
@@ -248,5 +248,5 @@ durations as (
 
 select * from durations
 {% if is_incremental() %}
-    where {{ is_of_days(touched_days(neighbours=1)) }}
+    where {{ is_on_days(touched_days(neighbours=1)) }}
 {% endif %}

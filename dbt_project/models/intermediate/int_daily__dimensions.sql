@@ -6,8 +6,8 @@
         incremental_strategy='append',
         on_schema_change='fail',
         indexes=[{'columns': ['api_key', 'day']}],
-        pre_hook=[one_snapshot(), '{{ take_out_touched_days() }}'],
-        post_hook=['{{ identify_rows() }}', '{{ strike_off_touched_days() }}']
+        pre_hook=[begin_repeatable_read(), '{{ delete_touched_days() }}'],
+        post_hook=['{{ set_replica_identity() }}', '{{ clear_touched_days() }}']
     )
 }}
 
@@ -18,12 +18,12 @@ with events as (
     where
         is_current
         {% if is_incremental() %}
-            and {{ is_of_days(touched_days()) }}
+            and {{ is_on_days(touched_days()) }}
         {% endif %}
 
 ),
 
--- Adding up by all columns first leaves fewer rows to repeat for each dimension.
+-- Grouping by all columns first leaves fewer rows to repeat for each dimension.
 counted as (
 
     select

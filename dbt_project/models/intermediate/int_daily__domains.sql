@@ -4,8 +4,8 @@
         incremental_strategy='append',
         on_schema_change='fail',
         indexes=[{'columns': ['api_key', 'day']}],
-        pre_hook=[one_snapshot(), '{{ take_out_touched_days() }}'],
-        post_hook=['{{ identify_rows() }}', '{{ strike_off_touched_days() }}']
+        pre_hook=[begin_repeatable_read(), '{{ delete_touched_days() }}'],
+        post_hook=['{{ set_replica_identity() }}', '{{ clear_touched_days() }}']
     )
 }}
 
@@ -16,7 +16,7 @@ with events as (
     where
         is_current
         {% if is_incremental() %}
-            and {{ is_of_days(touched_days()) }}
+            and {{ is_on_days(touched_days()) }}
         {% endif %}
 
 )

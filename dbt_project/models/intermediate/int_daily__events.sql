@@ -4,8 +4,8 @@
         incremental_strategy='append',
         on_schema_change='fail',
         indexes=[{'columns': ['api_key', 'day']}],
-        pre_hook=[one_snapshot(), '{{ take_out_touched_days() }}'],
-        post_hook=['{{ identify_rows() }}', '{{ strike_off_touched_days() }}']
+        pre_hook=[begin_repeatable_read(), '{{ delete_touched_days() }}'],
+        post_hook=['{{ set_replica_identity() }}', '{{ clear_touched_days() }}']
     )
 }}
 
@@ -14,7 +14,7 @@ with events as (
     select *
     from {{ ref('int_events') }}
     {% if is_incremental() %}
-        where {{ is_of_days(touched_days()) }}
+        where {{ is_on_days(touched_days()) }}
     {% endif %}
 
 ),

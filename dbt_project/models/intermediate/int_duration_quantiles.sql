@@ -1,4 +1,4 @@
-{{ config(pre_hook='{{ plan_for_sums() }}') }}
+{{ config(pre_hook='{{ set_planner_options() }}') }}
 
 with weighted as (
 
@@ -18,7 +18,7 @@ with weighted as (
 
 ),
 
--- Weights add up as numeric, exactly; to compare them, double precision is faster.
+-- Sums of numeric weights are exact; comparisons are faster in double precision.
 cumulated as (
 
     select

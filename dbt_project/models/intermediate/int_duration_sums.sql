@@ -1,4 +1,4 @@
-{{ config(pre_hook='{{ plan_for_sums() }}') }}
+{{ config(pre_hook='{{ set_planner_options() }}') }}
 
 with durations as (
 
@@ -6,14 +6,14 @@ with durations as (
         *,
         shift_seconds <> 0 as is_placebo,
         seconds between 0 and 1800 as is_first_choice,
-        -- In whole microseconds, in which events are dated, sums are exact like numeric and much faster.
+        -- Event times have microseconds. Sums of whole microseconds are as exact as numeric, and much faster.
         (seconds * 1e6)::bigint as microseconds
     from {{ ref('int_consent_durations') }}
     where {{ is_choice() }} and {{ is_notice() }}
 
 ),
 
--- A first choice is made while the notice is open. A longer duration is a later change of mind, and a token that was
+-- A first choice is made while the notice is open. A longer duration is a later change of the choice; a token that was
 -- updated before it was created comes from a wrong clock.
 counted as (
 

@@ -4,9 +4,9 @@
         incremental_strategy='append',
         on_schema_change='fail',
         indexes=[{'columns': ['load_id', 'api_key']}, {'columns': ['api_key', 'day']}, {'columns': ['event_id']}],
-        pre_hook=[one_snapshot(), '{{ take_out_gone_loads() }}'],
+        pre_hook=[begin_repeatable_read(), '{{ delete_removed_loads() }}'],
         post_hook=[
-            '{{ identify_rows() }}', '{{ record_new_loads() }}', '{{ judge_duplicates() }}', '{{ analyze_at_first() }}',
+            '{{ set_replica_identity() }}', '{{ record_new_loads() }}', '{{ update_is_current() }}', '{{ analyze_new_table() }}',
         ]
     )
 }}
@@ -29,7 +29,7 @@ applied_loads as (
 
 ),
 
--- A full refresh has emptied applied_loads, so that every published load is new to it.
+-- A full refresh has emptied applied_load, so every published load is new.
 new_loads as (
 
     select load_id
@@ -53,7 +53,7 @@ new_events as (
 
 ),
 
-judged as (
+checked as (
 
     select
         *,
@@ -69,7 +69,7 @@ cleaned as (
         *,
         case when is_rate_unknown then 1 else rounded_rate end as sampling_rate,
         case when is_count_unknown then 1 else reported_count end as event_count
-    from judged
+    from checked
 
 )
 

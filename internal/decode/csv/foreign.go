@@ -2,7 +2,6 @@ package csv
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -13,10 +12,16 @@ const byteOrderMark = "\xEF\xBB\xBF" // of UTF-8
 
 const exportCSV = "export it as CSV (UTF-8, commas)"
 
-// Kinds of content that are not CSV: the first bytes, a description and the remedy.
-type kind struct{ magic, what, remedy string }
+// A Foreign is a file that is not CSV in UTF-8: what it is, such as "a ZIP archive", and what the user can do.
+type Foreign struct{ What, Remedy string }
 
-var kinds = []kind{
+// Not returns the error for the file where another format was expected.
+func (f Foreign) Not(expected string) error {
+	return fmt.Errorf("the file is %s, not %s: %s", f.What, expected, f.Remedy)
+}
+
+// signatures are the first bytes of formats.
+var signatures = []struct{ magic, what, remedy string }{
 	{"\x1F\x8B", "compressed with gzip twice", "decompress it once"}, // the outer layer was taken off
 	{"\x28\xB5\x2F\xFD", "compressed with zstd inside another compression", "decompress it once"},
 	{"PAR1", "Parquet", "name it .parquet"},
@@ -48,25 +53,25 @@ var kinds = []kind{
 	{"/annex/objects/", "a git-annex pointer", "fetch the file itself (git annex get)"},
 }
 
-// Foreign returns the error for a file whose first bytes are not UTF-8 text with fields, or nil.
-func Foreign(head []byte) error {
+// DetectForeign returns what a file is by its first bytes, or nil if they may be UTF-8 text with fields.
+func DetectForeign(head []byte) *Foreign {
 	if what := encoding(head); what != "" {
-		return fmt.Errorf("the file is %s: export it again as UTF-8", what)
+		return &Foreign{what, "export it again as UTF-8"}
 	}
-	for _, k := range kinds {
-		if !bytes.HasPrefix(head, []byte(k.magic)) || !plausible(k.magic, head) {
+	for _, s := range signatures {
+		if !bytes.HasPrefix(head, []byte(s.magic)) || !plausible(s.magic, head) {
 			continue
 		}
-		if strings.HasPrefix(k.magic, "PK\x03") {
-			k = office(k, head)
+		if what := spreadsheet(head); what != "" && strings.HasPrefix(s.magic, "PK\x03") {
+			return &Foreign{what, exportCSV}
 		}
-		return fmt.Errorf("the file is %s, not CSV: %s", k.what, k.remedy)
+		return &Foreign{s.what, s.remedy}
 	}
 	if len(head) > 262 && string(head[257:262]) == "ustar" {
-		return errors.New("the file is a tar archive, not CSV: unpack it")
+		return &Foreign{"a tar archive", "unpack it"}
 	}
 	if len(head) > 12 && string(head[8:12]) == "DUCK" {
-		return errors.New("the file is a DuckDB database, not CSV: export its table as CSV or Parquet")
+		return &Foreign{"a DuckDB database", "export its table as CSV or Parquet"}
 	}
 	return markup(head)
 }
@@ -82,22 +87,22 @@ func plausible(magic string, head []byte) bool {
 	return true
 }
 
-// office detects a ZIP archive that is a spreadsheet.
-func office(zip kind, head []byte) kind {
+// spreadsheet names the spreadsheet that a ZIP archive is, if it is one.
+func spreadsheet(zip []byte) string {
 	switch {
-	case bytes.Contains(head, []byte("mimetypeapplication/vnd.oasis.opendocument.spreadsheet")):
-		return kind{what: "an OpenDocument spreadsheet (.ods)", remedy: exportCSV}
-	case bytes.Contains(head, []byte("xl/")),
-		bytes.Contains(head, []byte("[Content_Types].xml")), bytes.Contains(head, []byte("docProps/")):
-		return kind{what: "an Excel workbook (.xlsx)", remedy: exportCSV}
+	case bytes.Contains(zip, []byte("mimetypeapplication/vnd.oasis.opendocument.spreadsheet")):
+		return "an OpenDocument spreadsheet (.ods)"
+	case bytes.Contains(zip, []byte("xl/")),
+		bytes.Contains(zip, []byte("[Content_Types].xml")), bytes.Contains(zip, []byte("docProps/")):
+		return "an Excel workbook (.xlsx)"
 	}
-	return zip
+	return ""
 }
 
 // encoding names an encoding other than UTF-8, by its byte order mark or by where the zeros of its ASCII letters are.
 func encoding(head []byte) string {
 	for _, e := range []struct{ mark, name string }{
-		{"\xFF\xFE\x00\x00", "UTF-32"}, {"\x00\x00\xFE\xFF", "UTF-32"}, {"\xFF\xFE", "UTF-16"}, {"\xFE\xFF", "UTF-16"},
+		{"\xFF\xFE\x00\x00", "UTF-32 text"}, {"\x00\x00\xFE\xFF", "UTF-32 text"}, {"\xFF\xFE", "UTF-16 text"}, {"\xFE\xFF", "UTF-16 text"},
 	} {
 		if bytes.HasPrefix(head, []byte(e.mark)) {
 			return e.name
@@ -116,9 +121,9 @@ func encoding(head []byte) string {
 	}
 	switch zeros {
 	case "x000x000", "000x000x":
-		return "UTF-32 without a byte order mark"
+		return "UTF-32 text without a byte order mark"
 	case "x0x0x0x0", "0x0x0x0x":
-		return "UTF-16 without a byte order mark"
+		return "UTF-16 text without a byte order mark"
 	}
 	return ""
 }
@@ -126,7 +131,7 @@ func encoding(head []byte) string {
 var errorCode = regexp.MustCompile(`<Code>([A-Za-z]{1,60})</Code>`)
 
 // markup detects HTML, XML and JSON. No column of a contract begins with one of their brackets.
-func markup(head []byte) error {
+func markup(head []byte) *Foreign {
 	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte(byteOrderMark)), " \t\r\n")
 	if len(text) == 0 {
 		return nil
@@ -135,17 +140,17 @@ func markup(head []byte) error {
 	start := strings.ToLower(string(text[:min(len(text), 512)]))
 	switch {
 	case strings.HasPrefix(start, "<!doctype html"), strings.HasPrefix(start, "<html"), strings.HasPrefix(start, "<table"):
-		return errors.New("the file is an HTML page, perhaps one that asks to sign in, not CSV: download the export itself")
+		return &Foreign{"an HTML page, perhaps one that asks to sign in", "download the export itself"}
 	case text[0] == '<':
 		if code := errorCode.FindSubmatch(text); code != nil {
-			return fmt.Errorf("the file is an error message of a store in XML (%s), not CSV: download the export itself", code[1])
+			return &Foreign{fmt.Sprintf("an error message of a store in XML (%s)", code[1]), "download the export itself"}
 		}
-		return fmt.Errorf("the file is XML, not CSV: %s", exportCSV)
+		return &Foreign{"XML", exportCSV}
 	case text[0] == '{' && bytes.HasSuffix(bytes.TrimRight(line, "\r "), []byte{'}'}) &&
 		(len(rest) == 0 || rest[0] == '{' || rest[0] == '\r'):
-		return fmt.Errorf("the file is JSON with one object a line (NDJSON), not CSV: %s", exportCSV)
+		return &Foreign{"JSON with one object a line (NDJSON)", exportCSV}
 	case text[0] == '{', text[0] == '[':
-		return fmt.Errorf("the file is JSON, not CSV: %s", exportCSV)
+		return &Foreign{"JSON", exportCSV}
 	}
 	return nil
 }

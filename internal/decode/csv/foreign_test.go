@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestContentThatOnlyLooksLikeAnotherKind checks that the names of columns may begin as the magic of a format does.
-func TestContentThatOnlyLooksLikeAnotherKind(t *testing.T) {
+// TestColumnNamesLikeMagicBytes checks that the names of columns may begin as the magic of a format does.
+func TestColumnNamesLikeMagicBytes(t *testing.T) {
 	for _, name := range []string{"ORC", "BZh", "LZIP", "PGDMP", "ARROW1", "7z", "PK", "PARE", "Obj", "sep=", "DUCK"} {
 		file := name + ",b\n1,2\n"
 		header, got, notes, err := rows(strings.NewReader(file))

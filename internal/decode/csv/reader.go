@@ -64,8 +64,8 @@ func NewReader(r io.Reader, notes *record.Notes) (*Reader, error) {
 	if err := c.fill(); err != nil {
 		return nil, err
 	}
-	if err := Foreign(c.buf[:c.end]); err != nil {
-		return nil, err
+	if foreign := DetectForeign(c.buf[:c.end]); foreign != nil {
+		return nil, foreign.Not("CSV")
 	}
 	if bytes.HasPrefix(c.buf[:c.end], []byte(byteOrderMark)) {
 		c.start = len(byteOrderMark)

@@ -97,9 +97,9 @@ func TestCSV(t *testing.T) {
 	}
 }
 
-// TestCSVAroundTheRows reads what tools leave around the rows, and checks that each kind is told of once with its number and
-// the first place.
-func TestCSVAroundTheRows(t *testing.T) {
+// TestCSVSkippedLines reads files with lines that are not rows, and checks that each kind has one note with the number of
+// lines and the place of the first.
+func TestCSVSkippedLines(t *testing.T) {
 	const id = "91e36d4b-21b5-43a5-90c8-229b61ed22f2"
 	for name, c := range map[string]struct {
 		file  string
@@ -165,9 +165,9 @@ func TestCSVAroundTheRows(t *testing.T) {
 	}
 }
 
-// TestCSVStrayQuotesThatPair checks that two stray quotes, one of which opens a field and the other closes it rows later, cost their
-// own two rows; and that texts and JSON of several lines are fields.
-func TestCSVStrayQuotesThatPair(t *testing.T) {
+// TestCSVMatchingStrayQuotes checks that two stray quotes, of which one opens a field and the other closes it rows later,
+// reject only their own two rows, and that text and JSON of several lines remain fields.
+func TestCSVMatchingStrayQuotes(t *testing.T) {
 	const id = "91e36d4b-21b5-43a5-90c8-229b61ed22f2"
 	good := id + ",pageview,0.1,," + id + ",x"
 	header := "EVENT_ID,TYPE,RATE,PARAMETERS,APIKEY,USER_ID\n"
@@ -347,7 +347,7 @@ func TestCSVReadErrors(t *testing.T) {
 	}
 }
 
-// FuzzCSV holds the reader against encoding/csv on files that both read, and checks that no byte is lost: each is in a
+// FuzzCSV compares the reader with encoding/csv on files that both read, and checks that no byte is lost: each is in a
 // record, or in what a note tells of, or ends a line.
 func FuzzCSV(f *testing.F) {
 	for _, seed := range []string{"a,b\n1,2\n", "a,b\r\n\"1\n\",\"\"\"x\"\"\"\r\n", "a\n\n\n1", "a,b\n1\n", "a,b\n\"", "\"a\",b\n,\n",

@@ -82,6 +82,7 @@ func BenchmarkParquet(b *testing.B) {
 	for _, parameters := range []int{0, 100, 1400} {
 		for name, codec := range map[string]parquet.WriterOption{
 			"snappy": parquet.Compression(&parquet.Snappy), "zstd": parquet.Compression(&parquet.Zstd),
+			"lz4": parquet.Compression(&parquet.Lz4Raw),
 		} {
 			b.Run(fmt.Sprintf("parameters=%d/%s", parameters, name), func(b *testing.B) {
 				file := exportFile(b, 100_000, parameters, codec)
@@ -185,7 +186,7 @@ func wideFile(t *testing.T, columns, rows, rowGroup int, codec compress.Codec) [
 }
 
 // Many columns are read as long as their pages fit the memory, and are a clear error beyond.
-func TestParquetOfManyColumns(t *testing.T) {
+func TestParquetManyColumns(t *testing.T) {
 	if _, rows, err := readRows(wideFile(t, maxLeaves, 200, 100, &parquet.Snappy), 0); err != nil || len(rows) != 200 {
 		t.Errorf("%d columns with small pages give %d rows, %v", maxLeaves, len(rows), err)
 	}

@@ -11,15 +11,17 @@ import (
 // A blockReader decompresses a snappy or lz4 block as a stream. Their own decoders want all of it in memory, as a
 // block may refer back to its beginning; in lz4 and with most snappy compressors it is 64 KiB at most.
 type blockReader struct {
-	src      *bufio.Reader
-	lz4      bool
-	history  int
-	out      []byte // the last decompressed bytes; those from given on are unread
-	returned int
-	literal  int // bytes to copy from src
-	match    int // then bytes to copy from out, back bytes before its end; negative, lz4: its length, not read yet
-	back     int
-	left     int64 // bytes to decompress, as a snappy block says
+	src       *bufio.Reader
+	lz4       bool
+	history   int
+	out       []byte // the last decompressed bytes; those from returned on are unread
+	returned  int
+	literal   int // bytes to copy from src
+	match     int // then bytes to copy from out, back bytes before its end
+	back      int
+	matchNext bool  // lz4: the literal of a sequence was read, its match follows
+	token     byte  // lz4: the first byte of that sequence, with both lengths up to 15
+	remaining int64 // bytes to decompress, as a snappy block says
 }
 
 func (r *blockReader) reset(src *bufio.Reader, codec format.CompressionCodec, history int) error {
@@ -31,7 +33,7 @@ func (r *blockReader) reset(src *bufio.Reader, codec format.CompressionCodec, hi
 		return nil
 	}
 	n, err := binary.ReadUvarint(src)
-	r.left = int64(n)
+	r.remaining = int64(n)
 	return noEOF(err)
 }
 
@@ -142,7 +144,7 @@ func (r *blockReader) snappyOp() error {
 		if err != io.EOF {
 			return err
 		}
-		if len(b) == 0 && r.left == 0 {
+		if len(b) == 0 && r.remaining == 0 {
 			return io.EOF
 		}
 		b = append(make([]byte, 0, 5), b...)
@@ -164,7 +166,7 @@ func (r *blockReader) snappyOp() error {
 	case 3:
 		r.match, r.back, n = 1+int(tag>>2), int(binary.LittleEndian.Uint32(b[1:])), 5
 	}
-	if r.left -= int64(r.literal + r.match); r.left < 0 {
+	if r.remaining -= int64(r.literal + r.match); r.remaining < 0 {
 		return damaged("a compressed page is longer than it says")
 	}
 	_, err = r.src.Discard(n)
@@ -173,31 +175,25 @@ func (r *blockReader) snappyOp() error {
 
 // lz4Op reads a sequence, in two steps: its literal, then its match. The last one of a block has no match.
 func (r *blockReader) lz4Op() error {
-	if r.match < 0 { // the literal was copied, now the match
-		if _, err := r.src.Peek(1); err != nil {
-			return err
-		}
-		length := -r.match - 1
-		back, err := r.uintLE(2)
+	if !r.matchNext {
+		token, err := r.src.ReadByte()
 		if err != nil {
 			return err
 		}
-		r.back = back
-		if length, err = r.lz4Length(length); err != nil {
-			return err
-		}
-		r.match = length + 4
-		return nil
+		r.token, r.matchNext = token, true
+		r.literal, err = r.lz4Length(int(token >> 4))
+		return err
 	}
-	token, err := r.src.ReadByte()
+	if _, err := r.src.Peek(1); err != nil {
+		return err
+	}
+	back, err := r.uintLE(2)
 	if err != nil {
 		return err
 	}
-	if r.literal, err = r.lz4Length(int(token >> 4)); err != nil {
-		return err
-	}
-	r.match = -int(token&15) - 1
-	return nil
+	length, err := r.lz4Length(int(r.token & 15))
+	r.back, r.match, r.matchNext = back, length+4, false
+	return err
 }
 
 // lz4Length reads the rest of a length whose four bits are all set.
@@ -234,18 +230,18 @@ func (r *blockReader) uintLE(n int) (int, error) {
 // A hadoopReader decompresses LZ4 as Hadoop frames it: the size of a part, decompressed, then blocks of it after their
 // sizes, compressed, all sizes with their first byte first.
 type hadoopReader struct {
-	src   *bufio.Reader
-	in    *bufio.Reader // the block that is open
-	block blockReader
-	open  bool
-	left  int64 // bytes of the part
+	src       *bufio.Reader
+	in        *bufio.Reader // the block that is open
+	block     blockReader
+	open      bool
+	remaining int64 // bytes of the part
 }
 
 func (r *hadoopReader) Read(p []byte) (int, error) {
 	for {
 		if r.open {
 			n, err := r.block.Read(p)
-			if r.left -= int64(n); r.left < 0 {
+			if r.remaining -= int64(n); r.remaining < 0 {
 				return 0, damaged("a compressed page is longer than it says")
 			}
 			if n > 0 || err != nil && err != io.EOF {
@@ -253,7 +249,7 @@ func (r *hadoopReader) Read(p []byte) (int, error) {
 			}
 			r.open = false
 		}
-		if r.left == 0 {
+		if r.remaining == 0 {
 			if _, err := r.src.Peek(1); err != nil {
 				return 0, err
 			}
@@ -261,7 +257,7 @@ func (r *hadoopReader) Read(p []byte) (int, error) {
 			if err != nil {
 				return 0, err
 			}
-			r.left = size
+			r.remaining = size
 			continue
 		}
 		size, err := r.size()

@@ -123,7 +123,7 @@ func (d *decompressor) stream(codec format.CompressionCodec, src *bufio.Reader, 
 		if d.lz4 == nil {
 			d.lz4 = &hadoopReader{in: bufio.NewReaderSize(nil, 4<<10)}
 		}
-		d.lz4.src, d.lz4.left, d.lz4.open = src, 0, false
+		d.lz4.src, d.lz4.remaining, d.lz4.open = src, 0, false
 		return d.lz4, nil
 	}
 	return nil, unsupported("export it again with snappy, zstd, gzip, brotli, lz4_raw or no compression",

@@ -13,9 +13,9 @@ import (
 	"consentpipeline.io/internal/contract"
 )
 
-// A converter converts to a field a value in Parquet's plain encoding (of a byte array: without its length), which lives as
-// long as the batch. So does text that it makes, which goes to the end of *made, the leaf's.
-type converter func(raw []byte, f *contract.Field, made *[]byte) error
+// A converter converts a value in Parquet's plain encoding (of a byte array: without its length) to a field. The value is
+// valid as long as the batch. Text that the converter formats is appended to *buf, the leaf's text, and is valid as long.
+type converter func(raw []byte, f *contract.Field, buf *[]byte) error
 
 const (
 	microsPerDay   = 24 * 60 * 60 * 1_000_000
@@ -118,13 +118,13 @@ func logicalType(e *format.SchemaElement) format.LogicalTypeValue {
 	return nil
 }
 
-// madeOf returns a field of the bytes that were appended to *made since it had start bytes.
-func madeOf(kind contract.Kind, made *[]byte, start int) contract.Field {
-	text := *made
-	return contract.Field{Kind: kind, Text: text[start:len(text):len(text)]}
+// fieldOf returns a field with the bytes of *buf from start on.
+func fieldOf(kind contract.Kind, buf *[]byte, start int) contract.Field {
+	end := len(*buf)
+	return contract.Field{Kind: kind, Text: (*buf)[start:end:end]}
 }
 
-func madeText(made *[]byte, start int) contract.Field { return madeOf(contract.Text, made, start) }
+func textOf(buf *[]byte, start int) contract.Field { return fieldOf(contract.Text, buf, start) }
 
 func jsonValue(raw []byte, f *contract.Field, _ *[]byte) error {
 	*f = contract.Field{Kind: contract.JSON, Text: raw}
@@ -162,15 +162,15 @@ func uint32Value(raw []byte, f *contract.Field, _ *[]byte) error {
 }
 
 // uint64Value returns numbers that do not fit an int64 as JSON.
-func uint64Value(raw []byte, f *contract.Field, made *[]byte) error {
+func uint64Value(raw []byte, f *contract.Field, buf *[]byte) error {
 	v := binary.LittleEndian.Uint64(raw)
 	if v <= math.MaxInt64 {
 		*f = contract.Field{Kind: contract.Integer, Int: int64(v)}
 		return nil
 	}
-	start := len(*made)
-	*made = strconv.AppendUint(*made, v, 10)
-	*f = madeOf(contract.JSON, made, start)
+	start := len(*buf)
+	*buf = strconv.AppendUint(*buf, v, 10)
+	*f = fieldOf(contract.JSON, buf, start)
 	return nil
 }
 
@@ -208,8 +208,8 @@ func float64Value(raw []byte, f *contract.Field, _ *[]byte) error {
 	return nil
 }
 
-func date(raw []byte, f *contract.Field, made *[]byte) error {
-	setInstant(f, made, int64(int32(binary.LittleEndian.Uint32(raw))), microsPerDay, "days")
+func date(raw []byte, f *contract.Field, buf *[]byte) error {
+	setInstant(f, buf, int64(int32(binary.LittleEndian.Uint32(raw))), microsPerDay, "days")
 	if f.Kind == contract.Instant {
 		f.Kind = contract.Date
 	}
@@ -218,11 +218,11 @@ func date(raw []byte, f *contract.Field, made *[]byte) error {
 
 // setInstant sets an instant that is n units of so many microseconds after 1970. One that is too far away
 // to count its microseconds is given as text, which no column of time takes.
-func setInstant(f *contract.Field, made *[]byte, n, micros int64, unit string) {
+func setInstant(f *contract.Field, buf *[]byte, n, micros int64, unit string) {
 	if n > math.MaxInt64/micros || n < math.MinInt64/micros {
-		start := len(*made)
-		*made = fmt.Appendf(*made, "%d %s after 1970", n, unit)
-		*f = madeText(made, start)
+		start := len(*buf)
+		*buf = fmt.Appendf(*buf, "%d %s after 1970", n, unit)
+		*f = textOf(buf, start)
 		return
 	}
 	*f = contract.Field{Kind: contract.Instant, Int: n * micros}
@@ -233,8 +233,8 @@ func setInstant(f *contract.Field, made *[]byte, n, micros int64, unit string) {
 func timestampConverter(unit format.TimeUnit) converter {
 	switch unit.Value.(type) {
 	case *format.MilliSeconds:
-		return func(raw []byte, f *contract.Field, made *[]byte) error {
-			setInstant(f, made, int64(binary.LittleEndian.Uint64(raw)), microsPerMilli, "milliseconds")
+		return func(raw []byte, f *contract.Field, buf *[]byte) error {
+			setInstant(f, buf, int64(binary.LittleEndian.Uint64(raw)), microsPerMilli, "milliseconds")
 			return nil
 		}
 	case *format.NanoSeconds:
@@ -260,10 +260,10 @@ func floorDiv(a, b int64) int64 {
 }
 
 // int96 reads the timestamps of Impala and older Sparks: nanoseconds of the day and the Julian day.
-func int96(raw []byte, f *contract.Field, made *[]byte) error {
+func int96(raw []byte, f *contract.Field, buf *[]byte) error {
 	nanos := int64(binary.LittleEndian.Uint64(raw))
 	days := int64(binary.LittleEndian.Uint32(raw[8:])) - julianOf1970
-	setInstant(f, made, days, microsPerDay, "days")
+	setInstant(f, buf, days, microsPerDay, "days")
 	if micros := floorDiv(nanos, 1000); f.Kind == contract.Instant {
 		if sum := f.Int + micros; (sum < f.Int) == (micros < 0) {
 			f.Int = sum
@@ -274,10 +274,10 @@ func int96(raw []byte, f *contract.Field, made *[]byte) error {
 	return nil
 }
 
-func uuid(raw []byte, f *contract.Field, made *[]byte) error {
-	start := len(*made)
-	*made = contract.AppendUUID(*made, raw)
-	*f = madeText(made, start)
+func uuid(raw []byte, f *contract.Field, buf *[]byte) error {
+	start := len(*buf)
+	*buf = contract.AppendUUID(*buf, raw)
+	*f = textOf(buf, start)
 	return nil
 }
 
@@ -290,7 +290,7 @@ func timeConverter(unit format.TimeUnit, width int) converter {
 	case *format.NanoSeconds:
 		perSecond, digits = 1_000_000_000, 9
 	}
-	return func(raw []byte, f *contract.Field, made *[]byte) error {
+	return func(raw []byte, f *contract.Field, buf *[]byte) error {
 		n := int64(int32(binary.LittleEndian.Uint32(raw)))
 		if width == 8 {
 			n = int64(binary.LittleEndian.Uint64(raw))
@@ -298,24 +298,24 @@ func timeConverter(unit format.TimeUnit, width int) converter {
 		if n < 0 || n > 24*60*60*perSecond {
 			return damaged("a time of day is %d / %d s", n, perSecond)
 		}
-		start := len(*made)
+		start := len(*buf)
 		seconds := n / perSecond
-		*made = fmt.Appendf(*made, "%02d:%02d:%02d", seconds/3600, seconds/60%60, seconds%60)
+		*buf = fmt.Appendf(*buf, "%02d:%02d:%02d", seconds/3600, seconds/60%60, seconds%60)
 		if fraction := n % perSecond; fraction != 0 {
-			*made = fmt.Appendf(*made, ".%0*d", digits, fraction)
+			*buf = fmt.Appendf(*buf, ".%0*d", digits, fraction)
 		}
-		*f = madeText(made, start)
+		*f = textOf(buf, start)
 		return nil
 	}
 }
 
 // interval makes an ISO 8601 duration of months, days and milliseconds.
-func interval(raw []byte, f *contract.Field, made *[]byte) error {
-	start := len(*made)
+func interval(raw []byte, f *contract.Field, buf *[]byte) error {
+	start := len(*buf)
 	millis := binary.LittleEndian.Uint32(raw[8:])
-	*made = fmt.Appendf(*made, "P%dM%dDT%d.%03dS", binary.LittleEndian.Uint32(raw),
+	*buf = fmt.Appendf(*buf, "P%dM%dDT%d.%03dS", binary.LittleEndian.Uint32(raw),
 		binary.LittleEndian.Uint32(raw[4:]), millis/1000, millis%1000)
-	*f = madeText(made, start)
+	*f = textOf(buf, start)
 	return nil
 }
 
@@ -328,31 +328,31 @@ func decimalConverter(t *format.DecimalType, l *leaf) (converter, error) {
 	var number big.Int
 	switch l.physical {
 	case format.Int32:
-		return func(raw []byte, f *contract.Field, made *[]byte) error {
-			setDecimal(f, made, int64(int32(binary.LittleEndian.Uint32(raw))), scale)
+		return func(raw []byte, f *contract.Field, buf *[]byte) error {
+			setDecimal(f, buf, int64(int32(binary.LittleEndian.Uint32(raw))), scale)
 			return nil
 		}, nil
 	case format.Int64:
-		return func(raw []byte, f *contract.Field, made *[]byte) error {
-			setDecimal(f, made, int64(binary.LittleEndian.Uint64(raw)), scale)
+		return func(raw []byte, f *contract.Field, buf *[]byte) error {
+			setDecimal(f, buf, int64(binary.LittleEndian.Uint64(raw)), scale)
 			return nil
 		}, nil
 	case format.ByteArray, format.FixedLenByteArray:
-		return func(raw []byte, f *contract.Field, made *[]byte) error {
+		return func(raw []byte, f *contract.Field, buf *[]byte) error {
 			switch {
 			case len(raw) > maxDecimal:
 				return damaged("a decimal number has %d bytes", len(raw))
 			case len(raw) <= 8:
-				setDecimal(f, made, bigEndian(raw), scale)
+				setDecimal(f, buf, bigEndian(raw), scale)
 				return nil
 			}
 			number.SetBytes(raw)
 			if raw[0]&0x80 != 0 { // two's complement
 				number.Sub(&number, new(big.Int).Lsh(big.NewInt(1), uint(8*len(raw))))
 			}
-			start := len(*made)
-			*made = insertPoint(number.Append(*made, 10), start, scale)
-			*f = madeOf(contract.JSON, made, start)
+			start := len(*buf)
+			*buf = insertPoint(number.Append(*buf, 10), start, scale)
+			*f = fieldOf(contract.JSON, buf, start)
 			return nil
 		}, nil
 	}
@@ -371,10 +371,10 @@ func bigEndian(raw []byte) int64 {
 	return v
 }
 
-func setDecimal(f *contract.Field, made *[]byte, v int64, scale int) {
-	start := len(*made)
-	*made = insertPoint(strconv.AppendInt(*made, v, 10), start, scale)
-	*f = madeOf(contract.JSON, made, start)
+func setDecimal(f *contract.Field, buf *[]byte, v int64, scale int) {
+	start := len(*buf)
+	*buf = insertPoint(strconv.AppendInt(*buf, v, 10), start, scale)
+	*f = fieldOf(contract.JSON, buf, start)
 }
 
 // insertPoint puts a decimal point before the last scale digits of the integer in b[start:].

@@ -90,7 +90,7 @@ func checkDamageError(t *testing.T, err error) {
 	}
 }
 
-func TestParquetCutShort(t *testing.T) {
+func TestParquetTruncated(t *testing.T) {
 	plain, checked := damageFiles(t)
 	for _, set := range []struct {
 		files     map[string][]byte
@@ -123,7 +123,7 @@ func TestParquetCutShort(t *testing.T) {
 }
 
 // A page that claims to be huge must not make the reader ask for as much memory.
-func TestParquetHugeClaims(t *testing.T) {
+func TestParquetOversizedLengths(t *testing.T) {
 	_, checked := damageFiles(t)
 	for name, file := range checked {
 		var before, after runtime.MemStats
@@ -146,7 +146,7 @@ func TestParquetHugeClaims(t *testing.T) {
 }
 
 // A list whose elements leave everything out takes a hundred times its bytes once it is decoded.
-func TestParquetMetadataOfNothing(t *testing.T) {
+func TestParquetEmptyMetadata(t *testing.T) {
 	const n = 1 << 20
 	list := func(field, kind byte, count int, elements []byte) []byte {
 		b := binary.AppendUvarint([]byte{field<<4 | 9, 0xf0 | kind}, uint64(count)) // a list whose length follows

@@ -197,7 +197,7 @@ func rawLZ4(b []byte) []byte {
 }
 
 // The codec LZ4 is Hadoop's framing with some writers, and a raw block with others.
-func TestParquetLZ4OfHadoop(t *testing.T) {
+func TestParquetHadoopLZ4(t *testing.T) {
 	rows := mixedRows(2000, 400)
 	for _, version := range []int{1, 2} {
 		plain := writeParquet(t, rows, parquet.Compression(&parquet.Uncompressed), parquet.DataPageVersion(version),
@@ -256,7 +256,7 @@ func TestParquetLZ4OfHadoop(t *testing.T) {
 }
 
 // The oldest writers leave out the group around a list's elements, and call a map MAP_KEY_VALUE.
-func TestParquetOldListsAndMaps(t *testing.T) {
+func TestParquetLegacyListsAndMaps(t *testing.T) {
 	type pair struct {
 		Key   string `parquet:"key"`
 		Value int64  `parquet:"value"`

@@ -114,7 +114,7 @@ func readFixture(t testing.TB, name string) []byte {
 }
 
 // The fixtures and what they hold are made by testdata/make.py with other Parquet writers.
-func TestParquetOfOtherWriters(t *testing.T) {
+func TestParquetWriters(t *testing.T) {
 	type content struct {
 		As      string
 		Columns []string
@@ -334,7 +334,7 @@ func editFooter(t *testing.T, file []byte, change func(*format.FileMetaData)) []
 }
 
 // Footers that do not fit the pages, or each other's parts.
-func TestParquetFooterThatIsWrong(t *testing.T) {
+func TestParquetInvalidFooter(t *testing.T) {
 	file := writeParquet(t, mixedRows(100, 50), parquet.Compression(&parquet.Snappy))
 	if _, rows, err := readRows(editFooter(t, file, func(*format.FileMetaData) {}), 0); err != nil || len(rows) != 100 {
 		t.Fatalf("a file whose footer did not change gives %d rows, %v", len(rows), err)
@@ -389,7 +389,7 @@ func TestParquetFooterThatIsWrong(t *testing.T) {
 	}
 }
 
-func TestParquetRefusals(t *testing.T) {
+func TestParquetUnsupported(t *testing.T) {
 	good := writeParquet(t, mixedRows(100, 50), parquet.Compression(&parquet.Snappy))
 	edit := func(change func(b []byte) []byte) []byte { return change(bytes.Clone(good)) }
 	tests := map[string]struct {
@@ -448,7 +448,7 @@ func (r failingReader) ReadAt(b []byte, offset int64) (int, error) {
 	return r.ReaderAt.ReadAt(b, offset)
 }
 
-func TestParquetKeepsTheErrorOfTheDisk(t *testing.T) {
+func TestParquetReadError(t *testing.T) {
 	file := writeParquet(t, mixedRows(100, 50))
 	disk := errors.New("input/output error")
 	p, err := NewReader(failingReader{bytes.NewReader(file), 4, disk}, int64(len(file)))

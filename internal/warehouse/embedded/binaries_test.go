@@ -28,7 +28,7 @@ func withoutNetwork(t *testing.T) {
 	t.Setenv("no_proxy", "")
 }
 
-func TestFetchFailureTellsWhatToDo(t *testing.T) {
+func TestFetchFailureNamesRemedy(t *testing.T) {
 	cache := emptyCache(t)
 	withoutNetwork(t)
 	startFails(t, Options{DataDir: dataDir(t)}, "fetching PostgreSQL "+releases[defaultMajor], cache, "unable to connect",
@@ -42,7 +42,7 @@ func TestFetchFailureTellsWhatToDo(t *testing.T) {
 	}
 }
 
-func TestAMajorVersionThatIsNotKnown(t *testing.T) {
+func TestUnknownMajorVersion(t *testing.T) {
 	startFails(t, Options{Major: "9"}, `PostgreSQL "9" is none of the major versions 14, 15`)
 }
 
@@ -83,7 +83,7 @@ func TestFetchWaitsForAnotherProcess(t *testing.T) {
 	start(t, Options{})
 }
 
-func TestCacheThatCannotBeUsed(t *testing.T) {
+func TestUnusableCache(t *testing.T) {
 	withoutNetwork(t)
 	t.Run("not a folder", func(t *testing.T) {
 		file := filepath.Join(dataDir(t), "file")

@@ -80,7 +80,7 @@ type Server struct {
 	port      int
 	cleared   []string
 	process   *process
-	died      func() error // the error if the process has ended by itself
+	died      func() error // the error if the process has ended unexpectedly
 	stopping  atomic.Bool
 	stop      func() error
 }
@@ -236,7 +236,7 @@ func (s *Server) attempt(ctx context.Context, binaries string, port int, o Optio
 	}
 	s.process = process
 	s.died = sync.OnceValue(func() error {
-		return s.folder.endedError("embedded PostgreSQL ended by itself", process.err, from)
+		return s.folder.endedError("embedded PostgreSQL ended unexpectedly", process.err, from)
 	})
 	return nil
 }
@@ -313,7 +313,7 @@ func (s *Server) LogFile() string { return s.folder.log() }
 // Done is closed when the server has ended, by Stop or by itself.
 func (s *Server) Done() <-chan struct{} { return s.process.done }
 
-// Err returns why the server ended by itself, with the last lines of its log; nil while it runs and after Stop.
+// Err returns why the server ended unexpectedly, with the last lines of its log; nil while it runs and after Stop.
 func (s *Server) Err() error {
 	select {
 	case <-s.process.done:

@@ -170,7 +170,7 @@ func TestServer(t *testing.T) {
 	}
 }
 
-func TestPasswordIsNeededAndKeptPrivate(t *testing.T) {
+func TestPasswordIsRequiredAndPrivate(t *testing.T) {
 	server := start(t, Options{DataDir: dataDir(t)})
 
 	full, err := url.Parse(server.URL())
@@ -217,7 +217,7 @@ func TestPasswordIsNeededAndKeptPrivate(t *testing.T) {
 	}
 }
 
-func TestVariablesForAnotherServerAreCleared(t *testing.T) {
+func TestLibpqVariablesAreCleared(t *testing.T) {
 	for name, value := range map[string]string{"PGSERVICE": "none", "PGREQUIREAUTH": "md5", "PGTARGETSESSIONATTRS": "standby", "PGDATA": "/none"} {
 		t.Setenv(name, value)
 	}
@@ -284,7 +284,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-func TestServerThatDiesIsNoticedAndStartsAgain(t *testing.T) {
+func TestServerRestartsAfterCrash(t *testing.T) {
 	folder := dataDir(t)
 	server, err := Start(t.Context(), Options{DataDir: folder, Settings: unsafeAndFast})
 	if err != nil {
@@ -309,7 +309,7 @@ func TestServerThatDiesIsNoticedAndStartsAgain(t *testing.T) {
 	}
 }
 
-func TestCancelledStartLeavesNothing(t *testing.T) {
+func TestCancelledStart(t *testing.T) {
 	folder := dataDir(t)
 	cause := errors.New("enough")
 	for _, milliseconds := range []int{0, 50, 200, 400, 600, 800} {
@@ -451,7 +451,7 @@ func startOwner(t *testing.T, folder string, as account) *owner {
 	return o
 }
 
-func TestNoServerIsLeftAndTheFolderServesAgain(t *testing.T) {
+func TestServerEndsWithOwnerAndFolderRestarts(t *testing.T) {
 	type user struct {
 		name string
 		account
@@ -515,7 +515,7 @@ func TestNoServerIsLeftAndTheFolderServesAgain(t *testing.T) {
 	}
 }
 
-func TestOneOwnerAtATime(t *testing.T) {
+func TestFolderHasOneOwner(t *testing.T) {
 	folder := dataDir(t)
 	holder := startOwner(t, folder, currentAccount())
 	if holder.failure != "" {

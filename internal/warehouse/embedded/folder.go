@@ -298,7 +298,7 @@ func (f *folder) newLog() (*os.File, error) {
 	return file, nil
 }
 
-// An endedError is the error of a server that ended by itself.
+// An endedError is the error of a server that ended unexpectedly.
 type endedError struct {
 	what  string
 	cause error

@@ -72,7 +72,7 @@ func TestStalePidFile(t *testing.T) {
 	}
 }
 
-func TestFolderOfALiveServerIsRefused(t *testing.T) {
+func TestFolderOfRunningServer(t *testing.T) {
 	f := preparedFolder(t)
 	binaries, err := fetchedBinaries(t.Context(), defaultMajor, f.account, nil)
 	if err != nil {
@@ -102,7 +102,7 @@ func TestFolderOfALiveServerIsRefused(t *testing.T) {
 	start(t, Options{DataDir: f.path})
 }
 
-func TestFoldersThatAreRefused(t *testing.T) {
+func TestRefusedFolders(t *testing.T) {
 	for name, c := range map[string]struct {
 		prepare func(t *testing.T, folder string)
 		wants   []string
@@ -154,8 +154,8 @@ func TestFoldersThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestFoldersOfOtherVersionsAreRefused checks that one is refused in words before a server tries, and stays as it is.
-func TestFoldersOfOtherVersionsAreRefused(t *testing.T) {
+// TestFoldersOfOtherVersions checks that such a folder is refused before a server starts on it, and stays unchanged.
+func TestFoldersOfOtherVersions(t *testing.T) {
 	for _, c := range []struct{ made, opened string }{{"16", "17"}, {"17", "18"}} {
 		t.Run(c.made+" opened by "+c.opened, func(t *testing.T) {
 			for _, major := range []string{c.made, c.opened} {
@@ -178,7 +178,7 @@ func TestFoldersOfOtherVersionsAreRefused(t *testing.T) {
 	}
 }
 
-func TestFolderThatCannotBeReached(t *testing.T) {
+func TestUnreachableFolder(t *testing.T) {
 	closed := filepath.Join(dataDir(t), "closed")
 	if err := os.MkdirAll(closed, 0o755); err != nil {
 		t.Fatal(err)
@@ -205,14 +205,14 @@ func TestFolderThatCannotBeReached(t *testing.T) {
 	}
 }
 
-func TestStrictUmaskOfRootDoesNotLockTheServerOut(t *testing.T) {
+func TestStrictUmaskOfRoot(t *testing.T) {
 	// The umask is the process's: no test of this package runs in parallel.
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
 	start(t, Options{DataDir: filepath.Join(dataDir(t), "a", "b")})
 }
 
-func TestInterruptedInitialisationIsDoneAgain(t *testing.T) {
+func TestInterruptedInitialization(t *testing.T) {
 	folder := dataDir(t)
 	write(t, folder+"/server.lock", "")
 	write(t, folder+"/unfinished-123/cluster/PG_VERSION", "17\n")
@@ -232,7 +232,7 @@ func TestInterruptedInitialisationIsDoneAgain(t *testing.T) {
 	}
 }
 
-func TestOwnerKilledWhileItStarts(t *testing.T) {
+func TestOwnerKilledDuringStart(t *testing.T) {
 	folder := dataDir(t)
 	executable, err := ownExecutable()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-func TestServerOutlivesTheThreadThatStartedIt(t *testing.T) {
+func TestServerOutlivesStartingThread(t *testing.T) {
 	started := make(chan *Server)
 	thread := make(chan int, 1)
 	var startOnOtherThread func()

@@ -30,7 +30,7 @@ rates_and_totals as (
 
 estimates as (
 
-    {{ side_by_side("rates_and_totals", ["api_key", "scope", "metric"]) | indent }}
+    {{ join_extrapolations("rates_and_totals", ["api_key", "scope", "metric"]) | indent }}
 
 ),
 

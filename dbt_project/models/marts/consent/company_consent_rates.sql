@@ -14,7 +14,7 @@ rates as (
 
 estimates as (
 
-    {{ side_by_side("rates", ["api_key", "scope", "metric"]) | indent }}
+    {{ join_extrapolations("rates", ["api_key", "scope", "metric"]) | indent }}
 
 )
 

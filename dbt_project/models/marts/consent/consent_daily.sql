@@ -216,7 +216,7 @@ day_ratios as (
 
 ),
 
-judged as (
+estimated as (
 
     select * from day_totals
     union all
@@ -228,13 +228,13 @@ judged as (
 
 published as (
 
-    {{ published("judged", ["api_key", "day", "scope", "metric"], ["form"]) | indent }}
+    {{ published("estimated", ["api_key", "day", "scope", "metric"], ["form"]) | indent }}
 
 ),
 
 estimates as (
 
-    {{ side_by_side("published", ["api_key", "day", "scope", "metric"]) | indent }}
+    {{ join_extrapolations("published", ["api_key", "day", "scope", "metric"]) | indent }}
 
 )
 

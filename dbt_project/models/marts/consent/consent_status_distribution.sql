@@ -51,7 +51,7 @@ populated as (
 
 ),
 
--- Each company has a row for every known status, and for any other value of its events.
+-- Each company has a row for every known status and for every other value in its events.
 statuses as (
 
     select
@@ -135,7 +135,7 @@ published as (
 
 estimates as (
 
-    {{ side_by_side("published", ["api_key", "population", "consent_status"]) | indent }}
+    {{ join_extrapolations("published", ["api_key", "population", "consent_status"]) | indent }}
 
 )
 

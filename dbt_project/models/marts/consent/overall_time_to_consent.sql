@@ -11,7 +11,7 @@ consent_durations as (
 
 ),
 
--- Each company's durations by its headline method, within each of the limits, summed by what their weight depends on.
+-- The durations of each company by its headline method, within each limit, summed by the columns of the weight.
 counted as (
 
     select
@@ -21,7 +21,7 @@ counted as (
         {{ duration_weight() }} as weight,
         count(*) as n,
         count(*) filter (where is_rate_unknown) as n_rate_unknown,
-        -- In whole microseconds, in which events are dated, sums are exact.
+        -- Event times have microseconds, so sums of whole microseconds are exact.
         sum(microseconds) / 1e6 as seconds_sum,
         sum(microseconds::numeric * microseconds) / 1e12 as seconds_squares
     from (
@@ -81,7 +81,7 @@ variances as (
 
 ),
 
--- Without any headline there is still a row for each limit, with the reason.
+-- If no company has a headline method, each limit still has a row, with the reason.
 measured as (
 
     select

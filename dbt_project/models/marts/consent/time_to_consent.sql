@@ -24,7 +24,7 @@ quantiles as (
 
 ),
 
--- In order of preference for the headline.
+-- The methods in order of preference for the headline.
 methods as (
 
     select *
@@ -90,7 +90,7 @@ covered as (
 
 ),
 
-judged as (
+checked as (
 
     select
         *,
@@ -115,7 +115,7 @@ ranked as (
             when n < 20 then 'few_durations'
             when coalesce(coverage, 0) < 0.2 then 'low_coverage'
         end as unfit_because
-    from judged
+    from checked
 
 ),
 

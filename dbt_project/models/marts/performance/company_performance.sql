@@ -46,7 +46,7 @@ company_loads as (
 
 volumes as (
 
-    {{ side_by_side("published", ["api_key"]) | indent }}
+    {{ join_extrapolations("published", ["api_key"]) | indent }}
 
 ),
 

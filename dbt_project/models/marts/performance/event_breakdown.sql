@@ -40,7 +40,7 @@ moments as (
 
 ),
 
--- Each company has a row for every type of event; of the other dimensions, for the values of its events.
+-- Each company has a row for every known event type, and for the values of the other dimensions in its events.
 breakdowns as (
 
     select
@@ -94,7 +94,7 @@ published as (
 
 estimates as (
 
-    {{ side_by_side("published", ["api_key", "dimension", "value"]) | indent }}
+    {{ join_extrapolations("published", ["api_key", "dimension", "value"]) | indent }}
 
 ),
 

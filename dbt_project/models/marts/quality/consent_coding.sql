@@ -12,7 +12,7 @@ daily_events as (
 
 ),
 
--- Rows, not estimates: this is about how a status is written, not about how many chose it.
+-- Counts rows, not estimates, because the question is how an SDK writes a status, not how many users chose it.
 counted as (
 
     select
@@ -55,7 +55,7 @@ select
     shares.n_given_opt_ins::bigint as n_given_opt_ins,
     shares.n_given_full_opt_ins::bigint as n_given_full_opt_ins,
     shares.given_full_share,
-    -- With ten rows of each, two equal shares differ by a half by chance at most once in forty times.
+    -- With ten rows each, equal shares differ by a half by chance in at most 1 of 40 cases.
     coalesce(
         shares.n_pageview_opt_ins >= 10
         and shares.n_given_opt_ins >= 10

@@ -10,7 +10,7 @@ findings as (
 
 ),
 
--- After int_events has updated them.
+-- int_events updates applied_load, so it must be built first.
 -- depends_on: {{ ref('int_events') }}
 applied_loads as (
 
@@ -40,7 +40,7 @@ select
     findings.severity,
     findings.column_name,
     coalesce(findings.n_findings, 0) as n_findings,
-    -- Rejected rows are not among the loaded rows.
+    -- n_rows does not include rejected rows.
     coalesce(findings.n_findings, 0)::double precision
     / nullif(loads.n_rows + loads.n_rejected, 0) as share_of_rows
 from loads

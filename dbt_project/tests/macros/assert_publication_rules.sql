@@ -1,12 +1,12 @@
--- Rows of which the rules let stand something else than they should: each case says what it is given and, last, what of it
--- is published: the reason, and whether the sampling and the process interval are.
+-- Cases in which the publication rules give another result than expected. Each case lists the inputs, then the expected
+-- reason, and whether the sampling interval and the process interval are published.
 with cases (
     name, extrapolation, weighting, n, n_least, n_sampled, n_rate_unknown, estimate, missing, expected, has_sampling, has_process
 ) as (
 
     values
-    ('all is well', 'count_over_rate', 'count_per_row', 900, 900, 30, 9, 5.0, 'x', null, true, true),
-    ('nothing to estimate from', 'count_over_rate', 'census', 0, 0, 0, 0, null, 'x', 'x', false, false),
+    ('estimate and both intervals', 'count_over_rate', 'count_per_row', 900, 900, 30, 9, 5.0, 'x', null, true, true),
+    ('no rows', 'count_over_rate', 'census', 0, 0, 0, 0, null, 'x', 'x', false, false),
     ('twice weighted', 'count_over_rate', 'count_already_extrapolated', 900, 900, 30, 0, 5.0, 'x',
         'count_already_extrapolated', false, false),
     ('twice weighted, but not by 1 / p', 'inverse_rate', 'count_already_extrapolated', 900, 900, 30, 0, 5.0, 'x',

@@ -1,4 +1,4 @@
--- Company days that a model should have aggregated again.
+-- Company days that a model should have aggregated again but did not.
 -- depends_on: {{ ref('int_daily__events') }}
 -- depends_on: {{ ref('int_daily__dimensions') }}
 -- depends_on: {{ ref('int_daily__domains') }}

@@ -1,7 +1,7 @@
--- Bounds that differ from what the formulas give by hand, to nine digits.
+-- Bounds that differ from values computed by hand, to nine digits.
 with durations as (
 
-    -- 1 to 30, in no order, each as heavy as any other.
+    -- 1 to 30, unordered, with equal weights.
     select
         ((number * 7) % 31)::double precision as seconds,
         10.0 as weight
@@ -33,7 +33,7 @@ quantiles as (
 
 ),
 
-cases (bound, given, expected) as (
+cases (bound, actual, expected) as (
 
     values
     ('variance of 5 rows', {{ small_sum_variance("10.0", "5") }}, 12.0),
@@ -79,10 +79,10 @@ cases (bound, given, expected) as (
         ('median, upper', upper_bound, 22.0),
         ('median of 2 effective rows, lower', lowest, 1.0),
         ('median of 2 effective rows, upper', highest, 30.0)
-    ) as cases_of_quantiles (bound, given, expected)
+    ) as cases_of_quantiles (bound, actual, expected)
 
 )
 
 select *
 from cases
-where (given is null) <> (expected is null) or abs(given - expected) > 1e-9 * abs(expected)
+where (actual is null) <> (expected is null) or abs(actual - expected) > 1e-9 * abs(expected)

@@ -1,5 +1,5 @@
--- Moments that differ from what the formulas give by hand, to nine digits. Pageviews are sampled at 0.1, and some not;
--- consent.asked at 0.2. Of 19 rows 4 have what the share is of, of the 4 of key b none.
+-- Moments that differ from values computed by hand, to nine digits. Some page views are sampled at 0.1, others are not
+-- sampled; consent.asked is sampled at 0.2. In the share are 4 of the 19 rows of key a, and none of the 4 rows of key b.
 with strata (
     key, extrapolation, event_type, sampling_rate, is_yes, n, n_rate_unknown, weight, squares, squares_rate
 ) as (
@@ -26,7 +26,7 @@ shares as (
 
 ),
 
-moments (key, moment, given) as (
+moments (key, moment, actual) as (
 
     select
         totals.key,
@@ -44,7 +44,7 @@ moments (key, moment, given) as (
         ('process_variance_unsampled', process_variance_unsampled),
         ('unsampled', unsampled),
         ('conservative', conservative::integer)
-    ) as moments (moment, given)
+    ) as moments (moment, actual)
     union all
     select
         shares.key,
@@ -57,7 +57,7 @@ moments (key, moment, given) as (
         ('sampling_n_effective', sampling_n_effective),
         ('process_n_effective', process_n_effective),
         ('share_conservative', conservative::integer)
-    ) as moments (moment, given)
+    ) as moments (moment, actual)
 
 ),
 
@@ -100,8 +100,8 @@ expectations (key, moment, expected) as (
 select
     coalesce(moments.key, expectations.key) as key,
     coalesce(moments.moment, expectations.moment) as moment,
-    moments.given,
+    moments.actual,
     expectations.expected
 from moments
 full join expectations on moments.key = expectations.key and moments.moment = expectations.moment
-where not coalesce(abs(moments.given - expectations.expected) <= 1e-9 * abs(expectations.expected), false)
+where not coalesce(abs(moments.actual - expectations.expected) <= 1e-9 * abs(expectations.expected), false)

@@ -1,5 +1,5 @@
--- Estimates outside their intervals; intervals that lack a bound, that are missing without a reason or there with one;
--- process intervals that end inside the sampling interval of the same rows.
+-- Estimates outside their interval; intervals with only one bound; intervals that are missing without a reason, or
+-- present with one; process intervals that do not contain the sampling interval of the same rows.
 with estimates as (
 
     select

@@ -1,4 +1,4 @@
--- Rows of the loads to test whose rate, COUNT or weights no formula may see.
+-- Rows of the loads to test with a rate, COUNT or weight outside its valid range.
 select
     load_id,
     row_number,
