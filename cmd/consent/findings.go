@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
 )
 
@@ -19,14 +21,16 @@ func newFindingsCommand(a *app) *cobra.Command {
 	var choice databaseChoice
 	var limit int
 	var export string
+	var ofRun runFindings
 	cmd := &cobra.Command{
 		Use:   "findings [LOAD]",
 		Short: "Show the rejects and warnings of the files, and export rejected rows",
 		Long: `findings counts the rejects and warnings in the latest load of each file. With the number of a load it lists them
-with their places. With --export it writes the rejected rows as a CSV file in their original form, which you can
+with their places. With --run it lists those of all files of a run, rejects first. With --export it writes the rejected rows as a CSV file in their original form, which you can
 correct and load like any other.`,
 		Example: `  consent findings --data-dir ./data
   consent findings 12 --data-dir ./data
+  consent findings --run september-7 --entry 'events/csv/*.csv' --database-url postgres://…
   consent findings 12 --data-dir ./data --export rejects.csv`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,8 +47,13 @@ correct and load like any other.`,
 			} else if export != "" {
 				return badConfiguration("--export needs the number of a load: `consent findings` lists them")
 			}
+			if err := ofRun.check(len(args) == 1 || export != ""); err != nil {
+				return err
+			}
 			return choice.withLedger(ctx, a, "findings", func(ledger *warehouse.DB) error {
 				switch {
+				case ofRun.run != "":
+					return ofRun.write(ctx, a, ledger, limit)
 				case export != "":
 					return a.exportRejects(ctx, ledger, load, export)
 				case len(args) == 1:
@@ -67,8 +76,98 @@ correct and load like any other.`,
 	}
 	choice.flags(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "how many findings are listed")
+	ofRun.flags(cmd)
 	cmd.Flags().StringVar(&export, "export", "", "`file` to write the rejected rows to, as CSV")
 	return cmd
+}
+
+// runFindings select the findings of a run.
+type runFindings struct {
+	run, entry string
+	rejected   bool
+}
+
+func (f *runFindings) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.run, "run", "", "the id or the name of a `run` whose findings are listed")
+	cmd.Flags().StringVar(&f.entry, "entry", "", "with --run, only the files that a `path` or glob means")
+	cmd.Flags().BoolVar(&f.rejected, "rejected", false, "with --run, only rejected rows")
+}
+
+// check refuses flags that contradict each other. other says that a load or --export is given.
+func (f *runFindings) check(other bool) error {
+	switch {
+	case f.run != "" && other:
+		return badConfiguration("--run lists the findings of all loads of a run: omit the load and --export")
+	case f.run == "" && (f.entry != "" || f.rejected):
+		return badConfiguration("--entry and --rejected need --run: `consent status` lists the runs")
+	}
+	_, err := source.Matches(f.entry, "")
+	return err
+}
+
+func (f *runFindings) write(ctx context.Context, a *app, ledger *warehouse.DB, limit int) error {
+	_, files, err := ledger.Run(ctx, f.run)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return badConfiguration("no run has the id or the name %q: it has not recorded a file yet, or `consent status` lists others", f.run)
+	}
+	if err != nil {
+		return err
+	}
+	var loads []int64
+	var rejected int64
+	for _, file := range files {
+		matches := f.entry == ""
+		if !matches {
+			if matches, err = source.Matches(f.entry, file.Path); err != nil {
+				return err
+			}
+		}
+		if matches && file.LoadID > 0 {
+			loads = append(loads, file.LoadID)
+			rejected += file.Rejected
+		}
+	}
+	findings, total, err := ledger.FileFindings(ctx, loads, f.rejected, limit)
+	if err != nil {
+		return err
+	}
+	if a.output == "json" {
+		return writeJSON(a.stdout, struct {
+			Files    int                     `json:"files"`
+			Rejected int64                   `json:"rejected"`
+			Kept     int64                   `json:"kept"` // findings, of which the first ones are listed
+			Findings []warehouse.FileFinding `json:"findings"`
+		}{len(loads), rejected, total, findings})
+	}
+	return writeRunFindings(a.stdout, findings, total, rejected, len(loads))
+}
+
+// writeRunFindings writes findings for people, and how many more there are. total is how many are in the ledger; rejected is
+// how many rows of the files were rejected, of which the ledger has only the first ones if a file failed.
+func writeRunFindings(w io.Writer, findings []warehouse.FileFinding, total, rejected int64, files int) error {
+	if len(findings) > 0 {
+		t := newTable("FILE", "ROW", "BYTE", "SEVERITY", "FINDING", "COLUMN", "VALUE", "MESSAGE")
+		for _, f := range findings {
+			t.add(f.Path, fmt.Sprint(f.Row), byteOf(f.Finding), string(f.Severity), f.Code, f.Column, cut(f.Value, 60), f.Message)
+		}
+		if err := t.write(w); err != nil {
+			return err
+		}
+	}
+	text := plural(int(rejected), "row was rejected", "rows were rejected") + " in " + plural(files, "file", "files") + "."
+	if more := total - int64(len(findings)); more > 0 {
+		text += fmt.Sprintf(" %s not listed: --limit %d lists all.", plural(int(more), "more finding is", "more findings are"), total)
+	}
+	_, err := fmt.Fprintln(w, text)
+	return err
+}
+
+// byteOf is the offset of a finding; empty if the format has none.
+func byteOf(f warehouse.Finding) string {
+	if f.Offset < 0 {
+		return ""
+	}
+	return fmt.Sprint(f.Offset)
 }
 
 func (a *app) writeFindingCounts(counts []warehouse.FindingCount) error {
@@ -100,11 +199,7 @@ func (a *app) writeFindings(findings []warehouse.Finding) error {
 func findingsTable(findings []warehouse.Finding) *table {
 	t := newTable("ROW", "BYTE", "SEVERITY", "FINDING", "COLUMN", "VALUE", "MESSAGE")
 	for _, f := range findings {
-		offset := ""
-		if f.Offset >= 0 {
-			offset = fmt.Sprint(f.Offset)
-		}
-		t.add(fmt.Sprint(f.Row), offset, string(f.Severity), f.Code, f.Column, cut(f.Value, 60), f.Message)
+		t.add(fmt.Sprint(f.Row), byteOf(f), string(f.Severity), f.Code, f.Column, cut(f.Value, 60), f.Message)
 	}
 	return t
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +69,55 @@ func TestCorrectedRejectsLoad(t *testing.T) {
 	}
 	for _, wrong := range [][]string{{"findings", "x"}, {"findings", "1", "--export", os.DevNull}, {"findings", "--export", rejects}, {"findings", "99", "--export", filepath.Join(dir, "none.csv")}} {
 		if o := at(wrong...); o.code != 78 {
+			t.Errorf("%v: exit code %d: %s", wrong, o.code, o.stderr)
+		}
+	}
+}
+
+// TestFindingsOfARun checks that the findings of all files of a run, or of an entry, are listed, rejects first.
+func TestFindingsOfARun(t *testing.T) {
+	database := warehousetest.Database(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a/companies.csv"), companyHeader+strings.Repeat(goodCompany, 9)+"too,short\n")
+	write(t, filepath.Join(dir, "b/companies.csv"), companyHeader+badCompany+goodCompany)
+	write(t, filepath.Join(dir, "c.csv"), companyHeader+goodCompany)
+	at := func(args ...string) outcome { return consent(t, append(args, "--database-url", database)...) }
+	if o := at("migrate"); o.code != 0 {
+		t.Fatal(o.stderr)
+	}
+	if o := at("ingest", "--source", dir, "--max-rejected-ratio", "20%", "--run-name", "september-1"); o.code != 65 { // half of b is rejected
+		t.Fatalf("exit code %d: %s", o.code, o.stderr)
+	}
+	type listed struct {
+		Files, Rejected, Kept int64
+		Findings              []warehouse.FileFinding
+	}
+	all := decode[listed](t, at("findings", "--run", "september-1", "-o", "json"))
+	var places []string
+	for _, f := range all.Findings {
+		places = append(places, fmt.Sprintf("%s %d %s", f.Path, f.Row, f.Severity))
+	}
+	if got := strings.Join(places, ", "); all.Files != 3 || all.Rejected != 2 || got != "a/companies.csv 10 reject, b/companies.csv 1 reject" {
+		t.Errorf("%d rows of %d files: %s", all.Rejected, all.Files, got)
+	}
+	for _, test := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"--entry", "b/*.csv", "--rejected"}, []string{"b/companies.csv    1 ", "api_key_malformed", "1 row was rejected in 1 file."}},
+		{[]string{"--entry", "c.csv"}, []string{"0 rows were rejected in 1 file."}},
+		{[]string{"--limit", "1"}, []string{"field_count", "2 rows were rejected in 3 files. 1 more finding is not listed: --limit 2 lists all."}},
+	} {
+		o := at(append([]string{"findings", "--run", "september-1"}, test.args...)...)
+		for _, want := range test.want {
+			if o.code != 0 || !strings.Contains(o.stdout, want) {
+				t.Errorf("%v: exit code %d, without %q:\n%s%s", test.args, o.code, want, o.stdout, o.stderr)
+			}
+		}
+	}
+	for _, wrong := range [][]string{{"--run", "october-1"}, {"--entry", "c.csv"}, {"--rejected"}, {"1", "--run", "september-1"},
+		{"--run", "september-1", "--entry", "[a"}} {
+		if o := at(append([]string{"findings"}, wrong...)...); o.code != 78 {
 			t.Errorf("%v: exit code %d: %s", wrong, o.code, o.stderr)
 		}
 	}

@@ -5,12 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"consentpipeline.io/test/kubetest"
 	"consentpipeline.io/test/testneeds"
 	"consentpipeline.io/test/warehousetest"
 )
@@ -22,7 +27,12 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
+	ctrllog.SetLogger(logr.Discard()) // each operator here has its own
 	warehousetest.Main(m)
+	if err := kubetest.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "stop the tests' API server:", err)
+		os.Exit(1)
+	}
 }
 
 // An outcome is how a run of the program ended.

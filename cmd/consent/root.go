@@ -56,7 +56,7 @@ computes consent metrics from them with dbt.
 
 Every flag can also be set by an environment variable (--database-url as CONSENT_DATABASE_URL) and by a key of
 a configuration file (--config consent.yaml, with the line "database-url: …"). A flag overrides the environment,
-and the environment overrides the file.
+and the environment overrides the file. Only the commands of "consent pipelines" have kubectl's settings instead.
 
 Exit codes: 0 success; 65 invalid data; 75 temporary failure, such as an unavailable or full database: try again;
 78 invalid configuration.`,
@@ -78,6 +78,7 @@ Exit codes: 0 success; 65 invalid data; 75 temporary failure, such as an unavail
 		newTransformCommand(a),
 		newMigrateCommand(a),
 		newOperatorCommand(a),
+		newPipelinesCommand(a),
 		newDashboardCommand(a),
 		newStatusCommand(a),
 		newFindingsCommand(a),

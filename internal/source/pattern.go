@@ -25,6 +25,19 @@ func parsePattern(glob string) (pattern, error) {
 	return parts, nil
 }
 
+// Matches reports whether a file is one that a path or glob of a run means. Hidden files count as matching.
+func Matches(pathOrGlob, file string) (bool, error) {
+	if pathOrGlob == file {
+		return true, nil
+	}
+	glob, err := parsePattern(pathOrGlob)
+	if err != nil {
+		return false, err
+	}
+	matches, _ := glob.match(file)
+	return matches, nil
+}
+
 // isGlob reports whether a path has characters with a meaning in patterns.
 func isGlob(path string) bool { return strings.ContainsAny(path, `*?[\`) }
 

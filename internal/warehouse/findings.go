@@ -53,6 +53,35 @@ func (db *DB) Findings(ctx context.Context, loadID int64, limit int) ([]Finding,
 	return findings, wrap("list the findings", err)
 }
 
+// A FileFinding is a finding with its file.
+type FileFinding struct {
+	Path   string `json:"file"`
+	LoadID int64  `json:"load_id"`
+	Finding
+}
+
+// FileFindings lists the first findings of several loads: rejects before warnings, which are left out if rejected is true, in
+// the order of the files' paths and their rows. It also returns how many there are.
+func (db *DB) FileFindings(ctx context.Context, loads []int64, rejected bool, limit int) (findings []FileFinding, total int64, err error) {
+	const selected = "raw.finding where load_id = any($1) and (severity = 'reject' or not $2)"
+	if err := db.pool.QueryRow(ctx, "select count(*) from "+selected, loads, rejected).Scan(&total); err != nil {
+		return nil, 0, wrap("count the findings", err)
+	}
+	rows, err := db.pool.Query(ctx, `
+		select f.path, n.load_id, n.row_number, coalesce(n.byte_offset, -1), n.severity, n.code, coalesce(n.column_name, ''), n.message,
+		       coalesce(n.value, ''), n.record
+		from (select * from `+selected+`) n join raw.load using (load_id) join raw.file f using (file_id)
+		order by n.severity, f.path, n.row_number, n.code limit $3`, loads, rejected, limit)
+	if err != nil {
+		return nil, 0, wrap("list the findings", err)
+	}
+	findings, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (f FileFinding, err error) {
+		err = row.Scan(&f.Path, &f.LoadID, &f.Row, &f.Offset, &f.Severity, &f.Code, &f.Column, &f.Message, &f.Value, &f.Record)
+		return f, err
+	})
+	return findings, total, wrap("list the findings", err)
+}
+
 // ExportRejects writes the rejected rows of a load as a CSV file with the columns of the original, to be corrected and
 // loaded. It returns the number of rows written and the number of rejected rows: a failed load keeps only the first of
 // them. It returns pgx.ErrNoRows if there is no such load.

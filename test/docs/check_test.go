@@ -123,14 +123,17 @@ func TestCheck(t *testing.T) {
 		"commands and flags that are there": {
 			text: "`consent ingest --source ./input --check`, `consent ingest -o json`, `--max-rejected-ratio`, `consent COMMAND --help`\n\n" +
 				"    bin/consent transform --data-dir ./data -- --vars 'extrapolation: count'\n    consent ingest --source x \\\n        --check\n" +
-				"    kubectl exec -it postgresql-0 -- consent status --data-dir x\n",
+				"    kubectl exec -it postgresql-0 -- consent status --data-dir x\n    kubectl consent run september --wait -n x\n" +
+				"    consent pipelines logs september -f\n    kubectl consent VERB NAME\n",
 		},
 		"commands and flags that are not": {
 			text: "`consent ingst`, `consent ingest --chekc`, `--max-reject`\n\n    bin/consent ingest --source x \\\n        --chekc\n" +
-				"    kubectl exec postgresql-0 -- consent state\n",
+				"    kubectl exec postgresql-0 -- consent state\n    kubectl consent start september\n    consent pipelines run september --follow\n",
 			want: []string{"README.md:5: consent has no command ingst (consent --help)", "consent ingest has no flag --chekc (consent ingest --help)",
 				"README.md:5: --max-reject is a flag of no command", "README.md:7: consent ingest has no flag --chekc (consent ingest --help)",
-				"README.md:9: consent has no command state (consent --help)"},
+				"README.md:9: consent has no command state (consent --help)",
+				"README.md:10: consent has no command pipelines start (consent --help)",
+				"README.md:11: consent pipelines run has no flag --follow (consent pipelines run --help)"},
 		},
 		"variables that are read": {text: "`CONSENT_DATABASE_URL`, `CONSENT_TEST_REQUIRE=psql`, `CONSENT_…`\n"},
 		"a variable that nothing reads": {

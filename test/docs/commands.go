@@ -15,7 +15,7 @@ import (
 type help struct {
 	targets       map[string]bool            // make targets
 	makeVariables map[string]bool            // variables with a default in the Makefile
-	flags         map[string]map[string]bool // of each command of the program
+	flags         map[string]map[string]bool // of each command of the program, such as "pipelines list"
 }
 
 var (
@@ -55,8 +55,25 @@ func readHelp(ctx context.Context, root string) (help, error) {
 			return h, err
 		}
 		h.flags[match[1]] = flagsIn(text)
+		for _, nested := range subcommand.FindAllStringSubmatch(text, -1) {
+			text, err := output(ctx, root, "bin/consent", match[1], nested[1], "--help")
+			if err != nil {
+				return h, err
+			}
+			h.flags[match[1]+" "+nested[1]] = flagsIn(text)
+		}
 	}
 	return h, nil
+}
+
+// hasNested reports whether a command has commands of its own.
+func (h help) hasNested(verb string) bool {
+	for name := range h.flags {
+		if strings.HasPrefix(name, verb+" ") {
+			return true
+		}
+	}
+	return false
 }
 
 func flagsIn(text string) map[string]bool {
@@ -163,8 +180,11 @@ func splitCommands(line string) [][]string {
 // placeholder is a word that the reader replaces, such as TARGET or ….
 var placeholder = regexp.MustCompile(`^([A-Z]+…?|…|\[.*)$`)
 
-// checkCommand returns the problems of a command of make or of the program.
+// checkCommand returns the problems of a command of make, of the program, or of the program as a plugin of kubectl.
 func (h help) checkCommand(words []string) (problems []string) {
+	if len(words) > 1 && words[0] == "kubectl" && words[1] == "consent" {
+		words = append([]string{"consent", "pipelines"}, words[2:]...)
+	}
 	switch strings.TrimPrefix(strings.TrimPrefix(words[0], "./"), "bin/") {
 	case "make":
 		for _, word := range words[1:] {
@@ -181,6 +201,9 @@ func (h help) checkCommand(words []string) (problems []string) {
 		verb := ""
 		if len(words) > 1 && !strings.HasPrefix(words[1], "-") {
 			verb = words[1]
+		}
+		if verb != "" && h.hasNested(verb) && len(words) > 2 && !strings.HasPrefix(words[2], "-") && !placeholder.MatchString(words[2]) {
+			verb += " " + words[2]
 		}
 		flags, ok := h.flags[verb]
 		switch {

@@ -3,8 +3,11 @@
 package e2e
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -250,6 +253,33 @@ func TestInterruptedPipelines(t *testing.T) {
 	r.install(append(withOperator, "--set", "sources[0].name=input,sources[0].hostPath=/e2e/slow", "--set", slowly)...)
 	r.awaitMigrated()
 
+	r.step("the run is canceled while its log is followed, and nothing of its file is there", func(r *release) {
+		r.apply("slow", "input", "", "events/csv/*.csv")
+		r.awaitCopy()
+		follow, err := r.pluginCommand("logs", "slow", "--follow")
+		if err != nil {
+			r.Fatal(err)
+		}
+		lines, err := follow.StdoutPipe()
+		if err := errors.Join(err, follow.Start()); err != nil {
+			r.Fatal(err)
+		}
+		log := bufio.NewReader(lines)
+		first, _ := log.ReadString('\n')
+		r.contains("the first line of the log", first, "[events/csv/*.csv] ")
+		r.contains("cancel", r.plugin("cancel", "slow"), "Run 1 of slow was canceled", "events/csv/*.csv  not known",
+			"kubectl exec -n "+r.namespace+" slow-migrate-", " -- consent status slow-1")
+		rest, err := io.ReadAll(log)
+		if err := errors.Join(err, follow.Wait()); err != nil {
+			r.Errorf("logs --follow: %v", err)
+		}
+		r.contains("the end of the log", string(rest), "[events/csv/*.csv] ")
+		r.contains("status", r.plugin("status", "slow"), "Not ready (Interrupted).")
+		if got := r.query("select count(*) from raw.event"); got != "0" {
+			r.Errorf("%s rows are published", got)
+		}
+		r.kubectl("delete", "consentpipeline", "slow")
+	})
 	r.step("the pipeline is deleted in mid-run, and nothing is left of the run", func(r *release) {
 		r.apply("slow", "input", "", "events/csv/*.csv")
 		r.awaitCopy()

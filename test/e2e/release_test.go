@@ -73,6 +73,21 @@ func TestNewcomer(t *testing.T) {
 		}
 		r.checkRight("nobody", "get consentpipelines", "no")
 	})
+	r.step("kubectl consent works with the cluster's role edit", func(r *release) {
+		engineer := r.as(r.T, "engineer", "edit")
+		r.contains("list", engineer.plugin("list"), "consent-ingest  True   Succeeded  11/11", "september       True   Succeeded  11/11")
+		r.contains("run --wait", engineer.plugin("run", "september", "--wait"), "Run 2 (RunRequested): Succeeded", "Unchanged", "4,733")
+		r.contains("status", engineer.plugin("status", "september"), "Ready (Succeeded). 11 of 11 files", "Metrics are up to date", "1  FirstRun  Succeeded")
+		r.contains("retry", engineer.plugin("retry", "september"), "Nothing to retry: run 2 succeeded.")
+		const entry = "events/csv/events-company-1.csv"
+		logs := engineer.plugin("logs", "september", entry)
+		r.contains("logs", logs, "["+entry+"] ", `"outcome":"Unchanged","rows":500`)
+		if strings.Contains(logs, "company-2") {
+			r.Errorf("the log of one entry has lines of another:\n%s", logs)
+		}
+		r.contains("findings", engineer.plugin("findings", "september"), "0 rows were rejected in 11 files.")
+		r.contains("findings of an entry", engineer.plugin("findings", "september", entry, "--output=yaml"), "files: 1\n", "rejected: 0\n")
+	})
 	r.step("helm test", func(r *release) {
 		r.contains("helm test", r.do("helm", "test", "consent", "--logs"), "Succeeded", "4,733", "40")
 	})

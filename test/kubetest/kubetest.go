@@ -36,13 +36,14 @@ var (
 //	func TestMain(m *testing.M) { kubetest.Main(m) }
 func Main(m *testing.M) {
 	m.Run() // the exit status reaches os.Exit through m
-	if err := stop(); err != nil {
+	if err := Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "stop the tests' API server:", err)
 		os.Exit(1)
 	}
 }
 
-func stop() error {
+// Stop stops the shared server, if there is one; for packages whose TestMain stops other servers, too.
+func Stop() error {
 	mutex.Lock()
 	defer mutex.Unlock()
 	if shared == nil {
