@@ -33,7 +33,7 @@ func updateSchedule(p *v1alpha1.ConsentPipeline, now time.Time, out *outcome) (d
 	parsed, err := parseSchedule(*spec)
 	if err != nil {
 		status.NextScheduleTime, status.ScheduleDigest = nil, ""
-		return nil, &blocker{reason: reasonScheduleInvalid, stalled: true, message: err.Error()}
+		return nil, &blocker{reason: reasonScheduleInvalid, stalled: true, message: err.Error() + "."}
 	}
 	if is := digest(spec.Cron, spec.TimeZone); status.NextScheduleTime == nil || status.ScheduleDigest != is {
 		status.NextScheduleTime, status.ScheduleDigest = nextStart(parsed, now, status.LastScheduleTime), is
