@@ -144,7 +144,7 @@ func TestRetry(t *testing.T) {
 	// later sets the clock to a time after the end of the last run.
 	later := func(p *v1alpha1.ConsentPipeline, after time.Duration) {
 		t.Helper()
-		env.clock.set(p.Status.LastRun.CompletionTime.Add(after).Sub(time.Now()))
+		env.clock.set(time.Until(p.Status.LastRun.CompletionTime.Add(after)))
 		env.reconcile("september")
 	}
 	message := func(p *v1alpha1.ConsentPipeline, want string) {
@@ -206,7 +206,7 @@ func TestRetry(t *testing.T) {
 
 	t.Log("a new operator retries at the same time, and dbt follows what is loaded")
 	env.stop()
-	env.clock.set(p.Status.LastRun.CompletionTime.Add(9 * time.Minute).Sub(time.Now()))
+	env.clock.set(time.Until(p.Status.LastRun.CompletionTime.Add(9 * time.Minute)))
 	env.startOperator()
 	env.reconcile("september")
 	if p := env.pipeline("september"); p.Status.Runs != 2 {
@@ -298,7 +298,7 @@ func TestRetryGivesWay(t *testing.T) {
 	env.clock.set(0)
 	env.endRun(j, 75)
 	p = pending(4, time.Hour)
-	env.clock.set(p.Status.NextScheduleTime.Add(time.Minute).Sub(time.Now())) // both are due
+	env.clock.set(time.Until(p.Status.NextScheduleTime.Add(time.Minute))) // both are due
 	env.reconcile("september")
 	j = env.awaitRun("september", 5)
 	if reason := env.pipeline("september").Status.CurrentRun.Reason; reason != v1alpha1.ReasonScheduled {

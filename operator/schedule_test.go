@@ -327,7 +327,7 @@ func TestSchedule(t *testing.T) {
 
 	t.Log("the operator wakes by itself")
 	noEarlier(1)
-	env.clock.set(first.Sub(time.Now()) - 1500*time.Millisecond)
+	env.clock.set(time.Until(first.Time) - 1500*time.Millisecond)
 	noEarlier(1)
 	j := env.awaitRun("hourly", 2)
 	if p := env.pipeline("hourly"); p.Status.CurrentRun.Reason != v1alpha1.ReasonScheduled || !p.Status.LastScheduleTime.Equal(first) ||
@@ -336,7 +336,7 @@ func TestSchedule(t *testing.T) {
 	}
 
 	t.Log("starts during a run lead to one run after it")
-	env.clock.set(first.Add(2*time.Hour + time.Minute).Sub(time.Now()))
+	env.clock.set(time.Until(first.Add(2*time.Hour + time.Minute)))
 	noEarlier(2)
 	env.endPod(env.pod(j, 0), 0, unchanged("a.csv", 100))
 	env.completeJob(j)
@@ -350,7 +350,7 @@ func TestSchedule(t *testing.T) {
 
 	t.Log("while it is suspended, nothing starts, and Ready says that a run is due")
 	env.edit("hourly", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Suspend = true })
-	env.clock.set(first.Add(3 * time.Hour).Sub(time.Now()))
+	env.clock.set(time.Until(first.Add(3 * time.Hour)))
 	noEarlier(3)
 	if got := condition(env.pipeline("hourly"), v1alpha1.ConditionReady).Message; !strings.HasSuffix(got, "A new run is due, but spec.suspend is true.") {
 		t.Errorf("Ready has the message %q", got)
@@ -361,7 +361,7 @@ func TestSchedule(t *testing.T) {
 
 	t.Log("of the starts of a day without an operator, the last one is made up for")
 	env.stop()
-	env.clock.set(first.Add(27*time.Hour + 10*time.Minute).Sub(time.Now()))
+	env.clock.set(time.Until(first.Add(27*time.Hour + 10*time.Minute)))
 	env.startOperator()
 	env.completeRun(env.awaitRun("hourly", 5))
 	p = env.awaitEnd("hourly", 5, v1alpha1.Succeeded)
@@ -373,7 +373,7 @@ func TestSchedule(t *testing.T) {
 	t.Log("with a deadline, it is skipped, with an event")
 	env.stop()
 	env.edit("hourly", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Schedule.StartingDeadlineSeconds = new(int64(300)) })
-	env.clock.set(first.Add(51*time.Hour + 10*time.Minute).Sub(time.Now()))
+	env.clock.set(time.Until(first.Add(51*time.Hour + 10*time.Minute)))
 	env.startOperator()
 	p = env.await("hourly", "the next start", func(p *v1alpha1.ConsentPipeline) bool {
 		return p.Status.NextScheduleTime.Sub(first.Time) == 52*time.Hour
@@ -385,7 +385,7 @@ func TestSchedule(t *testing.T) {
 
 	t.Log("a change of the spec at the time of a start leads to one run")
 	env.stop()
-	env.clock.set(first.Add(52 * time.Hour).Sub(time.Now()))
+	env.clock.set(time.Until(first.Add(52 * time.Hour)))
 	env.trigger("hourly", "2")
 	env.startOperator()
 	env.completeRun(env.awaitRun("hourly", 6))
@@ -405,7 +405,7 @@ func TestScheduleOfAKilledOperator(t *testing.T) {
 	env.apply("hourly", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Schedule = &v1alpha1.Schedule{Cron: "@hourly"} })
 	env.completeRun(env.awaitRun("hourly", 1))
 	first := env.awaitEnd("hourly", 1, v1alpha1.Succeeded).Status.NextScheduleTime
-	env.clock.set(first.Sub(time.Now()))
+	env.clock.set(time.Until(first.Time))
 	env.edit("hourly", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 3 })
 	<-died
 	env.stop()
