@@ -58,14 +58,21 @@ func retriedPaths(p *v1alpha1.ConsentPipeline) (paths []string) {
 	return paths
 }
 
-// withRetried returns the pipeline with only the files of a run: all of spec.files, or in a retry those that are retried.
+// withRetried returns the pipeline with only the files of a run: all of spec.files, or in a retry those that are retried. Their
+// order is that of the status, not of spec.files, which may have changed: by their order, pods are assigned to entries.
 func withRetried(p *v1alpha1.ConsentPipeline, run v1alpha1.Run) *v1alpha1.ConsentPipeline {
 	if run.Reason != v1alpha1.ReasonRetry {
 		return p
 	}
-	paths := retriedPaths(p)
+	var files []v1alpha1.File
+	for _, path := range retriedPaths(p) {
+		at := slices.IndexFunc(p.Spec.Files, func(f v1alpha1.File) bool { return f.Path == path })
+		if at >= 0 { // as long as the digest of the paths is the same
+			files = append(files, p.Spec.Files[at])
+		}
+	}
 	p = p.DeepCopy()
-	p.Spec.Files = slices.DeleteFunc(p.Spec.Files, func(f v1alpha1.File) bool { return !slices.Contains(paths, f.Path) })
+	p.Spec.Files = files
 	return p
 }
 

@@ -309,6 +309,41 @@ func TestRetryGivesWay(t *testing.T) {
 	pending(5, 30*time.Minute)
 }
 
+// TestRetryOfReorderedFiles changes the order of spec.files, which starts no run, and the number of shards before a retry: each pod
+// still reports to its own entry.
+func TestRetryOfReorderedFiles(t *testing.T) {
+	env := newEnv(t, withoutDbt)
+	env.apply("september", []string{"a.csv", "b.csv", "c/**"})
+	env.endRun(env.awaitRun("september", 1), 75, 0, 75)
+	env.awaitEnd("september", 1, v1alpha1.Partial)
+	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) {
+		spec.Files = []v1alpha1.File{{Path: "c/**", Shards: 2}, {Path: "b.csv"}, {Path: "a.csv"}}
+	})
+	env.clock.set(6 * time.Minute)
+	env.reconcile("september")
+	j := env.awaitRun("september", 2)
+	index := 0
+	for _, e := range entriesOf(j) {
+		for range e.shards {
+			m := map[string]string{"a.csv": loaded("a.csv", 1), "c/**": loaded("c/**", 20)}[e.path]
+			env.endPod(env.pod(j, index), 0, m)
+			index++
+		}
+	}
+	if index != 3 {
+		t.Fatalf("the Job has %d pods, expected 1 for a.csv and 2 for c/**", index)
+	}
+	env.completeJob(j)
+	p := env.awaitEnd("september", 2, v1alpha1.Succeeded)
+	var got []string
+	for _, f := range p.Status.Files {
+		got = append(got, fmt.Sprintf("%s: %d rows of %d files", f.Path, *f.Rows, f.Matched))
+	}
+	if got := strings.Join(got, ", "); got != "a.csv: 1 rows of 1 files, b.csv: 100 rows of 1 files, c/**: 40 rows of 2 files" {
+		t.Errorf("the status has %s", got)
+	}
+}
+
 // TestRetryAfterInterruption deletes the Job of a run, before and after its pods have ended, and kills the operator after it has
 // created the Job of the retry.
 func TestRetryAfterInterruption(t *testing.T) {
