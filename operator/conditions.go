@@ -2,6 +2,7 @@ package operator
 
 import (
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,7 +11,7 @@ import (
 )
 
 // setConditions sets Ready, Reconciling and Stalled by the rules of kstatus: Reconciling while a run is in progress, Stalled
-// while a person has to act, and never both. Without either, Ready is True; before the first run, while runs are suspended, it is Unknown.
+// or a retry is to come, Stalled while a person has to act, and never both. Without either, Ready is True; before the first run, while runs are suspended, it is Unknown.
 func setConditions(p *v1alpha1.ConsentPipeline, out outcome, now metav1.Time) {
 	ready, reconciling, stalled := metav1.ConditionUnknown, false, false
 	reason, message := "", ""
@@ -28,11 +29,18 @@ func setConditions(p *v1alpha1.ConsentPipeline, out outcome, now metav1.Time) {
 		reason = reasonRunInProgress
 		message = fmt.Sprintf("Run %d (%s) is in progress in the Job %s.", current.Number, current.Reason, current.JobName)
 	case last != nil:
-		ready, stalled = metav1.ConditionFalse, true
-		if last.Result == v1alpha1.Succeeded || last.Result == v1alpha1.Waiting {
-			ready, stalled = metav1.ConditionTrue, false
+		switch {
+		case last.Result == v1alpha1.Succeeded, last.Result == v1alpha1.Waiting:
+			ready = metav1.ConditionTrue
+		case isRetried(p):
+			ready, reconciling = metav1.ConditionFalse, true
+		default:
+			ready, stalled = metav1.ConditionFalse, true
 		}
 		reason, message = string(last.Result), last.Message
+		if !strings.Contains(message, runAgain(p)) { // earlier releases have it in the message
+			message += remedy(p)
+		}
 	case out.suspended:
 		reason, message = reasonSuspended, "No run has started yet: spec.suspend is true."
 	}

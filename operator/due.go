@@ -17,15 +17,15 @@ type decision struct {
 }
 
 // due decides whether to start a run. It compares the spec with the run that was started last, not with the last one that
-// succeeded: so going back to an earlier spec is a change, too.
-func due(p *v1alpha1.ConsentPipeline) decision {
+// succeeded: so going back to an earlier spec is a change, too. A start by the schedule or a retry may be due besides.
+func due(p *v1alpha1.ConsentPipeline, isScheduled, isRetry bool) decision {
 	last := lastStarted(p)
 	specChanged := last != nil && last.SpecDigest != specDigest(p.Spec)
 	triggerChanged := last != nil && last.TriggerDigest != digest(p.Spec.Trigger)
 	switch {
 	case p.Status.CurrentRun != nil: // a change during a run is due after it
 		return decision{reasonRunInProgress, false}
-	case last != nil && !specChanged && !triggerChanged && !isRequested(p):
+	case last != nil && !specChanged && !triggerChanged && !isRequested(p) && !isScheduled && !isRetry:
 		return decision{reasonUpToDate, false}
 	case p.Spec.Suspend:
 		return decision{reasonSuspended, false}
@@ -35,8 +35,12 @@ func due(p *v1alpha1.ConsentPipeline) decision {
 		return decision{string(v1alpha1.ReasonSpecChanged), true}
 	case triggerChanged:
 		return decision{string(v1alpha1.ReasonTriggerChanged), true}
-	default:
+	case isRequested(p):
 		return decision{string(v1alpha1.ReasonRunRequested), true}
+	case isScheduled:
+		return decision{string(v1alpha1.ReasonScheduled), true}
+	default:
+		return decision{string(v1alpha1.ReasonRetry), true}
 	}
 }
 

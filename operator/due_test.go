@@ -54,6 +54,7 @@ func TestDue(t *testing.T) {
 		"everything is to be loaded":         {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Load = v1alpha1.LoadAlways }), ran(spec()), decision{"SpecChanged", true}},
 		"other texts stand for null":         {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Nulls = []string{"NULL"} }), ran(spec()), decision{"SpecChanged", true}},
 		"files are to wait for a marker":     {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.WaitFor = "_SUCCESS" }), ran(spec()), decision{"SpecChanged", true}},
+		"it is to run by a schedule":         {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.Schedule = &v1alpha1.Schedule{Cron: "@hourly"} }), ran(spec()), decision{"UpToDate", false}},
 		"more rows may be rejected":          {spec(func(s *v1alpha1.ConsentPipelineSpec) { s.MaxRejectedRatio = "5%" }), ran(spec()), decision{"SpecChanged", true}},
 		"only how to run changed": {spec(func(s *v1alpha1.ConsentPipelineSpec) {
 			s.Files[0].Shards = 4
@@ -63,7 +64,32 @@ func TestDue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := &v1alpha1.ConsentPipeline{Spec: test.spec, Status: test.status}
-			if got := due(p); got != test.want {
+			if got := due(p, false, false); got != test.want {
+				t.Errorf("got %+v, expected %+v", got, test.want)
+			}
+		})
+	}
+
+	for name, test := range map[string]struct {
+		spec               v1alpha1.ConsentPipelineSpec
+		status             v1alpha1.ConsentPipelineStatus
+		isScheduled, retry bool
+		want               decision
+	}{
+		"a start by the schedule":              {spec(), ran(spec()), true, false, decision{"Scheduled", true}},
+		"a retry":                              {spec(), ran(spec()), false, true, decision{"Retry", true}},
+		"a start comes before a retry":         {spec(), ran(spec()), true, true, decision{"Scheduled", true}},
+		"a start, and the trigger changed":     {spec(trigger), ran(spec()), true, true, decision{"TriggerChanged", true}},
+		"a start with the first run":           {spec(), v1alpha1.ConsentPipelineStatus{}, true, false, decision{"FirstRun", true}},
+		"a start during a run":                 {spec(), running(spec()), true, false, decision{"RunInProgress", false}},
+		"a start while no run may start":       {spec(suspend), ran(spec()), true, false, decision{"Suspended", false}},
+		"a retry while no run may start":       {spec(suspend), ran(spec()), false, true, decision{"Suspended", false}},
+		"neither, and no run may start anyhow": {spec(suspend), ran(spec()), false, false, decision{"UpToDate", false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := &v1alpha1.ConsentPipeline{Spec: test.spec, Status: test.status}
+			if got := due(p, test.isScheduled, test.retry); got != test.want {
 				t.Errorf("got %+v, expected %+v", got, test.want)
 			}
 		})
@@ -90,7 +116,7 @@ func TestDue(t *testing.T) {
 			t.Parallel()
 			p := &v1alpha1.ConsentPipeline{Spec: test.spec, Status: test.status}
 			p.Annotations = map[string]string{v1alpha1.AnnotationRunRequestedAt: test.requested}
-			if got := due(p); got != test.want {
+			if got := due(p, false, false); got != test.want {
 				t.Errorf("got %+v, expected %+v", got, test.want)
 			}
 		})

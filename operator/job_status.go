@@ -16,6 +16,7 @@ import (
 type jobOutcome struct {
 	completed, failed map[int]bool // indexes
 	ended             bool         // or deleted
+	badConfig         bool         // a pod has ended the whole Job, by its exit code; see podFailurePolicy
 	endedPods         int64        // by the Job's count
 }
 
@@ -28,7 +29,9 @@ func jobOutcomeOf(j *batchv1.Job) jobOutcome {
 	if j.Status.FailedIndexes != nil {
 		failed = *j.Status.FailedIndexes
 	}
+	failure := findCondition(j, batchv1.JobFailed)
 	return jobOutcome{completed: parseIndexes(j.Status.CompletedIndexes), failed: parseIndexes(failed), ended: hasEnded(j),
+		badConfig: failure != nil && failure.Reason == batchv1.JobReasonPodFailurePolicy,
 		endedPods: int64(j.Status.Succeeded) + int64(j.Status.Failed)}
 }
 

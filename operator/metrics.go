@@ -27,7 +27,7 @@ type Metrics struct {
 // series to 1.
 var warningReasons = []string{
 	reasonSourceNotFound, reasonSourceAmbiguous, reasonSourceInvalid, reasonNameConflict, reasonWaitingForDeletion, reasonJobRefused,
-	reasonJobNotCreated, reasonPodsStuck, reasonNodeLost, reasonFailedCreate, reasonTransformFailed, reasonTransformInterrupted,
+	reasonJobNotCreated, reasonScheduleInvalid, reasonScheduleMissed, reasonPodsStuck, reasonNodeLost, reasonFailedCreate, reasonTransformFailed, reasonTransformInterrupted,
 }
 
 // NewMetrics registers the metrics.
@@ -81,7 +81,7 @@ func (m *Metrics) record(p *v1alpha1.ConsentPipeline, out outcome) {
 	m.runs.WithLabelValues(p.Namespace, string(out.finished.Result)).Inc()
 	m.duration.WithLabelValues(p.Namespace).Observe(out.finished.CompletionTime.Sub(out.finished.StartTime.Time).Seconds())
 	m.rows.WithLabelValues(p.Namespace).Add(float64(out.rowsLoaded))
-	m.rejected.WithLabelValues(p.Namespace).Add(float64(out.finished.Rejected))
+	m.rejected.WithLabelValues(p.Namespace).Add(float64(out.rowsRejected))
 }
 
 // A pipelineCollector collects the state of each pipeline of a namespace.

@@ -12,8 +12,10 @@ const (
 	reasonSourceNotFound     = "SourceNotFound"
 	reasonSourceAmbiguous    = "SourceAmbiguous"
 	reasonSourceInvalid      = "SourceInvalid"
-	reasonJobRefused         = "JobRefused"    // by a quota, a policy, a webhook
-	reasonJobNotCreated      = "JobNotCreated" // the API server could not decide
+	reasonScheduleInvalid    = "ScheduleInvalid"
+	reasonScheduleMissed     = "ScheduleMissed" // by more than the deadline; only of events
+	reasonJobRefused         = "JobRefused"     // by a quota, a policy, a webhook
+	reasonJobNotCreated      = "JobNotCreated"  // the API server could not decide
 )
 
 // Why a run, or dbt, makes no progress. Reasons of Kubernetes, such as Unschedulable, are others.

@@ -43,8 +43,10 @@ type outcome struct {
 	events        []pipelineEvent
 	blocker       *blocker              // of the current run, or of the run that is due
 	suspended     bool                  // a run is due, and spec.suspend prevents it
+	scheduledAt   *metav1.Time          // the start by the schedule that is due
 	finished      *v1alpha1.FinishedRun // the run that ended
 	rowsLoaded    int64                 // of the entries that it loaded
+	rowsRejected  int64                 // of all of its entries
 	mayHaveLoaded bool                  // false only if it is known to have loaded nothing
 	transformed   string                // how dbt ended, if it did: Succeeded or Failed
 	requeueAfter  time.Duration         // 0 for never
@@ -98,7 +100,10 @@ func (r *Reconciler) reconcile(ctx context.Context, p *v1alpha1.ConsentPipeline)
 		}
 	}
 	// 2. Start the next run, if one is due.
-	decision := due(p)
+	now := r.now().Time
+	start, invalid := updateSchedule(p, now, &out)
+	out.scheduledAt = start
+	decision := due(p, start != nil, updateRetry(p, now, &out))
 	out.suspended = decision.reason == reasonSuspended
 	if decision.start {
 		blocker, err := r.startRun(ctx, p, decision.reason, &out)
@@ -106,6 +111,9 @@ func (r *Reconciler) reconcile(ctx context.Context, p *v1alpha1.ConsentPipeline)
 			return out, err
 		}
 		out.block(blocker)
+	}
+	if invalid != nil && p.Status.CurrentRun == nil && out.blocker == nil {
+		out.block(invalid)
 	}
 	// 3. Start dbt or follow it. An error here must not keep the end of a run out of the status.
 	if err := r.transform(ctx, p, &out); err != nil {

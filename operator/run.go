@@ -46,7 +46,10 @@ func (r *Reconciler) startRun(ctx context.Context, p *v1alpha1.ConsentPipeline, 
 	if missing != nil || err != nil {
 		return missing, err
 	}
-	job := newJob(p, run, source)
+	job := newJob(withRetried(p, run), run, source)
+	if out.scheduledAt != nil {
+		job.Annotations[v1alpha1.AnnotationScheduledAt] = out.scheduledAt.UTC().Format(time.RFC3339)
+	}
 	// 3. Create it, or adopt the one that exists.
 	err = r.createJob(ctx, job)
 	switch {
@@ -93,9 +96,16 @@ func recordStart(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, j *batchv1.Job, 
 	p.Status.Runs = run.Number
 	p.Status.CurrentRun = &run
 	p.Status.LastHandledRunRequest = cmp.Or(j.Annotations[v1alpha1.AnnotationRunRequestedAt], p.Status.LastHandledRunRequest)
-	p.Status.Files = fileStatuses(entriesOf(j), run.Number, nil, jobOutcome{}, nil)
+	recordScheduledStart(p, j)
+	p.Status.NextRetryTime = nil
+	files := fileStatuses(entriesOf(j), run.Number, nil, jobOutcome{}, nil)
+	if run.Reason == v1alpha1.ReasonRetry {
+		setRunFiles(p, files)
+	} else {
+		p.Status.Files = files
+	}
 	out.addEvent(corev1.EventTypeNormal, "RunStarted", "StartRun",
-		fmt.Sprintf("Run %d (%s) of %s started: Job %s.", run.Number, run.Reason, plural(len(p.Status.Files), "entry", "entries"), run.JobName))
+		fmt.Sprintf("Run %d (%s) of %s started: Job %s.", run.Number, run.Reason, plural(len(files), "entry", "entries"), run.JobName))
 }
 
 // followRun updates the status of the files from the current run's Job and pods, and ends the run if they have ended.
@@ -108,7 +118,7 @@ func (r *Reconciler) followRun(ctx context.Context, p *v1alpha1.ConsentPipeline,
 	if j == nil {
 		updateFiles(p, nil, nil)
 		recordEnd(p, v1alpha1.Interrupted, r.now(), fmt.Sprintf("The Job %s was deleted before the operator saw it end. What was "+
-			"loaded stays. To run again: %s", run.JobName, runAgain(p)), out)
+			"loaded stays.", run.JobName), out)
 		return nil
 	}
 	pods, err := r.pods.attemptsOf(j)
@@ -119,12 +129,14 @@ func (r *Reconciler) followRun(ctx context.Context, p *v1alpha1.ConsentPipeline,
 	updateFiles(p, j, pods)
 	if !hasEnded(j) {
 		waits, blocker := r.handleWaits(ctx, fmt.Sprintf("Run %d", run.Number), j, pods, out)
-		showWaits(p.Status.Files, waits)
+		files := runFiles(p, run.Number)
+		showWaits(files, waits)
+		setRunFiles(p, files)
 		out.block(blocker)
 		return nil
 	}
 	// The cache of pods may lag behind that of Jobs, and there is no later reconcile of this run.
-	if lacksReport(p.Status.Files) {
+	if lacksReport(runFiles(p, run.Number)) {
 		if pods, err = r.liveAttempts(ctx, j); err != nil {
 			return err
 		}
@@ -155,11 +167,13 @@ func (r *Reconciler) currentJob(ctx context.Context, p *v1alpha1.ConsentPipeline
 
 // updateFiles updates the status of the files of the current run.
 func updateFiles(p *v1alpha1.ConsentPipeline, j *batchv1.Job, pods []attempt) {
-	entries := make([]entry, len(p.Status.Files))
-	for i, file := range p.Status.Files {
+	run := p.Status.CurrentRun.Number
+	before := runFiles(p, run)
+	entries := make([]entry, len(before))
+	for i, file := range before {
 		entries[i] = entry{path: file.Path, shards: max(len(file.Shards), 1)}
 	}
-	p.Status.Files = fileStatuses(entries, p.Status.CurrentRun.Number, p.Status.Files, jobOutcomeOf(j), pods)
+	setRunFiles(p, fileStatuses(entries, run, before, jobOutcomeOf(j), pods))
 }
 
 // lacksReport reports whether a pod has no report; pods that never started count, too.
@@ -189,8 +203,11 @@ func recordEnd(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, at metav1.Ti
 		eventType = corev1.EventTypeNormal
 	}
 	out.finished = &finished
-	for i := range p.Status.Files {
-		for _, s := range shardsOf(p.Status.Files[i]) {
+	for i, f := range p.Status.Files {
+		if f.Run != finished.Number {
+			continue // a retry did not load it
+		}
+		for _, s := range shardsOf(f) {
 			if s.State == v1alpha1.FileLoaded || s.State == v1alpha1.FileUnknown || s.Loaded > 0 {
 				out.mayHaveLoaded = true
 			}
@@ -198,7 +215,10 @@ func recordEnd(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, at metav1.Ti
 				out.rowsLoaded += *s.Rows
 			}
 		}
+		if f.Rejected != nil {
+			out.rowsRejected += *f.Rejected
+		}
 		p.Status.Files[i].Shards = nil
 	}
-	out.addEvent(eventType, "Run"+string(result), "FollowRun", fmt.Sprintf("Run %d: %s", finished.Number, finished.Message))
+	out.addEvent(eventType, "Run"+string(result), "FollowRun", fmt.Sprintf("Run %d: %s%s", finished.Number, finished.Message, remedy(p)))
 }

@@ -456,7 +456,7 @@ func TestJobDeleted(t *testing.T) {
 	})
 	env.deleteJob(j)
 	p := env.awaitEnd("september", 1, v1alpha1.Interrupted)
-	env.expectConditions(p, "Failed", "Ready=False Interrupted", "Stalled=True Interrupted")
+	env.expectConditions(p, "InProgress", "Ready=False Interrupted", "Reconciling=True Interrupted")
 	var states []string
 	for _, f := range p.Status.Files {
 		states = append(states, string(f.State))
@@ -466,7 +466,7 @@ func TestJobDeleted(t *testing.T) {
 	}
 	env.awaitEvents("september", "RunInterrupted")
 
-	// A missing Job never starts a run.
+	// A missing Job starts no run at once.
 	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 2 })
 	p = env.await("september", "the change to be seen", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.ObservedGeneration == p.Generation })
 	if p.Status.Runs != 1 || p.Status.CurrentRun != nil {
@@ -601,7 +601,7 @@ func TestDeadline(t *testing.T) {
 	j := env.awaitRun("september", 1)
 	env.failJob(j, batchv1.JobReasonDeadlineExceeded, "", "")
 	p := env.awaitEnd("september", 1, v1alpha1.Failed)
-	env.expectConditions(p, "Failed", "Ready=False Failed", "Stalled=True Failed")
+	env.expectConditions(p, "InProgress", "Ready=False Failed", "Reconciling=True Failed")
 	if got := p.Status.LastRun.Message; !strings.Contains(got, "The run took longer than spec.activeDeadlineSeconds.") {
 		t.Errorf("the message is %q", got)
 	}

@@ -48,6 +48,7 @@ func combine(shards []v1alpha1.ShardStatus) (all v1alpha1.ShardStatus) {
 		all.Waiting += s.Waiting
 		all.Failed += s.Failed
 		all.Attempts += s.Attempts
+		all.Retryable = all.Retryable || s.Retryable
 		add(&all.Rows, s.Rows)
 		add(&all.Rejected, s.Rejected)
 		all.SHA256 += s.SHA256

@@ -38,6 +38,7 @@ func fileStatuses(entries []entry, run int64, before []v1alpha1.FileStatus, j jo
 			}
 		}
 		files[i].ShardStatus = combine(files[i].Shards)
+		files[i].Retryable = files[i].Retryable && !j.badConfig
 		if len(files[i].Shards) == 1 {
 			files[i].Shards = nil
 		}
@@ -84,7 +85,7 @@ func shardStatus(f v1alpha1.ShardStatus, completed, failed, ended bool, pods []a
 	case completed:
 		f.State, f.Message = v1alpha1.FileLoaded, messageLoaded
 	case failed:
-		f.State, f.Message = v1alpha1.FileFailed, cmp.Or(f.Message, messageFailed)
+		f.State, f.Message, f.Retryable = v1alpha1.FileFailed, cmp.Or(f.Message, messageFailed), true
 
 	// 3. The run has ended, and the Job does not know the outcome.
 	case ended:
@@ -111,11 +112,11 @@ func statusAfterRun(f v1alpha1.ShardStatus, lastEnded *attempt) v1alpha1.ShardSt
 	case f.State == v1alpha1.FileSkipped, f.State == v1alpha1.FileUnknown:
 		return f
 	case f.Attempts > 0:
-		f.State, f.Message = v1alpha1.FileUnknown, messageUnknown
+		f.State, f.Message, f.Retryable = v1alpha1.FileUnknown, messageUnknown, true
 		return f
 	}
 	waitedFor := f.Message
-	f.State, f.Message = v1alpha1.FileSkipped, messageSkipped
+	f.State, f.Message, f.Retryable = v1alpha1.FileSkipped, messageSkipped, true
 	if waitedFor != "" {
 		f.Message = cut(f.Message+"; it waited: "+waitedFor, maxMessage)
 	}
@@ -139,7 +140,7 @@ func reportedStatus(f v1alpha1.ShardStatus, pod *attempt) v1alpha1.ShardStatus {
 	}
 	switch {
 	case pod.code != report.OK || f.Failed > 0:
-		f.State = v1alpha1.FileFailed
+		f.State, f.Retryable = v1alpha1.FileFailed, !pod.isTerminal()
 		f.Failed = max(f.Failed, 1)
 		f.Message = cut(pod.ingestMessage(), maxMessage)
 	case err != nil:

@@ -20,7 +20,7 @@ func totalOf(entries []v1alpha1.FileStatus) (t total) {
 	for _, f := range entries {
 		files, loaded, failed := counts(f)
 		t.files, t.loaded, t.waiting, t.failed = t.files+files, t.loaded+loaded, t.waiting+f.Waiting, t.failed+failed
-		t.open = t.open || !isFinal(f.State) || f.State == v1alpha1.FileFailed
+		t.open = t.open || isOpen(f)
 		if f.Rows != nil {
 			t.rows += *f.Rows
 		}
@@ -30,6 +30,9 @@ func totalOf(entries []v1alpha1.FileStatus) (t total) {
 	}
 	return t
 }
+
+// isOpen reports whether files of an entry are neither loaded, unchanged nor waiting.
+func isOpen(f v1alpha1.FileStatus) bool { return !isFinal(f.State) || f.State == v1alpha1.FileFailed }
 
 // counts are the files of an entry: how many there are, how many are loaded or unchanged, and how many failed. An entry
 // without a known file counts as one file; so do the shards whose files are not known.
@@ -70,7 +73,7 @@ func summaryOf(files []v1alpha1.FileStatus) *v1alpha1.Summary {
 	}
 }
 
-// runMessage is how a run ended, and if not all files are loaded, the first cause and the command to run again.
+// runMessage is how a run ended, and if not all files are loaded, the first cause: one that is not retried before the others.
 func runMessage(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, j *batchv1.Job) string {
 	t := totalOf(p.Status.Files)
 	text := fmt.Sprintf("%d of %s loaded or unchanged, with %s rows.", t.loaded, plural(int(t.files), "file", "files"), thousands(t.rows))
@@ -80,18 +83,18 @@ func runMessage(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, j *batchv1.
 	if c := findCondition(j, batchv1.JobFailed); c != nil && c.Reason == batchv1.JobReasonDeadlineExceeded {
 		text += " The run took longer than spec.activeDeadlineSeconds."
 	}
-	var failed, unknown, waiting []v1alpha1.FileStatus
+	var failed, retryable, waiting []v1alpha1.FileStatus
 	for _, f := range p.Status.Files {
 		switch {
-		case f.State == v1alpha1.FileFailed:
+		case f.State == v1alpha1.FileFailed && !f.Retryable:
 			failed = append(failed, f)
-		case !isFinal(f.State):
-			unknown = append(unknown, f)
+		case isOpen(f):
+			retryable = append(retryable, f)
 		case f.State == v1alpha1.FileWaiting:
 			waiting = append(waiting, f)
 		}
 	}
-	if bad := slices.Concat(failed, unknown, waiting); len(bad) > 0 {
+	if bad := slices.Concat(failed, retryable, waiting); len(bad) > 0 {
 		text += fmt.Sprintf(" %s %s: %s", cut(bad[0].Path, maxMessage/4), bad[0].State, cut(bad[0].Message, maxMessage/4))
 		if len(bad) > 1 {
 			text += fmt.Sprintf("; and %d more, see status.files", len(bad)-1)
@@ -100,10 +103,7 @@ func runMessage(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, j *batchv1.
 			text += "."
 		}
 	}
-	if result == v1alpha1.Waiting {
-		return text + " When the marker is there, run again: " + runAgain(p)
-	}
-	return text + " Fix that, then run again: " + runAgain(p)
+	return text
 }
 
 // runAgain is the command that requests a run.

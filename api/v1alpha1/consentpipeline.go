@@ -19,6 +19,8 @@ import (
 // +kubebuilder:printcolumn:name="Last Success",type=date,JSONPath=`.status.lastSuccessTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Waiting",type=integer,priority=1,JSONPath=`.status.summary.waiting`
+// +kubebuilder:printcolumn:name="Next Start",type=string,priority=1,JSONPath=`.status.nextScheduleTime`
+// +kubebuilder:printcolumn:name="Next Retry",type=string,priority=1,JSONPath=`.status.nextRetryTime`
 // +kubebuilder:printcolumn:name="Transformed",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Transformed")].status`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name: write at most 40 characters of a-z, 0-9 and -, beginning and ending with a letter or a digit: Jobs and pods are named after it"
@@ -79,12 +81,28 @@ type ConsentPipelineSpec struct {
 	// +optional
 	WaitFor string `json:"waitFor,omitempty"`
 
+	// Starts runs by the clock, which is how new and changed files are found. A file that is loaded and unchanged costs one
+	// read. A change starts no run.
+	// +optional
+	Schedule *Schedule `json:"schedule,omitempty"`
+
+	// How long after its end a run is retried that failed for a reason that may pass: an unreachable database or source, a
+	// deleted Job, the deadline. Only the entries that failed so are loaded again. The delay doubles with each retry, up to
+	// an hour. Bad data and bad configuration are not retried. 0s disables retries. A change applies at once.
+	// +kubebuilder:default="5m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || duration(self) >= duration('30s') && duration(self) <= duration('24h')",message="write a time from 30s to 24h, such as 5m, or 0s for no retries"
+	// +optional
+	RetryInterval *metav1.Duration `json:"retryInterval,omitempty"`
+
 	// Which files to load.
 	// +kubebuilder:default=Changed
 	// +optional
 	Load LoadPolicy `json:"load,omitempty"`
 
-	// Prevents new runs. A run in progress goes on.
+	// Prevents new runs, also those by schedule and retries. A run in progress goes on.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
@@ -144,6 +162,33 @@ type ConsentPipelineSpec struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('87600h')",message="write hours, minutes and seconds, at most 87600h (ten years), such as 72h or 1h30m"
 	// +optional
 	TTLAfterFinished *metav1.Duration `json:"ttlAfterFinished,omitempty"`
+}
+
+// A Schedule says when runs start, by the rules of a CronJob with the concurrencyPolicy Forbid: a start during a run waits for
+// its end, and of several missed starts, the last one is made up for.
+type Schedule struct {
+	// When, in cron syntax: minute, hour, day of the month, month, day of the week, such as "*/15 * * * *" or
+	// "0 3 * * mon-fri"; @hourly, @daily, @weekly, @monthly or @yearly; or @every and a time of at least one minute, such as
+	// @every 90m.
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|@every [0-9hms.]+|[-0-9A-Za-z*?/,]+( +[-0-9A-Za-z*?/,]+){4})$')",message="write the five fields of cron, such as \"0 3 * * *\" (at three in the morning), or a word such as @hourly; the time zone belongs in timeZone"
+	// +required
+	Cron string `json:"cron"`
+
+	// The time zone of cron, by its name in the IANA database, such as Europe/Paris. Where its clocks go forward, a time
+	// that does not exist is skipped; where they go back, a time that exists twice starts two runs.
+	// +kubebuilder:default="Etc/UTC"
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z][-+_/A-Za-z0-9]*$') && self.lowerAscii() != 'local'",message="write the name of a time zone, such as Europe/Paris or Etc/UTC"
+	// +optional
+	TimeZone string `json:"timeZone,omitempty"`
+
+	// How many seconds after its time a start is made up for that was missed, because no operator ran, a run was in
+	// progress or suspend was true. Later, it is skipped with a Warning event. Without it, a missed start is always made up
+	// for.
+	// +kubebuilder:validation:Minimum=10
+	// +optional
+	StartingDeadlineSeconds *int64 `json:"startingDeadlineSeconds,omitempty"`
 }
 
 // HistoryLimits say how many finished Jobs are kept. Each has a pod for each shard of the entries of files.
@@ -246,6 +291,22 @@ type ConsentPipelineStatus struct {
 	// +optional
 	LastHandledRunRequest string `json:"lastHandledRunRequest,omitempty"`
 
+	// The next start by spec.schedule; in the past while that start waits for the end of a run or of the suspension.
+	// +optional
+	NextScheduleTime *metav1.Time `json:"nextScheduleTime,omitempty"`
+
+	// The start by spec.schedule that a run handled last.
+	// +optional
+	LastScheduleTime *metav1.Time `json:"lastScheduleTime,omitempty"`
+
+	// A digest of the cron and timeZone that nextScheduleTime follows.
+	// +optional
+	ScheduleDigest string `json:"scheduleDigest,omitempty"`
+
+	// When the entries that are retryable are retried; see spec.retryInterval.
+	// +optional
+	NextRetryTime *metav1.Time `json:"nextRetryTime,omitempty"`
+
 	// The dbt Job that the condition Transformed describes; absent if there is none.
 	// +optional
 	TransformJob *JobReference `json:"transformJob,omitempty"`
@@ -326,6 +387,10 @@ const (
 	ReasonTriggerChanged RunReason = "TriggerChanged"
 	// Nothing changed, but the annotation consentpipeline.io/run-requested-at has a new value.
 	ReasonRunRequested RunReason = "RunRequested"
+	// By spec.schedule.
+	ReasonScheduled RunReason = "Scheduled"
+	// By spec.retryInterval: only the entries that are retryable.
+	ReasonRetry RunReason = "Retry"
 )
 
 // A Result says how a run ended.
@@ -417,6 +482,10 @@ type ShardStatus struct {
 	// The SHA-256 of the file's bytes; absent for globs of several files.
 	// +optional
 	SHA256 string `json:"sha256,omitempty"`
+	// Whether its files were not all loaded for a reason that may pass, so that spec.retryInterval applies. Bad data and bad
+	// configuration are no such reasons.
+	// +optional
+	Retryable bool `json:"retryable,omitempty"`
 	// What is wrong and what to do, with the first files that failed; or what the files wait for.
 	// +optional
 	Message string `json:"message,omitempty"`

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -110,6 +111,27 @@ func TestValidation(t *testing.T) {
 		"a time to live in days":            {spec: minimal + "ttlAfterFinished: 3d", want: "spec.ttlAfterFinished: Invalid value"},
 		"a time to live that is negative":   {spec: minimal + "ttlAfterFinished: -1h", want: "spec.ttlAfterFinished: Invalid value"},
 		"a time to live that is a number":   {spec: minimal + "ttlAfterFinished: 3600", want: "spec.ttlAfterFinished in body must be of type string"},
+		"a schedule":                        {spec: minimal + "schedule: {cron: '0 3 * * *'}"},
+		"a schedule with everything":        {spec: minimal + "schedule: {cron: '*/5,7 0-23/2 1,15 jan-DEC ?', timeZone: America/Argentina/Buenos_Aires, startingDeadlineSeconds: 10}"},
+		"a schedule by a word":              {spec: minimal + "schedule: {cron: '@hourly'}"},
+		"a schedule by an interval":         {spec: minimal + "schedule: {cron: '@every 1h30m', timeZone: Etc/GMT+5}"},
+		"a schedule without cron":           {spec: minimal + "schedule: {timeZone: Etc/UTC}", want: "spec.schedule.cron: Required value"},
+		"an empty cron":                     {spec: minimal + "schedule: {cron: ''}", want: `write the five fields of cron, such as "0 3 * * *" (at three in the morning), or a word such as @hourly`},
+		"a cron of four fields":             {spec: minimal + "schedule: {cron: '0 3 * *'}", want: "write the five fields of cron"},
+		"a cron with seconds":               {spec: minimal + "schedule: {cron: '0 0 3 * * *'}", want: "write the five fields of cron"},
+		"a cron with a word of another":     {spec: minimal + "schedule: {cron: '@noon'}", want: "write the five fields of cron"},
+		"a cron on two lines":               {spec: minimal + `schedule: {cron: "0 3 * *\n*"}`, want: "write the five fields of cron"},
+		"a cron with a time zone":           {spec: minimal + "schedule: {cron: 'TZ=Europe/Paris 0 3 * * *'}", want: "the time zone belongs in timeZone"},
+		"an empty time zone":                {spec: minimal + "schedule: {cron: '@daily', timeZone: ''}", want: "write the name of a time zone, such as Europe/Paris or Etc/UTC"},
+		"the time zone of the machine":      {spec: minimal + "schedule: {cron: '@daily', timeZone: Local}", want: "write the name of a time zone"},
+		"a time zone that is a path":        {spec: minimal + "schedule: {cron: '@daily', timeZone: ../etc/passwd}", want: "write the name of a time zone"},
+		"a deadline for starts of 9 s":      {spec: minimal + "schedule: {cron: '@daily', startingDeadlineSeconds: 9}", want: "spec.schedule.startingDeadlineSeconds in body should be greater than or equal to 10"},
+		"no retries":                        {spec: minimal + "retryInterval: 0s"},
+		"retries every 30 seconds":          {spec: minimal + "retryInterval: 30s"},
+		"retries every day":                 {spec: minimal + "retryInterval: 24h"},
+		"retries every 29 seconds":          {spec: minimal + "retryInterval: 29s", want: "write a time from 30s to 24h, such as 5m, or 0s for no retries"},
+		"retries every two days":            {spec: minimal + "retryInterval: 48h", want: "write a time from 30s to 24h"},
+		"retries without a unit":            {spec: minimal + "retryInterval: '5'", want: "spec.retryInterval: Invalid value"},
 		"an unknown field":                  {spec: minimal + "retries: 3", want: `unknown field "spec.retries"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -179,7 +201,7 @@ func TestDefaults(t *testing.T) {
 	c := kubetest.Client(t)
 	pipeline := &v1alpha1.ConsentPipeline{}
 	pipeline.Namespace, pipeline.Name = kubetest.Namespace(t, c), "september"
-	pipeline.Spec = v1alpha1.ConsentPipelineSpec{Files: []v1alpha1.File{{Path: "a.csv"}}, Source: "input"}
+	pipeline.Spec = v1alpha1.ConsentPipelineSpec{Files: []v1alpha1.File{{Path: "a.csv"}}, Source: "input", Schedule: &v1alpha1.Schedule{Cron: "@daily"}}
 	if err := c.Create(t.Context(), pipeline); err != nil {
 		t.Fatal(err)
 	}
@@ -191,8 +213,16 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("history is %+v, expected 1 of each", history)
 	}
 	pipeline.Spec.History = nil
+	if retry := pipeline.Spec.RetryInterval; retry == nil || retry.Duration != 5*time.Minute {
+		t.Errorf("retryInterval is %v, expected 5m", retry)
+	}
+	pipeline.Spec.RetryInterval = nil
+	if zone := pipeline.Spec.Schedule.TimeZone; zone != "Etc/UTC" {
+		t.Errorf("schedule.timeZone is %q, expected Etc/UTC", zone)
+	}
+	pipeline.Spec.Schedule = nil
 	got := fmt.Sprintf("%+v", pipeline.Spec)
-	want := "{Files:[{Path:a.csv Shards:1}] Source:input Trigger: WaitFor: Load:Changed Suspend:false Parallelism:10 RetriesPerFile:<nil> " +
+	want := "{Files:[{Path:a.csv Shards:1}] Source:input Trigger: WaitFor: Schedule:<nil> RetryInterval:nil Load:Changed Suspend:false Parallelism:10 RetriesPerFile:<nil> " +
 		"MaxRejectedRatio:1% Nulls:[] ActiveDeadlineSeconds:3600 Transform:AfterIngest " +
 		"History:<nil> TTLAfterFinished:nil}"
 	if got != want {

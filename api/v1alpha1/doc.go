@@ -41,6 +41,8 @@ const (
 	// AnnotationRunRequestedAt requests a run of a pipeline: any new value that is not empty starts one. On a Job, it is
 	// the value that the run handles.
 	AnnotationRunRequestedAt = "consentpipeline.io/run-requested-at"
+	// AnnotationScheduledAt is, on a Job, the start by the schedule that the run handles, as RFC 3339; absent if none was due.
+	AnnotationScheduledAt = "consentpipeline.io/scheduled-at"
 	// AnnotationDigest is, on a Job, the run's SpecDigest, a dash, its TriggerDigest.
 	AnnotationDigest = "consentpipeline.io/digest"
 	// AnnotationReason is why a run was started; see Run.Reason.

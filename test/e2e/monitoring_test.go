@@ -64,8 +64,10 @@ tests:
       - {series: 'consentpipeline_runs_total{namespace="default",result="Succeeded"}', values: '1x120'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="well",condition="Ready",status="True",reason="Succeeded"}', values: '1x120'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="busy",condition="Reconciling",status="True",reason="RunInProgress"}', values: '1x120'}
-      - {series: 'consentpipeline_condition{namespace="default",pipeline="failed",condition="Ready",status="False",reason="Partial"}', values: '1x120'}
-      - {series: 'consentpipeline_condition{namespace="other",pipeline="elsewhere",condition="Ready",status="False",reason="Partial"}', values: '1x120'}
+      - {series: 'consentpipeline_condition{namespace="default",pipeline="failed",condition="Stalled",status="True",reason="Partial"}', values: '1x120'}
+      - {series: 'consentpipeline_condition{namespace="other",pipeline="elsewhere",condition="Stalled",status="True",reason="Partial"}', values: '1x120'}
+      - {series: 'consentpipeline_condition{namespace="default",pipeline="outage",condition="Reconciling",status="True",reason="Failed"}', values: '1x5 stale stale 1x10 stale stale 1x20 stale stale 1x40 stale stale 1x60'}
+      - {series: 'consentpipeline_condition{namespace="default",pipeline="hiccup",condition="Reconciling",status="True",reason="Failed"}', values: '1x5 stale'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="held",condition="Reconciling",status="True",reason="NodeLost"}', values: '1x120'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="queue",condition="Transformed",status="Unknown",reason="JobSuspended"}', values: '1x120'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="dbt",condition="Transformed",status="False",reason="TransformFailed"}', values: '1x120'}
@@ -84,6 +86,7 @@ tests:
         eval_time: 80m
         exp_samples:
           - {labels: '{alertname="ConsentPipelineNotReady",pipeline="failed"}', value: 1}
+          - {labels: '{alertname="ConsentPipelineRetrying",pipeline="outage"}', value: 1}
           - {labels: '{alertname="ConsentPipelineHeldUp",pipeline="held"}', value: 1}
           - {labels: '{alertname="ConsentPipelineHeldUp",pipeline="queue"}', value: 1}
           - {labels: '{alertname="ConsentPipelineTransformFailed",pipeline="dbt"}', value: 1}
@@ -92,7 +95,7 @@ tests:
       - alertname: ConsentPipelineNotReady
         eval_time: 6m
         exp_alerts:
-          - exp_labels: {severity: warning, namespace: default, pipeline: failed, condition: Ready, status: "False", reason: Partial}
+          - exp_labels: {severity: warning, namespace: default, pipeline: failed, condition: Stalled, status: "True", reason: Partial}
             exp_annotations:
               summary: "ConsentPipeline default/failed is not ready: Partial"
               description: "The last run did not load all files, or the next one cannot start. The message of the condition Ready has the cause: kubectl describe consentpipeline failed --namespace default"

@@ -162,7 +162,12 @@ func TestRefusedValues(t *testing.T) {
 			[]string{"ingest.files={events/**/*.csv,events/**.csv}"},
 			[]string{`ingest.files[1] is "events/**.csv": ** must be a whole folder of the path, and matches any number of folders, such as events/**/*.csv.`},
 		},
-		"a marker in a folder": {[]string{"ingest.waitFor=a/_SUCCESS"}, []string{"at '/ingest/waitFor': 'a/_SUCCESS' does not match pattern"}},
+		"a marker in a folder":                {[]string{"ingest.waitFor=a/_SUCCESS"}, []string{"at '/ingest/waitFor': 'a/_SUCCESS' does not match pattern"}},
+		"a schedule of files in words":        {[]string{"ingest.schedule=every hour"}, []string{`ingest.schedule is "every hour": write the five fields of cron, such as "*/15 * * * *"`}},
+		"a schedule of files with a zone":     {[]string{"ingest.schedule=TZ=Europe/Paris 0 3 * * *"}, []string{"The time zone belongs in ingest.timeZone."}},
+		"a time zone that is a path":          {[]string{"ingest.timeZone=../etc"}, []string{"at '/ingest/timeZone': '../etc' does not match pattern"}},
+		"a short deadline of missed starts":   {[]string{"ingest.startingDeadlineSeconds=5"}, []string{"at '/ingest/startingDeadlineSeconds'", "got 5, want 10"}},
+		"a time between retries without unit": {[]string{"ingest.retryInterval=5"}, []string{"at '/ingest/retryInterval'"}},
 		"an ingestion without an operator": {
 			[]string{"operator.enabled=false"},
 			[]string{"the first ingestion is a ConsentPipeline, which only the operator runs. Write operator.enabled=true or ingest.enabled=false."},
@@ -220,6 +225,7 @@ var variants = map[string][]string{
 	},
 	"remote sources": {
 		"--set", "networkPolicy.enabled=true,ingest.source=exports,ingest.files={events/**/*.csv,**},ingest.waitFor=_SUCCESS",
+		"--set", "ingest.schedule=*/15 * * * *,ingest.timeZone=Europe/Paris,ingest.startingDeadlineSeconds=600,ingest.retryInterval=2m",
 		"--set", "sources[0].name=exports,sources[0].s3.bucket=consent-exports,sources[0].s3.prefix=didomi/,sources[0].s3.region=eu-west-1",
 		"--set", "sources[0].s3.endpoint=http://minio.minio.svc:9000,sources[0].existingSecret=exports-s3",
 		"--set", "sources[0].caBundle.configMap=corp-ca,sources[0].proxy.httpsProxy=http://proxy:3128,sources[0].proxy.noProxy=.svc",
