@@ -12,6 +12,55 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
+// TestConditionsOfRetries has runs that failed, with entries that are retried and with others.
+func TestConditionsOfRetries(t *testing.T) {
+	t.Parallel()
+	failed := func(path string, retryable bool) v1alpha1.FileStatus {
+		return v1alpha1.FileStatus{Path: path, ShardStatus: v1alpha1.ShardStatus{State: v1alpha1.FileFailed, Retryable: retryable}}
+	}
+	for name, test := range map[string]struct {
+		files   []v1alpha1.FileStatus
+		message string // of the last run
+		change  func(*v1alpha1.ConsentPipeline)
+		want    string // the second condition, and the end of its message
+	}{
+		"all are retried": {[]v1alpha1.FileStatus{failed("a", true)}, "m.", nil, "Reconciling: m. The operator retries 1 entry, 5m after the end of the run."},
+		"one is bad": {
+			[]v1alpha1.FileStatus{failed("a", true), failed("b", true), failed("c", false)}, "m.", nil,
+			"Stalled: m. The operator retries 2 entries, 5m after the end of the run. Fix the others, then run again: RUN",
+		},
+		"all are bad": {[]v1alpha1.FileStatus{failed("a", false)}, "m.", nil, "Stalled: m. Fix that, then run again: RUN"},
+		"retries are off": {
+			[]v1alpha1.FileStatus{failed("a", true)}, "m.", func(p *v1alpha1.ConsentPipeline) { p.Spec.RetryInterval.Duration = 0 },
+			"Stalled: m. Fix that, then run again: RUN",
+		},
+		"suspended": {
+			[]v1alpha1.FileStatus{failed("a", true)}, "m.", func(p *v1alpha1.ConsentPipeline) { p.Spec.Suspend = true },
+			"Stalled: m. The operator retries 1 entry, 5m after the end of the run, once spec.suspend is false.",
+		},
+		"a status of an earlier release": {[]v1alpha1.FileStatus{failed("a", false)}, "m. Fix that, then run again: RUN", nil, "Stalled: m. Fix that, then run again: RUN"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := pipelineOf("a", "b", "c")
+			expand := strings.NewReplacer("RUN", runAgain(p)).Replace
+			p.Spec.RetryInterval = &metav1.Duration{Duration: 5 * time.Minute}
+			p.Status.LastRun = &v1alpha1.FinishedRun{Result: v1alpha1.Failed, Message: expand(test.message)}
+			p.Status.Files = test.files
+			if test.change != nil {
+				test.change(p)
+			}
+			setConditions(p, outcome{}, metav1.Now())
+			if ready := condition(p, v1alpha1.ConditionReady); ready.Status != metav1.ConditionFalse {
+				t.Errorf("Ready is %s, expected False", ready.Status)
+			}
+			if c := p.Status.Conditions; len(c) != 2 || c[1].Type+": "+c[1].Message != expand(test.want) {
+				t.Errorf("got %+v, expected %s", c, expand(test.want))
+			}
+		})
+	}
+}
+
 func TestConditions(t *testing.T) {
 	t.Parallel()
 	current := &v1alpha1.Run{Number: 2, Reason: v1alpha1.ReasonTriggerChanged, JobName: "september-2"}

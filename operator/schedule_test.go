@@ -311,6 +311,7 @@ func TestSchedule(t *testing.T) {
 			t.Errorf("run %d has started, expected none after %d", p.Status.Runs, number)
 		}
 	}
+	env.clock.set(untilHalfPast())
 	// The first run starts at once, as without a schedule.
 	env.apply("hourly", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) {
 		p.Spec.Schedule = &v1alpha1.Schedule{Cron: "30 * * * *", TimeZone: "Asia/Kolkata"} // at each full hour of UTC
@@ -328,7 +329,7 @@ func TestSchedule(t *testing.T) {
 	t.Log("the operator wakes by itself")
 	noEarlier(1)
 	env.clock.set(time.Until(first.Time) - 1500*time.Millisecond)
-	noEarlier(1)
+	env.reconcile("hourly")
 	j := env.awaitRun("hourly", 2)
 	if p := env.pipeline("hourly"); p.Status.CurrentRun.Reason != v1alpha1.ReasonScheduled || !p.Status.LastScheduleTime.Equal(first) ||
 		p.Status.NextScheduleTime.Sub(first.Time) != time.Hour {
@@ -396,12 +397,18 @@ func TestSchedule(t *testing.T) {
 	noEarlier(6)
 }
 
+// untilHalfPast is the time until half past the next hour, far from a full hour.
+func untilHalfPast() time.Duration {
+	return time.Until(time.Now().Truncate(time.Hour).Add(90 * time.Minute))
+}
+
 // TestScheduleOfAKilledOperator kills the operator after it has created the Job of a start and before it writes the status.
 func TestScheduleOfAKilledOperator(t *testing.T) {
 	var died chan struct{}
 	env := newEnv(t, withoutDbt, func(env *testEnv) {
 		died = killAtStatus(env, func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Runs == 2 })
 	})
+	env.clock.set(untilHalfPast())
 	env.apply("hourly", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Schedule = &v1alpha1.Schedule{Cron: "@hourly"} })
 	env.completeRun(env.awaitRun("hourly", 1))
 	first := env.awaitEnd("hourly", 1, v1alpha1.Succeeded).Status.NextScheduleTime
