@@ -103,6 +103,10 @@ func next(p *v1alpha1.ConsentPipeline) string {
 		return "suspended"
 	case operator.IsRequested(p):
 		return "requested"
+	case p.Status.NextRetryTime != nil:
+		return "retry in " + until(p.Status.NextRetryTime)
+	case p.Status.NextScheduleTime != nil:
+		return "in " + until(p.Status.NextScheduleTime)
 	}
 	return ""
 }
@@ -114,3 +118,6 @@ func age(t *metav1.Time) string {
 	}
 	return durations.HumanDuration(time.Since(t.Time))
 }
+
+// until is how long from now a time is, as kubectl writes it; 0s if it has passed.
+func until(t *metav1.Time) string { return durations.HumanDuration(max(time.Until(t.Time), 0)) }
