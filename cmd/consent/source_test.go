@@ -163,7 +163,7 @@ func TestErrorsOfS3(t *testing.T) {
 		"no credentials, no metadata service": {env: as(none, "AWS_EC2_METADATA_DISABLED=false", "AWS_EC2_METADATA_SERVICE_ENDPOINT="+closed), code: 78,
 			want: "there are no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"},
 		"a key without a secret": {env: as(none, "AWS_ACCESS_KEY_ID=reader"), code: 78,
-			want: "get credentials: they have no access key or no secret, such as AWS_SECRET_ACCESS_KEY: give both"},
+			want: "of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY only one is set: set both, or neither"},
 		"empty folder of credentials": {env: none, args: []string{"--source-credentials", t.TempDir()}, code: 78,
 			want: "needs the files AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or access-key-id and secret-access-key), not empty"},
 		"a profile that assumes a role": {env: as(none, "AWS_CONFIG_FILE="+config, "AWS_PROFILE=role"), code: 78,
