@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,8 +30,13 @@ type Web struct {
 	list   string  // path of the list; empty if there is none
 	creds  string  // folder with credentials
 
-	mu      sync.Mutex
-	listed  []listedFile      // of the list, once it was read
+	mu      sync.Mutex               // held while the list is read
+	current atomic.Pointer[fileList] // nil before the list was read
+}
+
+// A fileList is the list of a source as it was read last.
+type fileList struct {
+	files   []listedFile
 	queries map[string]string // by path: those of the files' own addresses
 }
 
@@ -119,7 +125,8 @@ func (w *Web) List(ctx context.Context, pathOrGlob string) (l Listing, err error
 		return l, misconfigured(fmt.Errorf("%s has no listing in which to look for %q: name the files, or give a list of them with --source-list",
 			w, pathOrGlob))
 	}
-	if err := w.readList(ctx); err != nil {
+	// A pattern is looked for in the list as it is now: its writer may have added files.
+	if err := w.readList(ctx, pathOrGlob == AllFiles || isGlob(pathOrGlob)); err != nil {
 		return l, err
 	}
 	if pathOrGlob != AllFiles {
@@ -138,7 +145,7 @@ func (w *Web) List(ctx context.Context, pathOrGlob string) (l Listing, err error
 	if err != nil {
 		return l, err
 	}
-	for _, file := range w.listed {
+	for _, file := range w.current.Load().files {
 		switch matches, hidden := glob.match(file.path); {
 		case !matches:
 		case hidden == "":
@@ -156,11 +163,11 @@ func (w *Web) List(ctx context.Context, pathOrGlob string) (l Listing, err error
 // maxList is the largest list that is read, in bytes.
 const maxList = 16 << 20
 
-// readList reads the list, once.
-func (w *Web) readList(ctx context.Context) error {
+// readList reads the list, if it was not read yet, or again.
+func (w *Web) readList(ctx context.Context, again bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.list == "" || w.listed != nil {
+	if w.list == "" || w.current.Load() != nil && !again {
 		return nil
 	}
 	var content []byte
@@ -189,12 +196,13 @@ func (w *Web) readList(ctx context.Context) error {
 	if err != nil {
 		return misconfigured(fmt.Errorf("the list %s at %s: %w", w.list, w, err))
 	}
-	w.listed, w.queries = listed, map[string]string{}
+	queries := map[string]string{}
 	for _, file := range listed {
 		if file.query != "" {
-			w.queries[file.path] = file.query
+			queries[file.path] = file.query
 		}
 	}
+	w.current.Store(&fileList{listed, queries})
 	return nil
 }
 
@@ -359,8 +367,8 @@ func (w *Web) get(ctx context.Context, name string, o object, start, end int64) 
 func (w *Web) send(ctx context.Context, name string, header http.Header) (*http.Response, time.Duration, error) {
 	address := w.base
 	address.Path += name
-	if query := w.queries[name]; query != "" {
-		address.RawQuery = query
+	if list := w.current.Load(); list != nil && list.queries[name] != "" {
+		address.RawQuery = list.queries[name]
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
 	if err != nil {

@@ -366,6 +366,22 @@ func TestLists(t *testing.T) {
 	}
 }
 
+// TestListIsReadAgain looks for a pattern after the list has grown.
+func TestListIsReadAgain(t *testing.T) {
+	var list atomic.Value
+	list.Store("a.csv\n")
+	server, ca := webServer(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, list.Load().(string)) })
+	src := openWebAt(t, server, "/exports/", Options{CA: ca, List: "list.txt"})
+	for _, c := range []struct{ pattern, list, want string }{
+		{AllFiles, "a.csv\n", "a.csv"}, {AllFiles, "a.csv\nb.csv\n", "a.csv, b.csv"},
+	} {
+		list.Store(c.list)
+		if l, err := src.List(t.Context(), c.pattern); err != nil || paths(l) != c.want {
+			t.Errorf("%s finds %s, %v, want %s", c.pattern, paths(l), err, c.want)
+		}
+	}
+}
+
 // TestCredentialsOfAWebSource checks what each request has: the file's own query or the source's, and those of files.
 func TestCredentialsOfAWebSource(t *testing.T) {
 	var got atomic.Value

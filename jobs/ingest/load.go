@@ -117,7 +117,8 @@ func (o Options) decide(ctx context.Context, file *decode.File, latest *warehous
 	case o.isVersion(latest, file.Version()):
 		r, skip = o.alreadyLoaded(latest)
 		return r, skip, nil
-	case latest.Version != contract.Version, latest.Options != o.readOptions(), latest.Bytes != file.Size():
+	case latest.Version != contract.Version, latest.Options != o.readOptions(), latest.Bytes != file.Size(),
+		latest.SHA256Of != sumOf(file): // a sum of the bytes never equals one of the parts
 		return r, false, nil
 	}
 	sum, err := file.Sum(ctx)
@@ -131,6 +132,14 @@ func (o Options) decide(ctx context.Context, file *decode.File, latest *warehous
 	}
 	r, skip = o.alreadyLoaded(latest)
 	return r, skip, nil
+}
+
+// sumOf is what the file's SHA-256 is of.
+func sumOf(file *decode.File) string {
+	if file.SumIsOfParts() {
+		return warehouse.SumOfParts
+	}
+	return warehouse.SumOfBytes
 }
 
 // attempt writes the file's rows in the lock's transaction and publishes them, or records why it failed.
@@ -148,10 +157,7 @@ func (o Options) attempt(ctx context.Context, file *decode.File, lock *warehouse
 	if err != nil {
 		return FileResult{}, err
 	}
-	summary := warehouse.Summary{Bytes: file.Size(), Version: file.Version(), SHA256Of: warehouse.SumOfBytes}
-	if file.SumIsOfParts() {
-		summary.SHA256Of = warehouse.SumOfParts
-	}
+	summary := warehouse.Summary{Bytes: file.Size(), Version: file.Version(), SHA256Of: sumOf(file)}
 	err = openErr
 	var notes []string
 	if err == nil {
