@@ -238,15 +238,20 @@ func setTLS(set map[string]string, info warehouse.Conninfo, e warehouse.Endpoint
 	}
 }
 
-// systemAuthorities is the file of the system's certificate authorities, from the paths that Go uses. The OpenSSL in
-// dbt's driver does not know them.
+// systemAuthorities is the file of the system's certificate authorities, in the folders where Go looks for it. The OpenSSL
+// in dbt's driver does not know them.
 func systemAuthorities() string {
-	for _, file := range []string{
-		os.Getenv("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
-		"/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
-	} {
-		if _, err := os.Stat(file); file != "" && err == nil {
+	if file := os.Getenv("SSL_CERT_FILE"); file != "" {
+		if _, err := os.Stat(file); err == nil {
 			return file
+		}
+	}
+	// In the order of Debian and Alpine, Fedora, openSUSE, BSD. Each distribution gives the file a name of its own.
+	for _, pattern := range []string{
+		"/etc/ssl/certs/ca-cert*.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+	} {
+		if files, _ := filepath.Glob(pattern); len(files) > 0 {
+			return files[0]
 		}
 	}
 	return "system"
