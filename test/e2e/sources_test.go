@@ -53,7 +53,7 @@ func TestRemoteSources(t *testing.T) {
 			egress:  []string{"443: " + anyPeer, "80: 169.254.170.23/32, fd00:ec2::23/128"},
 		},
 		"public": {
-			args:    []string{"--source=s3://c/100%25%3F", "--source-anonymous"},
+			args:    []string{"--source=s3://c/100%?", "--source-anonymous"},
 			account: existingAccount,
 			egress:  []string{"9000: "},
 		},

@@ -8,7 +8,7 @@
 
 {{/* The URL of an s3 or https source; of a volume nothing. Usage: include "consent.sourceURL" $source */}}
 {{- define "consent.sourceURL" -}}
-{{- with .s3 }}s3://{{ list .bucket (.prefix | default "" | replace "%" "%25" | replace "?" "%3F" | replace "#" "%23") | compact | join "/" }}{{ end -}}
+{{- with .s3 }}s3://{{ list .bucket .prefix | compact | join "/" }}{{ end -}}
 {{- with .https }}{{ .url }}{{ end -}}
 {{- end }}
 
