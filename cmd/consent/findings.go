@@ -264,6 +264,9 @@ SOURCE and PATH are as ` + "`consent status`" + ` shows them.`,
 			ctx := cmd.Context()
 			return choice.withLedger(ctx, a, "retract", func(ledger *warehouse.DB) error {
 				load, err := ledger.Retract(ctx, args[0], args[1])
+				if errors.Is(err, pgx.ErrNoRows) { // --source takes s3://BUCKET/PREFIX; the ledger has it with a slash
+					load, err = ledger.Retract(ctx, args[0]+"/", args[1])
+				}
 				if errors.Is(err, pgx.ErrNoRows) {
 					return badConfiguration("no published load of %s in %s: `consent status RUN` shows source and files of a run",
 						args[1], args[0])

@@ -165,8 +165,12 @@ func TestRetractCommand(t *testing.T) {
 	write(t, filepath.Join(dir, "companies.csv"), companyHeader+goodCompany)
 	at := func(args ...string) outcome { return consent(t, append(args, "--database-url", database)...) }
 	at("migrate")
+	at("ingest", "--source", dir, "--source-id", "s3://exports/day/")
+	if o := at("retract", "s3://exports/day", "companies.csv"); o.code != 0 || !strings.Contains(o.stdout, "Load 1 was retracted") {
+		t.Errorf("a source without its slash: exit code %d: %s %s", o.code, o.stdout, o.stderr)
+	}
 	at("ingest", "--source", dir)
-	if o := at("retract", "file://"+dir, "companies.csv"); o.code != 0 || !strings.Contains(o.stdout, "Load 1 was retracted") {
+	if o := at("retract", "file://"+dir, "companies.csv"); o.code != 0 || !strings.Contains(o.stdout, "Load 2 was retracted") {
 		t.Errorf("exit code %d: %s %s", o.code, o.stdout, o.stderr)
 	}
 	if o := at("retract", "file://"+dir, "companies.csv"); o.code != 78 || !strings.Contains(o.stderr, "no published load") {

@@ -41,18 +41,13 @@ has to be installed. That needs the right to create pods/exec, which the cluster
 they are in the files.`,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: k.completeNames(true),
-		RunE: k.withPipeline(func(ctx context.Context, p *v1alpha1.ConsentPipeline, more []string) (err error) {
+		RunE: k.withPipeline(func(ctx context.Context, p *v1alpha1.ConsentPipeline, more []string) error {
 			if limit < 1 {
 				return badConfiguration("--limit %d: expected 1 or more", limit)
 			}
-			entry, err := entryIn(p, more)
+			entry, number, err := entryAndRun(p, more, number)
 			if err != nil {
 				return err
-			}
-			if number == 0 {
-				if number, err = latestRun(p, entry); err != nil {
-					return err
-				}
 			}
 			run, release, err := k.ledgerRun(ctx, p, number)
 			if err != nil {

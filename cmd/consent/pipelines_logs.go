@@ -41,14 +41,9 @@ The logs of a run exist as long as its Job: spec.history of the pipeline says ho
 			if k.format != "table" {
 				return badConfiguration("--output %s: the lines of logs have no other format: omit --output", k.format)
 			}
-			entry, err := entryIn(p, more)
+			entry, number, err := entryAndRun(p, more, number)
 			if err != nil {
 				return err
-			}
-			if number == 0 {
-				if number, err = latestRun(p, entry); err != nil {
-					return err
-				}
 			}
 			pods, err := corev1client.NewForConfig(k.config)
 			if err != nil {
@@ -64,6 +59,16 @@ The logs of a run exist as long as its Job: spec.history of the pipeline says ho
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show new lines until the run has ended")
 	cmd.Flags().Int64Var(&number, "run", 0, "the `number` of the run (default: the one in progress, or else the last one)")
 	return cmd
+}
+
+// entryAndRun are the entry that an argument names, if there is one, and the number of the run that --run names, or else the
+// latest.
+func entryAndRun(p *v1alpha1.ConsentPipeline, args []string, number int64) (string, int64, error) {
+	entry, err := entryIn(p, args)
+	if err == nil && number == 0 {
+		number, err = latestRun(p, entry)
+	}
+	return entry, number, err
 }
 
 // latestRun is the number of the run in progress, or else of the last run; of an entry, that which its status is from.

@@ -217,7 +217,8 @@ func newCancelCommand(k *kube) *cobra.Command {
 		Short: "End the run in progress",
 		Long: `cancel deletes the Job of the run in progress, and waits until its pods have ended and the operator has recorded the run
 as Interrupted. A file that was loaded stays loaded; nothing of a file that was not loaded to its end is in the
-warehouse. A change of the spec or a request that came during the run starts another one; --suspend prevents that.`,
+warehouse. The operator retries a canceled run after spec.retryInterval, and a change of the spec, a request or the schedule
+may start one before; --suspend prevents all of that.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: k.completeNames(false),
 	}

@@ -64,7 +64,7 @@ func openS3(place string, o Options) (Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the store %s: %w", settings.endpoint, err)
 	}
-	if prefix = strings.Trim(prefix, "/"); prefix != "" {
+	if prefix != "" && !strings.HasSuffix(prefix, "/") {
 		prefix += "/"
 	}
 	return &S3{transport: t, client: *client, creds: creds, anonymous: o.Anonymous, bucket: bucket, prefix: prefix, endpoint: settings.endpoint}, nil
@@ -145,8 +145,12 @@ func (s *S3) List(ctx context.Context, pathOrGlob string) (Listing, error) {
 		return Listing{}, globErr
 	}
 	l, err := s.list(ctx, glob)
-	if err == nil && len(l.Files) == 0 && pathOrGlob != AllFiles {
+	switch {
+	case err != nil || len(l.Files) > 0:
+	case pathOrGlob != AllFiles:
 		err = l.noMatch(pathOrGlob, s)
+	case s.prefix != "":
+		err = s.explainObject(ctx)
 	}
 	return l, err
 }
@@ -217,6 +221,18 @@ func (s *S3) listAfter(ctx context.Context, prefix string, limit int, last *stri
 		}
 	}
 	return Wrap(ctx.Err())
+}
+
+// explainObject returns an error if the source, which has no objects, is one itself.
+func (s *S3) explainObject(ctx context.Context) error {
+	folder, name := path.Split(strings.TrimSuffix(s.prefix, "/"))
+	above := *s
+	above.prefix = folder
+	if _, err := above.stat(ctx, name); err != nil {
+		return nil // whatever it is: that there is no object is reported
+	}
+	return misconfigured(fmt.Errorf("%s is an object: give the folder as the source, and %s as the file: --source %s %[2]s", strings.TrimSuffix(s.ID(), "/"),
+		name, above.ID()))
 }
 
 // explainMissing returns the error for a path without an object: the bucket's, if there is none; that it is a folder; or

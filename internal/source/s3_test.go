@@ -100,6 +100,19 @@ func TestS3Listing(t *testing.T) {
 			t.Errorf("%s: %v", pattern, err)
 		}
 	}
+	for place, want := range map[string]string{"s3://exports/day": "s3://exports/day/", "s3://exports/day/": "s3://exports/day/", "s3://exports": "s3://exports/",
+		"s3://exports//day": "s3://exports//day/", "s3://exports/100%25?": "s3://exports/100%25?/"} {
+		if src := mustOpen(t, place, Options{}); src.ID() != want {
+			t.Errorf("%s has the ID %s, want %s", place, src.ID(), want)
+		}
+	}
+	_, _, err := list("s3://exports/day/a.csv", AllFiles)
+	if want := "s3://exports/day/a.csv is an object: give the folder as the source, and a.csv as the file: --source s3://exports/day/ a.csv"; severity(err) != "config" || err.Error() != want {
+		t.Errorf("an object as the source: %s error: %v", severity(err), err)
+	}
+	if l, _, err := list("s3://exports/nothing", AllFiles); err != nil || len(l.Files) > 0 {
+		t.Errorf("an empty folder: %v, %v", l.Files, err)
+	}
 	for place, want := range map[string]string{
 		"s3://":                   "expected s3://BUCKET/PREFIX",
 		"s3:///day":               "expected s3://BUCKET/PREFIX",
