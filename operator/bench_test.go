@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -225,13 +224,7 @@ type program struct {
 
 func startProgram(b *testing.B, namespace, kubeconfig, path string) *program {
 	b.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
-
+	address := testneeds.FreeAddress(b)
 	ctx, cancel := context.WithCancel(context.Background())
 	command := exec.CommandContext(ctx, path, "operator", "--namespace", namespace, "--metrics-listen", address, "--health-listen", "0", "--log-level", "warn")
 	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,25 +13,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"consentpipeline.io/api/v1alpha1"
+	"consentpipeline.io/test/testneeds"
 )
-
-// freeAddress is a loopback address with a port that was just free.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
 
 // TestServes runs the whole operator, as the command does, and stops it during a run.
 func TestServes(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	env.stop()
 	o := env.options
-	o.HealthListen, o.MetricsListen = freeAddress(t), freeAddress(t)
+	o.HealthListen, o.MetricsListen = testneeds.FreeAddress(t), testneeds.FreeAddress(t)
 	o.Registry = prometheus.WrapRegistererWith(prometheus.Labels{"test": env.namespace}, metrics.Registry) // of the process
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -83,7 +72,7 @@ func TestUnreachable(t *testing.T) {
 	env := newEnv(t, withoutDbt)
 	env.stop()
 	config := *env.config
-	config.Host = "https://" + freeAddress(t)
+	config.Host = "https://" + testneeds.FreeAddress(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	o := env.options

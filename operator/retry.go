@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"consentpipeline.io/api/v1alpha1"
+	"consentpipeline.io/internal/report"
 )
 
 // maxRetryDelay is where the delay between two retries stops doubling.
@@ -114,7 +115,7 @@ func remedy(p *v1alpha1.ConsentPipeline) string {
 	case delay == 0:
 		return " Fix that, then run again: " + runAgain(p)
 	}
-	text := fmt.Sprintf(" The operator retries %s, %s after the end of the run", plural(retried, "entry", "entries"), shortDuration(delay))
+	text := fmt.Sprintf(" The operator retries %s, %s after the end of the run", report.Plural(retried, "entry", "entries"), shortDuration(delay))
 	if p.Spec.Suspend {
 		text += ", once spec.suspend is false"
 	}

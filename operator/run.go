@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"consentpipeline.io/api/v1alpha1"
+	"consentpipeline.io/internal/report"
 )
 
 const (
@@ -105,7 +106,7 @@ func recordStart(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, j *batchv1.Job, 
 		p.Status.Files = files
 	}
 	out.addEvent(corev1.EventTypeNormal, "RunStarted", "StartRun",
-		fmt.Sprintf("Run %d (%s) of %s started: Job %s.", run.Number, run.Reason, plural(len(files), "entry", "entries"), run.JobName))
+		fmt.Sprintf("Run %d (%s) of %s started: Job %s.", run.Number, run.Reason, report.Plural(len(files), "entry", "entries"), run.JobName))
 }
 
 // followRun updates the status of the files from the current run's Job and pods, and ends the run if they have ended.

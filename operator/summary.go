@@ -8,6 +8,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 
 	"consentpipeline.io/api/v1alpha1"
+	"consentpipeline.io/internal/report"
 )
 
 // A total adds up the files and rows of all entries.
@@ -69,14 +70,14 @@ func summaryOf(files []v1alpha1.FileStatus) *v1alpha1.Summary {
 	t := totalOf(files)
 	return &v1alpha1.Summary{
 		FilesTotal: t.files, FilesLoaded: t.loaded, Failed: t.failed, Waiting: t.waiting, RowsLoaded: t.rows, RowsRejected: t.rejected,
-		Files: fmt.Sprintf("%d/%d", t.loaded, t.files), Rows: thousands(t.rows),
+		Files: fmt.Sprintf("%d/%d", t.loaded, t.files), Rows: report.Count(t.rows),
 	}
 }
 
 // runMessage is how a run ended, and if not all files are loaded, the first cause: one that is not retried before the others.
 func runMessage(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, j *batchv1.Job) string {
 	t := totalOf(p.Status.Files)
-	text := fmt.Sprintf("%d of %s loaded or unchanged, with %s rows.", t.loaded, plural(int(t.files), "file", "files"), thousands(t.rows))
+	text := fmt.Sprintf("%d of %s loaded or unchanged, with %s rows.", t.loaded, report.Plural(t.files, "file", "files"), report.Count(t.rows))
 	if result == v1alpha1.Succeeded {
 		return text
 	}

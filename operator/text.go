@@ -1,7 +1,6 @@
 package operator
 
 import (
-	"strconv"
 	"strings"
 	"unicode"
 )
@@ -22,20 +21,4 @@ func cut(text string, limit int) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:limit-len(ellipsis)], "") + ellipsis
-}
-
-// thousands formats a count with separators: 25,214.
-func thousands(n int64) string {
-	digits := strconv.FormatInt(n, 10)
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return thousands(int64(n)) + " " + many
 }

@@ -285,10 +285,10 @@ func formatTransform(j *batchv1.Job, last *attempt) string {
 	case succeeded && m.Skipped:
 		return fmt.Sprintf("dbt had nothing to do: nothing has changed since its last build (Job %s).", j.Name)
 	case succeeded:
-		text := fmt.Sprintf("dbt built %s and passed %s in the Job %s", plural(m.Models.Passed+m.Models.Warned, "model", "models"),
-			plural(m.Tests.Passed+m.Tests.Warned, "test", "tests"), j.Name)
+		text := fmt.Sprintf("dbt built %s and passed %s in the Job %s", report.Plural(m.Models.Passed+m.Models.Warned, "model", "models"),
+			report.Plural(m.Tests.Passed+m.Tests.Warned, "test", "tests"), j.Name)
 		if warned := m.Models.Warned + m.Tests.Warned; warned > 0 {
-			text += ", with " + plural(warned, "warning", "warnings")
+			text += ", with " + report.Plural(warned, "warning", "warnings")
 		}
 		return text + "."
 	}

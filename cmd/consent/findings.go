@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
 )
@@ -154,9 +155,9 @@ func writeRunFindings(w io.Writer, findings []warehouse.FileFinding, total, reje
 			return err
 		}
 	}
-	text := plural(int(rejected), "row was rejected", "rows were rejected") + " in " + plural(files, "file", "files") + "."
+	text := report.Plural(rejected, "row was rejected", "rows were rejected") + " in " + report.Plural(files, "file", "files") + "."
 	if more := total - int64(len(findings)); more > 0 {
-		text += fmt.Sprintf(" %s not listed: --limit %d lists all.", plural(int(more), "more finding is", "more findings are"), total)
+		text += fmt.Sprintf(" %s not listed: --limit %d lists all.", report.Plural(more, "more finding is", "more findings are"), total)
 	}
 	_, err := fmt.Fprintln(w, text)
 	return err
@@ -180,7 +181,7 @@ func (a *app) writeFindingCounts(counts []warehouse.FindingCount) error {
 	}
 	t := newTable("FILE", "LOAD", "STATE", "FINDING", "ROWS")
 	for _, c := range counts {
-		t.add(c.Path, fmt.Sprint(c.LoadID), c.State, c.Code, count(c.N))
+		t.add(c.Path, fmt.Sprint(c.LoadID), c.State, c.Code, report.Count(c.N))
 	}
 	return t.write(a.stdout)
 }
@@ -237,10 +238,10 @@ func (a *app) exportRejects(ctx context.Context, ledger *warehouse.DB, load int6
 	if a.output == "json" {
 		return writeJSON(a.stdout, map[string]any{"file": path, "written": written, "rejected": rejected})
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s rejected rows were written to %s\n", count(written), path)
+	_, err = fmt.Fprintf(a.stdout, "%s rejected rows were written to %s\n", report.Count(written), path)
 	if written < rejected {
 		_, err = fmt.Fprintf(a.stdout, "The load failed with %s rejected rows, of which only the first are kept: "+
-			"correct the whole file instead.\n", count(rejected))
+			"correct the whole file instead.\n", report.Count(rejected))
 	}
 	return err
 }

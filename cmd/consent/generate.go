@@ -83,7 +83,7 @@ func progressLines(w io.Writer, now func() time.Time) func(done, total int64) {
 		perSecond := float64(done) / t.Sub(begin).Seconds()
 		remaining := time.Duration(float64(total-done) / perSecond * float64(time.Second)).Round(time.Second)
 		fmt.Fprintf(w, "generate: %s of %s events (%d%%), %s a second, %s left\n",
-			count(done), count(total), 100*done/total, count(int64(perSecond)), remaining)
+			report.Count(done), report.Count(total), 100*done/total, report.Count(int64(perSecond)), remaining)
 	}
 }
 
@@ -96,7 +96,7 @@ func writeSummary(w io.Writer, s sample.Summary) error {
 			files.add(fmt.Sprintf("and %d more", len(s.Files)-most), "", "")
 			break
 		}
-		files.add(file.Path, count(file.Rows), count(file.Bytes))
+		files.add(file.Path, report.Count(file.Rows), report.Count(file.Bytes))
 	}
 	if err := files.write(w); err != nil {
 		return err
@@ -104,7 +104,7 @@ func writeSummary(w io.Writer, s sample.Summary) error {
 	if len(s.Defects) > 0 {
 		defects := newTable("DEFECT", "EFFECT", "EVENTS")
 		for _, d := range s.Defects {
-			defects.add(d.Code, string(d.Effect), count(d.Events))
+			defects.add(d.Code, string(d.Effect), report.Count(d.Events))
 		}
 		fmt.Fprintln(w)
 		if err := defects.write(w); err != nil {
@@ -112,6 +112,6 @@ func writeSummary(w io.Writer, s sample.Summary) error {
 		}
 	}
 	_, err := fmt.Fprintf(w, "\n%s: %s events, %s companies, %s bytes\n",
-		s.Directory, count(s.Events), count(int64(s.Companies)), count(s.Bytes))
+		s.Directory, report.Count(s.Events), report.Count(s.Companies), report.Count(s.Bytes))
 	return err
 }

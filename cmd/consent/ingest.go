@@ -297,7 +297,7 @@ func (a *app) writeIngest(result ingest.Result) error {
 func writeFiles(w io.Writer, result ingest.Result) error {
 	t := newTable("FILE", "STATE", "ROWS", "REJECTED", "WARNINGS", "MESSAGE")
 	for _, f := range result.Files {
-		t.add(f.Path, string(f.Outcome), count(f.Rows), count(f.Rejected), count(f.Warnings),
+		t.add(f.Path, string(f.Outcome), report.Count(f.Rows), report.Count(f.Rejected), report.Count(f.Warnings),
 			f.Message)
 	}
 	if len(result.Files) == 0 {
@@ -337,9 +337,9 @@ func (a *app) writeCheck(results []ingest.CheckResult, ignored []source.Ignored)
 	}
 	t := newTable("FILE", "CONTRACT", "ROWS", "REJECTED", "WARNINGS", "FINDING", "MESSAGE")
 	for _, r := range results {
-		t.add(r.Path, r.Contract, count(r.Rows), count(r.Rejected), count(r.Warnings), "", r.Message)
+		t.add(r.Path, r.Contract, report.Count(r.Rows), report.Count(r.Rejected), report.Count(r.Warnings), "", r.Message)
 		for _, f := range r.Findings {
-			t.add("", "", "", "", "", f.Code+" × "+count(f.N), "")
+			t.add("", "", "", "", "", f.Code+" × "+report.Count(f.N), "")
 		}
 	}
 	if err := errors.Join(t.write(a.stdout), writeIgnored(a.stdout, ignored)); err != nil {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"consentpipeline.io/internal/report"
 )
 
 // companyMetrics are the recommended estimates of one company, or of all companies together, from the marts: for the
@@ -141,7 +143,7 @@ func writeMetrics(w io.Writer, metrics []companyMetrics, overall *companyMetrics
 			percent(m.Conversion), interval(m.ConversionLower, m.ConversionUpper), percent(m.ConsentRate),
 			interval(m.ConsentRateLower, m.ConsentRateUpper), percent(m.FullOptIn), percent(m.PartialOptIn), percent(m.OptOut),
 			percent(m.Empty), seconds(m.SecondsToConsent), whole(m.TimedChoices), percent(m.BriefConversion))
-		volume.add(m.Company, count(m.Rows), estimate(m.Volume), estimate(m.Pageviews), estimate(m.UIActions),
+		volume.add(m.Company, report.Count(m.Rows), estimate(m.Volume), estimate(m.Pageviews), estimate(m.UIActions),
 			whole(m.Countries), estimate(m.BriefVolume))
 	}
 	for _, m := range metrics {
@@ -194,14 +196,14 @@ func whole(n *int64) string {
 	if n == nil {
 		return "–"
 	}
-	return count(*n)
+	return report.Count(*n)
 }
 
 func estimate(x *float64) string {
 	if x == nil {
 		return "–"
 	}
-	return count(int64(*x + 0.5))
+	return report.Count(int64(*x + 0.5))
 }
 
 func seconds(x *float64) string {

@@ -74,19 +74,6 @@ func isNumeric(cell string) bool {
 	return strings.Trim(cell, "0123456789,.%- –") == ""
 }
 
-// count writes a whole number with separators.
-func count(n int64) string {
-	text := strconv.FormatInt(n, 10)
-	start := 0
-	if n < 0 {
-		start = 1
-	}
-	for i := len(text) - 3; i > start; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
-}
-
 // percent formats a share as a percentage, nil as a dash.
 func percent(share *float64) string {
 	if share == nil {

@@ -102,7 +102,7 @@ func (c *changes) write(p *v1alpha1.ConsentPipeline) {
 		c.entries[key] = state
 		line := fmt.Sprintf("run %d: %s: %s", f.Run, printable(f.Path), f.State)
 		if f.Rows != nil {
-			line += ", " + plural(int(*f.Rows), "row", "rows")
+			line += ", " + report.Plural(*f.Rows, "row", "rows")
 		}
 		if f.Message != "" {
 			line += ": " + f.Message

@@ -11,6 +11,7 @@ import (
 	durations "k8s.io/apimachinery/pkg/util/duration"
 
 	"consentpipeline.io/api/v1alpha1"
+	"consentpipeline.io/internal/report"
 	"consentpipeline.io/operator"
 )
 
@@ -83,8 +84,8 @@ func listed(p *v1alpha1.ConsentPipeline) []string {
 	if p.Status.Summary != nil {
 		summary = *p.Status.Summary
 	}
-	return []string{p.Name, string(ready.Status), ready.Reason, cmp.Or(summary.Files, "–"), count(summary.Failed), count(summary.Waiting),
-		count(summary.RowsLoaded), age(p.Status.LastSuccessTime), cmp.Or(next(p), "–")}
+	return []string{p.Name, string(ready.Status), ready.Reason, cmp.Or(summary.Files, "–"), report.Count(summary.Failed), report.Count(summary.Waiting),
+		report.Count(summary.RowsLoaded), age(p.Status.LastSuccessTime), cmp.Or(next(p), "–")}
 }
 
 // readyOf is the condition Ready; Unknown without a reason if the operator has not set it.

@@ -81,8 +81,8 @@ func writeStatus(w io.Writer, p *v1alpha1.ConsentPipeline) error {
 	for _, file := range p.Spec.Files {
 		shards += max(file.Shards, 1)
 	}
-	fmt.Fprintf(w, "%s in the namespace %s: %s of the source %s, in %s\n", p.Name, p.Namespace, plural(len(p.Spec.Files), "entry", "entries"),
-		p.Spec.Source, plural(int(shards), "pod", "pods"))
+	fmt.Fprintf(w, "%s in the namespace %s: %s of the source %s, in %s\n", p.Name, p.Namespace, report.Plural(len(p.Spec.Files), "entry", "entries"),
+		p.Spec.Source, report.Plural(shards, "pod", "pods"))
 	for _, line := range conditionLines(p) {
 		fmt.Fprintln(w, line)
 	}
@@ -99,7 +99,7 @@ func writeStatus(w io.Writer, p *v1alpha1.ConsentPipeline) error {
 	if len(p.Status.Files) > 0 {
 		t := newTable("ENTRY", "RUN", "STATE", "FILES", "ROWS", "REJECTED", "ATTEMPTS", "MESSAGE")
 		for _, f := range p.Status.Files {
-			t.add(f.Path, fmt.Sprint(f.Run), string(f.State), filesOf(f), optional(f.Rows), optional(f.Rejected), count(f.Attempts), f.Message)
+			t.add(f.Path, fmt.Sprint(f.Run), string(f.State), filesOf(f), optional(f.Rows), optional(f.Rejected), report.Count(f.Attempts), f.Message)
 		}
 		if err := t.write(w); err != nil {
 			return err
@@ -119,8 +119,8 @@ func writeStatus(w io.Writer, p *v1alpha1.ConsentPipeline) error {
 		if more {
 			first += "."
 		}
-		t.add(fmt.Sprint(run.Number), string(run.Reason), string(run.Result), utc(run.CompletionTime), runDuration(run), count(run.Rows),
-			count(run.Rejected), first)
+		t.add(fmt.Sprint(run.Number), string(run.Reason), string(run.Result), utc(run.CompletionTime), runDuration(run), report.Count(run.Rows),
+			report.Count(run.Rejected), first)
 	}
 	return t.write(w)
 }
@@ -164,18 +164,11 @@ func optional(n *int64) string {
 	if n == nil {
 		return ""
 	}
-	return count(*n)
+	return report.Count(*n)
 }
 
 func utc(t metav1.Time) string { return t.UTC().Format(time.DateTime) }
 
 func runDuration(run v1alpha1.FinishedRun) string {
 	return run.CompletionTime.Sub(run.StartTime.Time).Round(time.Second).String()
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return count(int64(n)) + " " + many
 }

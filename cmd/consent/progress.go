@@ -7,6 +7,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
+	"consentpipeline.io/internal/report"
 	"consentpipeline.io/jobs/ingest"
 )
 
@@ -30,7 +31,7 @@ func (a *app) showIngest(progress *ingest.Progress) (stop func()) {
 	bar := a.newBar("ingest")
 	stopShowing := every(100*time.Millisecond, func() {
 		s := progress.Snapshot()
-		bar.Describe(fmt.Sprintf("ingest  %d/%d files, %s rows", s.FilesDone, s.Files, count(s.Rows)))
+		bar.Describe(fmt.Sprintf("ingest  %d/%d files, %s rows", s.FilesDone, s.Files, report.Count(s.Rows)))
 		bar.ChangeMax64(max(s.Bytes, 1))
 		_ = bar.Set64(s.BytesDone) // fails only if the terminal is closed
 	})

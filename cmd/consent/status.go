@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/warehouse"
 )
 
@@ -60,8 +61,8 @@ func (a *app) writeRuns(runs []warehouse.RunInfo) error {
 	}
 	t := newTable("RUN", "NAME", "STARTED", "DURATION", "FILES", "FAILED", "WAITING", "ROWS", "REJECTED", "SOURCE")
 	for _, r := range runs {
-		t.add(r.ID.String(), r.Name, r.Started.UTC().Format(time.DateTime), duration(r), count(r.Files), count(r.Failed), count(r.Waiting),
-			count(r.Rows), count(r.Rejected), r.Source)
+		t.add(r.ID.String(), r.Name, r.Started.UTC().Format(time.DateTime), duration(r), report.Count(r.Files), report.Count(r.Failed), report.Count(r.Waiting),
+			report.Count(r.Rows), report.Count(r.Rejected), r.Source)
 	}
 	return t.write(a.stdout)
 }
@@ -84,7 +85,7 @@ func (a *app) writeRun(run warehouse.RunInfo, files []warehouse.RunFile) error {
 		if f.LoadID > 0 {
 			load = fmt.Sprint(f.LoadID)
 		}
-		t.add(f.Path, string(f.Outcome), load, f.State, count(f.Rows), count(f.Rejected), count(f.Warnings),
+		t.add(f.Path, string(f.Outcome), load, f.State, report.Count(f.Rows), report.Count(f.Rejected), report.Count(f.Warnings),
 			f.Message)
 	}
 	return t.write(a.stdout)

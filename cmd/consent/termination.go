@@ -86,7 +86,7 @@ func waitingFiles(n int) string {
 	if n == 1 {
 		return "1 file waits"
 	}
-	return count(int64(n)) + " files wait"
+	return report.Count(n) + " files wait"
 }
 
 func transformMessage(result transform.Result, err error) []byte {

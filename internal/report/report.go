@@ -1,5 +1,5 @@
-// Package report defines how a job reports its outcome: by its exit code and its termination message. The jobs write it
-// and the operator reads it; the package may not import any other package of the project.
+// Package report defines how a job reports its outcome: by its exit code and its termination message, and how both write
+// counts. The jobs write it and the operator reads it; the package may not import any other package of the project.
 package report
 
 import (

@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"consentpipeline.io/internal/warehouse"
+	"consentpipeline.io/test/testneeds"
 	"consentpipeline.io/test/warehousetest"
 )
 
@@ -127,7 +128,7 @@ func TestPermissionErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	missing := strings.Replace(database, u.Path, "/no_such_database", 1)
-	port := strings.Replace(database, u.Host, closedPort(t), 1)
+	port := strings.Replace(database, u.Host, testneeds.FreeAddress(t), 1)
 
 	for name, c := range map[string]struct {
 		url  string
@@ -325,16 +326,6 @@ func TestAdvisoryLock(t *testing.T) {
 			first.Release()
 		})
 	}
-}
-
-func closedPort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func TestPasswordFileIsReadAtEachConnect(t *testing.T) {

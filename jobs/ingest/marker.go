@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
 )
@@ -61,7 +62,7 @@ func (o Options) awaitMarkers(files []source.Entry, answers map[string]markerAns
 		}
 		others = append(others, FileResult{Path: dir + "/", Outcome: warehouse.Waiting, Waiting: n,
 			// The count of all shards: each of them records this message.
-			Message: fmt.Sprintf("%s %s for the marker %s, which is neither in this folder nor in one above it", plural(waiting[dir], "file", "files"),
+			Message: fmt.Sprintf("%s %s for the marker %s, which is neither in this folder nor in one above it", report.Plural(waiting[dir], "file", "files"),
 				verb, o.WaitFor)})
 	}
 	slices.SortFunc(others, func(a, b FileResult) int { return strings.Compare(a.Path, b.Path) })
@@ -136,11 +137,4 @@ func CheckMarker(name string) error {
 			"and in those above it", name)
 	}
 	return nil
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

@@ -233,20 +233,10 @@ func (r *release) start(name string, arguments ...string) {
 // at once.
 func (r *release) forward(to string, port int) (address string) {
 	r.Helper()
-	address = freeAddress(r.T)
+	address = testneeds.FreeAddress(r.T)
 	_, local, _ := net.SplitHostPort(address)
 	r.start("kubectl", "--namespace", r.namespace, "port-forward", "--address", "127.0.0.1", to, local+":"+strconv.Itoa(port))
 	return address
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // onNodes runs a shell command on each node of the cluster, as root.

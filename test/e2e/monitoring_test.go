@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"consentpipeline.io/test/testneeds"
 )
 
 // alerts writes the rules that the chart renders to a file, as Prometheus reads it.
@@ -362,7 +364,7 @@ type prometheusServer struct{ address string }
 // prometheus starts one, with a forwarded port to the operator's Service.
 func (r *release) prometheus(rules string) prometheusServer {
 	r.Helper()
-	operator, server := r.forward("service/"+r.name+"-operator", 8080), freeAddress(r.T)
+	operator, server := r.forward("service/"+r.name+"-operator", 8080), testneeds.FreeAddress(r.T)
 	configuration := filepath.Join(r.TempDir(), "prometheus.yaml")
 	text := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%q]\n"+
 		"scrape_configs: [{job_name: operator, honor_labels: true, static_configs: [{targets: [%q]}]}]\n", rules, operator)

@@ -1,10 +1,11 @@
 // Package testneeds skips tests that need a tool which is missing. Where CONSENT_TEST_REQUIRE (a comma-separated list of
-// names) has the tool's name, they fail instead.
+// names) has the tool's name, they fail instead. It also finds what else tests need: files, and a free port.
 package testneeds
 
 import (
 	"cmp"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,4 +119,15 @@ func Root(t testing.TB) string {
 	}
 	t.Fatalf("no go.mod in any folder above the test's (%v)", err)
 	return ""
+}
+
+// FreeAddress is a loopback address with a port that was just free.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
 }

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
@@ -42,12 +41,16 @@ func PgBouncer(t testing.TB, database, mode, lines string) string {
 	}
 	password, _ := server.User.Password()
 	users := file("users", fmt.Sprintf("%q %q\n", server.User.Username(), password))
-	port := freePort(t)
+	address := testneeds.FreeAddress(t)
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	config := file("pgbouncer.ini", fmt.Sprintf(`[databases]
 * = host=%s port=%s
 [pgbouncer]
 listen_addr = 127.0.0.1
-listen_port = %d
+listen_port = %s
 unix_socket_dir =
 auth_file = %s
 pool_mode = %s
@@ -86,7 +89,7 @@ pool_mode = %s
 		}
 	})
 	through := *server
-	through.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	through.Host = address
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := net.Dial("tcp", through.Host)
 		if err == nil {
@@ -103,14 +106,4 @@ pool_mode = %s
 			t.Fatal("PgBouncer does not accept connections")
 		}
 	}
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
 }
