@@ -143,6 +143,17 @@ func (k *kube) connect() error {
 	return nil
 }
 
+// pipelineArgs takes the name of a pipeline, and at most so many arguments more.
+func pipelineArgs(more int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < 1 || len(args) > 1+more {
+			return badConfiguration("%s: expected %s; %s list shows the names", report.Plural(len(args), "argument", "arguments"), cmd.Use,
+				cmd.Parent().CommandPath())
+		}
+		return nil
+	}
+}
+
 // withPipeline is the RunE of a command about one pipeline.
 func (k *kube) withPipeline(do func(ctx context.Context, p *v1alpha1.ConsentPipeline, more []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {

@@ -39,7 +39,7 @@ its file, row, byte, column and value. With an entry it shows those of the files
 It runs "consent findings" in the migrate pod of the release, which has a login of the database: with "kubectl exec", which
 has to be installed. That needs the right to create pods/exec, which the cluster role "edit" has. Rejected rows are shown as
 they are in the files.`,
-		Args:              cobra.RangeArgs(1, 2),
+		Args:              pipelineArgs(1),
 		ValidArgsFunction: k.completeNames(true),
 		RunE: k.withPipeline(func(ctx context.Context, p *v1alpha1.ConsentPipeline, more []string) error {
 			if limit < 1 {

@@ -35,7 +35,7 @@ entries, one after the other, or of one entry. With --follow it shows the lines 
 those that start later, until the run has ended.
 
 The logs of a run exist as long as its Job: spec.history of the pipeline says how many Jobs are kept.`,
-		Args:              cobra.RangeArgs(1, 2),
+		Args:              pipelineArgs(1),
 		ValidArgsFunction: k.completeNames(true),
 		RunE: k.withPipeline(func(ctx context.Context, p *v1alpha1.ConsentPipeline, more []string) error {
 			if k.format != "table" {

@@ -28,7 +28,7 @@ starts after it. Loaded files that have not changed cost one read each.
 
 With --wait it writes each change to standard error until the run has ended, and then the status. The exit code is 0 if
 the run has loaded all files, or all but those that wait for their marker; else 1.`,
-		Args:              cobra.ExactArgs(1),
+		Args:              pipelineArgs(0),
 		ValidArgsFunction: k.completeNames(false),
 	}
 	cmd.RunE = k.withPipeline(func(ctx context.Context, p *v1alpha1.ConsentPipeline, _ []string) error {
@@ -45,7 +45,7 @@ func newRetryCommand(k *kube) *cobra.Command {
 		Short: "Request a run if the last one did not load all files",
 		Long: `retry requests a run, as run does, if the last run failed in whole or in part or was interrupted. Otherwise it changes
 nothing, and says why.`,
-		Args:              cobra.ExactArgs(1),
+		Args:              pipelineArgs(0),
 		ValidArgsFunction: k.completeNames(false),
 	}
 	cmd.RunE = k.withPipeline(func(ctx context.Context, p *v1alpha1.ConsentPipeline, _ []string) error {
@@ -174,7 +174,7 @@ func newSuspendCommand(k *kube, suspend bool) *cobra.Command {
 		Short: "Prevent new runs of a pipeline",
 		Long: `suspend sets spec.suspend: no run starts until the pipeline is resumed. A run in progress goes on; cancel ends it. A tool
 that applies the resource from Git may revert the change.`,
-		Args:              cobra.ExactArgs(1),
+		Args:              pipelineArgs(0),
 		ValidArgsFunction: k.completeNames(false),
 	}
 	done, already := "No run of %s starts until it is resumed: %s\n", "%s is suspended already. To resume it: %s\n"
@@ -219,7 +219,7 @@ func newCancelCommand(k *kube) *cobra.Command {
 as Interrupted. A file that was loaded stays loaded; nothing of a file that was not loaded to its end is in the
 warehouse. The operator retries a canceled run after spec.retryInterval, and a change of the spec, a request or the schedule
 may start one before; --suspend prevents all of that.`,
-		Args:              cobra.ExactArgs(1),
+		Args:              pipelineArgs(0),
 		ValidArgsFunction: k.completeNames(false),
 	}
 	cmd.RunE = k.withPipeline(func(ctx context.Context, p *v1alpha1.ConsentPipeline, _ []string) error {

@@ -31,7 +31,7 @@ progress, or else of the last run.
 
 With --watch it writes each change to standard error until no run is in progress, requested or due, and then the
 status. The exit code is 0 if the last run has loaded all files, or all but those that wait for their marker; else 1.`,
-		Args:              cobra.ExactArgs(1),
+		Args:              pipelineArgs(0),
 		ValidArgsFunction: k.completeNames(false),
 		RunE: k.withPipeline(func(ctx context.Context, p *v1alpha1.ConsentPipeline, _ []string) (err error) {
 			if watch {

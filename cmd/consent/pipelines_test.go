@@ -435,6 +435,18 @@ func TestPipelinesWithoutACluster(t *testing.T) {
 	}
 }
 
+func TestPipelineArguments(t *testing.T) {
+	for want, args := range map[string][]string{
+		"0 arguments: expected run NAME; kubectl consent list shows the names":          {"run"},
+		"2 arguments: expected status NAME; kubectl consent list shows the names":       {"status", "a", "b"},
+		"3 arguments: expected logs NAME [ENTRY]; kubectl consent list shows the names": {"logs", "a", "b", "c"},
+	} {
+		if o := plugin(t.Context(), args...); o.code != 78 || !strings.Contains(o.stderr, want) {
+			t.Errorf("%v: exit code %d: %s", args, o.code, o.stderr)
+		}
+	}
+}
+
 // TestPluginNames runs the program by the names under which kubectl looks for a plugin and for its completion.
 func TestPluginNames(t *testing.T) {
 	c := kubetest.Client(t)
