@@ -10,8 +10,9 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// setConditions sets Ready, Reconciling and Stalled by the rules of kstatus: Reconciling while a run is in progress, Stalled
-// or a retry is to come, Stalled while a person has to act, and never both. Without either, Ready is True; before the first run, while runs are suspended, it is Unknown.
+// setConditions sets Ready, Reconciling and Stalled by the rules of kstatus: Reconciling while a run is in progress or a retry
+// is to come, Stalled while a person has to act, and never both. Without either, Ready is True; before the first run, while
+// runs are suspended, it is Unknown.
 func setConditions(p *v1alpha1.ConsentPipeline, out outcome, now metav1.Time) {
 	ready, reconciling, stalled := metav1.ConditionUnknown, false, false
 	reason, message := "", ""

@@ -264,8 +264,9 @@ type ConsentPipelineStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Ready: the last run loaded everything, but for files that wait for their marker. Reconciling: a run is in progress. Stalled: a person has to act; the message
-	// says how. Transformed: dbt has run over what was loaded. Reconciling and Stalled exist only while they are True.
+	// Ready: the last run loaded everything, but for files that wait for their marker. Reconciling: a run is in progress, or a
+	// retry is to come. Stalled: a person has to act; the message says how. Transformed: dbt has run over what was loaded.
+	// Reconciling and Stalled exist only while they are True.
 	// +listType=map
 	// +listMapKey=type
 	// +optional

@@ -27,8 +27,8 @@ func newFindingsCommand(a *app) *cobra.Command {
 		Use:   "findings [LOAD]",
 		Short: "Show the rejects and warnings of the files, and export rejected rows",
 		Long: `findings counts the rejects and warnings in the latest load of each file. With the number of a load it lists them
-with their places. With --run it lists those of all files of a run, rejects first. With --export it writes the rejected rows as a CSV file in their original form, which you can
-correct and load like any other.`,
+with their places. With --run it lists those of all files of a run, rejects first. With --export it writes the rejected
+rows as a CSV file in their original form, which you can correct and load like any other.`,
 		Example: `  consent findings --data-dir ./data
   consent findings 12 --data-dir ./data
   consent findings --run september-7 --entry 'events/csv/*.csv' --database-url postgres://…
