@@ -228,11 +228,11 @@ func (s *S3) explainObject(ctx context.Context) error {
 	folder, name := path.Split(strings.TrimSuffix(s.prefix, "/"))
 	above := *s
 	above.prefix = folder
-	if _, err := above.stat(ctx, name); err != nil {
-		return nil // whatever it is: that there is no object is reported
+	if _, err := above.stat(ctx, name); err == nil {
+		return misconfigured(fmt.Errorf("%s is an object: give the folder as the source, and %s as the file: --source %s %[2]s",
+			strings.TrimSuffix(s.ID(), "/"), name, above.ID()))
 	}
-	return misconfigured(fmt.Errorf("%s is an object: give the folder as the source, and %s as the file: --source %s %[2]s", strings.TrimSuffix(s.ID(), "/"),
-		name, above.ID()))
+	return nil // the caller reports that there is no object, which an error of stat would only repeat
 }
 
 // explainMissing returns the error for a path without an object: the bucket's, if there is none; that it is a folder; or
