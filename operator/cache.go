@@ -19,25 +19,36 @@ import (
 // indexController finds Jobs and pods by the UID of their controller: a name can be reused, a UID cannot.
 const indexController = ".metadata.controller"
 
-// cacheOptions limit the cache to the namespace, to our Jobs, and to the fields of a Job that are read. For pods, see
+// cacheOptions limit the cache to the namespaces, to our objects, and to the fields of a Job that are read. For pods, see
 // podInformer.
-func cacheOptions(namespace string) cache.Options {
-	isOurs, err := labels.NewRequirement(v1alpha1.LabelJob, selection.Exists, nil)
-	if err != nil {
-		panic(err) // the label is valid
+func cacheOptions(namespaces []string) cache.Options {
+	served := map[string]cache.Config{}
+	for _, namespace := range namespaces {
+		served[namespace] = cache.Config{}
 	}
 	return cache.Options{
-		DefaultNamespaces: map[string]cache.Config{namespace: {}},
+		DefaultNamespaces: served,
 		DefaultTransform:  cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&batchv1.Job{}: {Label: labels.NewSelector().Add(*isOurs), Transform: func(object any) (any, error) {
+			&batchv1.Job{}: {Label: withLabel(v1alpha1.LabelJob), Transform: func(object any) (any, error) {
 				if j, is := object.(*batchv1.Job); is {
 					stripJob(j)
 				}
 				return object, nil
 			}},
+			&batchv1.CronJob{}:    {Label: withLabel(v1alpha1.LabelTransform)},
+			&corev1.PodTemplate{}: {Label: withLabel(v1alpha1.LabelSource)},
 		},
 	}
+}
+
+// withLabel selects the objects that have a label, whatever its value.
+func withLabel(label string) labels.Selector {
+	exists, err := labels.NewRequirement(label, selection.Exists, nil)
+	if err != nil {
+		panic(err) // the label is valid
+	}
+	return labels.NewSelector().Add(*exists)
 }
 
 // addIndexes registers indexController.

@@ -59,7 +59,7 @@ func newEnv(t *testing.T, change ...func(*testEnv)) *testEnv {
 	env := &testEnv{TB: t, WithWatch: c, namespace: kubetest.Namespace(t, c), clock: &clock{}}
 	env.config = kubetest.User(t, c, env.namespace, chartRules(t))
 	env.options = Options{
-		Namespace: env.namespace, TransformCronJob: cronJobName, MetricsListen: "0", HealthListen: "0",
+		Namespace: env.namespace, MetricsListen: "0", HealthListen: "0",
 		Log: slog.New(slog.NewTextHandler(testLog{t}, nil)), Clock: env.clock.now,
 	}
 	env.create(sourceTemplate("input"))
@@ -71,8 +71,16 @@ func newEnv(t *testing.T, change ...func(*testEnv)) *testEnv {
 	return env
 }
 
-// withoutDbt starts the operator without --transform-cronjob.
-func withoutDbt(env *testEnv) { env.options.TransformCronJob = "" }
+// withoutDbt has a source that names no CronJob of dbt.
+func withoutDbt(env *testEnv) {
+	env.Helper()
+	source := sourceTemplate("input")
+	delete(source.Labels, v1alpha1.LabelTransform)
+	source.Namespace = env.namespace
+	if err := env.Update(env.Context(), source); err != nil {
+		env.Fatal(err)
+	}
+}
 
 // startOperator starts an operator. The previous one must be stopped.
 func (env *testEnv) startOperator() {
@@ -138,7 +146,7 @@ var _ io.Writer = testLog{}
 
 func sourceTemplate(name string) *corev1.PodTemplate {
 	return &corev1.PodTemplate{
-		ObjectMeta: metav1.ObjectMeta{Name: "consent-source-" + name, Labels: map[string]string{v1alpha1.LabelSource: name}},
+		ObjectMeta: metav1.ObjectMeta{Name: "consent-source-" + name, Labels: map[string]string{v1alpha1.LabelSource: name, v1alpha1.LabelTransform: cronJobName}},
 		Template: corev1.PodTemplateSpec{
 			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app.kubernetes.io/component": "ingest", v1alpha1.LabelJob: v1alpha1.JobIngest}},
 			Spec: corev1.PodSpec{
@@ -155,7 +163,7 @@ func sourceTemplate(name string) *corev1.PodTemplate {
 func transformCronJob() *batchv1.CronJob {
 	labels := map[string]string{v1alpha1.LabelJob: v1alpha1.JobTransform, v1alpha1.LabelTransform: cronJobName}
 	return &batchv1.CronJob{
-		ObjectMeta: metav1.ObjectMeta{Name: cronJobName},
+		ObjectMeta: metav1.ObjectMeta{Name: cronJobName, Labels: map[string]string{v1alpha1.LabelTransform: cronJobName}},
 		Spec: batchv1.CronJobSpec{Schedule: "0 3 * * *", JobTemplate: batchv1.JobTemplateSpec{
 			ObjectMeta: metav1.ObjectMeta{Labels: labels},
 			Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,8 @@ type Metrics struct {
 	rejected   *prometheus.CounterVec
 	transforms *prometheus.CounterVec
 	warnings   *prometheus.CounterVec
+	pipelines  pipelineCollector
+	namespaces map[string]bool // that have counters
 }
 
 // warningReasons are the reasons of Warning events whose counters start at 0: Prometheus does not see an increase from no
@@ -30,8 +33,8 @@ var warningReasons = []string{
 	reasonJobNotCreated, reasonScheduleInvalid, reasonScheduleMissed, reasonPodsStuck, reasonNodeLost, reasonFailedCreate, reasonTransformFailed, reasonTransformInterrupted,
 }
 
-// NewMetrics registers the metrics.
-func NewMetrics(registry prometheus.Registerer, namespace string, pipelines client.Reader) *Metrics {
+// newMetrics makes the metrics of these namespaces, and of each whose first pipeline is reconciled.
+func newMetrics(namespaces []string, pipelines client.Reader) *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"namespace"}, labels...))
 	}
@@ -51,7 +54,30 @@ func NewMetrics(registry prometheus.Registerer, namespace string, pipelines clie
 			"Changes of a pipeline's condition Transformed to True or False, by result: Succeeded or Failed.", "result"),
 		warnings: counter("consentpipeline_warnings_total",
 			"Warning events of pipelines, by reason, such as JobRefused, SourceNotFound, PodsStuck or NodeLost. A persistent cause is counted once.", "reason"),
+		pipelines:  pipelineCollector{pipelines},
+		namespaces: map[string]bool{metav1.NamespaceAll: true}, // which has no counters of its own
 	}
+	for _, namespace := range namespaces {
+		m.addNamespace(namespace)
+	}
+	return m
+}
+
+// register registers the metrics.
+func (m *Metrics) register(registry prometheus.Registerer) error {
+	var failed error
+	for _, c := range []prometheus.Collector{m.runs, m.duration, m.rows, m.rejected, m.transforms, m.warnings, m.pipelines} {
+		failed = errors.Join(failed, registry.Register(c))
+	}
+	return failed
+}
+
+// addNamespace sets the counters of a namespace to 0, unless it has some.
+func (m *Metrics) addNamespace(namespace string) {
+	if m.namespaces[namespace] {
+		return
+	}
+	m.namespaces[namespace] = true
 	for _, result := range []v1alpha1.Result{v1alpha1.Succeeded, v1alpha1.Waiting, v1alpha1.Partial, v1alpha1.Failed, v1alpha1.Interrupted} {
 		m.runs.WithLabelValues(namespace, string(result))
 	}
@@ -61,8 +87,6 @@ func NewMetrics(registry prometheus.Registerer, namespace string, pipelines clie
 	for _, reason := range warningReasons {
 		m.warnings.WithLabelValues(namespace, reason)
 	}
-	registry.MustRegister(m.runs, m.duration, m.rows, m.rejected, m.transforms, m.warnings, pipelineCollector{pipelines, namespace})
-	return m
 }
 
 // record counts the warnings, the run and the dbt Job of an outcome.
@@ -84,11 +108,8 @@ func (m *Metrics) record(p *v1alpha1.ConsentPipeline, out outcome) {
 	m.rejected.WithLabelValues(p.Namespace).Add(float64(out.rowsRejected))
 }
 
-// A pipelineCollector collects the state of each pipeline of a namespace.
-type pipelineCollector struct {
-	pipelines client.Reader
-	namespace string
-}
+// A pipelineCollector collects the state of each pipeline.
+type pipelineCollector struct{ pipelines client.Reader }
 
 func newDesc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, append([]string{"namespace", "pipeline"}, labels...), nil)
@@ -120,7 +141,7 @@ func (c pipelineCollector) Collect(all chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	list := &v1alpha1.ConsentPipelineList{}
-	if err := c.pipelines.List(ctx, list, client.InNamespace(c.namespace), client.UnsafeDisableDeepCopy); err != nil {
+	if err := c.pipelines.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return
 	}
 	for i := range list.Items {

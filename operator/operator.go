@@ -29,16 +29,26 @@ const controllerName = "consentpipeline"
 
 // Options configure the operator.
 type Options struct {
-	Namespace        string // of the pipelines
-	TransformCronJob string // the CronJob that runs dbt; empty for no dbt
-	MetricsListen    string // host:port of /metrics; "0" disables it
-	HealthListen     string // host:port of /healthz and /readyz; "0" disables them
-	Log              *slog.Logger
-	Registry         prometheus.Registerer
-	Clock            func() time.Time
+	Namespace     string   // the operator's own, which has its Lease
+	Namespaces    []string // of the pipelines; none for Namespace, metav1.NamespaceAll for all
+	Lease         string   // name of the Lease by which replicas elect their leader; empty for no election
+	MetricsListen string   // host:port of /metrics; "0" disables it
+	HealthListen  string   // host:port of /healthz and /readyz; "0" disables them
+	Log           *slog.Logger
+	Registry      prometheus.Registerer
+	Clock         func() time.Time
 }
 
-// Run reconciles until ctx is done. It returns after the reconcile in progress has ended.
+// served lists the namespaces of the pipelines.
+func (o Options) served() []string {
+	if len(o.Namespaces) == 0 {
+		return []string{o.Namespace}
+	}
+	return o.Namespaces
+}
+
+// Run reconciles until ctx is done, while it holds the Lease. It returns after the reconcile in progress has ended, and the
+// Lease is released; with an error if it has lost the Lease.
 func Run(ctx context.Context, config *rest.Config, o Options) error {
 	m, err := newManager(config, o)
 	if err != nil {
@@ -61,10 +71,15 @@ func newManager(config *rest.Config, o Options) (manager.Manager, error) {
 	}
 	m, err := manager.New(config, manager.Options{
 		Scheme:                 scheme,
-		Cache:                  cacheOptions(o.Namespace),
+		Cache:                  cacheOptions(o.served()),
 		Logger:                 logr.FromSlogHandler(o.Log.Handler()),
 		Metrics:                metricsserver.Options{BindAddress: o.MetricsListen},
 		HealthProbeBindAddress: o.HealthListen,
+		// A process that has released the Lease may not write any more: the program ends when Run returns.
+		LeaderElection:                o.Lease != "",
+		LeaderElectionID:              o.Lease,
+		LeaderElectionNamespace:       o.Namespace,
+		LeaderElectionReleaseOnCancel: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the operator: %w", err)
@@ -81,18 +96,22 @@ func newManager(config *rest.Config, o Options) (manager.Manager, error) {
 }
 
 func newReconciler(m manager.Manager, o Options) (*Reconciler, error) {
-	pods, err := newPodInformer(m, o.Namespace)
+	pods, err := newPodInformer(m, o.served())
 	if err != nil {
 		return nil, fmt.Errorf("set up the operator: %w", err)
 	}
+	metrics := newMetrics(o.served(), m.GetCache())
+	// A manager starts this, as the controller, once it is elected: a standby has no series of pipelines.
+	if err := m.Add(manager.RunnableFunc(func(context.Context) error { return metrics.register(o.Registry) })); err != nil {
+		return nil, fmt.Errorf("set up the metrics: %w", err)
+	}
 	return &Reconciler{
-		Client:           m.GetClient(),
-		Live:             m.GetAPIReader(),
-		pods:             pods,
-		warnings:         map[types.UID]warning{},
-		Events:           m.GetEventRecorder(controllerName),
-		Metrics:          NewMetrics(o.Registry, o.Namespace, m.GetCache()),
-		Clock:            o.Clock,
-		TransformCronJob: o.TransformCronJob,
+		Client:   m.GetClient(),
+		Live:     m.GetAPIReader(),
+		pods:     pods,
+		warnings: map[types.UID]warning{},
+		Events:   m.GetEventRecorder(controllerName),
+		Metrics:  metrics,
+		Clock:    o.Clock,
 	}, nil
 }

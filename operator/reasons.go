@@ -32,6 +32,7 @@ const (
 	reasonTransformPending     = "TransformPending"     // Unknown: no dbt Job has started since the run
 	reasonTransformRunning     = "TransformRunning"     // Unknown: one has started
 	reasonTransformDisabled    = "TransformDisabled"    // Unknown: there is no CronJob to create one from
+	reasonTransformInvalid     = "TransformInvalid"     // Unknown: an annotation of the CronJob is invalid
 	reasonTransformSucceeded   = "TransformSucceeded"   // True
 	reasonTransformFailed      = "TransformFailed"      // False: the message names the models and tests
 	reasonTransformInterrupted = "TransformInterrupted" // False: the Job was deleted

@@ -28,8 +28,6 @@ type Reconciler struct {
 	Clock         func() time.Time
 	pods          *podInformer
 	warnings      map[types.UID]warning // the last Warning events that were read, by the UID of their object
-	// TransformCronJob is the CronJob that runs dbt; empty for no dbt.
-	TransformCronJob string
 }
 
 // requeueDelay gives a stale cache the time to catch up.
@@ -71,6 +69,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if p.DeletionTimestamp != nil {
 		return reconcile.Result{}, nil // the garbage collector deletes its Jobs
 	}
+	r.Metrics.addNamespace(p.Namespace)
 	before := p.DeepCopy()
 	out, err := r.reconcile(ctx, p)
 	if err == nil {

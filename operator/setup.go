@@ -43,21 +43,24 @@ func (r *Reconciler) setup(ctx context.Context, m manager.Manager) error {
 			MaxConcurrentReconciles: 1,
 			ReconciliationTimeout:   time.Minute,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](time.Second/4, maxBackoff),
-			SkipNameValidation:      new(true), // a process may serve several namespaces, as tests do
+			SkipNameValidation:      new(true), // tests run several operators in a process
+			EnableWarmup:            new(true), // a standby has the caches that it needs as the leader
 		}).
 		WithLogConstructor(func(request *reconcile.Request) logr.Logger {
 			if request == nil {
 				return m.GetLogger()
 			}
-			return m.GetLogger().WithValues("pipeline", request.Name)
+			return m.GetLogger().WithValues("namespace", request.Namespace, "pipeline", request.Name)
 		}).
 		// Changes of the status are ignored: only the operator makes them.
 		For(&v1alpha1.ConsentPipeline{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, runRequestChanged))).
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobChanged)).
 		WatchesRawSource(r.pods).
 		Watches(&batchv1.Job{}, enqueue(r.pipelinesToTransform), builder.WithPredicates(jobChanged)).
-		Watches(&batchv1.CronJob{}, enqueue(r.pipelinesToTransform), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&corev1.PodTemplate{}, enqueue(r.pipelinesNotReady)).
+		Watches(&batchv1.CronJob{}, enqueue(r.pipelinesToTransform),
+			builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&corev1.PodTemplate{}, enqueue(r.pipelinesWithoutSource)).
+		Watches(&corev1.PodTemplate{}, enqueue(r.pipelinesToTransform)).
 		Complete(r)
 }
 
@@ -75,9 +78,10 @@ var jobChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		!equality.Semantic.DeepEqual(before.Status, after.Status) || isSuspended(before) != isSuspended(after)
 }}
 
-// pipelinesToTransform lists the pipelines that wait for dbt; it is called when a dbt Job or the CronJob changes.
+// pipelinesToTransform lists the pipelines that wait for dbt; it is called when a dbt Job, its CronJob, or the PodTemplate of
+// a source, which names the CronJob, changes.
 func (r *Reconciler) pipelinesToTransform(ctx context.Context, object client.Object) []reconcile.Request {
-	if object.GetName() != r.TransformCronJob && object.GetLabels()[v1alpha1.LabelTransform] != r.TransformCronJob {
+	if object.GetLabels()[v1alpha1.LabelTransform] == "" {
 		return nil
 	}
 	return r.requestsFor(ctx, object.GetNamespace(), func(p *v1alpha1.ConsentPipeline) bool {
@@ -86,8 +90,8 @@ func (r *Reconciler) pipelinesToTransform(ctx context.Context, object client.Obj
 	})
 }
 
-// pipelinesNotReady lists the pipelines that may lack a source; it is called when a PodTemplate changes.
-func (r *Reconciler) pipelinesNotReady(ctx context.Context, template client.Object) []reconcile.Request {
+// pipelinesWithoutSource lists the pipelines that may lack a source; it is called when a PodTemplate changes.
+func (r *Reconciler) pipelinesWithoutSource(ctx context.Context, template client.Object) []reconcile.Request {
 	return r.requestsFor(ctx, template.GetNamespace(), func(p *v1alpha1.ConsentPipeline) bool {
 		ready := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
 		return ready == nil || ready.Status == metav1.ConditionFalse

@@ -36,10 +36,14 @@ func (r *Reconciler) findSource(ctx context.Context, p *v1alpha1.ConsentPipeline
 		return nil, &blocker{reason: reason, stalled: true, message: fmt.Sprintf(format, args...)}, nil
 	}
 	switch {
+	case len(names) == 0:
+		return stalled(reasonSourceNotFound, "No PodTemplate in the namespace %s has the label %s, so there are no sources. Install the chart "+
+			"in this namespace, with operator.enabled=false if an operator of another release serves it; or, if the files are those of "+
+			"another release, create this resource in its namespace.", p.Namespace, v1alpha1.LabelSource)
 	case len(found) == 0:
 		return stalled(reasonSourceNotFound, "No PodTemplate has the label %s=%s. The sources in this namespace: %s. Set spec.source "+
 			"to one of them, or add this one to the chart's values.",
-			v1alpha1.LabelSource, p.Spec.Source, cmp.Or(strings.Join(slices.Compact(names), ", "), "none"))
+			v1alpha1.LabelSource, p.Spec.Source, strings.Join(slices.Compact(names), ", "))
 	case len(found) > 1:
 		return stalled(reasonSourceAmbiguous, "The PodTemplates %s and %s both have the label %s=%s: delete one of them.",
 			found[0].Name, found[1].Name, v1alpha1.LabelSource, p.Spec.Source)

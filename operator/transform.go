@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -40,18 +41,21 @@ func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline,
 			message: fmt.Sprintf("dbt is due after run %d.", p.Status.LastRun.Number)}, out)
 		current = meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionTransformed)
 	}
-	if r.TransformCronJob == "" {
-		r.setTransformed(p, transformState{status: metav1.ConditionUnknown, reason: reasonTransformDisabled,
-			message: "dbt does not run: the operator was started without --transform-cronjob."}, out)
+	cronJob, disabled, err := r.transformCronJob(ctx, p)
+	if err != nil {
+		return err
+	}
+	if disabled != "" {
+		r.setTransformed(p, transformState{status: metav1.ConditionUnknown, reason: reasonTransformDisabled, message: disabled}, out)
 		return nil
 	}
-	state, err := r.findTransform(ctx, p, *current)
+	state, err := r.findTransform(ctx, p, cronJob, *current)
 	if err != nil {
 		return err
 	}
 	switch {
 	case state.start:
-		state, err = r.startTransform(ctx, p, out)
+		state, err = r.startTransform(ctx, p, cronJob, state.existing, out)
 	case state.ended != nil:
 		state.message, err = r.transformMessage(ctx, state.ended)
 	case state.running != nil:
@@ -63,25 +67,44 @@ func (r *Reconciler) transform(ctx context.Context, p *v1alpha1.ConsentPipeline,
 	return err
 }
 
+// transformCronJob returns the name of the CronJob that runs dbt on the database into which the pipeline's source is loaded.
+// The PodTemplate of the source names it, because both belong to one release of the chart. If dbt cannot run, disabled says
+// why.
+func (r *Reconciler) transformCronJob(ctx context.Context, p *v1alpha1.ConsentPipeline) (name, disabled string, err error) {
+	source, missing, err := r.findSource(ctx, p)
+	switch {
+	case err != nil:
+		return "", "", err
+	case missing != nil:
+		return "", "dbt does not run: " + missing.message, nil
+	case source.Labels[v1alpha1.LabelTransform] == "":
+		return "", fmt.Sprintf("dbt does not run: the PodTemplate %s of the source has no label %s, which names the CronJob of dbt. Upgrade "+
+			"the release that made it, or add the label.", source.Name, v1alpha1.LabelTransform), nil
+	}
+	return source.Labels[v1alpha1.LabelTransform], "", nil
+}
+
 // A transformState is what the condition Transformed shows, and what remains to be done for it.
 type transformState struct {
 	status          metav1.ConditionStatus
 	reason, message string
 	job             *v1alpha1.JobReference // that it is about
 
-	ended         *batchv1.Job // whose pods have the message
-	running       *batchv1.Job // which may be blocked
-	blockerEvent  string       // the type of the event about what blocks dbt
-	start         bool         // a dbt Job is to be created first
-	needsLiveRead bool         // it depends on the absence of a Job, which the cache cannot prove
+	ended         *batchv1.Job  // whose pods have the message
+	running       *batchv1.Job  // which may be blocked
+	blockerEvent  string        // the type of the event about what blocks dbt
+	start         bool          // a dbt Job is to be created first
+	existing      []batchv1.Job // the dbt Jobs that exist by then
+	needsLiveRead bool          // it depends on the absence of a Job, which the cache cannot prove
 }
 
 // findTransform finds the state from the dbt Jobs in the cache, and where the absence of one decides, on the API server.
-func (r *Reconciler) findTransform(ctx context.Context, p *v1alpha1.ConsentPipeline, current metav1.Condition) (state transformState, err error) {
+func (r *Reconciler) findTransform(ctx context.Context, p *v1alpha1.ConsentPipeline, cronJob string, current metav1.Condition,
+) (state transformState, err error) {
 	for _, reader := range []client.Reader{r.Client, r.Live} {
 		jobs := &batchv1.JobList{}
 		if err := reader.List(ctx, jobs, client.InNamespace(p.Namespace),
-			client.MatchingLabels{v1alpha1.LabelJob: v1alpha1.JobTransform, v1alpha1.LabelTransform: r.TransformCronJob}); err != nil {
+			client.MatchingLabels{v1alpha1.LabelJob: v1alpha1.JobTransform, v1alpha1.LabelTransform: cronJob}); err != nil {
 			return state, fmt.Errorf("list the dbt Jobs: %w", err)
 		}
 		state = transformStateOf(current, p.Status.TransformJob, *p.Status.LastRun, runToken(p), jobs.Items)
@@ -135,7 +158,7 @@ func transformStateOf(current metav1.Condition, known *v1alpha1.JobReference, ru
 		return transformState{status: metav1.ConditionUnknown, reason: reasonTransformPending, running: earlier,
 			message: fmt.Sprintf("dbt is due after the Job %s, which started before the last run ended.", earlier.Name)}
 	}
-	return transformState{start: true, needsLiveRead: true}
+	return transformState{start: true, existing: jobs, needsLiveRead: true}
 }
 
 func jobReference(j *batchv1.Job) *v1alpha1.JobReference {
@@ -156,21 +179,43 @@ func runToken(p *v1alpha1.ConsentPipeline) string {
 	return fmt.Sprintf("%s/%d", p.UID, p.Status.LastRun.Number)
 }
 
-// startTransform creates a dbt Job.
-func (r *Reconciler) startTransform(ctx context.Context, p *v1alpha1.ConsentPipeline, out *outcome) (transformState, error) {
+// startTransform creates a dbt Job from the CronJob of that name, unless its minimum interval since the last start of an
+// existing one has yet to pass.
+func (r *Reconciler) startTransform(ctx context.Context, p *v1alpha1.ConsentPipeline, name string, existing []batchv1.Job, out *outcome,
+) (transformState, error) {
 	pending := transformState{status: metav1.ConditionUnknown, reason: reasonTransformPending}
 	cronJob := &batchv1.CronJob{}
-	err := r.Get(ctx, client.ObjectKey{Namespace: p.Namespace, Name: r.TransformCronJob}, cronJob)
+	err := r.Get(ctx, client.ObjectKey{Namespace: p.Namespace, Name: name}, cronJob)
 	switch {
 	case apierrors.IsNotFound(err):
 		pending.reason = reasonTransformDisabled
-		pending.message = fmt.Sprintf("dbt does not run: there is no CronJob %s to create its Job from.", r.TransformCronJob)
+		pending.message = fmt.Sprintf("dbt does not run: there is no CronJob %[1]s with the label %[2]s=%[1]s to create its Job from.",
+			name, v1alpha1.LabelTransform)
 		return pending, nil
 	case err != nil:
-		return pending, fmt.Errorf("read the CronJob %s: %w", r.TransformCronJob, err)
+		return pending, fmt.Errorf("read the CronJob %s: %w", name, err)
 	}
-	j := newTransformJob(cronJob, runToken(p))
-	if err := r.createJob(ctx, j); err != nil {
+	interval, err := minInterval(cronJob)
+	if err != nil {
+		pending.reason, pending.message, pending.blockerEvent = reasonTransformInvalid, err.Error(), corev1.EventTypeWarning
+		return pending, nil
+	}
+	if last := newestTransform(existing); last != nil {
+		if next := transformStart(last).Add(interval); r.Clock().Before(next) {
+			pending.message = fmt.Sprintf("dbt is due after run %d, and starts at %s: the Job %s started at %s, and the minimum interval is %s.",
+				p.Status.LastRun.Number, formatTime(next), last.Name, formatTime(transformStart(last)), cronJob.Annotations[v1alpha1.AnnotationMinInterval])
+			out.requeue(next.Sub(r.Clock()), nil)
+			return pending, nil
+		}
+	}
+	j := newTransformJob(cronJob, runToken(p), existing...)
+	err = r.createJob(ctx, j)
+	if apierrors.IsAlreadyExists(err) { // another operator has created it since the Jobs were listed
+		pending.message = fmt.Sprintf("dbt is due after run %d.", p.Status.LastRun.Number)
+		out.requeue(requeueDelay, nil)
+		return pending, nil
+	}
+	if err != nil {
 		b := creationBlocker("dbt Job", err)
 		out.requeue(b.retryAfter, b.err)
 		pending.reason, pending.message, pending.blockerEvent = b.reason, b.message, b.eventType()
@@ -184,15 +229,52 @@ func transformRunning(j *batchv1.Job) transformState {
 		message: fmt.Sprintf("dbt runs in the Job %s.", j.Name)}
 }
 
-// newTransformJob builds a Job as kubectl create job --from does.
-func newTransformJob(cronJob *batchv1.CronJob, token string) *batchv1.Job {
+// minInterval is the least time between the starts of two dbt Jobs.
+func minInterval(cronJob *batchv1.CronJob) (time.Duration, error) {
+	text := cmp.Or(cronJob.Annotations[v1alpha1.AnnotationMinInterval], "0s")
+	interval, err := time.ParseDuration(text)
+	if err != nil || interval < 0 {
+		return 0, fmt.Errorf("the annotation %s of the CronJob %s is %q: write a time with its unit, such as 10m, or 0s for none",
+			v1alpha1.AnnotationMinInterval, cronJob.Name, text)
+	}
+	return interval, nil
+}
+
+// newestTransform is the dbt Job that started last; nil if there is none.
+func newestTransform(jobs []batchv1.Job) (last *batchv1.Job) {
+	for i := range jobs {
+		if last == nil || transformStart(&jobs[i]).After(transformStart(last)) {
+			last = &jobs[i]
+		}
+	}
+	return last
+}
+
+// transformStart is when a dbt Job started; while a queue holds it, when it was created.
+func transformStart(j *batchv1.Job) time.Time {
+	if j.Status.StartTime != nil {
+		return j.Status.StartTime.Time
+	}
+	return j.CreationTimestamp.Time
+}
+
+func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// newTransformJob builds a Job as kubectl create job --from does. Its name depends on the dbt Jobs that exist: of two operators
+// that see the same ones, such as one that has lost its Lease during a call and its successor, only one can create the next.
+func newTransformJob(cronJob *batchv1.CronJob, token string, existing ...batchv1.Job) *batchv1.Job {
+	seen := []string{string(cronJob.UID)}
+	for i := range existing {
+		seen = append(seen, string(existing[i].UID))
+	}
+	slices.Sort(seen)
 	template := cronJob.Spec.JobTemplate.DeepCopy()
 	labels := map[string]string{v1alpha1.LabelJob: v1alpha1.JobTransform, v1alpha1.LabelTransform: cronJob.Name}
 	j := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
-			GenerateName: cronJob.Name + "-",
-			Namespace:    cronJob.Namespace,
-			Labels:       merge(template.Labels, labels),
+			Name:      cronJob.Name + "-" + digest(seen)[:8],
+			Namespace: cronJob.Namespace,
+			Labels:    merge(template.Labels, labels),
 			Annotations: merge(template.Annotations, map[string]string{
 				"cronjob.kubernetes.io/instantiate": "manual",
 				v1alpha1.AnnotationAfterRun:         token,

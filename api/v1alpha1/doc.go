@@ -35,7 +35,8 @@ const (
 	LabelRun = "consentpipeline.io/run"
 	// LabelSource names the source that a PodTemplate can read.
 	LabelSource = "consentpipeline.io/source"
-	// LabelTransform names the CronJob whose dbt project a Job and its pods run.
+	// LabelTransform names the CronJob whose dbt project a Job and its pods run. The CronJob has it, too, and the PodTemplate
+	// of a source whose files are loaded into the database of that project.
 	LabelTransform = "consentpipeline.io/transform"
 
 	// AnnotationRunRequestedAt requests a run of a pipeline: any new value that is not empty starts one. On a Job, it is
@@ -49,6 +50,9 @@ const (
 	AnnotationReason = "consentpipeline.io/reason"
 	// AnnotationAfterRun is the run that a dbt Job was started for: the pipeline's UID, a slash, the run's number.
 	AnnotationAfterRun = "consentpipeline.io/after-run"
+	// AnnotationMinInterval is, on the CronJob of dbt, the least time between the starts of two of its Jobs that the operator
+	// creates, such as 10m; absent for none.
+	AnnotationMinInterval = "consentpipeline.io/min-interval"
 )
 
 // Values of LabelJob, and the names of the containers that do the work.

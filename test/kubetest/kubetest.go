@@ -4,6 +4,8 @@ package kubetest
 
 import (
 	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -79,19 +81,13 @@ func Config(t testing.TB) *rest.Config {
 // User returns the configuration of a user with only the permissions of the rules, in the namespace.
 func User(t testing.TB, c client.Client, namespace string, rules []rbacv1.PolicyRule) *rest.Config {
 	t.Helper()
-	name := "user-of-" + namespace
-	meta := metav1.ObjectMeta{Namespace: namespace, Name: name}
-	role := &rbacv1.Role{ObjectMeta: meta, Rules: rules}
-	binding := &rbacv1.RoleBinding{
-		ObjectMeta: meta,
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: name}},
-	}
-	for _, object := range []client.Object{role, binding} {
-		if err := c.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-	}
+	config := userConfig(t, "user-of-"+namespace)
+	Grant(t, c, config, namespace, "user", rules)
+	return config
+}
+
+func userConfig(t testing.TB, name string) *rest.Config {
+	t.Helper()
 	base := Config(t)
 	mutex.Lock()
 	defer mutex.Unlock()
@@ -100,6 +96,37 @@ func User(t testing.TB, c client.Client, namespace string, rules []rbacv1.Policy
 		t.Fatalf("add a user to the API server: %v", err)
 	}
 	return user.Config()
+}
+
+// Grant gives a user of User the permissions of further rules, in a namespace; in all of them if the namespace is empty. The
+// name is that of the roles that it makes.
+func Grant(t testing.TB, c client.Client, user *rest.Config, namespace, name string, rules []rbacv1.PolicyRule) {
+	t.Helper()
+	block, _ := pem.Decode(user.CertData)
+	if block == nil {
+		t.Fatal("the user has no certificate")
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: certificate.Subject.CommonName}}
+	meta := metav1.ObjectMeta{Namespace: namespace, Name: certificate.Subject.CommonName + "." + name}
+	objects := []client.Object{
+		&rbacv1.Role{ObjectMeta: meta, Rules: rules},
+		&rbacv1.RoleBinding{ObjectMeta: meta, Subjects: subjects, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name}},
+	}
+	if namespace == metav1.NamespaceAll {
+		objects = []client.Object{
+			&rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules},
+			&rbacv1.ClusterRoleBinding{ObjectMeta: meta, Subjects: subjects, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name}},
+		}
+	}
+	for _, object := range objects {
+		if err := c.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // assets returns the folder of the server's binaries: KUBEBUILDER_ASSETS, else the last one that setup-envtest has
