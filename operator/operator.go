@@ -47,12 +47,30 @@ func (o Options) served() []string {
 	return o.Namespaces
 }
 
-// Run reconciles until ctx is done, while it holds the Lease. It returns after the reconcile in progress has ended, and the
-// Lease is released; with an error if it has lost the Lease.
+// Run reconciles until ctx is done, while it holds the Lease. It returns after the reconcile in progress has ended and the
+// Lease is released. It returns an error if it has lost the Lease, or if it has to start again to serve a namespace in which it
+// had no rights.
 func Run(ctx context.Context, config *rest.Config, o Options) error {
+	access, err := newAccessChecker(config, o)
+	if err != nil {
+		return err
+	}
+	served, refused, err := access.split(ctx, o.served())
+	if err != nil {
+		return err
+	}
+	if len(served) == 0 {
+		return fmt.Errorf("no rights to list ConsentPipelines in any of the namespaces %q", o.served())
+	}
+	o.Namespaces = served
 	m, err := newManager(config, o)
 	if err != nil {
 		return err
+	}
+	if len(refused) > 0 {
+		if err := m.Add(everyReplica(func(ctx context.Context) error { return access.await(ctx, refused) })); err != nil {
+			return err
+		}
 	}
 	r, err := newReconciler(m, o)
 	if err != nil {
@@ -64,9 +82,23 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	return m.Start(ctx)
 }
 
-func newManager(config *rest.Config, o Options) (manager.Manager, error) {
+// An everyReplica runs in each replica, not only in the leader.
+type everyReplica func(ctx context.Context) error
+
+// Start implements manager.Runnable.
+func (run everyReplica) Start(ctx context.Context) error { return run(ctx) }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (run everyReplica) NeedLeaderElection() bool { return false }
+
+func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
+}
+
+func newManager(config *rest.Config, o Options) (manager.Manager, error) {
+	scheme, err := newScheme()
+	if err != nil {
 		return nil, err
 	}
 	m, err := manager.New(config, manager.Options{

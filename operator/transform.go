@@ -125,7 +125,8 @@ func transformStateOf(current metav1.Condition, known *v1alpha1.JobReference, ru
 	var succeeded, failed, running, earlier *batchv1.Job
 	for i := range jobs {
 		j := &jobs[i]
-		isAfter := startedAfter(j, run, token)
+		// The known Job had yet to start when the run had ended, and may have done so within that second.
+		isAfter := startedAfter(j, run, token) || known != nil && known.UID == j.UID
 		switch {
 		case isAfter && hasTrueCondition(j, batchv1.JobComplete):
 			succeeded = j

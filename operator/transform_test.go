@@ -57,6 +57,8 @@ func TestTransformState(t *testing.T) {
 		"one had started before":               {pending, []batchv1.Job{job("first", -time.Minute, "")}, "Unknown TransformPending"},
 		"one has started in the same second":   {pending, []batchv1.Job{job("first", 0, "")}, "Unknown TransformPending"},
 		"ours has started in the same second":  {pending, []batchv1.Job{job("first", 0, "", ours)}, "Unknown TransformRunning"},
+		"its Job started in that second":       {running, []batchv1.Job{job("first", 0, "")}, "Unknown TransformRunning"},
+		"and it succeeded in that second":      {running, []batchv1.Job{job("first", 0, batchv1.JobComplete)}, "True TransformSucceeded first"},
 		"one has started after":                {pending, []batchv1.Job{job("first", time.Second, "")}, "Unknown TransformRunning"},
 		"one has not started yet":              {pending, []batchv1.Job{job("first", -time.Minute, "", notStarted)}, "Unknown TransformRunning"},
 		"one has succeeded":                    {running, []batchv1.Job{job("first", time.Second, batchv1.JobComplete)}, "True TransformSucceeded first"},
