@@ -132,7 +132,8 @@ func newReconciler(m manager.Manager, o Options) (*Reconciler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the operator: %w", err)
 	}
-	metrics := newMetrics(o.served(), m.GetCache())
+	// With its own namespace, so that there are series of the operator before the first pipeline.
+	metrics := newMetrics(append([]string{o.Namespace}, o.served()...), m.GetCache())
 	// A manager starts this, as the controller, once it is elected: a standby has no series of pipelines.
 	if err := m.Add(manager.RunnableFunc(func(context.Context) error { return metrics.register(o.Registry) })); err != nil {
 		return nil, fmt.Errorf("set up the metrics: %w", err)

@@ -66,7 +66,8 @@ tests:
       - {series: 'consentpipeline_runs_total{namespace="default",result="Succeeded"}', values: '1x120'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="well",condition="Ready",status="True",reason="Succeeded"}', values: '1x120'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="busy",condition="Reconciling",status="True",reason="RunInProgress"}', values: '1x120'}
-      - {series: 'consentpipeline_condition{namespace="default",pipeline="failed",condition="Stalled",status="True",reason="Partial"}', values: '1x120'}
+      - {series: 'consentpipeline_condition{namespace="default",pipeline="failed",condition="Stalled",status="True",reason="Partial",pod="a"}', values: '1x120'}
+      - {series: 'consentpipeline_condition{namespace="default",pipeline="failed",condition="Stalled",status="True",reason="Partial",pod="b"}', values: '1x120'}
       - {series: 'consentpipeline_condition{namespace="other",pipeline="elsewhere",condition="Stalled",status="True",reason="Partial"}', values: '1x120'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="outage",condition="Reconciling",status="True",reason="Failed"}', values: '1x5 stale stale 1x10 stale stale 1x20 stale stale 1x40 stale stale 1x60'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="hiccup",condition="Reconciling",status="True",reason="Failed"}', values: '1x5 stale'}
@@ -97,7 +98,7 @@ tests:
       - alertname: ConsentPipelineNotReady
         eval_time: 6m
         exp_alerts:
-          - exp_labels: {severity: warning, namespace: default, pipeline: failed, condition: Stalled, status: "True", reason: Partial}
+          - exp_labels: {severity: warning, namespace: default, pipeline: failed, reason: Partial}
             exp_annotations:
               summary: "ConsentPipeline default/failed is not ready: Partial"
               description: "The last run did not load all files, or the next one cannot start. The message of the condition Ready has the cause: kubectl describe consentpipeline failed --namespace default"

@@ -172,6 +172,20 @@ func TestRefusedValues(t *testing.T) {
 			[]string{"operator.enabled=false"},
 			[]string{"the first ingestion is a ConsentPipeline, which only the operator runs. Write operator.enabled=true or ingest.enabled=false."},
 		},
+		"all namespaces and one": {
+			[]string{"operator.namespaces={*,team-a}"},
+			[]string{"operator.namespaces is *,team-a: * means all namespaces. Write operator.namespaces={*}, or only names."},
+		},
+		"namespaces without the release's own": {
+			[]string{"operator.namespaces={team-a,team-b}"},
+			[]string{"operator.namespaces is team-a,team-b, without default", "Write operator.namespaces={team-a,team-b,default} or ingest.enabled=false."},
+		},
+		"a namespace in capitals":    {[]string{"operator.namespaces={Team}"}, []string{"at '/operator/namespaces/0': 'Team' does not match pattern"}},
+		"an interval without a unit": {[]string{"transform.minInterval=600"}, []string{"at '/transform/minInterval'"}},
+		"an interval without the Jobs that it is counted from": {
+			[]string{"transform.minInterval=10m,transform.failedJobsHistoryLimit=0"},
+			[]string{"write at least 1 for transform.successfulJobsHistoryLimit and transform.failedJobsHistoryLimit, or transform.minInterval=0s."},
+		},
 		"an unknown setting of pods": {
 			[]string{"ingest.pods.nodeselector.disk=ssd"},
 			[]string{"/ingest/pods", "additional properties 'nodeselector' not allowed", "'nodeSelector'"},
@@ -238,6 +252,7 @@ var variants = map[string][]string{
 		"--set", "sources[4].id=https://old.internal/",
 	},
 	"pipelines of one's own": {"--set", "ingest.enabled=false"},
+	"all namespaces":         {"--set", "operator.namespaces={*},operator.replicas=2,podDisruptionBudget.enabled=true,transform.minInterval=10m"},
 	"external database": {
 		"--set", "postgresql.enabled=false,externalDatabase.host=db,externalDatabase.existingSecret=s",
 		"--set", "externalDatabase.caSecret=ca,externalDatabase.sslMode=verify-full,roles.existingSecret=users",
@@ -521,6 +536,75 @@ func TestVolumeNames(t *testing.T) {
 	}
 	if len(volumes) != 5 {
 		t.Errorf("%d volumes: %v", len(volumes), volumes)
+	}
+}
+
+// TestOperatorNamespaces looks at where the operator gets which rights, and which namespaces it is told to serve.
+func TestOperatorNamespaces(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		namespaces string
+		want       []string // kind, namespace and name of each role and its binding
+		argument   string
+	}{
+		"its own": {"[]", []string{"Role n x-operator"}, "--namespaces=n"},
+		"several": {`["n","a","b"]`, []string{"Role a n.x-operator", "Role b n.x-operator", "Role n x-operator"}, "--namespaces=n,a,b"},
+		"all":     {`["*"]`, []string{"ClusterRole <nil> n.x-operator"}, "--all-namespaces"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for helm, arguments := range renderers(t) {
+				text, objects := render(t, helm, append(slices.Clone(arguments), chart, "--set-json", "operator.namespaces="+test.namespaces)...)
+				roles := map[string][]string{}
+				for document := range strings.SplitSeq(text, "\n---") {
+					var object map[string]any
+					if err := yaml.Unmarshal([]byte(document), &object); err != nil {
+						t.Fatal(err)
+					}
+					kind := fmt.Sprint(object["kind"])
+					plain := strings.TrimSuffix(kind, "Binding")
+					if !strings.HasSuffix(plain, "Role") || !strings.HasSuffix(fmt.Sprint(at(object, "metadata", "name")), "x-operator") {
+						continue
+					}
+					roles[kind] = append(roles[kind], fmt.Sprint(plain, " ", at(object, "metadata", "namespace"), " ", at(object, "metadata", "name")))
+					if plain != kind {
+						if got := fmt.Sprint(at(object, "subjects")); got != "[map[kind:ServiceAccount name:x-operator namespace:n]]" {
+							t.Errorf("%s: the subjects of a binding are %s", helm, got)
+						}
+					}
+				}
+				for kind, got := range roles {
+					slices.Sort(got)
+					if !slices.Equal(got, test.want) {
+						t.Errorf("%s: the objects of kind %s are %q, want %q", helm, kind, got, test.want)
+					}
+				}
+				if len(roles) != 2 {
+					t.Errorf("%s: the roles are %v", helm, roles)
+				}
+				container := at(objects["Deployment/x-operator"], "spec", "template", "spec", "containers").([]any)[0].(map[string]any)
+				if args := container["args"].([]any); !slices.Contains(args, any(test.argument)) || !slices.Contains(args, any("--namespace=n")) {
+					t.Errorf("%s: the arguments are %v, want %s", helm, args, test.argument)
+				}
+			}
+		})
+	}
+}
+
+// TestOperatorReplicas looks at what a second pod of the operator brings.
+func TestOperatorReplicas(t *testing.T) {
+	t.Parallel()
+	for replicas, want := range map[int]bool{1: false, 2: true} {
+		_, objects := render(t, "helm", append(renderers(t)["helm"], chart, "--set", fmt.Sprintf("podDisruptionBudget.enabled=true,operator.replicas=%d", replicas))...)
+		spec := at(objects["Deployment/x-operator"], "spec").(map[string]any)
+		if spec["replicas"] != replicas || spec["strategy"] != nil {
+			t.Errorf("the Deployment has %v replicas and the strategy %v, want %d and the default", spec["replicas"], spec["strategy"], replicas)
+		}
+		if has := at(spec, "template", "spec", "topologySpreadConstraints") != nil; has != want {
+			t.Errorf("%d pods are spread over nodes: %t, want %t", replicas, has, want)
+		}
+		if has := objects["PodDisruptionBudget/x-operator"] != nil; has != want {
+			t.Errorf("%d pods have a budget: %t, want %t", replicas, has, want)
+		}
 	}
 }
 
