@@ -78,12 +78,14 @@ func (env *testEnv) startReplica() *replica {
 	if err := r.process.Start(); err != nil {
 		env.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- r.process.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = r.process.Wait() // the test looks at the exit code where it matters
+	}()
 	r.end = func(with os.Signal) {
-		if err := r.process.Process.Signal(with); err == nil {
-			<-ended
-		}
+		_ = r.process.Process.Signal(with) // it may have ended
+		<-ended
 	}
 	env.Cleanup(func() {
 		_ = stdin.Close()

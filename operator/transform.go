@@ -196,9 +196,9 @@ func (r *Reconciler) startTransform(ctx context.Context, p *v1alpha1.ConsentPipe
 	case err != nil:
 		return pending, fmt.Errorf("read the CronJob %s: %w", name, err)
 	}
-	interval, err := minInterval(cronJob)
-	if err != nil {
-		pending.reason, pending.message, pending.blockerEvent = reasonTransformInvalid, err.Error(), corev1.EventTypeWarning
+	interval, invalid := minInterval(cronJob)
+	if invalid != "" {
+		pending.reason, pending.message, pending.blockerEvent = reasonTransformInvalid, invalid, corev1.EventTypeWarning
 		return pending, nil
 	}
 	if last := newestTransform(existing); last != nil {
@@ -230,15 +230,15 @@ func transformRunning(j *batchv1.Job) transformState {
 		message: fmt.Sprintf("dbt runs in the Job %s.", j.Name)}
 }
 
-// minInterval is the least time between the starts of two dbt Jobs.
-func minInterval(cronJob *batchv1.CronJob) (time.Duration, error) {
+// minInterval is the least time between the starts of two dbt Jobs. If the annotation is invalid, it says why.
+func minInterval(cronJob *batchv1.CronJob) (interval time.Duration, invalid string) {
 	text := cmp.Or(cronJob.Annotations[v1alpha1.AnnotationMinInterval], "0s")
 	interval, err := time.ParseDuration(text)
 	if err != nil || interval < 0 {
-		return 0, fmt.Errorf("the annotation %s of the CronJob %s is %q: write a time with its unit, such as 10m, or 0s for none",
+		return 0, fmt.Sprintf("dbt does not run: the annotation %s of the CronJob %s is %q. Write a time with its unit, such as 10m, or 0s for none.",
 			v1alpha1.AnnotationMinInterval, cronJob.Name, text)
 	}
-	return interval, nil
+	return interval, ""
 }
 
 // newestTransform is the dbt Job that started last; nil if there is none.

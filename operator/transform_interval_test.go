@@ -151,7 +151,7 @@ func TestInvalidMinInterval(t *testing.T) {
 	env.apply("september", []string{"a.csv"})
 	env.completeRun(env.awaitRun("september", 1))
 	p := env.awaitTransformed("september", reasonTransformInvalid)
-	want := `the annotation consentpipeline.io/min-interval of the CronJob consent-transform is "5": write a time with its unit, such as 10m, or 0s for none`
+	want := `dbt does not run: the annotation consentpipeline.io/min-interval of the CronJob consent-transform is "5". Write a time with its unit, such as 10m, or 0s for none.`
 	if got := condition(p, v1alpha1.ConditionTransformed).Message; got != want {
 		t.Errorf("the message is %q, expected %q", got, want)
 	}
