@@ -29,6 +29,7 @@ type podInformer struct {
 	namespace string
 	informer  cache.Controller
 	attempts  cache.Indexer
+	observe   func(namespace string, a attempt) // is called with each attempt that is new or has changed
 	queue     workqueue.TypedRateLimitingInterface[reconcile.Request]
 }
 
@@ -43,12 +44,12 @@ type podRecord struct {
 // GetObjectMeta provides the name, which the informer uses as key: all pods are in one namespace.
 func (p *podRecord) GetObjectMeta() metav1.Object { return &metav1.ObjectMeta{Name: p.name} }
 
-func newPodInformer(m manager.Manager, namespace string) (*podInformer, error) {
+func newPodInformer(m manager.Manager, namespace string, observe func(string, attempt)) (*podInformer, error) {
 	c, err := corev1client.NewForConfigAndClient(m.GetConfig(), m.GetHTTPClient())
 	if err != nil {
 		return nil, err
 	}
-	p := &podInformer{namespace: namespace}
+	p := &podInformer{namespace: namespace, observe: observe}
 	store, informer := cache.NewInformerWithOptions(cache.InformerOptions{
 		ObjectType: &corev1.Pod{},
 		ListerWatcher: cache.NewFilteredListWatchFromClient(c.RESTClient(), "pods", namespace, func(o *metav1.ListOptions) {
@@ -95,6 +96,7 @@ func (p *podInformer) enqueue(object any) {
 		object = deleted.Obj
 	}
 	if record := object.(*podRecord); record.pipeline != "" {
+		p.observe(p.namespace, record.attempt)
 		p.queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: p.namespace, Name: record.pipeline}})
 	}
 }
