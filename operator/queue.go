@@ -12,6 +12,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -44,6 +45,7 @@ type runQueue struct {
 	requests workqueue.TypedRateLimitingInterface[reconcile.Request]
 	waiting  map[types.NamespacedName]time.Time  // the pipelines in the queue, and since when
 	created  map[types.NamespacedName]createdJob // the Jobs of pipelines that the cache may lack
+	stuck    map[types.NamespacedName]string     // the Jobs of pipelines of whose pods none could start for stuckAfter
 	loaded   map[string]bool                     // the namespaces whose pipelines in the queue are known
 
 	mutex    sync.Mutex
@@ -65,8 +67,8 @@ type reportedLimit struct {
 
 func newRunQueue() *runQueue {
 	return &runQueue{
-		waiting: map[types.NamespacedName]time.Time{}, created: map[types.NamespacedName]createdJob{}, loaded: map[string]bool{},
-		reported: map[string]reportedLimit{},
+		waiting: map[types.NamespacedName]time.Time{}, created: map[types.NamespacedName]createdJob{},
+		stuck: map[types.NamespacedName]string{}, loaded: map[string]bool{}, reported: map[string]reportedLimit{},
 	}
 }
 
@@ -98,6 +100,10 @@ func (q *runQueue) update(p *v1alpha1.ConsentPipeline) (left bool) {
 	if p.Status.CurrentRun == nil {
 		delete(q.created, key)
 	}
+	delete(q.stuck, key)
+	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionStalled); c != nil && c.Reason == reasonPodsStuck && p.Status.CurrentRun != nil {
+		q.stuck[key] = p.Status.CurrentRun.JobName
+	}
 	if p.Status.QueuedTime == nil {
 		_, left = q.waiting[key]
 		delete(q.waiting, key)
@@ -112,6 +118,7 @@ func (q *runQueue) forget(key types.NamespacedName) (left bool) {
 	_, left = q.waiting[key]
 	delete(q.waiting, key)
 	delete(q.created, key)
+	delete(q.stuck, key)
 	return left
 }
 
@@ -148,7 +155,7 @@ func (q *runQueue) place(key types.NamespacedName, since time.Time) (ahead, othe
 	return ahead, others
 }
 
-// loadQueue reads who is in the queue of a namespace from the statuses, once.
+// loadQueue reads from the statuses who is in the queue of a namespace and whose pods are stuck, once.
 func (r *Reconciler) loadQueue(ctx context.Context, namespace string) error {
 	if r.queue.loaded[namespace] {
 		return nil
@@ -158,7 +165,7 @@ func (r *Reconciler) loadQueue(ctx context.Context, namespace string) error {
 		return fmt.Errorf("list the pipelines in the queue: %w", err)
 	}
 	for i := range all.Items {
-		if p := &all.Items[i]; p.Status.QueuedTime != nil && p.DeletionTimestamp == nil {
+		if p := &all.Items[i]; p.DeletionTimestamp == nil {
 			r.queue.update(p)
 		}
 	}
@@ -288,7 +295,9 @@ func unfinishedIngestion(object client.Object) []string {
 	return []string{"true"}
 }
 
-// freePods is how many more pods may ingest now; negative after the limit was lowered. Jobs count whoever created them.
+// freePods is how many more pods may ingest now; negative after the limit was lowered. Jobs count whoever created them, but not
+// those that are stuck: a source that cannot be mounted would keep all others waiting. Should their pods start after all, there
+// are more than the limit for a while.
 func (r *Reconciler) freePods(ctx context.Context, namespace string, limit podLimit) (int, error) {
 	jobs := &batchv1.JobList{}
 	if err := r.List(ctx, jobs, client.InNamespace(namespace), client.MatchingFields{indexUnfinished: "true"},
@@ -298,8 +307,11 @@ func (r *Reconciler) freePods(ctx context.Context, namespace string, limit podLi
 	free := limit.maxPods
 	cached := map[types.UID]bool{}
 	for i := range jobs.Items {
-		free -= podsOf(&jobs.Items[i])
-		cached[jobs.Items[i].UID] = true
+		j := &jobs.Items[i]
+		cached[j.UID] = true
+		if r.queue.stuck[types.NamespacedName{Namespace: namespace, Name: j.Labels[v1alpha1.LabelPipeline]}] != j.Name {
+			free -= podsOf(j)
+		}
 	}
 	for key, j := range r.queue.created {
 		switch {

@@ -269,6 +269,43 @@ func TestQueueRefused(t *testing.T) {
 	env.awaitEnd("next", 1, v1alpha1.Succeeded)
 }
 
+// TestQueueStuck checks that a run whose pods cannot start keeps no pod from the others for longer than ten minutes.
+func TestQueueStuck(t *testing.T) {
+	env := newEnv(t, withoutDbt, withMaxPods("1"))
+	env.apply("stuck", []string{"a.csv"})
+	stuck := env.awaitRun("stuck", 1)
+	pod := env.pod(stuck, 0)
+	env.setPod(pod, corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled,
+		Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "the claim is missing"}}})
+	env.apply("next", []string{"a.csv"})
+	env.awaitQueued("next", "in place 1 of 1")
+	env.clock.set(stuckAfter + time.Minute)
+	env.reconcile("stuck")
+	next := env.awaitRun("next", 1)
+	if got := condition(env.pipeline("stuck"), v1alpha1.ConditionStalled).Reason; got != reasonPodsStuck {
+		t.Errorf("the first run is Stalled because of %q, expected %s", got, reasonPodsStuck)
+	}
+
+	// It stays so for a new operator. Once its pod runs, it counts again.
+	env.stop()
+	env.startOperator()
+	env.completeRun(next)
+	env.completeRun(env.awaitRunOf("third"))
+	env.startPod(pod)
+	env.await("stuck", "to be in progress", func(p *v1alpha1.ConsentPipeline) bool {
+		return condition(p, v1alpha1.ConditionReconciling).Reason == reasonRunInProgress
+	})
+	env.apply("fourth", []string{"a.csv"})
+	env.awaitQueued("fourth", "in place 1 of 1")
+}
+
+// awaitRunOf creates a pipeline, and waits until its run has started.
+func (env *testEnv) awaitRunOf(name string) *batchv1.Job {
+	env.Helper()
+	env.apply(name, []string{"a.csv"})
+	return env.awaitRun(name, 1)
+}
+
 // TestQueueDeadline checks that a start by the schedule that waits in the queue for too long is skipped, as by a CronJob.
 func TestQueueDeadline(t *testing.T) {
 	env := newEnv(t, withoutDbt, withMaxPods("1"))
@@ -280,10 +317,10 @@ func TestQueueDeadline(t *testing.T) {
 	env.apply("other", []string{"a.csv"})
 	env.awaitRun("other", 1)
 	env.clock.set(61 * time.Minute)
-	env.edit("hourly", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 3 }) // reconciles it
+	env.reconcile("hourly")
 	env.awaitQueued("hourly", "Run 2 waits in place 1 of 1")
 	env.clock.set(75 * time.Minute)
-	env.edit("hourly", func(spec *v1alpha1.ConsentPipelineSpec) { spec.Parallelism = 4 })
+	env.reconcile("hourly")
 	p := env.await("hourly", "to leave the queue", func(p *v1alpha1.ConsentPipeline) bool { return p.Status.QueuedTime == nil })
 	env.expectConditions(p, "Current", "Ready=True Succeeded")
 	env.awaitEvents("hourly", reasonScheduleMissed)
