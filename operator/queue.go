@@ -263,8 +263,8 @@ func (r *Reconciler) podLimit(ctx context.Context, namespace string) (podLimit, 
 	case lowest > 0:
 		return podLimit{lowest, "This limit is the chart's value ingest.maxPods."}, nil
 	case reported > 0:
-		return podLimit{reported, "This limit follows from the connections that the database allows: raise its max_connections, or set " +
-			"the chart's value ingest.maxPods."}, nil
+		return podLimit{reported, "This limit follows from the connections that the database allows (max_connections, or a lower limit of " +
+			"the role or the database): raise that, or set the chart's value ingest.maxPods."}, nil
 	}
 	return podLimit{defaultMaxPods, "This limit holds until a pod has reported how many connections the database allows, or the chart's value " +
 		"ingest.maxPods is set."}, nil

@@ -182,8 +182,8 @@ func TestQueueLimit(t *testing.T) {
 		t.Errorf("%d pods at once after a report of 6, of which 4 are in use; expected 2", got)
 	}
 	env.apply("third", files)
-	env.awaitQueued("third", "at most 6 pods ingest at once in this namespace. This limit follows from the connections that the database allows: "+
-		"raise its max_connections, or set the chart's value ingest.maxPods.")
+	env.awaitQueued("third", "at most 6 pods ingest at once in this namespace. This limit follows from the connections that the database allows "+
+		"(max_connections, or a lower limit of the role or the database): raise that, or set the chart's value ingest.maxPods.")
 
 	// A new operator finds it in the pods.
 	env.stop()
