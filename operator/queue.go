@@ -94,8 +94,8 @@ func (q *runQueue) observe(namespace string, a attempt) {
 	}
 }
 
-// update takes over what the status of a pipeline has recorded, and reports whether the pipeline has left the queue.
-func (q *runQueue) update(p *v1alpha1.ConsentPipeline) (left bool) {
+// update takes over what the status of a pipeline has recorded, and reports whether the pipeline has joined or left the queue.
+func (q *runQueue) update(p *v1alpha1.ConsentPipeline) (changed bool) {
 	key := client.ObjectKeyFromObject(p)
 	if p.Status.CurrentRun == nil {
 		delete(q.created, key)
@@ -104,13 +104,13 @@ func (q *runQueue) update(p *v1alpha1.ConsentPipeline) (left bool) {
 	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionStalled); c != nil && c.Reason == reasonPodsStuck && p.Status.CurrentRun != nil {
 		q.stuck[key] = p.Status.CurrentRun.JobName
 	}
+	_, waited := q.waiting[key]
 	if p.Status.QueuedTime == nil {
-		_, left = q.waiting[key]
 		delete(q.waiting, key)
-		return left
+		return waited
 	}
 	q.waiting[key] = p.Status.QueuedTime.Time
-	return false
+	return !waited
 }
 
 // forget removes a pipeline that was deleted, and reports whether it was in the queue.
@@ -350,10 +350,10 @@ func podsOf(j *batchv1.Job) int {
 	return max(0, min(int(parallelism), left))
 }
 
-// wakeQueue enqueues the pipelines whose turn it is, and if one has left the queue, also the first ones, because their places are
-// exact. It is called after each reconcile that has succeeded: every change of a Job or of the limit leads to one. It leaves out
+// wakeQueue enqueues the pipelines whose turn it is, and if the queue has changed, also the first ones, because what their statuses
+// say of it is exact. It is called after each reconcile that has succeeded: every change of a Job or of the limit leads to one. It leaves out
 // the pipeline that was reconciled, which has had its turn.
-func (r *Reconciler) wakeQueue(ctx context.Context, reconciled types.NamespacedName, left bool) error {
+func (r *Reconciler) wakeQueue(ctx context.Context, reconciled types.NamespacedName, changed bool) error {
 	if len(r.queue.waiting) == 0 {
 		return nil
 	}
@@ -365,7 +365,7 @@ func (r *Reconciler) wakeQueue(ctx context.Context, reconciled types.NamespacedN
 	if err != nil {
 		return err
 	}
-	if left {
+	if changed {
 		n = max(n, exactPlaces)
 	}
 	if n <= 0 {
