@@ -249,6 +249,28 @@ func TestQueueAdopts(t *testing.T) {
 	}
 }
 
+// A lateCache lists no Jobs, as before it has heard of those that were just created.
+type lateCache struct{ client.Client }
+
+func (c lateCache) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	if _, is := list.(*batchv1.JobList); is {
+		return nil
+	}
+	return c.Client.List(ctx, list, options...)
+}
+
+// TestQueueLateCache checks that Jobs count that the cache lacks, until their runs have ended.
+func TestQueueLateCache(t *testing.T) {
+	env := newEnv(t, withoutDbt, withMaxPods("1"), func(env *testEnv) {
+		env.wrap = func(r *Reconciler) { r.Client = lateCache{r.Client} }
+	})
+	first := env.awaitRunOf("first")
+	env.apply("second", []string{"a.csv"})
+	env.awaitQueued("second", "in place 1 of 1")
+	env.completeRun(first)
+	env.awaitRun("second", 1)
+}
+
 // TestQueueRefused checks that a pipeline at the head whose Job is refused does not block the others.
 func TestQueueRefused(t *testing.T) {
 	env := newEnv(t, withoutDbt, withMaxPods("1"))
