@@ -51,8 +51,11 @@ func withLabel(label string) labels.Selector {
 	return labels.NewSelector().Add(*exists)
 }
 
-// addIndexes registers indexController.
+// addIndexes registers indexController and indexUnfinished.
 func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	if err := indexer.IndexField(ctx, &batchv1.Job{}, indexUnfinished, unfinishedIngestion); err != nil {
+		return err
+	}
 	return indexer.IndexField(ctx, &batchv1.Job{}, indexController, func(object client.Object) []string {
 		owner := metav1.GetControllerOfNoCopy(object)
 		if owner == nil {
@@ -74,6 +77,7 @@ func stripJob(j *batchv1.Job) {
 	}
 	j.Spec = batchv1.JobSpec{
 		Completions: j.Spec.Completions,
+		Parallelism: j.Spec.Parallelism,
 		Suspend:     j.Spec.Suspend,
 		Template:    corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: containers}},
 	}

@@ -66,5 +66,10 @@ func setConditions(p *v1alpha1.ConsentPipeline, out outcome, now metav1.Time) {
 			meta.RemoveStatusCondition(&p.Status.Conditions, condition)
 		}
 	}
+	if p.Status.QueuedTime != nil {
+		set(v1alpha1.ConditionQueued, metav1.ConditionTrue, reasonPodLimit, message)
+	} else {
+		meta.RemoveStatusCondition(&p.Status.Conditions, v1alpha1.ConditionQueued)
+	}
 	p.Status.ObservedGeneration = p.Generation
 }

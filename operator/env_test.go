@@ -154,7 +154,11 @@ var _ io.Writer = testLog{}
 
 func sourceTemplate(name string) *corev1.PodTemplate {
 	return &corev1.PodTemplate{
-		ObjectMeta: metav1.ObjectMeta{Name: "consent-source-" + name, Labels: map[string]string{v1alpha1.LabelSource: name, v1alpha1.LabelTransform: cronJobName}},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "consent-source-" + name, Labels: map[string]string{v1alpha1.LabelSource: name, v1alpha1.LabelTransform: cronJobName},
+			// No test waits in the queue, except those of the queue.
+			Annotations: map[string]string{v1alpha1.AnnotationMaxPods: "1000000"},
+		},
 		Template: corev1.PodTemplateSpec{
 			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app.kubernetes.io/component": "ingest", v1alpha1.LabelJob: v1alpha1.JobIngest}},
 			Spec: corev1.PodSpec{

@@ -125,7 +125,7 @@ var (
 	readyDesc = newDesc("consentpipeline_ready",
 		"1 if the pipeline's condition Ready is True, else 0, also while a run is in progress.")
 	conditionDesc = newDesc("consentpipeline_condition",
-		"1 for each condition of the pipeline (Ready, Reconciling, Stalled, Transformed), with its status and reason.",
+		"1 for each condition of the pipeline (Ready, Reconciling, Stalled, Queued, Transformed), with its status and reason.",
 		"condition", "status", "reason")
 )
 

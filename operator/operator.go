@@ -128,7 +128,8 @@ func newManager(config *rest.Config, o Options) (manager.Manager, error) {
 }
 
 func newReconciler(m manager.Manager, o Options) (*Reconciler, error) {
-	pods, err := newPodInformer(m, o.served())
+	queue := newRunQueue()
+	pods, err := newPodInformer(m, o.served(), queue.observe)
 	if err != nil {
 		return nil, fmt.Errorf("set up the operator: %w", err)
 	}
@@ -142,6 +143,7 @@ func newReconciler(m manager.Manager, o Options) (*Reconciler, error) {
 		Client:   m.GetClient(),
 		Live:     m.GetAPIReader(),
 		pods:     pods,
+		queue:    queue,
 		warnings: map[types.UID]warning{},
 		Events:   m.GetEventRecorder(controllerName),
 		Metrics:  metrics,

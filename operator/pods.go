@@ -28,6 +28,7 @@ import (
 type podInformer struct {
 	informers []cache.Controller // one for each namespace, because a Role allows to list the pods of its own
 	attempts  []cache.Indexer
+	observe   func(namespace string, a attempt) // is called with each attempt that is new or has changed
 	queue     workqueue.TypedRateLimitingInterface[reconcile.Request]
 }
 
@@ -46,12 +47,12 @@ func (p *podRecord) GetObjectMeta() metav1.Object {
 }
 
 // newPodInformer makes the informer of these namespaces; metav1.NamespaceAll is all of them.
-func newPodInformer(m manager.Manager, namespaces []string) (*podInformer, error) {
+func newPodInformer(m manager.Manager, namespaces []string, observe func(string, attempt)) (*podInformer, error) {
 	c, err := corev1client.NewForConfigAndClient(m.GetConfig(), m.GetHTTPClient())
 	if err != nil {
 		return nil, err
 	}
-	p := &podInformer{}
+	p := &podInformer{observe: observe}
 	for _, namespace := range namespaces {
 		p.watch(c, namespace)
 	}
@@ -106,6 +107,7 @@ func (p *podInformer) enqueue(object any) {
 		object = deleted.Obj
 	}
 	if record := object.(*podRecord); record.pipeline != "" {
+		p.observe(record.namespace, record.attempt)
 		p.queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: record.namespace, Name: record.pipeline}})
 	}
 }

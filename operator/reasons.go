@@ -14,6 +14,8 @@ const (
 	reasonSourceInvalid      = "SourceInvalid"
 	reasonScheduleInvalid    = "ScheduleInvalid"
 	reasonScheduleMissed     = "ScheduleMissed" // by more than the deadline; only of events
+	reasonQueued             = "Queued"         // other pipelines use the pods that the namespace may have
+	reasonPodLimit           = "PodLimit"       // of the condition Queued
 	reasonJobRefused         = "JobRefused"     // by a quota, a policy, a webhook
 	reasonJobNotCreated      = "JobNotCreated"  // the API server could not decide
 )

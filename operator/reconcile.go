@@ -27,6 +27,7 @@ type Reconciler struct {
 	Metrics       *Metrics
 	Clock         func() time.Time
 	pods          *podInformer
+	queue         *runQueue
 	warnings      map[types.UID]warning // the last Warning events that were read, by the UID of their object
 }
 
@@ -63,11 +64,15 @@ type pipelineEvent struct {
 // only after that. If it fails or the operator dies at any point, the next reconcile finds the same state or a later one.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	p := &v1alpha1.ConsentPipeline{}
-	if err := r.Get(ctx, request.NamespacedName, p); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	err := r.Get(ctx, request.NamespacedName, p)
+	if apierrors.IsNotFound(err) || err == nil && p.DeletionTimestamp != nil { // the garbage collector deletes its Jobs
+		return reconcile.Result{}, r.wakeQueue(ctx, request.NamespacedName, r.queue.forget(request.NamespacedName))
 	}
-	if p.DeletionTimestamp != nil {
-		return reconcile.Result{}, nil // the garbage collector deletes its Jobs
+	if err == nil {
+		err = r.loadQueue(ctx, p.Namespace)
+	}
+	if err != nil {
+		return reconcile.Result{}, err
 	}
 	r.Metrics.addNamespace(p.Namespace)
 	before := p.DeepCopy()
@@ -82,8 +87,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, err
 	}
 	r.emit(ctx, p, out)
+	wakeErr := r.wakeQueue(ctx, request.NamespacedName, r.queue.update(p))
 	expiry, err := r.removeOldJobs(ctx, p)
-	if err := errors.Join(out.err, err); err != nil {
+	if err := errors.Join(out.err, wakeErr, err); err != nil {
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: minNonZero(out.requeueAfter, expiry)}, nil
@@ -110,6 +116,9 @@ func (r *Reconciler) reconcile(ctx context.Context, p *v1alpha1.ConsentPipeline)
 			return out, err
 		}
 		out.block(blocker)
+	}
+	if out.blocker == nil || out.blocker.reason != reasonQueued {
+		p.Status.QueuedTime = nil
 	}
 	if invalid != nil && p.Status.CurrentRun == nil && out.blocker == nil {
 		out.block(invalid)

@@ -25,19 +25,10 @@ const (
 	deletionRetry = 5 * time.Second
 )
 
-// startRun starts the next run: it creates the Job, and then the status records the run. If the Job exists already, an
-// operator created it and died, or lost a race, before it wrote the status: the Job is adopted.
+// startRun starts the next run, if the queue admits it: it creates the Job, and then the status records the run. If the Job
+// exists already, an operator created it and died, or lost a race, before it wrote the status: the Job is adopted.
 func (r *Reconciler) startRun(ctx context.Context, p *v1alpha1.ConsentPipeline, reason string, out *outcome) (*blocker, error) {
-	// 1. Decide on the live resource: in a stale cache, a run that has started or ended may be missing.
-	fresh := &v1alpha1.ConsentPipeline{}
-	err := r.Live.Get(ctx, client.ObjectKeyFromObject(p), fresh)
-	if client.IgnoreNotFound(err) != nil {
-		return nil, fmt.Errorf("read %s again before a run: %w", p.Name, err)
-	}
-	if err != nil || fresh.ResourceVersion != p.ResourceVersion {
-		return nil, errStale
-	}
-	// 2. Build the Job from the source's template.
+	// 1. Build the Job from the source's template.
 	run := v1alpha1.Run{
 		Number: p.Status.Runs + 1, Reason: v1alpha1.RunReason(reason),
 		SpecDigest: specDigest(p.Spec), TriggerDigest: digest(p.Spec.Trigger),
@@ -51,7 +42,20 @@ func (r *Reconciler) startRun(ctx context.Context, p *v1alpha1.ConsentPipeline, 
 	if out.scheduledAt != nil {
 		job.Annotations[v1alpha1.AnnotationScheduledAt] = out.scheduledAt.UTC().Format(time.RFC3339)
 	}
-	// 3. Create it, or adopt the one that exists.
+	// 2. Wait for its turn. This is before the next step, which costs a call for each pipeline in the queue.
+	if queued, err := r.admit(ctx, p, job); queued != nil || err != nil {
+		return queued, err
+	}
+	// 3. Decide on the live resource: in a stale cache, a run that has started or ended may be missing.
+	fresh := &v1alpha1.ConsentPipeline{}
+	err = r.Live.Get(ctx, client.ObjectKeyFromObject(p), fresh)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read %s again before a run: %w", p.Name, err)
+	}
+	if err != nil || fresh.ResourceVersion != p.ResourceVersion {
+		return nil, errStale
+	}
+	// 4. Create it, or adopt the one that exists.
 	err = r.createJob(ctx, job)
 	switch {
 	case apierrors.IsAlreadyExists(err):
@@ -59,6 +63,7 @@ func (r *Reconciler) startRun(ctx context.Context, p *v1alpha1.ConsentPipeline, 
 	case err != nil:
 		return creationBlocker("Job "+run.JobName, err), nil
 	}
+	r.queue.remember(p, job)
 	recordStart(p, run, job, out)
 	return nil, nil
 }

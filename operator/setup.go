@@ -56,6 +56,7 @@ func (r *Reconciler) setup(ctx context.Context, m manager.Manager) error {
 		For(&v1alpha1.ConsentPipeline{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, runRequestChanged))).
 		Owns(&batchv1.Job{}, builder.WithPredicates(jobChanged)).
 		WatchesRawSource(r.pods).
+		WatchesRawSource(r.queue).
 		Watches(&batchv1.Job{}, enqueue(r.pipelinesToTransform), builder.WithPredicates(jobChanged)).
 		Watches(&batchv1.CronJob{}, enqueue(r.pipelinesToTransform),
 			builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
@@ -90,11 +91,12 @@ func (r *Reconciler) pipelinesToTransform(ctx context.Context, object client.Obj
 	})
 }
 
-// pipelinesWithoutSource lists the pipelines that may lack a source; it is called when a PodTemplate changes.
+// pipelinesWithoutSource lists the pipelines that may lack a source, or wait for the limit of pods that the sources set; it is
+// called when a PodTemplate changes.
 func (r *Reconciler) pipelinesWithoutSource(ctx context.Context, template client.Object) []reconcile.Request {
 	return r.requestsFor(ctx, template.GetNamespace(), func(p *v1alpha1.ConsentPipeline) bool {
 		ready := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
-		return ready == nil || ready.Status == metav1.ConditionFalse
+		return ready == nil || ready.Status == metav1.ConditionFalse || p.Status.QueuedTime != nil
 	})
 }
 

@@ -51,5 +51,8 @@ func (r *Reconciler) findSource(ctx context.Context, p *v1alpha1.ConsentPipeline
 		return stalled(reasonSourceInvalid, "The PodTemplate %s has no container %q: add it to the template, or to the chart that made it.",
 			found[0].Name, v1alpha1.JobIngest)
 	}
+	if _, err := maxPodsOf(found[0]); err != nil {
+		return stalled(reasonSourceInvalid, "The PodTemplate %s: %v.", found[0].Name, err)
+	}
 	return found[0], nil, nil
 }

@@ -106,7 +106,8 @@ type ConsentPipelineSpec struct {
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
-	// How many pods may run at once. A change applies to the next run, and does not start one.
+	// How many pods may run at once. A run gets fewer if other pipelines of the namespace need the pods that the database has
+	// connections for. A change applies to the next run, and does not start one.
 	// +kubebuilder:default=10
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=256
@@ -184,7 +185,7 @@ type Schedule struct {
 	TimeZone string `json:"timeZone,omitempty"`
 
 	// How many seconds after its time a start is made up for that was missed, because no operator ran, a run was in
-	// progress or suspend was true. Later, it is skipped with a Warning event. Without it, a missed start is always made up
+	// progress, suspend was true or the start waited in the queue. Later, it is skipped with a Warning event. Without it, a missed start is always made up
 	// for.
 	// +kubebuilder:validation:Minimum=10
 	// +optional
@@ -264,9 +265,10 @@ type ConsentPipelineStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Ready: the last run loaded everything, but for files that wait for their marker. Reconciling: a run is in progress, or a
-	// retry is to come. Stalled: a person has to act; the message says how. Transformed: dbt has run over what was loaded.
-	// Reconciling and Stalled exist only while they are True.
+	// Ready: the last run loaded everything, but for files that wait for their marker. Reconciling: a run is in progress or in
+	// the queue, or a retry is to come. Stalled: a person has to act; the message says how. Queued: a run is due and waits until
+	// other pipelines need fewer pods. Transformed: dbt has run over what was loaded. Reconciling, Stalled and Queued exist only
+	// while they are True.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -303,6 +305,10 @@ type ConsentPipelineStatus struct {
 	// A digest of the cron and timeZone that nextScheduleTime follows.
 	// +optional
 	ScheduleDigest string `json:"scheduleDigest,omitempty"`
+
+	// Since when a run that is due waits in the queue of the namespace; absent if none does. The earliest time is the head.
+	// +optional
+	QueuedTime *metav1.MicroTime `json:"queuedTime,omitempty"`
 
 	// When the entries that are retryable are retried; see spec.retryInterval.
 	// +optional
@@ -522,5 +528,6 @@ const (
 	ConditionReady       = "Ready"
 	ConditionReconciling = "Reconciling"
 	ConditionStalled     = "Stalled"
+	ConditionQueued      = "Queued"
 	ConditionTransformed = "Transformed"
 )

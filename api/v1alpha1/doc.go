@@ -39,6 +39,9 @@ const (
 	// of a source whose files are loaded into the database of that project.
 	LabelTransform = "consentpipeline.io/transform"
 
+	// AnnotationMaxPods is, on the PodTemplate of a source, how many pods may ingest at once in the namespace; 0 or absent to
+	// derive it from the connections that the database allows. Of several templates, the lowest number counts.
+	AnnotationMaxPods = "consentpipeline.io/max-pods"
 	// AnnotationRunRequestedAt requests a run of a pipeline: any new value that is not empty starts one. On a Job, it is
 	// the value that the run handles.
 	AnnotationRunRequestedAt = "consentpipeline.io/run-requested-at"

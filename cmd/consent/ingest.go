@@ -150,7 +150,7 @@ examples.`,
 			ctx := cmd.Context()
 			var result ingest.Result
 			var only string
-			a.message = func(err error) []byte { return ingestMessage(only, flags.waitFor, result, err) }
+			a.message = func(err error) []byte { return ingestMessage(only, flags.waitFor, a.maxPods, result, err) }
 			o, err := flags.options(a)
 			if err != nil {
 				return err
@@ -274,11 +274,13 @@ const maxSourceID = 1024
 // ingest runs the ingestion on a migrated database, and shows its progress.
 func (a *app) ingest(ctx context.Context, db *database, o ingest.Options) (ingest.Result, error) {
 	// Each file needs one connection for its rows and at times one for the ledger.
-	ledger, err := db.connect(ctx, 2*o.Concurrency+1)
+	connections := 2*o.Concurrency + 1
+	ledger, err := db.connect(ctx, connections)
 	if err != nil {
 		return ingest.Result{}, err
 	}
 	defer ledger.Close()
+	a.readMaxPods(ctx, ledger, connections)
 	o.DB = ledger
 	o.Progress = &ingest.Progress{}
 	stop := a.showIngest(o.Progress)

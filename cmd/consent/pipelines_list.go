@@ -22,8 +22,8 @@ func newListCommand(k *kube) *cobra.Command {
 		Short: "List the pipelines of a namespace, with the outcome of their last run",
 		Long: `list shows each pipeline with the condition Ready and its reason, and with the counts of the run in progress, or else
 of the last run: FILES is how many files are loaded or unchanged, of how many. LAST SUCCESS is how long ago a run last
-succeeded. NEXT is what the next run waits for: a run that is requested starts as soon as none is in progress; a
-suspended pipeline starts none.`,
+succeeded. NEXT is what the next run waits for: a run that is requested starts as soon as none is in progress; one that
+is queued, when other pipelines need fewer pods; a suspended pipeline starts none.`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -102,6 +102,8 @@ func next(p *v1alpha1.ConsentPipeline) string {
 	switch {
 	case p.Spec.Suspend:
 		return "suspended"
+	case p.Status.QueuedTime != nil:
+		return "queued"
 	case operator.IsRequested(p):
 		return "requested"
 	case p.Status.NextRetryTime != nil:

@@ -136,6 +136,9 @@ func conditionLines(p *v1alpha1.ConsentPipeline) []string {
 	if meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionReconciling) {
 		unknown = "In progress"
 	}
+	if meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionQueued) {
+		unknown = "In the queue"
+	}
 	lines := []string{inWords(ready, "Ready", "Not ready", unknown)}
 	if meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionStalled) {
 		lines = append(lines, "No run follows until a person acts.")

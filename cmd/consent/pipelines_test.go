@@ -510,6 +510,30 @@ func TestResultOfARun(t *testing.T) {
 	}
 }
 
+// TestQueuedForPeople checks what list and status show of a pipeline in the queue, whose request is waiting with it.
+func TestQueuedForPeople(t *testing.T) {
+	const message = "Run 2 waits in place 3 of about 20: at most 4 pods ingest at once in this namespace."
+	p := &v1alpha1.ConsentPipeline{ObjectMeta: metav1.ObjectMeta{Name: "september",
+		Annotations: map[string]string{v1alpha1.AnnotationRunRequestedAt: "now"}}}
+	p.Status.QueuedTime = new(metav1.NowMicro())
+	for condition, reason := range map[string]string{"Ready": "Queued", "Reconciling": "Queued", "Queued": "PodLimit"} {
+		status := metav1.ConditionTrue
+		if condition == "Ready" {
+			status = metav1.ConditionUnknown
+		}
+		p.Status.Conditions = append(p.Status.Conditions, metav1.Condition{Type: condition, Status: status, Reason: reason, Message: message})
+	}
+	if got, want := conditionLines(p), []string{"In the queue (Queued). " + message}; !slices.Equal(got, want) {
+		t.Errorf("status shows %q, expected %q", got, want)
+	}
+	if got, want := strings.Join(listed(p), " "), "september Unknown Queued – 0 0 0 – queued"; got != want {
+		t.Errorf("list shows %q, expected %q", got, want)
+	}
+	if hasSettled(p) {
+		t.Error("status --watch does not wait for a run in the queue")
+	}
+}
+
 // TestStatusForPeople checks the whole output of status.
 func TestStatusForPeople(t *testing.T) {
 	at := func(clock string) metav1.Time {

@@ -36,6 +36,7 @@ type app struct {
 
 	messageFile string                 // of the termination message; empty for none
 	message     func(err error) []byte // returns it; nil for a command without its own message
+	maxPods     int                    // for it: how many pods the database has connections for; 0 if not known
 }
 
 // Write clears the progress bar and writes a log line.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -19,10 +20,15 @@ func (a *app) messageFlag(cmd *cobra.Command) {
 		"`file` for a short report in JSON, as Kubernetes keeps one of each container (/dev/termination-log)")
 }
 
+// messagePath is the file for the termination message; empty for none.
+func (a *app) messagePath() string {
+	return cmp.Or(a.messageFile, os.Getenv("CONSENT_TERMINATION_MESSAGE"))
+}
+
 // leaveMessage writes the termination message of a job, also after a failure. If the command line could not be parsed,
 // the path is from the environment.
 func (a *app) leaveMessage(err error) {
-	file := cmp.Or(a.messageFile, os.Getenv("CONSENT_TERMINATION_MESSAGE"))
+	file := a.messagePath()
 	if file == "" || (a.message == nil && err == nil) {
 		return
 	}
@@ -35,10 +41,29 @@ func (a *app) leaveMessage(err error) {
 	}
 }
 
+// connectionsOfOthers are the connections that ingestion leaves to dbt (one for each of its 4 threads, and one for its lock), the
+// page (4) and the migration.
+const connectionsOfOthers = 10
+
+// readMaxPods reads how many pods the database has connections for, if each may open as many as this one: the operator limits
+// them by the reports. That it cannot be read is no reason to load nothing.
+func (a *app) readMaxPods(ctx context.Context, ledger *warehouse.DB, connections int) {
+	if a.messagePath() == "" {
+		return
+	}
+	available, err := ledger.AvailableConnections(ctx, connectionsOfOthers)
+	if err != nil {
+		a.log.Warn("the database's limit of connections could not be read", "error", err.Error())
+		return
+	}
+	a.maxPods = max(available/connections, 1)
+}
+
 // ingestMessage reports a run over an entry, or over all files of the source where the entry is empty. The marker is that of
 // --wait-for.
-func ingestMessage(entry, marker string, result ingest.Result, err error) []byte {
-	m := report.Ingest{Entry: entry, Rows: result.Rows, Rejected: result.Rejected, Waiting: result.Waiting, Matched: result.Waiting}
+func ingestMessage(entry, marker string, maxPods int, result ingest.Result, err error) []byte {
+	m := report.Ingest{Entry: entry, Rows: result.Rows, Rejected: result.Rejected, Waiting: result.Waiting, Matched: result.Waiting,
+		MaxPods: maxPods}
 	var folders []string
 	for _, f := range result.Files {
 		if f.Outcome != warehouse.NoMatch && f.Outcome != warehouse.Waiting {

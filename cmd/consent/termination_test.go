@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"consentpipeline.io/internal/report"
+	"consentpipeline.io/internal/warehouse/embedded"
 	"consentpipeline.io/test/warehousetest"
 )
 
@@ -15,6 +16,37 @@ const (
 	header  = "EVENT_ID,TYPE,RATE,EVENT_TIME,APIKEY,COUNT\n"
 	goodRow = "91e36d4b-21b5-43a5-90c8-229b61ed22f2,pageview,1,2026-09-05 01:14:29.602,c9dfdd5a-cfda-4bdb-914d-aa6ac00e5471,1\n"
 )
+
+// TestReportedMaxPods checks that an ingestion reports how many of its like the database has connections for.
+func TestReportedMaxPods(t *testing.T) {
+	folder := t.TempDir()
+	write(t, filepath.Join(folder, "good.csv"), header+goodRow)
+	server, err := embedded.Start(t.Context(), embedded.Options{Settings: map[string]string{"fsync": "off", "max_connections": "30"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if o := consent(t, "migrate", "--database-url", server.URL()); o.code != report.OK {
+		t.Fatal(o.stderr)
+	}
+	// 30 connections, without 3 that the server reserves and 10 for others, are 17.
+	for concurrency, want := range map[string]int{"1": 5, "2": 3, "8": 1, "100": 1} {
+		file := filepath.Join(t.TempDir(), "termination-log")
+		o := consent(t, "ingest", "--database-url", server.URL(), "--source", folder, "--concurrency", concurrency, "--termination-message", file)
+		content, err := os.ReadFile(file)
+		if o.code != report.OK || err != nil {
+			t.Fatal(o.stderr, err)
+		}
+		got, err := report.ParseIngest(content)
+		if err != nil || got.MaxPods != want {
+			t.Errorf("with --concurrency %s: %d pods (%v), expected %d: %s", concurrency, got.MaxPods, err, want, content)
+		}
+	}
+}
 
 // TestIngestTerminationMessage checks the exit code and termination message of an ingestion.
 func TestIngestTerminationMessage(t *testing.T) {
@@ -99,6 +131,11 @@ func TestIngestTerminationMessage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			// The number is in every report of a pod that reached the database.
+			if (got.MaxPods > 0) != (test.code != report.BadConfig) {
+				t.Errorf("it reports that the database has connections for %d pods", got.MaxPods)
+			}
+			got.MaxPods = 0
 			if (got.SHA256 != "") != (got.Matched == 1 && got.Loaded+got.Unchanged == 1) {
 				t.Errorf("%d files with the digest %q", got.Matched, got.SHA256)
 			}

@@ -25,6 +25,8 @@ type Ingest struct {
 	FailedFiles []FailedFile `json:"failed_files,omitempty"` // the first ones
 	// WaitingFor names the marker that is missing and the first folders that wait for it.
 	WaitingFor string `json:"waiting_for,omitempty"`
+	// MaxPods is how many pods like this one the database has connections for; 0 if that is not known.
+	MaxPods int `json:"max_pods,omitempty"`
 }
 
 // A FailedFile is a file that was not loaded, and why.

@@ -108,6 +108,23 @@ func (db *DB) Close() { db.pool.Close() }
 // Pool returns the connections, for queries outside the ledger, such as reading marts.
 func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 
+// AvailableConnections returns how many connections the login may have at once by the limits of the server, of the database and
+// of the role, without those that the server reserves, and of the first two without those that it leaves to other logins. It
+// counts neither connections that are open nor the limits of a pooler; it may be negative. Superusers have no limit by database
+// or role.
+func (db *DB) AvailableConnections(ctx context.Context, others int) (n int, err error) {
+	// reserved_connections came with Postgres 16.
+	err = db.pool.QueryRow(ctx, `
+		select least(
+			current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+				- coalesce(current_setting('reserved_connections', true)::integer, 0) - $1::integer,
+			case when datconnlimit >= 0 and not rolsuper then datconnlimit - $1::integer end,
+			case when rolconnlimit >= 0 and not rolsuper then rolconnlimit end)
+		from pg_database, pg_roles
+		where datname = current_database() and rolname = session_user`, others).Scan(&n)
+	return n, err
+}
+
 // errNoSchema is the error for a database without this version's tables.
 var errNoSchema = errors.New("the database does not have the tables of this version yet: run `consent migrate`")
 

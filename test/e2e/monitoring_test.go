@@ -73,6 +73,9 @@ tests:
       - {series: 'consentpipeline_condition{namespace="default",pipeline="hiccup",condition="Reconciling",status="True",reason="Failed"}', values: '1x5 stale'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="held",condition="Reconciling",status="True",reason="NodeLost"}', values: '1x120'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="queue",condition="Transformed",status="Unknown",reason="JobSuspended"}', values: '1x120'}
+      - {series: 'consentpipeline_condition{namespace="default",pipeline="late",condition="Reconciling",status="True",reason="Queued"}', values: '1x120'}
+      - {series: 'consentpipeline_condition{namespace="default",pipeline="late",condition="Queued",status="True",reason="PodLimit"}', values: '1x120'}
+      - {series: 'consentpipeline_condition{namespace="default",pipeline="next",condition="Queued",status="True",reason="PodLimit"}', values: '1x50 stale'}
       - {series: 'consentpipeline_condition{namespace="default",pipeline="dbt",condition="Transformed",status="False",reason="TransformFailed"}', values: '1x120'}
       - {series: 'consentpipeline_created_timestamp_seconds{namespace="default",pipeline="new"}', values: '0x120'}
       - {series: 'consentpipeline_last_success_timestamp_seconds{namespace="default",pipeline="new"}', values: '0x120'}
@@ -92,6 +95,7 @@ tests:
           - {labels: '{alertname="ConsentPipelineRetrying",pipeline="outage"}', value: 1}
           - {labels: '{alertname="ConsentPipelineHeldUp",pipeline="held"}', value: 1}
           - {labels: '{alertname="ConsentPipelineHeldUp",pipeline="queue"}', value: 1}
+          - {labels: '{alertname="ConsentPipelineQueued",pipeline="late"}', value: 1}
           - {labels: '{alertname="ConsentPipelineTransformFailed",pipeline="dbt"}', value: 1}
           - {labels: '{alertname="ConsentPipelineOutdated",pipeline="new"}', value: 1}
     alert_rule_test:

@@ -23,7 +23,11 @@ var withOperator = append([]string{"--set", "ingest.enabled=false,operator.resou
 func (r *release) define() {
 	r.Helper()
 	r.kubectl("apply", "--server-side", "--force-conflicts", "--filename", chart+"/files/crds")
-	r.kubectl("wait", "--for=condition=Established", "crd/consentpipelines.consentpipeline.io", "--timeout=1m")
+	// A definition that is new has no conditions yet, which kubectl wait takes for an error.
+	r.await("the definition of ConsentPipeline", time.Minute, func() bool {
+		_, err := r.try("kubectl", "wait", "--for=condition=Established", "crd/consentpipelines.consentpipeline.io", "--timeout=1m")
+		return err == nil
+	})
 }
 
 // A pipeline is what the tests look at in a ConsentPipeline.
