@@ -178,7 +178,7 @@ func TestQueuedJob(t *testing.T) {
 		return env.await("queued", reason, func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Reconciling").Reason == reason })
 	}
 
-	env.apply("queued", []string{"a.csv"})
+	env.apply("queued", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Labels = map[string]string{labelQueue: "batch"} })
 	env.awaitRun("queued", 1)
 	suspend(true, corev1.ConditionTrue)
 	lookFor(reasonRunInProgress) // not before podStartGrace
@@ -186,7 +186,7 @@ func TestQueuedJob(t *testing.T) {
 	env.clock.set(31 * time.Second)
 	p := lookFor(reasonJobSuspended)
 	env.expectConditions(p, "InProgress", "Ready=Unknown JobSuspended", "Reconciling=True JobSuspended")
-	if got, want := condition(p, "Reconciling").Message, "Run 1 waits: the Job queued-1 is suspended."; !strings.HasPrefix(got, want) {
+	if got, want := condition(p, "Reconciling").Message, "Run 1 waits: the Job queued-1 is suspended, because it waits in the queue batch of Kueue"; !strings.HasPrefix(got, want) {
 		t.Errorf("the message is %q, expected it to begin with %q", got, want)
 	}
 	// It may wait for a long time, which is not a failure.
@@ -216,7 +216,10 @@ func TestQueuedJob(t *testing.T) {
 	suspend(true, corev1.ConditionTrue)
 	lookFor(reasonRunInProgress)
 	env.clock.set(24*time.Hour + 2*time.Minute)
-	lookFor(reasonJobSuspended)
+	p = lookFor(reasonJobSuspended)
+	if f := p.Status.Files[0]; f.State != v1alpha1.FilePending || f.Attempts != 1 {
+		t.Errorf("while the Job is suspended, the entry is %s after %d attempts, expected Pending after 1", f.State, f.Attempts)
+	}
 	suspend(false, corev1.ConditionFalse)
 	env.endPod(pod, 0, loaded("a.csv", 100))
 	env.completeJob(env.job("queued-1"))
