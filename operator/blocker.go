@@ -86,8 +86,8 @@ func suspendedMessage(j *batchv1.Job) string {
 		return fmt.Sprintf("the Job %s is suspended, because it waits in the queue %s of Kueue, which resumes it in its turn. "+
 			"What it waits for: kubectl describe workloads -n %s -l kueue.x-k8s.io/job-uid=%s", j.Name, queue, j.Namespace, j.UID)
 	}
-	return fmt.Sprintf("the Job %[2]s is suspended, and no queue that is known to resume it: it has no label %[3]s. Resume it: "+
-		`kubectl patch job -n %[1]s %[2]s --type=merge -p '{"spec":{"suspend":false}}'. If Kueue suspends it again, set the label of `+
+	return fmt.Sprintf("the Job %[2]s is suspended, and it has no label %[3]s, by which Kueue would resume it. Resume it: "+
+		`kubectl patch job -n %[1]s %[2]s --type=merge -p '{"spec":{"suspend":false}}'. If it is suspended again, set the label of `+
 		"the resource, or kueue.queueName of the chart, and delete the Job", j.Namespace, j.Name, labelQueue)
 }
 

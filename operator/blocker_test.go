@@ -226,6 +226,21 @@ func TestQueuedJob(t *testing.T) {
 	env.awaitEnd("queued", 1, v1alpha1.Succeeded)
 }
 
+func TestSuspendedMessage(t *testing.T) {
+	t.Parallel()
+	j := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "a-1", UID: "u"}}
+	if got, want := suspendedMessage(j), "the Job a-1 is suspended, and it has no label kueue.x-k8s.io/queue-name, by which Kueue would resume it. "+
+		`Resume it: kubectl patch job -n n a-1 --type=merge -p '{"spec":{"suspend":false}}'. If it is suspended again, set the label of `+
+		"the resource, or kueue.queueName of the chart, and delete the Job"; got != want {
+		t.Errorf("without a queue:\n%s, want\n%s", got, want)
+	}
+	j.Labels = map[string]string{labelQueue: "batch"}
+	if got, want := suspendedMessage(j), "the Job a-1 is suspended, because it waits in the queue batch of Kueue, which resumes it in its turn. "+
+		"What it waits for: kubectl describe workloads -n n -l kueue.x-k8s.io/job-uid=u"; got != want {
+		t.Errorf("in a queue:\n%s, want\n%s", got, want)
+	}
+}
+
 func TestWaitsOfAJob(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
