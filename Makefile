@@ -51,6 +51,7 @@ help: ## Show this list
 	    'DATABASE_URL=URL' 'a Postgres to use (default: run starts one; seed, dbt-… and shell use the cluster)' \
 	    'DATA_DIR=DIR' 'the data folder of an embedded Postgres to use' \
 	    'ARGS="..."' 'further arguments for consent run, dbt (dbt-run) or go test (test)' \
+	    'MINUTES=30' 'minutes that make e2e-unattended takes' \
 	    'KILLS=200' 'number of kills in make chaos' \
 	    'ROWS=1000000' 'number of events in make bench-dbt' \
 	    'SEQUENCES=20' 'number of sequences in make sequences' \
@@ -120,8 +121,14 @@ e2e: ## Test the chart in a separate kind cluster (KEEP=1 keeps it for the next 
 	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e -count=1 -timeout 30m -parallel 4 -v $(ARGS) ./test/e2e
 
 .PHONY: e2e-slow
-e2e-slow: ## Run the slow tests: rotation and rollback with both Helms, restricted platforms, Prometheus
+e2e-slow: ## Run the slow tests: rotation and rollback with both Helms, restricted platforms, Prometheus, Kueue
 	CONSENT_E2E_KEEP="$(KEEP)" go test -tags e2e,slow -run '^TestSlow' -count=1 -timeout 60m -parallel 4 -v $(ARGS) ./test/e2e
+
+MINUTES ?= 30
+.PHONY: e2e-unattended
+e2e-unattended: ## Run a pipeline by its schedule for MINUTES, with changing files and an outage of Postgres
+	CONSENT_E2E_KEEP="$(KEEP)" CONSENT_E2E_MINUTES="$(MINUTES)" go test -tags e2e,slow -run '^TestUnattended$$' -count=1 \
+	    -timeout $$(($(MINUTES) + 30))m -v $(ARGS) ./test/e2e
 
 ##@ Develop
 

@@ -52,9 +52,7 @@ type wait struct {
 func waitsOf(j *batchv1.Job, pods []attempt) []wait {
 	since, suspended := suspension(j)
 	if suspended {
-		return []wait{{index: -1, object: j.UID, since: since, reason: reasonJobSuspended, message: fmt.Sprintf("the Job %[1]s "+
-			"is suspended. A queue such as Kueue resumes it in its turn; without a queue, you do: "+
-			`kubectl patch job %[1]s --type=merge -p '{"spec":{"suspend":false}}'`, j.Name)}}
+		return []wait{{index: -1, object: j.UID, since: since, reason: reasonJobSuspended, message: suspendedMessage(j)}}
 	}
 	if len(pods) == 0 && j.Status.Active == 0 {
 		return []wait{{index: -1, object: j.UID, since: since, reason: reasonFailedCreate}}
@@ -80,6 +78,17 @@ func waitsOf(j *batchv1.Job, pods []attempt) []wait {
 	}
 	slices.SortStableFunc(waits, func(a, b wait) int { return cmp.Or(rank(a)-rank(b), a.index-b.index) })
 	return waits
+}
+
+// suspendedMessage is why a Job is suspended, as far as its labels tell.
+func suspendedMessage(j *batchv1.Job) string {
+	if queue := j.Labels[labelQueue]; queue != "" {
+		return fmt.Sprintf("the Job %s is suspended, because it waits in the queue %s of Kueue, which resumes it in its turn. "+
+			"What it waits for: kubectl describe workloads -n %s -l kueue.x-k8s.io/job-uid=%s", j.Name, queue, j.Namespace, j.UID)
+	}
+	return fmt.Sprintf("the Job %[2]s is suspended, and it has no label %[3]s, by which Kueue would resume it. Resume it: "+
+		`kubectl patch job -n %[1]s %[2]s --type=merge -p '{"spec":{"suspend":false}}'. If it is suspended again, set the label of `+
+		"the resource, or kueue.queueName of the chart, and delete the Job", j.Namespace, j.Name, labelQueue)
 }
 
 // handleWaits returns the pods that wait for longer than podStartGrace, with the reasons, and the blocker that they are for

@@ -178,7 +178,7 @@ func TestQueuedJob(t *testing.T) {
 		return env.await("queued", reason, func(p *v1alpha1.ConsentPipeline) bool { return condition(p, "Reconciling").Reason == reason })
 	}
 
-	env.apply("queued", []string{"a.csv"})
+	env.apply("queued", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Labels = map[string]string{labelQueue: "batch"} })
 	env.awaitRun("queued", 1)
 	suspend(true, corev1.ConditionTrue)
 	lookFor(reasonRunInProgress) // not before podStartGrace
@@ -186,7 +186,7 @@ func TestQueuedJob(t *testing.T) {
 	env.clock.set(31 * time.Second)
 	p := lookFor(reasonJobSuspended)
 	env.expectConditions(p, "InProgress", "Ready=Unknown JobSuspended", "Reconciling=True JobSuspended")
-	if got, want := condition(p, "Reconciling").Message, "Run 1 waits: the Job queued-1 is suspended."; !strings.HasPrefix(got, want) {
+	if got, want := condition(p, "Reconciling").Message, "Run 1 waits: the Job queued-1 is suspended, because it waits in the queue batch of Kueue"; !strings.HasPrefix(got, want) {
 		t.Errorf("the message is %q, expected it to begin with %q", got, want)
 	}
 	// It may wait for a long time, which is not a failure.
@@ -216,11 +216,29 @@ func TestQueuedJob(t *testing.T) {
 	suspend(true, corev1.ConditionTrue)
 	lookFor(reasonRunInProgress)
 	env.clock.set(24*time.Hour + 2*time.Minute)
-	lookFor(reasonJobSuspended)
+	p = lookFor(reasonJobSuspended)
+	if f := p.Status.Files[0]; f.State != v1alpha1.FilePending || f.Attempts != 1 {
+		t.Errorf("while the Job is suspended, the entry is %s after %d attempts, expected Pending after 1", f.State, f.Attempts)
+	}
 	suspend(false, corev1.ConditionFalse)
 	env.endPod(pod, 0, loaded("a.csv", 100))
 	env.completeJob(env.job("queued-1"))
 	env.awaitEnd("queued", 1, v1alpha1.Succeeded)
+}
+
+func TestSuspendedMessage(t *testing.T) {
+	t.Parallel()
+	j := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "a-1", UID: "u"}}
+	if got, want := suspendedMessage(j), "the Job a-1 is suspended, and it has no label kueue.x-k8s.io/queue-name, by which Kueue would resume it. "+
+		`Resume it: kubectl patch job -n n a-1 --type=merge -p '{"spec":{"suspend":false}}'. If it is suspended again, set the label of `+
+		"the resource, or kueue.queueName of the chart, and delete the Job"; got != want {
+		t.Errorf("without a queue:\n%s, want\n%s", got, want)
+	}
+	j.Labels = map[string]string{labelQueue: "batch"}
+	if got, want := suspendedMessage(j), "the Job a-1 is suspended, because it waits in the queue batch of Kueue, which resumes it in its turn. "+
+		"What it waits for: kubectl describe workloads -n n -l kueue.x-k8s.io/job-uid=u"; got != want {
+		t.Errorf("in a queue:\n%s, want\n%s", got, want)
+	}
 }
 
 func TestWaitsOfAJob(t *testing.T) {

@@ -65,11 +65,13 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	})
 }
 
-// stripJob keeps the status, our labels and annotations, and the container's arguments, which list the entries.
+// stripJob keeps the status, our labels and annotations, the label of the queue, and the container's arguments, which list the entries.
 func stripJob(j *batchv1.Job) {
 	j.ManagedFields = nil
 	for _, all := range []map[string]string{j.Labels, j.Annotations} {
-		maps.DeleteFunc(all, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") })
+		maps.DeleteFunc(all, func(key, _ string) bool {
+			return !strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") && key != labelQueue
+		})
 	}
 	var containers []corev1.Container
 	if container := ingestContainer(&j.Spec.Template.Spec); container != nil {

@@ -16,6 +16,7 @@ import (
 type jobOutcome struct {
 	completed, failed map[int]bool // indexes
 	ended             bool         // or deleted
+	suspended         bool         // has no pods, or is about to lose them
 	badConfig         bool         // a pod has ended the whole Job, by its exit code; see podFailurePolicy
 	endedPods         int64        // by the Job's count
 }
@@ -30,7 +31,8 @@ func jobOutcomeOf(j *batchv1.Job) jobOutcome {
 		failed = *j.Status.FailedIndexes
 	}
 	failure := findCondition(j, batchv1.JobFailed)
-	return jobOutcome{completed: parseIndexes(j.Status.CompletedIndexes), failed: parseIndexes(failed), ended: hasEnded(j),
+	_, suspended := suspension(j)
+	return jobOutcome{completed: parseIndexes(j.Status.CompletedIndexes), failed: parseIndexes(failed), ended: hasEnded(j), suspended: suspended,
 		badConfig: failure != nil && failure.Reason == batchv1.JobReasonPodFailurePolicy,
 		endedPods: int64(j.Status.Succeeded) + int64(j.Status.Failed)}
 }

@@ -69,6 +69,28 @@ func TestNewJob(t *testing.T) {
 	}
 }
 
+// TestQueueOfAJob checks that the queue of a pipeline comes before that of its source.
+func TestQueueOfAJob(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ ofSource, ofPipeline, want string }{
+		"neither has one":       {"", "", ""},
+		"only the source":       {"batch", "", "batch"},
+		"only the pipeline":     {"", "urgent", "urgent"},
+		"both, of which one is": {"batch", "urgent", "urgent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			source, p := sourceTemplate("input"), pipelineOf("a.csv")
+			source.Labels[labelQueue], p.Labels = test.ofSource, map[string]string{labelQueue: test.ofPipeline}
+			j := newJob(p, v1alpha1.Run{Number: 1}, source)
+			stripJob(j)
+			if got := j.Labels[labelQueue]; got != test.want {
+				t.Errorf("the Job has the queue %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
 // TestJobOfShards checks that the pods of a Job share the files of its entries, and that the entries are read back.
 func TestJobOfShards(t *testing.T) {
 	t.Parallel()

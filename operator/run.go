@@ -195,6 +195,9 @@ func recordEnd(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, at metav1.Ti
 		Run: *p.Status.CurrentRun, CompletionTime: at, Result: result, Rows: t.rows, Rejected: t.rejected,
 		Message: cut(message, maxMessage),
 	}
+	// A file that stays broken would otherwise be a Warning at each start by the schedule, which may be each minute.
+	isRepeated := finished.Reason == v1alpha1.ReasonScheduled && p.Status.LastRun != nil &&
+		p.Status.LastRun.Result == result && p.Status.LastRun.Message == finished.Message
 	if p.Status.LastRun != nil {
 		p.Status.History = append([]v1alpha1.FinishedRun{*p.Status.LastRun}, p.Status.History...)
 		p.Status.History = p.Status.History[:min(len(p.Status.History), maxHistory)]
@@ -207,6 +210,10 @@ func recordEnd(p *v1alpha1.ConsentPipeline, result v1alpha1.Result, at metav1.Ti
 		p.Status.LastSuccessTime = &at
 	case v1alpha1.Waiting:
 		eventType = corev1.EventTypeNormal
+	default:
+		if isRepeated {
+			eventType = corev1.EventTypeNormal
+		}
 	}
 	out.finished = &finished
 	for i, f := range p.Status.Files {

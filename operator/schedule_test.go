@@ -3,11 +3,14 @@ package operator
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"consentpipeline.io/api/v1alpha1"
@@ -299,6 +302,34 @@ func format(t *metav1.Time) string {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339)
+}
+
+// TestRepeatedFailure has a file that stays broken, and a schedule that tries it again: the same failure is one Warning.
+func TestRepeatedFailure(t *testing.T) {
+	env := newEnv(t, withoutDbt)
+	env.clock.set(untilHalfPast())
+	env.apply("hourly", []string{"a.csv"}, func(p *v1alpha1.ConsentPipeline) { p.Spec.Schedule = &v1alpha1.Schedule{Cron: "0 * * * *"} })
+	for i, message := range []string{"row 3: bad", "row 3: bad", "row 3: bad", "row 9: bad"} {
+		number := int64(i + 1)
+		if i > 0 {
+			env.clock.set(time.Until(env.pipeline("hourly").Status.NextScheduleTime.Time))
+			env.reconcile("hourly")
+		}
+		j := env.awaitRun("hourly", number)
+		env.endPod(env.pod(j, 0), 65, failedReport("a.csv", message))
+		env.failJob(j, batchv1.JobReasonFailedIndexes, "", "0")
+		env.awaitEnd("hourly", number, v1alpha1.Failed)
+		reason := fmt.Sprintf("Run %d: ", number)
+		want := []string{corev1.EventTypeWarning, corev1.EventTypeNormal, corev1.EventTypeNormal, corev1.EventTypeWarning}[i]
+		env.until(func() bool {
+			return slices.ContainsFunc(env.awaitEvents("hourly", "RunFailed"), func(e eventsv1.Event) bool {
+				return strings.HasPrefix(e.Note, reason) && e.Type == want
+			})
+		}, func() string { return fmt.Sprintf("no %s event about the end of run %d", want, number) })
+		if p := env.pipeline("hourly"); condition(p, v1alpha1.ConditionStalled).Status != metav1.ConditionTrue {
+			t.Errorf("after run %d nobody has to act", number)
+		}
+	}
 }
 
 // TestSchedule follows a pipeline with a schedule: starts on time, during a run, while suspended, and without an operator.

@@ -24,7 +24,7 @@ func fileStatuses(entries []entry, run int64, before []v1alpha1.FileStatus, j jo
 			copy(earlier, shardsOf(before[i]))
 		}
 		for shard := range files[i].Shards {
-			status := shardStatus(earlier[shard], j.completed[index], j.failed[index], j.ended, byIndex[index])
+			status := shardStatus(earlier[shard], j, index, byIndex[index])
 			files[i].Shards[shard] = status
 			seen += status.Attempts
 			index++
@@ -54,8 +54,9 @@ const (
 	messageUnknown = "its pod is gone and left no report: consent status shows whether the file was loaded"
 )
 
-// shardStatus is the status of one shard, from its status of before, its index in the Job and its pods.
-func shardStatus(f v1alpha1.ShardStatus, completed, failed, ended bool, pods []attempt) v1alpha1.ShardStatus {
+// shardStatus is the status of one shard, from its status of before, the Job, its index there and its pods.
+func shardStatus(f v1alpha1.ShardStatus, j jobOutcome, index int, pods []attempt) v1alpha1.ShardStatus {
+	completed, failed := j.completed[index], j.failed[index]
 	started := int64(0)
 	var last, lastEnded, succeeded *attempt
 	for i := range pods {
@@ -88,10 +89,12 @@ func shardStatus(f v1alpha1.ShardStatus, completed, failed, ended bool, pods []a
 		f.State, f.Message, f.Retryable = v1alpha1.FileFailed, cmp.Or(f.Message, messageFailed), true
 
 	// 3. The run has ended, and the Job does not know the outcome.
-	case ended:
+	case j.ended:
 		return statusAfterRun(f, lastEnded)
 
-	// 4. The run is in progress.
+	// 4. The run is in progress. A queue that suspends the Job has its pods deleted, and they start again in their turn.
+	case j.suspended:
+		f.State, f.Message = v1alpha1.FilePending, ""
 	default:
 		f.State, f.Message = v1alpha1.FilePending, ""
 		if last != nil && last.hasStarted() || f.Attempts > 0 {

@@ -13,6 +13,11 @@ import (
 	"consentpipeline.io/internal/report"
 )
 
+// outcomeOf is the outcome of a Job with one index.
+func outcomeOf(completed, failed, ended bool) jobOutcome {
+	return jobOutcome{completed: map[int]bool{0: completed}, failed: map[int]bool{0: failed}, ended: ended}
+}
+
 func TestShardStatus(t *testing.T) {
 	t.Parallel()
 	const (
@@ -83,7 +88,7 @@ func TestShardStatus(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := shardStatus(test.earlier, test.completed, test.failed, test.ended, test.pods)
+			f := shardStatus(test.earlier, outcomeOf(test.completed, test.failed, test.ended), 0, test.pods)
 			rows := "?"
 			if f.Rows != nil {
 				rows = fmt.Sprint(*f.Rows)

@@ -138,8 +138,9 @@ type ConsentPipelineSpec struct {
 	// +listType=set
 	Nulls []string `json:"nulls,omitempty"`
 
-	// How many seconds a run may take, waiting and retries included. A change applies to the next run, and does not start
-	// one.
+	// How many seconds a run may take, waiting and retries included. Time in a queue that suspends the Job, such as one of
+	// Kueue, does not count: the seconds begin when the queue resumes the Job, and again after each preemption. A change applies
+	// to the next run, and does not start one.
 	// +kubebuilder:default=3600
 	// +kubebuilder:validation:Minimum=1
 	// +optional

@@ -32,20 +32,27 @@ func (r *release) define() {
 
 // A pipeline is what the tests look at in a ConsentPipeline.
 type pipeline struct {
-	Metadata struct{ Generation int64 }
-	Status   struct {
+	Metadata struct {
+		Generation  int64
+		Annotations map[string]string
+	}
+	Status struct {
 		ObservedGeneration, Runs int64
 		Conditions               []struct{ Type, Status, Reason, Message string }
 		CurrentRun               *struct{ Number int64 }
-		LastRun                  struct {
-			Number, Rows, Rejected int64
-			Result, Message        string
-		}
-		Files []struct {
+		LastRun                  finishedRun
+		History                  []finishedRun
+		Files                    []struct {
 			Path, State, Message   string
 			Rows, Failed, Attempts int64
 		}
 	}
+}
+
+type finishedRun struct {
+	Number, Rows, Rejected    int64
+	Reason, Result, Message   string
+	StartTime, CompletionTime time.Time
 }
 
 func (p pipeline) condition(kind string) (status, reason, message string) {

@@ -36,6 +36,9 @@ func TestRefusedValues(t *testing.T) {
 			[]string{"sources[0].name=input,sources[0].claim=files"},
 			[]string{"/sources/0", "additional properties 'claim' not allowed", "'persistentVolumeClaim'"},
 		},
+		"a queue by another name": {
+			[]string{"kueue.queueName=Batch"}, []string{"at '/kueue/queueName': 'Batch' does not match pattern"},
+		},
 		"a wrong type":       {[]string{"ingest.retriesPerFile=many"}, []string{"at '/ingest/retriesPerFile': got string, want integer"}},
 		"a word for a truth": {[]string{"postgresql.enabled=maybe"}, []string{"at '/postgresql/enabled': got string, want boolean"}},
 		"an amount in words": {[]string{"ingest.resources.limits.cpu=lots"}, []string{"at '/ingest/resources/limits/cpu': 'lots' does not match pattern"}},
@@ -515,6 +518,27 @@ func TestJobsLeaveLostNodes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestQueueLabels renders a release whose Jobs have a queue: all of its Jobs have the label, and nothing else does, such as Postgres.
+func TestQueueLabels(t *testing.T) {
+	t.Parallel()
+	const label = "kueue.x-k8s.io/queue-name"
+	text, objects := render(t, "helm", append(slices.Clone(renderers(t)["helm"]), chart, "--set-string", "kueue.queueName=1")...)
+	where := map[string][]string{
+		"CronJob/x-transform":        {"spec", "jobTemplate", "metadata", "labels", label},
+		"Job/x-prepare":              {"metadata", "labels", label},
+		"Job/x-first-ingestion":      {"metadata", "labels", label},
+		"PodTemplate/x-source-input": {"metadata", "labels", label}, // from which the operator takes it
+	}
+	for object, path := range where {
+		if got := at(objects[object], path...); got != "1" {
+			t.Errorf("%s has the queue %v, want 1", object, got)
+		}
+	}
+	if n := strings.Count(text, label); n != len(where) {
+		t.Errorf("%d labels of a queue, want %d", n, len(where))
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // known are the names that CONSENT_TEST_REQUIRE may list. Otherwise a misspelt name would be ignored.
-var known = []string{"browser", "dbt", "envtest", "helm3", "mount", "pgbouncer", "postgres", "psql", "reference", "s3"}
+var known = []string{"browser", "dbt", "envtest", "helm3", "kueue", "mount", "pgbouncer", "postgres", "psql", "reference", "s3"}
 
 // Need skips the test unless ok, or fails it if name is required. how tells the user how to get the tool. Each skip adds
 // the line "name: how" to the file CONSENT_TEST_SKIPS, from which `make test` prints one line for each name.
