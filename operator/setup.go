@@ -43,7 +43,10 @@ func (r *Reconciler) setup(ctx context.Context, m manager.Manager) error {
 			MaxConcurrentReconciles: 1,
 			ReconciliationTimeout:   time.Minute,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](time.Second/4, maxBackoff),
-			SkipNameValidation:      new(true), // a process may serve several namespaces, as tests do
+			// First come, first served. A queue with priorities puts what is listed at the start behind all changes and repeated looks at
+			// Jobs that wait: while these keep the operator busy, a pipeline would never start.
+			UsePriorityQueue:   new(false),
+			SkipNameValidation: new(true), // a process may serve several namespaces, as tests do
 		}).
 		WithLogConstructor(func(request *reconcile.Request) logr.Logger {
 			if request == nil {
