@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
@@ -51,20 +50,13 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	})
 }
 
-// stripJob keeps the status, our labels and annotations, and the container's arguments, which list the entries.
+// stripJob keeps the status, our labels and annotations, and of the spec what is read of a Job in the cache. The entries of a run
+// are read from its Job when that is created or adopted, and then from the status of the pipeline.
 func stripJob(j *batchv1.Job) {
 	j.ManagedFields = nil
 	for _, all := range []map[string]string{j.Labels, j.Annotations} {
 		maps.DeleteFunc(all, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") })
 	}
-	var containers []corev1.Container
-	if container := ingestContainer(&j.Spec.Template.Spec); container != nil {
-		containers = []corev1.Container{{Name: container.Name, Args: container.Args}}
-	}
-	j.Spec = batchv1.JobSpec{
-		Completions: j.Spec.Completions,
-		Suspend:     j.Spec.Suspend,
-		Template:    corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: containers}},
-	}
+	j.Spec = batchv1.JobSpec{Completions: j.Spec.Completions, Suspend: j.Spec.Suspend}
 	j.Status.UncountedTerminatedPods = nil
 }
