@@ -279,7 +279,7 @@ func TestBusyPipelines(t *testing.T) {
 	env.wrap = func(r *Reconciler) {
 		now := r.Clock
 		r.Clock = func() time.Time {
-			time.Sleep(50 * time.Millisecond) // several times in each reconcile
+			time.Sleep(300 * time.Millisecond) // several times in each reconcile
 			return now()
 		}
 	}

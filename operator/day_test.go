@@ -2,9 +2,6 @@ package operator
 
 import (
 	"encoding/json"
-	"net/http"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,62 +12,12 @@ import (
 	"consentpipeline.io/api/v1alpha1"
 )
 
-// A writeCounter counts the writes of the operator that succeeded, by method and resource, such as "POST jobs".
-type writeCounter struct {
-	mutex  sync.Mutex
-	counts map[string]int
-}
-
-// wrapTransport makes the operator of a testEnv count.
-func (w *writeCounter) wrapTransport(env *testEnv) {
-	w.counts = map[string]int{}
-	env.config.Wrap(func(transport http.RoundTripper) http.RoundTripper { return countingTransport{transport, w} })
-}
-
-type countingTransport struct {
-	http.RoundTripper
-	*writeCounter
-}
-
-func (c countingTransport) RoundTrip(request *http.Request) (*http.Response, error) {
-	response, err := c.RoundTripper.RoundTrip(request)
-	if err == nil && request.Method != http.MethodGet && response.StatusCode < 300 {
-		c.mutex.Lock()
-		c.counts[request.Method+" "+resourceOf(request.URL.Path)]++
-		c.mutex.Unlock()
-	}
-	return response, err
-}
-
-// resourceOf is the resource of a path of the API server, with the subresource: consentpipelines/status of
-// /apis/consentpipeline.io/v1alpha1/namespaces/default/consentpipelines/september/status.
-func resourceOf(path string) string {
-	_, rest, found := strings.Cut(path, "/namespaces/")
-	if !found {
-		return "(cluster)"
-	}
-	parts := strings.Split(rest, "/") // namespace, resource, name, subresource
-	switch {
-	case len(parts) < 2:
-		return "namespaces"
-	case len(parts) < 4:
-		return parts[1]
-	}
-	return parts[1] + "/" + parts[3]
-}
-
-func (w *writeCounter) of(write string) int {
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	return w.counts[write]
-}
-
 // TestSchedulesInTime simulates the two hours around a change of the clocks in Paris, one in spring and one in autumn.
 func TestSchedulesInTime(t *testing.T) {
 	for _, change := range clockChanges(t) {
 		t.Run(change.Month().String(), func(t *testing.T) {
-			writes := &writeCounter{}
-			simulateSchedules(newEnv(t, withoutDbt, writes.wrapTransport), writes, change, 2)
+			requests := &requestCounter{}
+			simulateSchedules(newEnv(t, withoutDbt, requests.wrapTransport), requests, change, 2)
 		})
 	}
 }
@@ -80,8 +27,8 @@ func BenchmarkScheduledDay(b *testing.B) {
 	for _, change := range clockChanges(b) {
 		b.Run(change.Month().String(), func(b *testing.B) {
 			for b.Loop() {
-				writes := &writeCounter{}
-				simulateSchedules(newEnv(b, withoutDbt, writes.wrapTransport), writes, change, 24)
+				requests := &requestCounter{}
+				simulateSchedules(newEnv(b, withoutDbt, requests.wrapTransport), requests, change, 24)
 			}
 		})
 	}
@@ -107,7 +54,7 @@ func inParis(t testing.TB) *time.Location {
 // simulateSchedules simulates the hours around a change of the clocks in Paris, for pipelines with schedules: each start happens
 // once, and what is kept and written does not grow with the number of runs. Only the operator's clock is simulated. The Jobs
 // have the time of the API server: by the operator's clock they are months old, so that each run also counts as stuck.
-func simulateSchedules(env *testEnv, writes *writeCounter, change time.Time, hours int) {
+func simulateSchedules(env *testEnv, requests *requestCounter, change time.Time, hours int) {
 	t, paris := env.TB, inParis(env)
 	// The starts are computed without cron: all are at multiples of five minutes.
 	pipelines := []struct {
@@ -150,7 +97,7 @@ func simulateSchedules(env *testEnv, writes *writeCounter, change time.Time, hou
 				}
 				continue
 			}
-			before := writes.of("PATCH consentpipelines/status")
+			before := requests.snapshot()["PATCH consentpipelines/status"]
 			// The operator's timers are real: the end of an old pod wakes it.
 			if err := env.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace(env.namespace), client.MatchingLabels{v1alpha1.LabelPipeline: p.name}); err != nil {
 				t.Fatal(err)
@@ -171,7 +118,7 @@ func simulateSchedules(env *testEnv, writes *writeCounter, change time.Time, hou
 				if err != nil {
 					t.Fatal(err)
 				}
-				sizes, perRun = append(sizes, len(encoded)), append(perRun, writes.of("PATCH consentpipelines/status")-before)
+				sizes, perRun = append(sizes, len(encoded)), append(perRun, requests.snapshot()["PATCH consentpipelines/status"]-before)
 			}
 		}
 	}
@@ -195,7 +142,7 @@ func simulateSchedules(env *testEnv, writes *writeCounter, change time.Time, hou
 			t.Errorf("%s: %d Jobs are kept, expected that of the last run", p.name, kept[p.name])
 		}
 	}
-	if created := writes.of("POST jobs"); created != total {
+	if created := requests.snapshot()["POST jobs"]; created != total {
 		t.Errorf("%d Jobs were created, expected %d", created, total)
 	}
 	// History is full after eight runs. From then on, only the numbers of the runs get longer.
@@ -207,7 +154,7 @@ func simulateSchedules(env *testEnv, writes *writeCounter, change time.Time, hou
 	if first, last := sum(perRun[:quarter]), sum(perRun[len(perRun)-quarter:]); last > first+quarter {
 		t.Errorf("the status was written %d times in the first %d runs, and %d times in as many at the end of the day", first, quarter, last)
 	}
-	t.Logf("%d runs; writes: %v; bytes of the status: %d", total, writes.counts, sizes[len(sizes)-1])
+	t.Logf("%d runs; requests: %v; bytes of the status: %d", total, requests.snapshot(), sizes[len(sizes)-1])
 }
 
 func sum(numbers []int) (total int) {
