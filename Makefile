@@ -187,7 +187,7 @@ docs: build venv ## Write dbt's documentation of DATABASE_URL to bin/metrics.htm
 
 .PHONY: bench-operator
 bench-operator: build ## Measure the operator with 1,000 pipelines of 10 files; takes some minutes and needs envtest
-	go test -run '^$$' -bench BenchmarkOperator -benchtime 1x -timeout 60m -v ./operator $(ARGS)
+	go test -run '^$$' -bench 'BenchmarkOperator|BenchmarkScheduledDay' -benchtime 1x -timeout 60m -v ./operator $(ARGS)
 
 .PHONY: bench-dashboard
 bench-dashboard: build ## Read the dashboard of DATABASE_URL, which must have metrics, with 50 readers for 30 seconds

@@ -111,7 +111,8 @@ func (r *Reconciler) handleWaits(ctx context.Context, subject string, j *batchv1
 // overdueWaits finds the pods that wait for longer than podStartGrace. Where only an event has the message, it reads the event.
 func (r *Reconciler) overdueWaits(ctx context.Context, j *batchv1.Job, pods []attempt, out *outcome) (overdue []wait) {
 	for _, w := range waitsOf(j, pods) {
-		if age := r.Clock().Sub(w.since); age < podStartGrace {
+		age := r.Clock().Sub(w.since)
+		if age < podStartGrace {
 			out.requeue(podStartGrace-age, nil)
 			continue
 		}
@@ -124,12 +125,16 @@ func (r *Reconciler) overdueWaits(ctx context.Context, j *batchv1.Job, pods []at
 			if w.message, err = r.lastWarning(ctx, j.Namespace, w.object); err != nil {
 				w.message = err.Error()
 			}
-			out.requeue(podStartGrace, err) // events are not watched
+			out.requeue(untilNextLook(age), err) // events are not watched
 		}
 		overdue = append(overdue, w)
 	}
 	return overdue
 }
+
+// untilNextLook is when the events of a pod or Job that has waited for so long are read again. An outage may have 1,000 of them
+// wait, and each look is a request: so they get rarer, until the Job counts as stuck.
+func untilNextLook(age time.Duration) time.Duration { return min(max(age, podStartGrace), stuckAfter) }
 
 // newBlocker turns the first wait into a blocker, and returns in how long the Job may count as stuck; 0 for never.
 func newBlocker(subject string, w wait, age time.Duration, hasRunning bool) (b *blocker, untilStuck time.Duration) {

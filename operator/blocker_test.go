@@ -266,3 +266,48 @@ func TestWaitsOfAJob(t *testing.T) {
 		})
 	}
 }
+
+// TestUntilNextLook lists when the events of a pod are read again.
+func TestUntilNextLook(t *testing.T) {
+	t.Parallel()
+	for age, want := range map[time.Duration]time.Duration{
+		30 * time.Second: 30 * time.Second,
+		time.Minute:      time.Minute,
+		4 * time.Minute:  4 * time.Minute,
+		10 * time.Minute: 10 * time.Minute,
+		24 * time.Hour:   10 * time.Minute,
+	} {
+		if got := untilNextLook(age); got != want {
+			t.Errorf("after %s, the next look is in %s, expected %s", age, got, want)
+		}
+	}
+}
+
+// TestBusyPipelines has two pipelines change faster than a slow operator reconciles them: a third one, which is there when the
+// operator starts, gets its turn.
+func TestBusyPipelines(t *testing.T) {
+	env := newEnv(t, withoutDbt)
+	var jobs []*batchv1.Job
+	for _, name := range []string{"busy-1", "busy-2"} {
+		env.apply(name, []string{"a.csv"})
+		jobs = append(jobs, env.awaitRun(name, 1))
+	}
+	env.stop()
+	env.apply("third", []string{"a.csv"})
+	env.wrap = func(r *Reconciler) {
+		now := r.Clock
+		r.Clock = func() time.Time {
+			time.Sleep(300 * time.Millisecond) // several times in each reconcile
+			return now()
+		}
+	}
+	env.startOperator()
+	active := int32(1)
+	env.until(func() bool {
+		active++
+		for _, j := range jobs {
+			env.setJob(j, func(s *batchv1.JobStatus) { s.Active = active })
+		}
+		return env.hasJob("third-1")
+	}, func() string { return "the third pipeline has no Job after 30 seconds" })
+}

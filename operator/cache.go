@@ -65,7 +65,8 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	})
 }
 
-// stripJob keeps the status, our labels and annotations, the label of the queue, and the container's arguments, which list the entries.
+// stripJob keeps the status, our labels and annotations, the label of the queue, and of the spec what is read of a Job in the cache. The
+// entries of a run are read from its Job when that is created or adopted, and then from the status of the pipeline.
 func stripJob(j *batchv1.Job) {
 	j.ManagedFields = nil
 	for _, all := range []map[string]string{j.Labels, j.Annotations} {
@@ -73,15 +74,6 @@ func stripJob(j *batchv1.Job) {
 			return !strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") && key != labelQueue
 		})
 	}
-	var containers []corev1.Container
-	if container := ingestContainer(&j.Spec.Template.Spec); container != nil {
-		containers = []corev1.Container{{Name: container.Name, Args: container.Args}}
-	}
-	j.Spec = batchv1.JobSpec{
-		Completions: j.Spec.Completions,
-		Parallelism: j.Spec.Parallelism,
-		Suspend:     j.Spec.Suspend,
-		Template:    corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: containers}},
-	}
+	j.Spec = batchv1.JobSpec{Completions: j.Spec.Completions, Parallelism: j.Spec.Parallelism, Suspend: j.Spec.Suspend}
 	j.Status.UncountedTerminatedPods = nil
 }

@@ -24,10 +24,10 @@ func TestConditionsOfRetries(t *testing.T) {
 		change  func(*v1alpha1.ConsentPipeline)
 		want    string // the second condition, and the end of its message
 	}{
-		"all are retried": {[]v1alpha1.FileStatus{failed("a", true)}, "m.", nil, "Reconciling: m. The operator retries 1 entry, 5m after the end of the run."},
+		"all are retried": {[]v1alpha1.FileStatus{failed("a", true)}, "m.", nil, "Reconciling: m. The operator retries 1 entry, 5m33s after the end of the run."},
 		"one is bad": {
 			[]v1alpha1.FileStatus{failed("a", true), failed("b", true), failed("c", false)}, "m.", nil,
-			"Stalled: m. The operator retries 2 entries, 5m after the end of the run. Fix the others, then run again: RUN",
+			"Stalled: m. The operator retries 2 entries, 5m33s after the end of the run. Fix the others, then run again: RUN",
 		},
 		"all are bad": {[]v1alpha1.FileStatus{failed("a", false)}, "m.", nil, "Stalled: m. Fix that, then run again: RUN"},
 		"retries are off": {
@@ -36,7 +36,7 @@ func TestConditionsOfRetries(t *testing.T) {
 		},
 		"suspended": {
 			[]v1alpha1.FileStatus{failed("a", true)}, "m.", func(p *v1alpha1.ConsentPipeline) { p.Spec.Suspend = true },
-			"Stalled: m. The operator retries 1 entry, 5m after the end of the run, once spec.suspend is false.",
+			"Stalled: m. The operator retries 1 entry, 5m33s after the end of the run, once spec.suspend is false.",
 		},
 		"a status of an earlier release": {[]v1alpha1.FileStatus{failed("a", false)}, "m. Fix that, then run again: RUN", nil, "Stalled: m. Fix that, then run again: RUN"},
 	} {

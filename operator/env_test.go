@@ -60,9 +60,11 @@ type testEnv struct {
 }
 
 // newEnv creates a testEnv whose operator runs until the test ends.
-func newEnv(t *testing.T, change ...func(*testEnv)) *testEnv {
+func newEnv(t testing.TB, change ...func(*testEnv)) *testEnv {
 	t.Helper()
-	t.Parallel()
+	if t, isTest := t.(*testing.T); isTest {
+		t.Parallel()
+	}
 	c := kubetest.Client(t)
 	env := &testEnv{TB: t, WithWatch: c, namespace: kubetest.Namespace(t, c), clock: &clock{}}
 	env.config = kubetest.User(t, c, env.namespace, chartRules(t))
@@ -141,7 +143,7 @@ func (c *clock) set(ahead time.Duration) {
 }
 
 // testLog writes the operator's log to the log of the test, until the test ends.
-type testLog struct{ t *testing.T }
+type testLog struct{ t testing.TB }
 
 func (l testLog) Write(line []byte) (int, error) {
 	if l.t.Context().Err() == nil && testing.Verbose() {

@@ -2,16 +2,18 @@ package operator
 
 import (
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"consentpipeline.io/api/v1alpha1"
 	"consentpipeline.io/internal/report"
 )
 
-// maxRetryDelay is where the delay between two retries stops doubling.
+// maxRetryDelay is where the delay between two retries stops doubling, without retryJitter.
 const maxRetryDelay = time.Hour
 
 // updateRetry keeps status.nextRetryTime, and reports whether a retry is due. All it needs is in the status: the end of the last
@@ -32,7 +34,7 @@ func updateRetry(p *v1alpha1.ConsentPipeline, now time.Time, out *outcome) bool 
 }
 
 // retryDelay is how long after the end of the last run its retry starts; 0 if there is none. A run for another reason, such as
-// a change of the spec, ends the series of retries, and so the delay begins at spec.retryInterval again.
+// a change of the spec, ends the series of retries, and so the delay begins at spec.retryInterval again. retryJitter is part of it.
 func retryDelay(p *v1alpha1.ConsentPipeline) time.Duration {
 	if p.Spec.RetryInterval == nil || p.Status.CurrentRun != nil || p.Status.LastRun == nil || len(retriedPaths(p)) == 0 {
 		return 0
@@ -44,7 +46,17 @@ func retryDelay(p *v1alpha1.ConsentPipeline) time.Duration {
 		}
 		delay = min(2*delay, maxRetryDelay)
 	}
-	return delay
+	return delay + retryJitter(p.UID, delay)
+}
+
+// retryJitter is what a pipeline adds to a delay, in whole seconds: up to a fifth of the delay. Without it, all pipelines whose
+// runs one outage ended would start again in the same second. It depends on nothing but the UID and the delay, so a new operator
+// retries at the same time.
+func retryJitter(uid types.UID, delay time.Duration) time.Duration {
+	hash := fnv.New32a()
+	hash.Write([]byte(uid)) // never fails
+	longest := uint32(delay / 5 / time.Second)
+	return time.Duration(hash.Sum32()%(longest+1)) * time.Second
 }
 
 // retriedPaths lists the entries of the last run that a retry loads. If the Job was deleted after the last entry had ended, that

@@ -8,12 +8,13 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"consentpipeline.io/api/v1alpha1"
 	"consentpipeline.io/internal/report"
 )
 
-// TestRetryDelay doubles the delay from retry to retry, up to an hour.
+// TestRetryDelay doubles the delay from retry to retry, up to an hour. To each is added what the UID of pipelineOf adds.
 func TestRetryDelay(t *testing.T) {
 	t.Parallel()
 	const first, retry = v1alpha1.ReasonFirstRun, v1alpha1.ReasonRetry
@@ -22,16 +23,16 @@ func TestRetryDelay(t *testing.T) {
 		reasons  []v1alpha1.RunReason // of the last runs, the newest first
 		want     string
 	}{
-		"after a first run":            {"5m", []v1alpha1.RunReason{first}, "5m0s"},
+		"after a first run":            {"5m", []v1alpha1.RunReason{first}, "5m33s"},
 		"after a retry":                {"5m", []v1alpha1.RunReason{retry, first}, "10m0s"},
-		"after two retries":            {"5m", []v1alpha1.RunReason{retry, retry, first}, "20m0s"},
-		"after three retries":          {"5m", []v1alpha1.RunReason{retry, retry, retry, first}, "40m0s"},
-		"after four retries":           {"5m", []v1alpha1.RunReason{retry, retry, retry, retry, first}, "1h0m0s"},
-		"after many, as history keeps": {"5m", []v1alpha1.RunReason{retry, retry, retry, retry, retry, retry, retry}, "1h0m0s"},
-		"many of the shortest":         {"30s", []v1alpha1.RunReason{retry, retry, retry, retry, retry, retry, retry}, "1h0m0s"},
-		"after a start by a schedule":  {"5m", []v1alpha1.RunReason{v1alpha1.ReasonScheduled, retry, retry}, "5m0s"},
+		"after two retries":            {"5m", []v1alpha1.RunReason{retry, retry, first}, "21m21s"},
+		"after three retries":          {"5m", []v1alpha1.RunReason{retry, retry, retry, first}, "41m57s"},
+		"after four retries":           {"5m", []v1alpha1.RunReason{retry, retry, retry, retry, first}, "1h3m49s"},
+		"after many, as history keeps": {"5m", []v1alpha1.RunReason{retry, retry, retry, retry, retry, retry, retry}, "1h3m49s"},
+		"many of the shortest":         {"30s", []v1alpha1.RunReason{retry, retry, retry, retry, retry, retry, retry}, "1h3m49s"},
+		"after a start by a schedule":  {"5m", []v1alpha1.RunReason{v1alpha1.ReasonScheduled, retry, retry}, "5m33s"},
 		"after a change":               {"5m", []v1alpha1.RunReason{retry, v1alpha1.ReasonSpecChanged, retry, retry}, "10m0s"},
-		"longer than an hour":          {"3h", []v1alpha1.RunReason{retry, retry, first}, "3h0m0s"},
+		"longer than an hour":          {"3h", []v1alpha1.RunReason{retry, retry, first}, "3h29m5s"},
 		"off":                          {"0s", []v1alpha1.RunReason{retry, first}, "0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -55,6 +56,36 @@ func TestRetryDelay(t *testing.T) {
 				t.Errorf("got %s, expected %s", got, test.want)
 			}
 		})
+	}
+}
+
+// TestRetryJitter spreads the retries of 1,000 pipelines whose runs ended in the same second.
+func TestRetryJitter(t *testing.T) {
+	t.Parallel()
+	for _, delay := range []time.Duration{30 * time.Second, 5 * time.Minute, time.Hour, 24 * time.Hour, 4 * time.Second, 0} {
+		longest := delay / 5 / time.Second * time.Second
+		starts := map[time.Duration]int{}
+		for i := range 1000 {
+			uid := types.UID(fmt.Sprintf("7e0fd4f6-2e6a-4c0e-9d3a-%012x", i))
+			jitter := retryJitter(uid, delay)
+			if again := retryJitter(uid, delay); again != jitter {
+				t.Errorf("%s of %s: %s, and then %s", delay, uid, jitter, again)
+			}
+			if jitter < 0 || jitter > longest || jitter%time.Second != 0 {
+				t.Errorf("%s of %s: %s, expected whole seconds up to %s", delay, uid, jitter, longest)
+			}
+			starts[jitter]++
+		}
+		// The seconds from 0 to the longest are about equally frequent: twice the mean, and 10 for the many that are expected rarely.
+		seconds := int(longest/time.Second) + 1
+		for second, n := range starts {
+			if most := 2*1000/seconds + 10; n > most {
+				t.Errorf("%s: %d of 1,000 pipelines add %s, expected at most %d", delay, n, second, most)
+			}
+		}
+		if least := min(seconds, 1000) / 2; len(starts) < least {
+			t.Errorf("%s: the pipelines add %d different times, expected at least %d of %d", delay, len(starts), least, seconds)
+		}
 	}
 }
 
@@ -153,28 +184,31 @@ func TestRetry(t *testing.T) {
 			t.Errorf("the message is\n  %s, expected\n  %s", got, want)
 		}
 	}
-	isAt := func(p *v1alpha1.ConsentPipeline, delay time.Duration) {
+	// retryAfter checks the time of the retry, and returns how long after the end of the run it is.
+	retryAfter := func(p *v1alpha1.ConsentPipeline, delay time.Duration) time.Duration {
 		t.Helper()
+		delay += retryJitter(p.UID, delay)
 		if p.Status.NextRetryTime == nil || p.Status.NextRetryTime.Sub(p.Status.LastRun.CompletionTime.Time) != delay {
 			t.Errorf("the retry is at %v, expected %s after %v", p.Status.NextRetryTime, delay, p.Status.LastRun.CompletionTime)
 		}
+		return delay
 	}
 	env.apply("september", paths)
 	env.endRun(env.awaitRun("september", 1), 75, 0, 75, 75)
 	p := env.awaitEnd("september", 1, v1alpha1.Partial)
-	isAt(p, 5*time.Minute)
+	delay := retryAfter(p, 5*time.Minute)
 	env.expectConditions(p, "InProgress", "Ready=False Partial", "Reconciling=True Partial")
 	message(p, "1 of 4 files loaded or unchanged, with 100 rows. a.csv Failed: the database is unreachable; and 2 more, see status.files. "+
-		"The operator retries 3 entries, 5m after the end of the run.")
+		"The operator retries 3 entries, "+shortDuration(delay)+" after the end of the run.")
 	env.endTransform(&env.transformJobs(1)[0], report.Transform{})
 	env.awaitTransformed("september", reasonTransformSucceeded)
 
 	t.Log("the first retry loads the entries that failed, and finds one of them bad")
-	later(p, 4*time.Minute)
+	later(p, delay-time.Minute)
 	if p := env.pipeline("september"); p.Status.Runs != 1 {
 		t.Errorf("it was retried before its time: %s", yamlOf(p.Status))
 	}
-	later(p, 5*time.Minute-1500*time.Millisecond) // the operator wakes by itself
+	later(p, delay-1500*time.Millisecond) // the operator wakes by itself
 	j := env.awaitRun("september", 2)
 	if got := strings.Join(pathsOf(j), " "); got != "a.csv c.csv d.csv" || *j.Spec.Completions != 3 {
 		t.Errorf("the retry has the entries %s", got)
@@ -196,23 +230,23 @@ func TestRetry(t *testing.T) {
 	}
 	env.endRun(j, 75, 65, 75)
 	p = env.awaitEnd("september", 2, v1alpha1.Partial)
-	isAt(p, 10*time.Minute)
+	delay = retryAfter(p, 10*time.Minute)
 	env.expectConditions(p, "Failed", "Ready=False Partial", "Stalled=True Partial")
 	message(p, "1 of 4 files loaded or unchanged, with 100 rows. c.csv Failed: row 3: EVENT_TIME: month out of range; and 2 more, see status.files. "+
-		"The operator retries 2 entries, 10m after the end of the run. Fix the others, then run again: "+runAgain(p))
+		"The operator retries 2 entries, "+shortDuration(delay)+" after the end of the run. Fix the others, then run again: "+runAgain(p))
 	if got := condition(p, v1alpha1.ConditionTransformed); got.Status != metav1.ConditionTrue {
 		t.Errorf("dbt is due after a retry that loaded nothing: %+v", got)
 	}
 
 	t.Log("a new operator retries at the same time, and dbt follows what is loaded")
 	env.stop()
-	env.clock.set(time.Until(p.Status.LastRun.CompletionTime.Add(9 * time.Minute)))
+	env.clock.set(time.Until(p.Status.LastRun.CompletionTime.Add(delay - time.Minute)))
 	env.startOperator()
 	env.reconcile("september")
 	if p := env.pipeline("september"); p.Status.Runs != 2 {
 		t.Errorf("it was retried before its time: %s", yamlOf(p.Status))
 	}
-	later(p, 10*time.Minute)
+	later(p, delay)
 	j = env.awaitRun("september", 3)
 	if got := strings.Join(pathsOf(j), " "); got != "a.csv d.csv" {
 		t.Errorf("the retry has the entries %s", got)
@@ -246,6 +280,7 @@ func TestRetryGivesWay(t *testing.T) {
 	pending := func(number int64, delay time.Duration) *v1alpha1.ConsentPipeline {
 		t.Helper()
 		p := env.awaitEnd("september", number, v1alpha1.Failed)
+		delay += retryJitter(p.UID, delay)
 		if at := p.Status.NextRetryTime; at == nil || at.Sub(p.Status.LastRun.CompletionTime.Time) != delay {
 			t.Fatalf("the retry after run %d is at %v, expected %s after its end", number, at, delay)
 		}
@@ -256,7 +291,7 @@ func TestRetryGivesWay(t *testing.T) {
 	})
 	env.endRun(env.awaitRun("september", 1), 75)
 	pending(1, time.Minute)
-	env.clock.set(time.Minute + 10*time.Second)
+	env.clock.set(time.Minute + 15*time.Second)
 	env.reconcile("september")
 	env.endRun(env.awaitRun("september", 2), 75)
 	pending(2, 2*time.Minute)
@@ -274,7 +309,7 @@ func TestRetryGivesWay(t *testing.T) {
 	p := env.pipeline("september")
 	env.expectConditions(p, "Failed", "Ready=False Failed", "Stalled=True Failed")
 	if got := condition(p, "Ready").Message; p.Status.Runs != 3 || !strings.HasSuffix(got,
-		"The operator retries 1 entry, 1m after the end of the run, once spec.suspend is false. A new run is due, but spec.suspend is true.") {
+		"The operator retries 1 entry, "+shortDuration(time.Minute+retryJitter(p.UID, time.Minute))+" after the end of the run, once spec.suspend is false. A new run is due, but spec.suspend is true.") {
 		t.Errorf("after %d runs, the message is %q", p.Status.Runs, got)
 	}
 
@@ -319,7 +354,7 @@ func TestRetryOfReorderedFiles(t *testing.T) {
 	env.edit("september", func(spec *v1alpha1.ConsentPipelineSpec) {
 		spec.Files = []v1alpha1.File{{Path: "c/**", Shards: 2}, {Path: "b.csv"}, {Path: "a.csv"}}
 	})
-	env.clock.set(6 * time.Minute)
+	env.clock.set(7 * time.Minute)
 	env.reconcile("september")
 	j := env.awaitRun("september", 2)
 	index := 0
@@ -358,12 +393,12 @@ func TestRetryAfterInterruption(t *testing.T) {
 	env.deleteJob(j)
 	p := env.awaitEnd("september", 1, v1alpha1.Interrupted)
 	if got, want := condition(p, "Ready").Message, "The Job september-1 was deleted before the operator saw it end. What was loaded stays. "+
-		"The operator retries 2 entries, 5m after the end of the run."; got != want {
+		"The operator retries 2 entries, "+shortDuration(5*time.Minute+retryJitter(p.UID, 5*time.Minute))+" after the end of the run."; got != want {
 		t.Errorf("the message is %q, expected %q", got, want)
 	}
 	env.stop()
 	died := killAtStatus(env, func(p *v1alpha1.ConsentPipeline) bool { return p.Status.Runs == 2 })
-	env.clock.set(6 * time.Minute)
+	env.clock.set(7 * time.Minute)
 	env.startOperator()
 	<-died
 	env.stop()
@@ -405,10 +440,10 @@ func TestRetryAfterDeadline(t *testing.T) {
 	env.failJob(j, batchv1.JobReasonDeadlineExceeded, "0", "")
 	p := env.awaitEnd("september", 1, v1alpha1.Partial)
 	if got := condition(p, "Ready").Message; !strings.Contains(got, "The run took longer than spec.activeDeadlineSeconds.") ||
-		!strings.HasSuffix(got, "The operator retries 1 entry, 5m after the end of the run.") {
+		!strings.HasSuffix(got, "The operator retries 1 entry, "+shortDuration(5*time.Minute+retryJitter(p.UID, 5*time.Minute))+" after the end of the run.") {
 		t.Errorf("the message is %q", got)
 	}
-	env.clock.set(6 * time.Minute)
+	env.clock.set(7 * time.Minute)
 	env.reconcile("september")
 	j = env.awaitRun("september", 2)
 	env.endPod(env.pod(j, 0), 78, failedReport("b.csv", "the role consent_ingest does not exist"))

@@ -43,8 +43,11 @@ func (r *Reconciler) setup(ctx context.Context, m manager.Manager) error {
 			MaxConcurrentReconciles: 1,
 			ReconciliationTimeout:   time.Minute,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](time.Second/4, maxBackoff),
-			SkipNameValidation:      new(true), // tests run several operators in a process
-			EnableWarmup:            new(true), // a standby has the caches that it needs as the leader
+			// First come, first served. A queue with priorities puts what is listed at the start behind all changes and repeated looks at
+			// Jobs that wait: while these keep the operator busy, a pipeline would never start.
+			UsePriorityQueue:   new(false),
+			SkipNameValidation: new(true), // tests run several operators in a process
+			EnableWarmup:       new(true), // a standby has the caches that it needs as the leader
 		}).
 		WithLogConstructor(func(request *reconcile.Request) logr.Logger {
 			if request == nil {

@@ -88,7 +88,8 @@ type ConsentPipelineSpec struct {
 
 	// How long after its end a run is retried that failed for a reason that may pass: an unreachable database or source, a
 	// deleted Job, the deadline. Only the entries that failed so are loaded again. The delay doubles with each retry, up to
-	// an hour. Bad data and bad configuration are not retried. 0s disables retries. A change applies at once.
+	// an hour. Each resource adds up to a fifth of the delay, always the same by its UID, so that not all retry at once after an
+	// outage. Bad data and bad configuration are not retried. 0s disables retries. A change applies at once.
 	// +kubebuilder:default="5m"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
@@ -311,7 +312,7 @@ type ConsentPipelineStatus struct {
 	// +optional
 	QueuedTime *metav1.MicroTime `json:"queuedTime,omitempty"`
 
-	// When the entries that are retryable are retried; see spec.retryInterval.
+	// When the entries that are retryable are retried; see spec.retryInterval. Exact: what the resource adds is part of it.
 	// +optional
 	NextRetryTime *metav1.Time `json:"nextRetryTime,omitempty"`
 
