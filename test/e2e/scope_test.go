@@ -1,4 +1,4 @@
-//go:build e2e
+//go:build e2e && slow
 
 package e2e
 
@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestScope has one operator, with two pods, run the pipelines of two namespaces, and kills its leader in the middle of a run.
-func TestScope(t *testing.T) {
+// TestSlowScope has one operator, with two pods, run the pipelines of two namespaces, and kills its leader in the middle of a run.
+func TestSlowScope(t *testing.T) {
 	t.Parallel()
 	a, b := newRelease(t, "helm", "scope-a", "scope"), newRelease(t, "helm", "scope-b", "scope")
 	a.define()
