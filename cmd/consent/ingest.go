@@ -279,6 +279,9 @@ func (a *app) ingest(ctx context.Context, db *database, o ingest.Options) (inges
 		return ingest.Result{}, err
 	}
 	defer ledger.Close()
+	if err := a.warnOfCompression(ctx, db, ledger); err != nil {
+		return ingest.Result{}, err
+	}
 	o.DB = ledger
 	o.Progress = &ingest.Progress{}
 	stop := a.showIngest(o.Progress)
