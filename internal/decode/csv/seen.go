@@ -39,10 +39,7 @@ type openList struct {
 // listAt continues a field in quotes behind a doubled quote. If a list begins here that is remembered, it is copied, and its
 // end returned.
 func (c *Reader) listAt(buf []byte, pos int, list *openList) int {
-	if len(buf)-pos < minSeen {
-		return pos
-	}
-	if buf[pos] == ':' && (buf[pos+1] == '[' || buf[pos+2] == '[') && buf[pos+3] != ']' {
+	if len(buf)-pos >= minSeen && buf[pos] == ':' && (buf[pos+1] == '[' || buf[pos+2] == '[') && buf[pos+3] != ']' {
 		*list = openList{set: c.seen.set(buf, pos), start: pos, text: len(c.scratch)}
 		if list.set == nil {
 			return pos
@@ -58,7 +55,7 @@ func (c *Reader) listAt(buf []byte, pos int, list *openList) int {
 		c.seen.misses++
 		return pos
 	}
-	if list.set == nil {
+	if list.set == nil || pos == len(buf) {
 		return pos
 	}
 	if list.inText = !list.inText; !list.inText && buf[pos] != ',' {
