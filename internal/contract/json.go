@@ -2,10 +2,8 @@ package contract
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"math/bits"
 	"unicode/utf8"
 )
 
@@ -177,13 +175,6 @@ func (s *jsonScanner) string() (reason string) {
 	b := s.b
 	i := s.pos + 1
 	for {
-		for i+8 <= len(b) { // eight bytes at a time
-			n := plainBytes(binary.LittleEndian.Uint64(b[i:]))
-			i += n
-			if n < 8 {
-				break
-			}
-		}
 		for i < len(b) && plain[b[i]] {
 			i++
 		}
@@ -301,42 +292,12 @@ func (s *jsonScanner) literal(word string) bool {
 	return true
 }
 
-// skipSpace skips blanks. Indented JSON has a line feed and then many spaces.
 func (s *jsonScanner) skipSpace() {
-	b, i := s.b, s.pos
-	if i < len(b) && b[i] > ' ' {
-		return
-	}
-	for i < len(b) && space[b[i]] {
+	i := s.pos
+	for i < len(s.b) && space[s.b[i]] {
 		i++
-		for i+8 <= len(b) {
-			n := bits.TrailingZeros64(binary.LittleEndian.Uint64(b[i:])^spaces) / 8
-			i += n
-			if n < 8 {
-				break
-			}
-		}
 	}
 	s.pos = i
-}
-
-// Eight equal bytes.
-const (
-	ones   = 0x0101010101010101
-	spaces = ' ' * ones
-	tops   = 0x80 * ones
-)
-
-// plainBytes counts the bytes at the beginning of a word, of which the lowest is the first, that need no escape in a JSON
-// string: up to the first quote, backslash or control character. A byte is zero exactly if subtracting one borrows from its
-// top bit while that is not set; a byte above the first such one may be taken for zero, too, which does not matter.
-// (Anderson, Bit Twiddling Hacks, "Determine if a word has a zero byte".)
-func plainBytes(word uint64) int {
-	quote, backslash := word^'"'*ones, word^'\\'*ones
-	special := (quote - ones) &^ quote
-	special |= (backslash - ones) &^ backslash
-	special |= (word - spaces) &^ word // below a space
-	return bits.TrailingZeros64(special&tops) / 8
 }
 
 // peek returns the next byte. At the end it returns 0, with which no JSON token begins.

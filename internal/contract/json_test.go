@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// FuzzJSONScanner compares the scanner, which takes eight bytes at a time and remembers objects and arrays, with a plain one: reasons,
-// places and parameters are the same. The scanner reads the values in turn, so that one remembers what another has.
+// FuzzJSONScanner compares the scanner, which remembers objects and arrays, with a plain one: reasons, places and parameters
+// are the same. The scanner reads the values in turn, so that one finds what another has left.
 func FuzzJSONScanner(f *testing.F) {
 	long := `{"enabled": [` + strings.Repeat("\n      \"c:vendor-aYDWPJHA\",", 4) + ` 1.5e3], "disabled": []}`
 	f.Add([]byte(`{"action": "click", "created": "2025-09-05T05:40:41.173Z", "purposes": `+long+`, "vendors": `+long+`}`), []byte(long))
@@ -36,7 +36,7 @@ func FuzzJSONScanner(f *testing.F) {
 	})
 }
 
-// A plainScanner checks JSON byte by byte, and remembers nothing: what jsonScanner must do, too.
+// A plainScanner checks JSON and remembers nothing: what jsonScanner must do, too.
 type plainScanner struct {
 	b   []byte
 	pos int
