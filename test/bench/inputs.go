@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -51,13 +52,28 @@ func (b *bench) inputs(ctx context.Context, rows int64) ([]input, error) {
 			all = append(all, in)
 		}
 	}
-	real := os.Getenv("CONSENT_REFERENCE_DATA")
-	if real == "" {
-		fmt.Printf("Skipped: a real export's rows repeated. CONSENT_REFERENCE_DATA names no folder with input/events.\n\n")
+	data := os.Getenv("CONSENT_REFERENCE_DATA")
+	if data == "" {
+		fmt.Printf("Skipped: a real export's rows repeated. Set CONSENT_REFERENCE_DATA to a folder with input/events.\n\n")
 		return all, nil
 	}
-	repeated, err := b.repeated(ctx, filepath.Join(real, "input"), 200e6)
-	return append(all, repeated...), err
+	// By another process: a child counts its parent's memory at the start as its own peak.
+	to := filepath.Join(b.dir, "repeated")
+	self, err := os.Executable()
+	if err == nil {
+		err = exec.CommandContext(ctx, self, "--repeat", filepath.Join(data, "input"), "--to", to).Run()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("repeat the rows of %s: %w", data, err)
+	}
+	for _, format := range []string{"csv", "parquet"} {
+		in := input{name: "a real export's rows repeated", dir: filepath.Join(to, format)}
+		if err := in.look(ctx); err != nil {
+			return nil, err
+		}
+		all = append(all, in)
+	}
+	return all, nil
 }
 
 // generated generates the events, unless they exist.
@@ -98,46 +114,38 @@ func (in *input) look(ctx context.Context) error {
 	return nil
 }
 
-// repeated writes the rows of an export again and again, until the CSV file has so many bytes: one CSV file and one Parquet
-// file with the same rows in the same order.
-func (b *bench) repeated(ctx context.Context, dir string, size int64) ([]input, error) {
+// repeatedSize is the size of the CSV file with a real export's rows.
+const repeatedSize = 200e6
+
+// repeat writes the rows of an export again and again: a CSV file, and a Parquet file with the same rows in the same order.
+func repeat(ctx context.Context, dir, to string) error {
 	export := input{dir: dir}
 	if err := export.look(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	var columns []string
 	var rows [][]contract.Field
 	for _, path := range export.files {
 		more, names, err := readFields(ctx, dir, path)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		if columns != nil && !slices.Equal(columns, names) {
-			return nil, fmt.Errorf("%s has other columns than %s", path, export.files[0])
+			return fmt.Errorf("%s has other columns than %s", path, export.files[0])
 		}
 		columns, rows = names, append(rows, more...)
 	}
-	to := filepath.Join(b.dir, "repeated")
-	var both []input
+	path := func(format string) string { return filepath.Join(to, format, "events", format, "events."+format) }
 	for _, format := range []string{"csv", "parquet"} {
-		if err := os.MkdirAll(filepath.Join(to, format, "events", format), 0o755); err != nil {
-			return nil, err
+		if err := os.MkdirAll(filepath.Dir(path(format)), 0o755); err != nil {
+			return err
 		}
-		both = append(both, input{name: "a real export's rows repeated", dir: filepath.Join(to, format),
-			files: []string{filepath.Join("events", format, "events."+format)}})
 	}
-	n, err := writeCSV(filepath.Join(both[0].dir, both[0].files[0]), columns, rows, size)
-	if err == nil {
-		err = writeParquet(filepath.Join(both[1].dir, both[1].files[0]), columns, rows, n)
+	n, err := writeCSV(path("csv"), columns, rows, repeatedSize)
+	if err != nil {
+		return err
 	}
-	for i := range both {
-		info, statErr := os.Stat(filepath.Join(both[i].dir, both[i].files[0]))
-		if err = errors.Join(err, statErr); err != nil {
-			return nil, err
-		}
-		both[i].rows, both[i].bytes = n, info.Size()
-	}
-	return both, err
+	return writeParquet(path("parquet"), columns, rows, n)
 }
 
 // readFields reads all records of a file.

@@ -51,7 +51,16 @@ func main() {
 	large := flag.Int64("large", 4_000_000, "rows of the file for the memory measurement; 0: none")
 	bucket := flag.String("bucket", "", "also load from this `bucket` of the store at AWS_ENDPOINT_URL_S3, as many rows as for the memory measurement")
 	only := flag.Bool("only-bucket", false, "measure nothing but that")
+	from := flag.String("repeat", "", "only write the rows of the export in this `folder`, repeated, to the folder of --to")
+	to := flag.String("to", "", "`folder` for --repeat")
 	flag.Parse()
+	if *from != "" {
+		if err := repeat(context.Background(), *from, *to); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := b.run(context.Background(), *rows, *large, *bucket, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
