@@ -251,12 +251,12 @@ func writeParquet(path string, columns []string, rows [][]contract.Field, n int6
 }
 
 func parquetValue(column string, field contract.Field) (parquet.Value, error) {
-	text := contract.AppendCSV(nil, []contract.Field{field})
-	switch {
-	case field.Kind == contract.Null:
+	if field.Kind == contract.Null {
 		return parquet.NullValue(), nil
-	case field.Kind == contract.Text:
-		text = field.Text
+	}
+	text := field.Text
+	if field.Kind != contract.Text {
+		text = contract.AppendCSV(nil, []contract.Field{field})
 	}
 	switch column {
 	case "COUNT":

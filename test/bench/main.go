@@ -190,9 +190,9 @@ func (b *bench) serverCPU(ctx context.Context) (time.Duration, error) {
 	if err := b.conn.QueryRow(ctx, "select pg_backend_pid()").Scan(&pid); err != nil {
 		return 0, err
 	}
-	backend, err := readStat(strconv.Itoa(pid))
-	if err != nil {
-		return 0, nil // not on this machine
+	backend, local := readStat(strconv.Itoa(pid))
+	if !local {
+		return 0, nil
 	}
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -200,9 +200,9 @@ func (b *bench) serverCPU(ctx context.Context) (time.Duration, error) {
 	}
 	var ticks int
 	for _, process := range processes {
-		s, err := readStat(filepath.Base(process))
+		s, alive := readStat(filepath.Base(process))
 		switch {
-		case err != nil: // ended
+		case !alive:
 		case s.pid == backend.parent:
 			ticks += s.children
 		case s.parent == backend.parent:
@@ -218,10 +218,11 @@ type stat struct {
 	own, children int // time of the process, and of its children that have ended
 }
 
-func readStat(pid string) (s stat, err error) {
+// readStat returns false if there is no such process.
+func readStat(pid string) (s stat, ok bool) {
 	text, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
-		return s, err
+		return s, false
 	}
 	// PID (NAME) STATE PARENT …; man 5 proc has the fields, which it counts from 1.
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
@@ -231,7 +232,7 @@ func readStat(pid string) (s stat, err error) {
 	}
 	s.pid, err = strconv.Atoi(pid)
 	s.parent, s.own, s.children = field(4), field(14)+field(15), field(16)+field(17)
-	return s, err
+	return s, err == nil
 }
 
 // load compares the three ways for each input. \copy has no Parquet: its time is that of the CSV files with the same rows.
