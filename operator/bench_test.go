@@ -67,7 +67,9 @@ func benchOperator(b *testing.B) {
 	env := &testEnv{TB: b, WithWatch: c, namespace: kubetest.Namespace(b, c)}
 	env.create(sourceTemplate("input"))
 	requests := &requestCounter{}
-	kubeconfig := writeKubeconfig(b, requests.proxy(b, kubetest.User(b, c, env.namespace, chartRules(b))))
+	user := kubetest.User(b, c, env.namespace, chartRules(b))
+	kubetest.Grant(b, c, user, env.namespace, "lease", leaseRules(b))
+	kubeconfig := writeKubeconfig(b, requests.proxy(b, user))
 	var paths []string
 	for i := range benchFiles {
 		paths = append(paths, fmt.Sprintf("events/csv/events-company-%d.csv", i))
@@ -267,7 +269,8 @@ func startProgram(b *testing.B, namespace, kubeconfig, path string) *program {
 	b.Helper()
 	address := testneeds.FreeAddress(b)
 	ctx, cancel := context.WithCancel(context.Background())
-	command := exec.CommandContext(ctx, path, "operator", "--namespace", namespace, "--metrics-listen", address, "--health-listen", "0", "--log-level", "warn")
+	command := exec.CommandContext(ctx, path, "operator", "--namespace", namespace, "--lease", leaseName,
+		"--metrics-listen", address, "--health-listen", "0", "--log-level", "warn")
 	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
 	command.Stderr = os.Stderr
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }

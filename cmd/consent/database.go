@@ -105,6 +105,25 @@ func (d *database) connect(ctx context.Context, connections int) (*warehouse.DB,
 	return db, nil
 }
 
+// warnOfCompression logs a warning if the server compresses slowly. The embedded server does, and cannot be changed.
+func (a *app) warnOfCompression(ctx context.Context, d *database, db *warehouse.DB) error {
+	if d.server != nil {
+		return nil
+	}
+	var slow string
+	err := db.Retry(ctx, "the database", func() (err error) {
+		slow, err = db.SlowCompression(ctx)
+		return err
+	})
+	if err != nil {
+		return report.New(databaseCode(err), err)
+	}
+	if slow != "" {
+		a.log.Warn(slow)
+	}
+	return nil
+}
+
 // withLedger calls do with the ledger of the database that the flags name, and closes both afterwards.
 func (d *databaseChoice) withLedger(ctx context.Context, a *app, name string, do func(*warehouse.DB) error) (err error) {
 	if d.dataDir != "" && d.url == "" {

@@ -47,7 +47,12 @@ role has changed, which it checks once a minute. It waits for an unavailable dat
 			if err != nil {
 				return report.New(databaseCode(err), err)
 			}
-			return a.writeMigrations(applied)
+			ledger, err := db.connect(ctx, 1)
+			if err != nil {
+				return err
+			}
+			defer ledger.Close()
+			return errors.Join(a.writeMigrations(applied), a.warnOfCompression(ctx, db, ledger))
 		},
 	}
 	choice.flags(cmd)

@@ -32,7 +32,7 @@ const (
 	TypeTimestamp             // timestamptz, 2000-01-01 to 2100-12-31
 	TypeInteger               // bigint
 	TypeNumber                // double precision, finite
-	TypeJSON                  // json that casts to jsonb
+	TypeJSON                  // text: JSON that casts to jsonb
 	TypeExtra                 // jsonb: the columns that the contract does not know
 )
 

@@ -37,11 +37,12 @@ type jsonScanner struct {
 	b   []byte
 	pos int
 	parameters
+	seen *seenCache // nil if nothing is remembered
 }
 
 // scan validates the whole text. It returns the reason for which it is not valid, or an empty string.
 func (s *jsonScanner) scan(b []byte) (reason string) {
-	*s = jsonScanner{b: b}
+	s.b, s.pos, s.parameters = b, 0, parameters{}
 	if len(b) > MaxJSON {
 		return fmt.Sprintf("longer than %d bytes", MaxJSON)
 	}
@@ -54,6 +55,12 @@ func (s *jsonScanner) scan(b []byte) (reason string) {
 		case c == '{' || c == '[':
 			if depth == MaxDepth {
 				return fmt.Sprintf("nested more than %d deep", MaxDepth)
+			}
+			if s.seen != nil && depth > 0 {
+				if n := s.seen.begin(b, s.pos, depth); n > 0 {
+					s.pos += n
+					break
+				}
 			}
 			s.pos++
 			objects &^= 1 << depth
@@ -110,6 +117,9 @@ func (s *jsonScanner) scan(b []byte) (reason string) {
 			}
 			s.pos++
 			depth--
+			if s.seen != nil && depth > 0 {
+				s.seen.end(b, s.pos, depth)
+			}
 		}
 	}
 }

@@ -79,6 +79,7 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 		windowStart: c.sqlIndex("window_start"),
 		extraColumn: -1,
 		inFile:      -1,
+		json:        jsonScanner{seen: &seenCache{}},
 	}
 	if drift == Evolve {
 		j.extraColumn = c.sqlIndex("extra")

@@ -46,3 +46,41 @@ func BenchmarkTimestamp(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkJSON judges PARAMETERS in which nothing repeats, or everything but the times; an operation is a value of 2 kB.
+func BenchmarkJSON(b *testing.B) {
+	for name, format := range map[string]string{"distinct": `"c:vendor-%[1]d-%[2]d"`, "repeated": `"c:vendor-%[2]d"`} {
+		b.Run(name, func(b *testing.B) {
+			header, fields := eventRow(map[string]Field{"PARAMETERS": text("")})
+			var values [][]byte
+			for i := range 5000 {
+				value := fmt.Appendf(nil, `{"created": "2025-09-05T01:%02d:%02d.173Z"`, i/60%60, i%60)
+				for _, key := range []string{"purposes", "vendors"} {
+					value = fmt.Appendf(value, ",\n  %q: {\n    \"disabled\": [],\n    \"enabled\": [", key)
+					for n := range 40 {
+						value = append(value, ",\n      "[min(n, 1)^1:]...)
+						value = fmt.Appendf(value, format, i, n)
+					}
+					value = append(value, "\n    ]\n  }"...)
+				}
+				values = append(values, append(value, "\n}"...))
+			}
+			judge, err := NewJudge(Event, header, Evolve)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(len(values[0])))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				for j, name := range header {
+					if name == "PARAMETERS" {
+						fields[j].Text = values[i%len(values)]
+					}
+				}
+				if _, ok := judge.Row(fields); !ok || len(judge.Findings()) > 0 {
+					b.Fatal(judge.Findings())
+				}
+			}
+		})
+	}
+}

@@ -6,8 +6,10 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"log/slog"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
@@ -49,6 +51,7 @@ func migrateRetrying(ctx context.Context, c Config, roles *Roles) (applied []int
 		if err := s.prepare(ctx, fresh); err != nil {
 			return err
 		}
+		fresh.OnNotice = c.logNotice
 		applied, err = migrate(ctx, fresh, roles)
 		return err
 	})
@@ -56,6 +59,15 @@ func migrateRetrying(ctx context.Context, c Config, roles *Roles) (applied []int
 		return nil, explain(config, err)
 	}
 	return applied, nil
+}
+
+// logNotice logs what a migration says of long work, or of what it left as it was.
+func (c Config) logNotice(_ *pgconn.PgConn, notice *pgconn.Notice) {
+	level := slog.LevelInfo
+	if notice.SeverityUnlocalized == "WARNING" {
+		level = slog.LevelWarn
+	}
+	c.Log.Log(context.Background(), level, notice.Message)
 }
 
 func migrate(ctx context.Context, config *pgx.ConnConfig, roles *Roles) (applied []int64, err error) {

@@ -13,7 +13,7 @@ func TestSchemaAndRolesOnOtherVersions(t *testing.T) {
 	warehousetest.RerunOnOtherVersions(t, "TestConcurrentMigrations", "TestOpenWaitsForTheSchema", "TestCreateRightSuffices",
 		"TestMissingRightsNameGrantor", "TestSessionSettings", "TestTransientErrors",
 		"TestRoleRights", "TestRolesWithoutSuperuser", "TestInstallationsShareRoles",
-		"TestChangedPasswordIsWaitedFor", "TestAvailableConnections")
+		"TestChangedPasswordIsWaitedFor", "TestAvailableConnections", "TestParametersBecomeText", "TestSlowCompression")
 }
 
 // TestOldVersionsAreRefused checks that a server on which the schema would not work is refused at once, before anything

@@ -143,10 +143,10 @@ func TestContractTable(t *testing.T) {
 		{goodEvent, "PARAMETERS", `{"a": }`, "warning parameters_malformed", ""},
 		{goodEvent, "PARAMETERS", `{'a': 1}`, "warning parameters_malformed", ""},
 		{goodEvent, "PARAMETERS", `null`, "", ""},
-		{goodEvent, "PARAMETERS", `"{\"a\": \"\\u00e9\"}"`, "warning parameters_unwrapped", `{"a": "é"}`},
+		{goodEvent, "PARAMETERS", `"{\"a\": \"\\u00e9\"}"`, "warning parameters_unwrapped", `{"a": "\u00e9"}`},
 		{goodEvent, "PARAMETERS", `[{"a": 1}]`, "warning parameters_unwrapped", `{"a": 1}`},
 		{goodEvent, "PARAMETERS", `[{"a": 1}, {"a": 2}]`, "warning parameters_not_object", `[{"a": 1}, {"a": 2}]`},
-		{goodEvent, "PARAMETERS", `"{'a': 1}"`, "warning parameters_not_object", `{'a': 1}`}, // as text, without the quotes
+		{goodEvent, "PARAMETERS", `"{'a': 1}"`, "warning parameters_not_object", `"{'a': 1}"`},
 		{goodEvent, "PARAMETERS", `{"updated": 1757034869}`, "warning token_updated_malformed", `{"updated": 1757034869}`},
 		{goodEvent, "PARAMETERS", `{"a": "\u0000"}`, "warning parameters_malformed", ""},
 		{goodEvent, "PARAMETERS", "{\"a\": \"\xff\"}", "warning parameters_invalid_utf8", ""},
@@ -427,12 +427,12 @@ func TestNestedParameters(t *testing.T) {
 	b.expect("list of one.parquet Loaded 2, list.parquet Loaded 2, map of texts.parquet Loaded 1, map.parquet Loaded 2, structure.parquet Loaded 2", nil)
 	type row struct{ stored, action, finding string }
 	for path, want := range map[string][]row{
-		"structure.parquet": {{`{"tags": ["a", "\"b\""], "count": 2, "action": "click"}`, "click", ""}, {`{"tags": [], "count": null, "action": ""}`, "", ""}},
-		"list.parquet":      {{`["a", "b"]`, "", "warning parameters_not_object"}, {`[]`, "", "warning parameters_not_object"}},
-		"list of one.parquet": {{`{"tags": [], "count": 2, "action": "click"}`, "click", "warning parameters_unwrapped"},
-			{`[{"tags": [], "count": null, "action": "a"}, {"tags": [], "count": null, "action": "b"}]`, "", "warning parameters_not_object"}},
-		"map.parquet":          {{`{"a": 1}`, "", ""}, {`{}`, "", ""}},
-		"map of texts.parquet": {{`{"action": "click", "created": "2025-09-05T05:40:41.173Z"}`, "click", ""}},
+		"structure.parquet": {{`{"action":"click","count":2,"tags":["a","\"b\""]}`, "click", ""}, {`{"action":"","count":null,"tags":[]}`, "", ""}},
+		"list.parquet":      {{`["a","b"]`, "", "warning parameters_not_object"}, {`[]`, "", "warning parameters_not_object"}},
+		"list of one.parquet": {{`{"action":"click","count":2,"tags":[]}`, "click", "warning parameters_unwrapped"},
+			{`[{"action":"a","count":null,"tags":[]},{"action":"b","count":null,"tags":[]}]`, "", "warning parameters_not_object"}},
+		"map.parquet":          {{`{"a":1}`, "", ""}, {`{}`, "", ""}},
+		"map of texts.parquet": {{`{"action":"click","created":"2025-09-05T05:40:41.173Z"}`, "click", ""}},
 	} {
 		for i, want := range want {
 			n := int64(i + 1)

@@ -200,7 +200,7 @@ func TestExportedRejectsKeepTheirForm(t *testing.T) {
 					t.Errorf("%s is %q, want %q", column, got, want)
 				}
 			}
-			if got := b.query(`select extra->>'NEW' || (parameters->>'text') || replace(user_id, e'\r', '') from raw.event`); got !=
+			if got := b.query(`select extra->>'NEW' || (parameters::json->>'text') || replace(user_id, e'\r', '') from raw.event`); got !=
 				"a \"b\"two\nlines, \"quoted\" u\n" {
 				t.Errorf("the texts are %q", got)
 			}

@@ -354,7 +354,7 @@ func TestLoadedValues(t *testing.T) {
 	want := `[{"rate": 0.1000000015, "type": "pageview", "count": -9223372036854775808, "extra": {"NEW": "a \"b\""}, "action": "clïck", "domain": null,` +
 		` "region": null, "api_key": "49af23d9-0cad-4d42-8adc-744791443345", "consent": "full opt-in", "country": "ES", "user_id": "ünï😀",` +
 		` "event_id": "91e36d4b-21b5-43a5-90c8-229b61ed22f2", "sdk_type": null, "event_time": "2025-09-04T23:14:29.602123+00:00", "experiment": null,` +
-		` "parameters": {"action": "clïck", "created": "2025-09-05T05:40:41.173Z"}, "row_number": 1, "device_type": null, "window_start": "2025-09-04T23:00:00+00:00",` +
+		` "parameters": "{\"action\": \"cl\\u00efck\", \"created\": \"2025-09-05T05:40:41.173Z\"}", "row_number": 1, "device_type": null, "window_start": "2025-09-04T23:00:00+00:00",` +
 		` "deployment_id": null, "token_created": "2025-09-05T05:40:41.173+00:00", "token_updated": null, "browser_family": null},` +
 		` {"rate": null, "type": "pageview", "count": null, "extra": null, "action": null, "domain": null, "region": null,` +
 		` "api_key": "49af23d9-0cad-4d42-8adc-744791443345", "consent": null, "country": null, "user_id": null, "event_id": "91e36d4b-21b5-43a5-90c8-229b61ed22f3",` +

@@ -139,7 +139,7 @@ func (b *remoteBench) published(name string) string {
 	return b.query(`select case when count(*) = 0 then '' else format('%s from %s%s', count(*), min(n),
 		    case when count(distinct n) < count(*) or max(n) - min(n) + 1 <> count(*) then ', NOT EACH ONCE' else '' end) end
 		from (
-		    select (e.parameters ->> 'n')::bigint as n
+		    select (raw.parameters_json(e) ->> 'n')::bigint as n
 		    from raw.event e join raw.load l using (load_id) join raw.file f using (file_id)
 		    where f.path = $1 and l.state = 'published'
 		) lines`, name)
@@ -536,7 +536,7 @@ func TestAWebFileChangesWhileItIsRead(t *testing.T) {
 	}
 	b.consistent()
 	b.expect("large.csv Loaded 28000", func(o *Options) { o.Source = src })
-	if got := b.query("select min((parameters ->> 'n')::bigint) from raw.event"); got != "1000000" {
+	if got := b.query("select min((parameters::json ->> 'n')::bigint) from raw.event"); got != "1000000" {
 		t.Errorf("the first row is %s", got)
 	}
 }

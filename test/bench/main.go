@@ -9,6 +9,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -45,11 +47,20 @@ func main() {
 	flag.StringVar(&b.url, "database-url", "", "`URL` of a database whose tables may be emptied")
 	flag.StringVar(&b.consent, "consent", "bin/consent", "`path` of the program")
 	flag.IntVar(&b.runs, "runs", 5, "number of runs; the results are medians")
-	rows := flag.Int64("rows", 400_000, "rows of each file: with PARAMETERS empty, and as exported")
+	rows := flag.Int64("rows", 400_000, "rows of the file with PARAMETERS empty; the ten companies have a sixth of them")
 	large := flag.Int64("large", 4_000_000, "rows of the file for the memory measurement; 0: none")
 	bucket := flag.String("bucket", "", "also load from this `bucket` of the store at AWS_ENDPOINT_URL_S3, as many rows as for the memory measurement")
 	only := flag.Bool("only-bucket", false, "measure nothing but that")
+	from := flag.String("repeat", "", "only write the rows of the export in this `folder`, repeated, to the folder of --to")
+	to := flag.String("to", "", "`folder` for --repeat")
 	flag.Parse()
+	if *from != "" {
+		if err := repeat(context.Background(), *from, *to); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := b.run(context.Background(), *rows, *large, *bucket, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -81,22 +92,23 @@ func (b *bench) run(ctx context.Context, rows, large int64, bucket string, onlyB
 	if onlyBucket {
 		return b.store(ctx, bucket, large)
 	}
-	fmt.Println("| one CSV file | rows | MB | `\\copy` s | floor s | consent s | × as fast as `\\copy` | of the floor | CPU s | MiB |")
-	fmt.Println("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
-	for _, parameters := range []sample.Parameters{sample.ParametersEmpty, sample.ParametersExported} {
-		dir, err := b.generate(ctx, sample.Options{Events: rows, Companies: 1, Parameters: parameters, Format: sample.FormatCSV})
-		if err != nil {
-			return err
-		}
-		if err := b.oneFile(ctx, string(parameters), dir, rows); err != nil {
-			return err
-		}
-	}
-	if err := b.sideBySide(ctx, rows/4); err != nil {
+	inputs, err := b.inputs(ctx, rows)
+	if err != nil {
 		return err
 	}
-	if err := b.parquet(ctx, rows); err != nil {
+	if err := b.load(ctx, inputs); err != nil {
 		return err
+	}
+	if err := b.client(ctx, inputs); err != nil {
+		return err
+	}
+	for _, o := range []sample.Options{
+		{Companies: 10, Events: rows / 4, Parameters: sample.ParametersEmpty, Format: sample.FormatCSV},
+		{Companies: 10, Events: rows / 60, Parameters: sample.ParametersExported, Format: sample.FormatCSV},
+	} {
+		if err := b.sideBySide(ctx, o); err != nil {
+			return err
+		}
 	}
 	if err := b.large(ctx, large); err != nil {
 		return err
@@ -125,7 +137,8 @@ func (b *bench) command(args ...string) *exec.Cmd {
 // A cost is what a process used.
 type cost struct {
 	wall, cpu time.Duration
-	mebibytes int64 // peak resident memory
+	server    time.Duration // CPU time of the server
+	mebibytes int64         // peak resident memory
 }
 
 func measure(cmd *exec.Cmd) (cost, error) {
@@ -134,7 +147,7 @@ func measure(cmd *exec.Cmd) (cost, error) {
 		return cost{}, fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
 	}
 	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return cost{time.Since(began), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), usage.Maxrss / 1024}, nil
+	return cost{wall: time.Since(began), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), mebibytes: usage.Maxrss / 1024}, nil
 }
 
 // empty brings the table into the same state before each run.
@@ -148,63 +161,144 @@ func (b *bench) empty(ctx context.Context) error {
 }
 
 func (b *bench) ingest(ctx context.Context, dir string, args ...string) (cost, error) {
-	if err := b.empty(ctx); err != nil {
-		return cost{}, err
-	}
-	return measure(b.command(append([]string{"ingest", "--source", dir}, args...)...))
+	return b.measureServer(ctx, func() (cost, error) {
+		return measure(b.command(append([]string{"ingest", "--source", dir}, args...)...))
+	})
 }
 
-// oneFile compares the three ways for one file.
-func (b *bench) oneFile(ctx context.Context, name, dir string, rows int64) error {
-	const path = "events/csv/events-company-1.csv"
-	file := filepath.Join(dir, path)
-	copyCommand, err := psqlCopy(file)
-	if err != nil {
-		return err
+// measureServer empties the table, and adds the CPU time of all of the server's processes to a cost. It is 0 if the server
+// is on another machine.
+func (b *bench) measureServer(ctx context.Context, run func() (cost, error)) (c cost, err error) {
+	if err := b.empty(ctx); err != nil {
+		return c, err
 	}
-	stream, err := b.encode(ctx, dir, path)
-	if err != nil {
-		return err
+	before, err := b.serverCPU(ctx)
+	if err == nil {
+		c, err = run()
 	}
-	var byCopy, floor, ours []cost
+	if err != nil {
+		return c, err
+	}
+	after, err := b.serverCPU(ctx)
+	c.server = after - before
+	return c, err
+}
+
+// serverCPU is the CPU time of the server's processes, also of those that have ended.
+func (b *bench) serverCPU(ctx context.Context) (time.Duration, error) {
+	var pid int
+	if err := b.conn.QueryRow(ctx, "select pg_backend_pid()").Scan(&pid); err != nil {
+		return 0, err
+	}
+	backend, local := readStat(strconv.Itoa(pid))
+	if !local {
+		return 0, nil
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 0, err
+	}
+	var ticks int
+	for _, process := range processes {
+		s, alive := readStat(filepath.Base(process))
+		switch {
+		case !alive:
+		case s.pid == backend.parent:
+			ticks += s.children
+		case s.parent == backend.parent:
+			ticks += s.own
+		}
+	}
+	return time.Duration(ticks) * time.Second / 100, nil // USER_HZ is 100 on every Linux machine
+}
+
+// A stat is what Linux knows of a process. The times are in user mode and in the kernel, in ticks.
+type stat struct {
+	pid, parent   int
+	own, children int // time of the process, and of its children that have ended
+}
+
+// readStat returns false if there is no such process.
+func readStat(pid string) (s stat, ok bool) {
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return s, false
+	}
+	// PID (NAME) STATE PARENT …; man 5 proc has the fields, which it counts from 1.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	field := func(n int) int {
+		value, _ := strconv.Atoi(fields[n-3])
+		return value
+	}
+	s.pid, err = strconv.Atoi(pid)
+	s.parent, s.own, s.children = field(4), field(14)+field(15), field(16)+field(17)
+	return s, err == nil
+}
+
+// load compares the three ways for each input. \copy has no Parquet: its time is that of the CSV files with the same rows.
+func (b *bench) load(ctx context.Context, inputs []input) error {
+	fmt.Println("| events | rows | MB | `\\copy` s | floor s | consent s | ÷ `\\copy` | ÷ floor | client CPU s | server CPU s | `\\copy` server CPU s | MiB |")
+	fmt.Println("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+	type times struct{ copied, floor, ours []cost }
+	all := make([]times, len(inputs))
+	streams := make([][]string, len(inputs))
+	for i, in := range inputs {
+		for j, path := range in.files {
+			stream, err := b.encode(ctx, in.dir, path, fmt.Sprintf("stream-%d-%d", i, j))
+			if err != nil {
+				return err
+			}
+			streams[i] = append(streams[i], stream)
+		}
+	}
 	for range b.runs {
-		if err := b.empty(ctx); err != nil {
-			return err
+		for i, in := range inputs {
+			t := &all[i]
+			if in.format() == "csv" {
+				c, err := b.psql(ctx, in)
+				if err != nil {
+					return err
+				}
+				t.copied = append(t.copied, c)
+			} else {
+				t.copied = all[i-1].copied
+			}
+			c, err := b.replay(ctx, streams[i])
+			if err != nil {
+				return err
+			}
+			t.floor = append(t.floor, c)
+			if c, err = b.ingest(ctx, in.dir, append([]string{"--concurrency", "1"}, in.files...)...); err != nil {
+				return err
+			}
+			t.ours = append(t.ours, c)
 		}
-		// \copy does not set load_id and row_number, so the columns need a default.
-		_, err := b.conn.Exec(ctx, "alter table raw.event alter load_id set default 0, alter row_number set default 0")
-		if err != nil {
-			return err
-		}
-		c, err := measure(exec.Command("psql", "-q", "-d", b.url, "-c", copyCommand))
-		if err != nil {
-			return err
-		}
-		byCopy = append(byCopy, c)
-
-		if err := b.empty(ctx); err != nil {
-			return err
-		}
-		began := time.Now()
-		if err := b.replay(ctx, stream); err != nil {
-			return err
-		}
-		floor = append(floor, cost{wall: time.Since(began)})
-
-		if c, err = b.ingest(ctx, dir, path); err != nil {
-			return err
-		}
-		ours = append(ours, c)
 	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
+	for i, in := range inputs {
+		c, f, o := median(all[i].copied), median(all[i].floor), median(all[i].ours)
+		fmt.Printf("| %s, %s | %d | %d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %d |\n", in.name, in.format(), in.rows,
+			in.bytes/1e6, c.wall.Seconds(), f.wall.Seconds(), o.wall.Seconds(), o.wall.Seconds()/c.wall.Seconds(),
+			o.wall.Seconds()/f.wall.Seconds(), o.cpu.Seconds(), o.server.Seconds(), c.server.Seconds(), o.mebibytes)
 	}
-	c, f, o := median(byCopy), median(floor), median(ours)
-	fmt.Printf("| PARAMETERS %s | %d | %d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %d |\n", name, rows, info.Size()/1e6,
-		c.wall.Seconds(), f.wall.Seconds(), o.wall.Seconds(), c.wall.Seconds()/o.wall.Seconds(),
-		o.wall.Seconds()/f.wall.Seconds(), o.cpu.Seconds(), o.mebibytes)
 	return nil
+}
+
+// psql measures psql's \copy of an input's files, in one session.
+func (b *bench) psql(ctx context.Context, in input) (cost, error) {
+	args := []string{"-q", "-d", b.url}
+	for _, path := range in.files {
+		command, err := psqlCopy(filepath.Join(in.dir, path))
+		if err != nil {
+			return cost{}, err
+		}
+		args = append(args, "-c", command)
+	}
+	// \copy does not set load_id and row_number, so the columns need a default.
+	_, err := b.conn.Exec(ctx, "alter table raw.event alter load_id set default 0, alter row_number set default 0")
+	if err != nil {
+		return cost{}, err
+	}
+	return b.measureServer(ctx, func() (cost, error) { return measure(exec.Command("psql", args...)) })
 }
 
 // psqlCopy is psql's command for loading the file by its header.
@@ -230,8 +324,8 @@ func psqlCopy(path string) (string, error) {
 
 // encode writes the binary COPY stream of a file to another file, not to memory: a child process counts its parent's
 // memory at the start as its own peak.
-func (b *bench) encode(ctx context.Context, dir, path string) (stream string, err error) {
-	file, err := os.Create(filepath.Join(b.dir, "stream"))
+func (b *bench) encode(ctx context.Context, dir, path, name string) (stream string, err error) {
+	file, err := os.Create(filepath.Join(b.dir, name))
 	if err != nil {
 		return "", err
 	}
@@ -283,26 +377,33 @@ func judgeAll(ctx context.Context, dir, path string, row func(int64, []contract.
 	}
 }
 
-// replay sends the stream over one connection, in one transaction.
-func (b *bench) replay(ctx context.Context, stream string) error {
-	file, err := os.Open(stream)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	conn, err := pgx.Connect(ctx, b.url)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	_, err = conn.PgConn().CopyFrom(ctx, file, warehouse.CopyCommand(contract.Event))
-	return err
+// replay measures sending the streams over one connection, each in one transaction.
+func (b *bench) replay(ctx context.Context, streams []string) (cost, error) {
+	return b.measureServer(ctx, func() (c cost, err error) {
+		began := time.Now()
+		conn, err := pgx.Connect(ctx, b.url)
+		if err != nil {
+			return c, err
+		}
+		defer conn.Close(ctx)
+		for _, stream := range streams {
+			file, err := os.Open(stream)
+			if err != nil {
+				return c, err
+			}
+			_, err = conn.PgConn().CopyFrom(ctx, file, warehouse.CopyCommand(contract.Event))
+			if err = errors.Join(err, file.Close()); err != nil {
+				return c, err
+			}
+		}
+		return cost{wall: time.Since(began)}, nil
+	})
 }
 
-// sideBySide compares loading ten files two at a time with one at a time.
-func (b *bench) sideBySide(ctx context.Context, rows int64) error {
-	dir, err := b.generate(ctx,
-		sample.Options{Events: rows, Companies: 10, Parameters: sample.ParametersEmpty, Format: sample.FormatCSV})
+// sideBySide compares loading ten files two at a time with one at a time, and with the least time that their CPU time takes
+// on two cores.
+func (b *bench) sideBySide(ctx context.Context, o sample.Options) error {
+	dir, err := b.generate(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -318,10 +419,11 @@ func (b *bench) sideBySide(ctx context.Context, rows int64) error {
 		}
 		two = append(two, c)
 	}
-	fmt.Println("\n| ten CSV files | one after another s | two at a time s | × as fast |")
-	fmt.Println("|---|---:|---:|---:|")
-	o, t := median(one).wall.Seconds(), median(two).wall.Seconds()
-	fmt.Printf("| PARAMETERS empty, %d rows each | %.2f | %.2f | %.2f |\n", rows, o, t, o/t)
+	fmt.Println("\n| ten CSV files | rows | one after another s | two at a time s | × as fast | client CPU s | server CPU s | both ÷ 2 cores s |")
+	fmt.Println("|---|---:|---:|---:|---:|---:|---:|---:|")
+	s, t := median(one), median(two)
+	fmt.Printf("| PARAMETERS %s | %d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f |\n", o.Parameters, 10*o.Events, s.wall.Seconds(),
+		t.wall.Seconds(), s.wall.Seconds()/t.wall.Seconds(), t.cpu.Seconds(), t.server.Seconds(), (t.cpu+t.server).Seconds()/2)
 
 	began := time.Now()
 	var before string
@@ -342,23 +444,18 @@ func (b *bench) sideBySide(ctx context.Context, rows int64) error {
 	return nil
 }
 
-// parquet measures decoding, checking and encoding without a server.
-func (b *bench) parquet(ctx context.Context, rows int64) error {
-	fmt.Println("\n| decode + check + encode | rows | CPU s | M rows per CPU s |")
-	fmt.Println("|---|---:|---:|---:|")
-	for _, parameters := range []sample.Parameters{sample.ParametersEmpty, sample.ParametersExported} {
-		for _, format := range []sample.Format{sample.FormatParquet, sample.FormatCSV} {
-			dir, err := b.generate(ctx, sample.Options{Events: rows, Companies: 1, Parameters: parameters, Format: format})
-			if err != nil {
-				return err
-			}
-			path := fmt.Sprintf("events/%s/events-company-1.%[1]s", format)
-			var costs []cost
-			var buffer []byte
-			for range b.runs {
-				before := cpu()
+// client measures decoding, checking and encoding without a server.
+func (b *bench) client(ctx context.Context, inputs []input) error {
+	fmt.Println("\n| decode + check + encode | rows | CPU s | M rows per CPU s | MB per CPU s |")
+	fmt.Println("|---|---:|---:|---:|---:|")
+	costs := make([][]cost, len(inputs))
+	var buffer []byte
+	for range b.runs {
+		for i, in := range inputs {
+			before := cpu()
+			for _, path := range in.files {
 				encoder := warehouse.NewEncoder(contract.Event, 1)
-				err := judgeAll(ctx, dir, path, func(number int64, values []contract.Value) {
+				err := judgeAll(ctx, in.dir, path, func(number int64, values []contract.Value) {
 					if buffer = encoder.Row(buffer, number, values); len(buffer) > 1<<18 {
 						buffer = buffer[:0]
 					}
@@ -366,11 +463,14 @@ func (b *bench) parquet(ctx context.Context, rows int64) error {
 				if err != nil {
 					return err
 				}
-				costs = append(costs, cost{wall: cpu() - before})
 			}
-			seconds := median(costs).wall.Seconds()
-			fmt.Printf("| %s, PARAMETERS %s | %d | %.3f | %.2f |\n", format, parameters, rows, seconds, float64(rows)/seconds/1e6)
+			costs[i] = append(costs[i], cost{wall: cpu() - before})
 		}
+	}
+	for i, in := range inputs {
+		seconds := median(costs[i]).wall.Seconds()
+		fmt.Printf("| %s, %s | %d | %.3f | %.3f | %.0f |\n", in.name, in.format(), in.rows, seconds, float64(in.rows)/seconds/1e6,
+			float64(in.bytes)/seconds/1e6)
 	}
 	return nil
 }

@@ -1,9 +1,4 @@
-with source as (
-
-    select * from {{ source('raw', 'event') }}
-
-)
-
+-- Not through "select *": the view would name every column of the table, and no migration could change the type of one.
 select
     load_id,
     row_number,
@@ -25,4 +20,4 @@ select
     nullif(domain, '') as domain,
     nullif(deployment_id, '') as deployment_id,
     nullif(user_id, '') as user_id
-from source
+from {{ source('raw', 'event') }}

@@ -40,6 +40,7 @@ type Reader struct {
 	fields  []contract.Field
 	spans   []span
 	scratch []byte // the record's fields that held doubled quotes
+	seen    seenCache
 	record  record.Record
 	notes   *record.Notes
 

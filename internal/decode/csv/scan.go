@@ -105,6 +105,7 @@ func (c *Reader) quoted(buf []byte, open int) (field span, after int) {
 	field = span{from: open + 1, open: open}
 	start := len(c.scratch)
 	piece, pos := open+1, open+1
+	var list openList
 	for {
 		// Names and values of JSON are short: comparing a few bytes is faster than a call of IndexByte.
 		for near := min(pos+8, len(buf)); pos < near && buf[pos] != '"'; pos++ {
@@ -122,6 +123,7 @@ func (c *Reader) quoted(buf []byte, open int) (field span, after int) {
 		if pos+1 < len(buf) && buf[pos+1] == '"' {
 			c.scratch = append(c.scratch, buf[piece:pos+1]...)
 			pos += 2
+			pos = c.listAt(buf, pos, &list)
 			piece = pos
 			field.copied = true
 			continue
