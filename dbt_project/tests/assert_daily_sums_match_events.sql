@@ -13,7 +13,7 @@ from_events as (
         count(*) as n,
         sum(event_count) as count_sum
     from {{ ref('int_events') }}
-    where is_current and {{ is_on_days("select api_key, day from tested_days") }}
+    where is_current and {{ is_on_day_to_test("select api_key, day from tested_days") }}
     group by 1, 2
 
 ),
@@ -27,7 +27,7 @@ from_daily as (
         sum(n) as n,
         sum(count_sum) as count_sum
     from {{ ref('int_daily__events') }}
-    where n > 0 and {{ is_on_days("select api_key, day from tested_days") }}
+    where n > 0 and {{ is_on_day_to_test("select api_key, day from tested_days") }}
     group by 1, 2, 3
     union all
     select
@@ -37,7 +37,7 @@ from_daily as (
         sum(n) as n,
         sum(count_sum) as count_sum
     from {{ ref('int_daily__dimensions') }}
-    where {{ is_on_days("select api_key, day from tested_days") }}
+    where {{ is_on_day_to_test("select api_key, day from tested_days") }}
     group by 1, 2, 3
     union all
     select
@@ -47,7 +47,7 @@ from_daily as (
         sum(n) as n,
         null as count_sum
     from {{ ref('int_daily__domains') }}
-    where {{ is_on_days("select api_key, day from tested_days") }}
+    where {{ is_on_day_to_test("select api_key, day from tested_days") }}
     group by 1, 2, 3
 
 ),
