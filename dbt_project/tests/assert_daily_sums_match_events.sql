@@ -1,5 +1,5 @@
 -- Company days of the loads to test whose row counts or sums of COUNT in a daily model differ from int_events.
-with tested_days as materialized (
+with tested_days as materialized ( -- noqa: ST03
 
     {{ days_to_test() }}
 

@@ -4,7 +4,7 @@ select
     events.event_id
 from {{ ref('int_events') }} as events
 {% if not tests_check_all_rows() %}
-    inner join (
+    inner join ( -- noqa: ST05
         select distinct
             api_key,
             event_id

@@ -143,8 +143,8 @@ places as not materialized (
 
 ),
 
--- Each notice with each shift, in its own 20-second step of the clock and in the next one: a choice within 20 seconds is
--- in one of the two. This makes an equality join possible; otherwise every notice of a place would be joined with every
+-- Each notice with each shift, in its own 20-second step of the clock and in the next one: a choice within 20 seconds
+-- is in one of the two. This makes an equality join possible; otherwise every notice of a place would be joined with every
 -- choice. The shifts are multiples of 20 seconds, so they shift the clock by whole steps. `offset 0` makes the planner
 -- compute these rows before the join; it would otherwise join notices and choices by place alone.
 notices as (
@@ -162,7 +162,7 @@ notices as (
     cross join shifts
     cross join generate_series(0, 1) as following (step)
     where places.event_type = 'consent.asked'
-    offset 0
+    offset 0 -- noqa: AM09
 
 ),
 
@@ -170,7 +170,7 @@ choices as (
 
     select * from places
     where event_type = 'consent.given'
-    offset 0
+    offset 0 -- noqa: AM09
 
 ),
 
