@@ -144,9 +144,9 @@ places as not materialized (
 ),
 
 -- Each notice with each shift, in its own 20-second step of the clock and in the next one: a choice within 20 seconds
--- is in one of the two. This makes an equality join possible; otherwise every notice of a place would be joined with every
--- choice. The shifts are multiples of 20 seconds, so they shift the clock by whole steps. `offset 0` makes the planner
--- compute these rows before the join; it would otherwise join notices and choices by place alone.
+-- is in one of the two. This makes an equality join possible; otherwise every notice of a place would be joined with
+-- every choice. The shifts are multiples of 20 seconds, so they shift the clock by whole steps. `offset 0` makes the
+-- planner compute these rows before the join; it would otherwise join notices and choices by place alone.
 notices as (
 
     select
