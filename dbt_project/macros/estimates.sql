@@ -4,12 +4,15 @@
     value) → the estimates under the chosen extrapolation next to those under inverse_rate.
 #}
 
-{# The sums of a daily relation by keys, type and sampling rate, one row for each of the extrapolations. #}
+{#
+    The sums of a daily relation by keys, type and sampling rate p, one row for each of the extrapolations: the sums of
+    w, w² and w² p over the weights w.
+#}
 {% macro strata(daily, keys, extrapolations) -%}
     select
         {{ keys | join(", ") }},
         event_type,
-        sampling_rate::numeric as sampling_rate,
+        rate as sampling_rate,
         n,
         n_rate_unknown,
         weights.extrapolation,
@@ -20,14 +23,11 @@
         select
             {{ keys | join(", ") }},
             event_type,
-            sampling_rate,
+            sampling_rate::numeric as rate,
             sum(n) as n,
-            sum(n_rate_unknown) as n_rate_unknown
-            {%- for extrapolation in extrapolations %},
-            sum(weight_sum_{{ extrapolation }}) as weight_{{ extrapolation }},
-            sum(weight_squares_{{ extrapolation }}) as squares_{{ extrapolation }},
-            sum(weight_squares_rate_{{ extrapolation }}) as squares_rate_{{ extrapolation }}
-            {%- endfor %}
+            sum(n_rate_unknown) as n_rate_unknown,
+            sum(count_sum) as count_sum,
+            sum(count_sum_squares) as count_sum_squares
         from {{ daily }}
         where n > 0
         group by {{ keys | join(", ") }}, event_type, sampling_rate
@@ -35,12 +35,11 @@
     cross join lateral (
         values
         {%- for extrapolation in extrapolations %}
-        (
-            '{{ extrapolation }}',
-            weight_{{ extrapolation }},
-            squares_{{ extrapolation }},
-            squares_rate_{{ extrapolation }}
-        ){{ "," if not loop.last }}
+        {{ {
+            "count_over_rate": "('count_over_rate', count_sum / rate, count_sum_squares / (rate * rate), count_sum_squares / rate)",
+            "inverse_rate": "('inverse_rate', n / rate, n / (rate * rate), n / rate)",
+            "count": "('count', count_sum, count_sum_squares, count_sum_squares * rate)",
+        }[extrapolation] }}{{ "," if not loop.last }}
         {%- endfor %}
     ) as weights (extrapolation, weight, squares, squares_rate)
 {%- endmacro %}
@@ -230,11 +229,8 @@
 
 {#
     Planner settings for a model that joins sums of sums. Postgres underestimates the rows of such sums and would
-    choose nested loops, whose time is quadratic. JIT compilation takes longer than running these queries, and sorting
-    durations on disk takes longer than in memory.
+    choose nested loops, whose time is quadratic.
 #}
 {% macro set_planner_options() -%}
-    set local enable_nestloop = off;
-    set local jit = off;
-    set local work_mem = '64MB'
+    set local enable_nestloop = off
 {%- endmacro %}

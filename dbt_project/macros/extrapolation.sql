@@ -28,14 +28,13 @@
     case when {{ weighting }} = 'count_already_extrapolated' then 'inverse_rate' else 'count_over_rate' end
 {%- endmacro %}
 
-{# The daily column that holds the sum of the chosen weights. #}
-{% macro weight_sum() -%}
-    weight_sum_{{ chosen_extrapolation() }}
-{%- endmacro %}
-
-{# A sum over the daily rows that match a condition; null, never 0, if there is no event. #}
+{# The sum of the chosen weights over the daily rows that match a condition; null, never 0, if there is no event. #}
 {% macro estimate(condition=none) -%}
-    sum({{ weight_sum() }}){% if condition %} filter (where {{ condition }}){% endif %}
+    sum({{ {
+        "count_over_rate": "count_sum / sampling_rate::numeric",
+        "inverse_rate": "n / sampling_rate::numeric",
+        "count": "count_sum",
+    }[chosen_extrapolation()] }}){% if condition %} filter (where {{ condition }}){% endif %}
 {%- endmacro %}
 
 {#

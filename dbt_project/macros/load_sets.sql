@@ -214,6 +214,11 @@
     {% endif %}
 {%- endmacro %}
 
+{# Whether tests of single rows check every row. A full refresh has just added all of them. #}
+{% macro tests_check_all_rows() %}
+    {{ return(var("test_all_rows") or flags.FULL_REFRESH) }}
+{% endmacro %}
+
 {#
     For tests of single rows: the loads that the latest build added, or all loads. Use it as = any(…), because an
     array makes the planner use the index on load_id.
@@ -222,7 +227,7 @@
     array(
         select load_id
         from {{ state_table("applied_load") }}
-        {% if not var("test_all_rows") %}
+        {% if not tests_check_all_rows() %}
             where applied = (select max(applied) from {{ state_table("applied_load") }})
         {% endif %}
     )
@@ -231,4 +236,9 @@
 {# For tests of company days: the days of the loads to test. #}
 {% macro days_to_test() -%}
     select distinct api_key, day from {{ ref("int_events") }} where load_id = any({{ loads_to_test() }})
+{%- endmacro %}
+
+{# For tests of company days: whether a row belongs to one of these days. #}
+{% macro is_on_day_to_test(days) -%}
+    {% if tests_check_all_rows() %}true{% else %}{{ is_on_days(days) }}{% endif %}
 {%- endmacro %}

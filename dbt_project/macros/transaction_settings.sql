@@ -12,3 +12,18 @@
         {% endfor %}
     {% endif %}
 {%- endmacro %}
+
+{#
+    Sorting and hashing millions of rows in memory takes less time than on disk, and compiling these queries takes
+    longer than running them.
+#}
+{% macro set_memory() -%}
+    set local jit = off;
+    set local work_mem = '64MB'
+{%- endmacro %}
+
+{# Tests have no hooks, so they get their memory here. #}
+{% macro postgres__get_test_sql(main_sql, fail_calc, warn_if, error_if, limit) -%}
+    {{ set_memory() }};
+    {{ default__get_test_sql(main_sql, fail_calc, warn_if, error_if, limit) }}
+{%- endmacro %}

@@ -1,5 +1,5 @@
--- Company days of the loads to test whose row counts or weights in a daily model differ from int_events.
-with tested_days as materialized (
+-- Company days of the loads to test whose row counts or sums of COUNT in a daily model differ from int_events.
+with tested_days as materialized ( -- noqa: ST03
 
     {{ days_to_test() }}
 
@@ -11,9 +11,9 @@ from_events as (
         api_key,
         day,
         count(*) as n,
-        sum(weight_count_over_rate) as weight
+        sum(event_count) as count_sum
     from {{ ref('int_events') }}
-    where is_current and {{ is_on_days("select api_key, day from tested_days") }}
+    where is_current and {{ is_on_day_to_test("select api_key, day from tested_days") }}
     group by 1, 2
 
 ),
@@ -25,9 +25,9 @@ from_daily as (
         api_key,
         day,
         sum(n) as n,
-        sum(weight_sum_count_over_rate) as weight
+        sum(count_sum) as count_sum
     from {{ ref('int_daily__events') }}
-    where n > 0 and {{ is_on_days("select api_key, day from tested_days") }}
+    where n > 0 and {{ is_on_day_to_test("select api_key, day from tested_days") }}
     group by 1, 2, 3
     union all
     select
@@ -35,9 +35,9 @@ from_daily as (
         api_key,
         day,
         sum(n) as n,
-        sum(weight_sum_count_over_rate) as weight
+        sum(count_sum) as count_sum
     from {{ ref('int_daily__dimensions') }}
-    where {{ is_on_days("select api_key, day from tested_days") }}
+    where {{ is_on_day_to_test("select api_key, day from tested_days") }}
     group by 1, 2, 3
     union all
     select
@@ -45,9 +45,9 @@ from_daily as (
         api_key,
         day,
         sum(n) as n,
-        null as weight
+        null as count_sum
     from {{ ref('int_daily__domains') }}
-    where {{ is_on_days("select api_key, day from tested_days") }}
+    where {{ is_on_day_to_test("select api_key, day from tested_days") }}
     group by 1, 2, 3
 
 ),
@@ -60,7 +60,7 @@ expected as (
         from_events.api_key,
         from_events.day,
         from_events.n,
-        from_events.weight
+        from_events.count_sum
     from from_events
     cross join unnest(array[
         'int_daily__events',
@@ -78,8 +78,8 @@ select
     coalesce(expected.day, from_daily.day) as day,
     expected.n,
     from_daily.n as daily_n,
-    expected.weight,
-    from_daily.weight as daily_weight
+    expected.count_sum,
+    from_daily.count_sum as daily_count_sum
 from expected
 full join from_daily
     on
@@ -88,4 +88,4 @@ full join from_daily
         and expected.day = from_daily.day
 where
     expected.n is distinct from from_daily.n
-    or abs(expected.weight - from_daily.weight) > 1e-9 * expected.weight
+    or expected.count_sum <> from_daily.count_sum

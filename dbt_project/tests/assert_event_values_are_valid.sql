@@ -1,21 +1,17 @@
--- Rows of the loads to test with a rate, COUNT or weight outside its valid range.
+-- Rows of the loads to test with a rate or COUNT outside its valid range, or without event id, company or day.
 select
     load_id,
     row_number,
     sampling_rate,
-    event_count,
-    weight_count_over_rate,
-    weight_inverse_rate,
-    weight_count
+    event_count
 from {{ ref('int_events') }}
 where
     load_id = any({{ loads_to_test() }})
     and not coalesce(
-        sampling_rate > 0
+        num_nulls(event_id, api_key, day) = 0
+        and sampling_rate > 0
         and sampling_rate <= 1
         and event_count >= 1
-        and weight_count_over_rate >= weight_count
-        and weight_inverse_rate >= 1
         and (not is_rate_unknown or sampling_rate = 1)
         and (not is_count_unknown or event_count = 1),
         false

@@ -5,6 +5,6 @@ select
     method,
     shift_seconds
 from {{ ref('int_consent_durations') }}
-where {{ is_on_days(days_to_test()) }}
+where {{ is_on_day_to_test(days_to_test()) }}
 group by 1, 2, 3, 4
 having count(*) > 1

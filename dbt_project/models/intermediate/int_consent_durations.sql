@@ -11,30 +11,16 @@
 
 -- The two events of a pair are at most 24 hours apart. So an event changes durations of its day and of the days before
 -- and after it, and the durations of a day need the events of these days.
-with events as (
+with events as not materialized (
 
     select *
     from {{ ref('int_events') }}
     where
         is_current
-        and event_type in ('consent.asked', 'consent.given')
+        and (event_type = 'consent.asked' or (event_type = 'consent.given' and {{ is_choice() }} and {{ is_notice() }}))
         {% if is_incremental() %}
             and {{ is_on_days(touched_days(neighbours=2)) }}
         {% endif %}
-
-),
-
-given as (
-
-    select * from events
-    where event_type = 'consent.given'
-
-),
-
-asked_and_choices as (
-
-    select * from events
-    where event_type = 'consent.asked' or ({{ is_choice() }} and {{ is_notice() }})
 
 ),
 
@@ -47,23 +33,27 @@ by_token as (
         event_id,
         'token_update' as method,
         0 as shift_seconds,
-        event_at as given_at,
-        consent_status,
-        action_class,
         sampling_rate,
         is_rate_unknown,
-        extract(epoch from token_updated_at - token_created_at)::double precision as seconds,
-        abs(extract(epoch from event_at - token_updated_at)) < 3600 as is_near_event
-    from given
-    where token_created_at is not null and token_updated_at is not null
+        date_part('epoch', token_updated_at - token_created_at) as seconds,
+        abs(date_part('epoch', event_at - token_updated_at)) < 3600 as is_near_event
+    from events
+    where event_type = 'consent.given' and token_created_at is not null and token_updated_at is not null
 
 ),
 
--- The event before and after each event of a user. At the same instant, the notice comes before the choice.
+-- The event before and after each event of a user. At the same instant, the notice comes before the choice. The hash
+-- of the user id is redundant, but numbers are sorted faster than texts and UUIDs of which many are equal.
 user_events as (
 
     select
-        *,
+        api_key,
+        day,
+        event_id,
+        event_at,
+        event_type,
+        sampling_rate,
+        is_rate_unknown,
         lag(event_type) over user_in_time as previous_type,
         lag(event_at) over user_in_time as previous_at,
         lag(sampling_rate) over user_in_time as previous_rate,
@@ -74,9 +64,12 @@ user_events as (
         lead(is_rate_unknown) over user_in_time as is_next_rate_unknown,
         lead(event_type, 2) over user_in_time as after_next_type,
         lead(event_at, 2) over user_in_time as after_next_at
-    from asked_and_choices
+    from events
     where user_id is not null
-    window user_in_time as (partition by api_key, user_id order by event_at, event_type, event_id)
+    window user_in_time as (
+        partition by hashtextextended(user_id, 0), api_key, user_id
+        order by event_at, event_type, event_id
+    )
 
 ),
 
@@ -111,17 +104,12 @@ by_user as (
         event_id,
         'user_id' as method,
         0 as shift_seconds,
-        event_at as given_at,
-        consent_status,
-        action_class,
         least(sampling_rate, case direction when 'forward' then previous_rate else next_rate end) as sampling_rate,
         is_rate_unknown or case direction
             when 'forward' then is_previous_rate_unknown
             else is_next_rate_unknown
         end as is_rate_unknown,
-        extract(
-            epoch from event_at - case direction when 'forward' then previous_at else next_at end
-        )::double precision as seconds,
+        date_part('epoch', event_at - case direction when 'forward' then previous_at else next_at end) as seconds,
         null::boolean as is_near_event
     from user_pairs
     where direction is not null
@@ -136,7 +124,8 @@ shifts as (
 
 ),
 
-places as (
+-- A 64-bit hash identifies a company's place as reliably as its columns, and is faster to join.
+places as not materialized (
 
     select
         api_key,
@@ -144,45 +133,44 @@ places as (
         event_id,
         event_at,
         event_type,
-        consent_status,
-        action_class,
         sampling_rate,
         is_rate_unknown,
-        -- A 64-bit hash identifies a place as reliably as its columns, and is faster to join.
-        hashtextextended(
-            array[domain, deployment_id, country, region, browser_family, device_type, sdk_type]::text, 0
-        ) as place
-    from asked_and_choices
+        hash_record_extended(
+            row(api_key, domain, deployment_id, country, region, browser_family, device_type, sdk_type), 0
+        ) as place,
+        floor(date_part('epoch', event_at) / 20)::bigint as clock
+    from events
 
 ),
 
--- A choice within 20 seconds is in the same 20-second bucket as the notice or in the next one. This makes an equality
--- join possible; otherwise every notice of a place would be joined with every choice.
-notices as materialized (
+-- Each notice with each shift, in its own 20-second step of the clock and in the next one: a choice within 20 seconds
+-- is in one of the two. This makes an equality join possible; otherwise every notice of a place would be joined with
+-- every choice. The shifts are multiples of 20 seconds, so they shift the clock by whole steps. `offset 0` makes the
+-- planner compute these rows before the join; it would otherwise join notices and choices by place alone.
+notices as (
 
     select
         places.api_key,
         places.event_id,
-        places.place,
+        places.event_at,
         places.sampling_rate,
         places.is_rate_unknown,
+        places.place,
         shifts.shift_seconds,
-        places.event_at + shifts.shift_seconds * interval '1 second' as asked_at,
-        floor((extract(epoch from places.event_at) + shifts.shift_seconds) / 20)::bigint + clock.following as clock
+        places.clock + shifts.shift_seconds / 20 + following.step as clock
     from places
     cross join shifts
-    cross join generate_series(0, 1) as clock (following)
+    cross join generate_series(0, 1) as following (step)
     where places.event_type = 'consent.asked'
+    offset 0 -- noqa: AM09
 
 ),
 
-choices as materialized (
+choices as (
 
-    select
-        *,
-        floor(extract(epoch from event_at) / 20)::bigint as clock
-    from places
+    select * from places
     where event_type = 'consent.given'
+    offset 0 -- noqa: AM09
 
 ),
 
@@ -193,22 +181,17 @@ nearby as (
         choices.day,
         choices.event_id,
         choices.event_at,
-        choices.consent_status,
-        choices.action_class,
         notices.shift_seconds,
-        notices.asked_at,
+        notices.event_at + notices.shift_seconds * interval '1 second' as asked_at,
         notices.event_id as asked_event_id,
         least(choices.sampling_rate, notices.sampling_rate) as sampling_rate,
         choices.is_rate_unknown or notices.is_rate_unknown as is_rate_unknown
     from notices
     inner join choices
-        on
-            notices.api_key = choices.api_key
-            and notices.place = choices.place
-            and notices.clock = choices.clock
+        on notices.place = choices.place and notices.clock = choices.clock
     where
-        choices.event_at > notices.asked_at
-        and choices.event_at <= notices.asked_at + interval '20 seconds'
+        choices.event_at > notices.event_at + notices.shift_seconds * interval '1 second'
+        and choices.event_at <= notices.event_at + (notices.shift_seconds + 20) * interval '1 second'
     order by
         notices.api_key asc, notices.event_id asc, notices.shift_seconds asc,
         choices.event_at asc, choices.event_id asc
@@ -224,12 +207,9 @@ matched as (
         event_id,
         'matched' as method,
         shift_seconds,
-        event_at as given_at,
-        consent_status,
-        action_class,
         sampling_rate,
         is_rate_unknown,
-        extract(epoch from event_at - asked_at)::double precision as seconds,
+        date_part('epoch', event_at - asked_at) as seconds,
         null::boolean as is_near_event
     from nearby
     order by api_key asc, event_id asc, shift_seconds asc, asked_at desc, asked_event_id asc

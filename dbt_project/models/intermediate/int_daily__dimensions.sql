@@ -49,7 +49,6 @@ dimensioned as (
         dimensions.dimension,
         dimensions.value,
         counted.sampling_rate,
-        counted.sampling_rate::numeric as rate,
         sum(counted.n)::bigint as n,
         sum(counted.n_rate_unknown)::bigint as n_rate_unknown,
         sum(counted.count_sum) as count_sum,
@@ -73,5 +72,6 @@ select
     sampling_rate,
     n,
     n_rate_unknown,
-    {{ daily_weights() }}
+    count_sum,
+    count_sum_squares
 from dimensioned

@@ -29,7 +29,6 @@ counted as (
         coalesce(sdk_type, 'unknown') as sdk_type,
         action_class,
         sampling_rate,
-        sampling_rate::numeric as rate,
         min(event_at) filter (where is_current) as first_event_at,
         max(event_at) filter (where is_current) as last_event_at,
         count(*) filter (where not is_current) as n_duplicates,
@@ -54,5 +53,6 @@ select
     n_rate_unknown,
     n_count_unknown,
     n_count_inverse_of_rate,
-    {{ daily_weights() }}
+    count_sum,
+    count_sum_squares
 from counted

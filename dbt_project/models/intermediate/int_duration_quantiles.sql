@@ -12,7 +12,7 @@ with weighted as (
             *,
             shift_seconds <> 0 as is_placebo
         from {{ ref('int_consent_durations') }}
-        where {{ is_choice() }} and {{ is_notice() }} and seconds between 0 and 1800
+        where seconds between 0 and 1800
     ) as durations
     group by api_key, method, seconds
 

@@ -9,7 +9,6 @@ with durations as (
         -- Event times have microseconds. Sums of whole microseconds are as exact as numeric, and much faster.
         (seconds * 1e6)::bigint as microseconds
     from {{ ref('int_consent_durations') }}
-    where {{ is_choice() }} and {{ is_notice() }}
 
 ),
 

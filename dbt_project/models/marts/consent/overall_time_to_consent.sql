@@ -23,7 +23,7 @@ counted as (
         count(*) filter (where is_rate_unknown) as n_rate_unknown,
         -- Event times have microseconds, so sums of whole microseconds are exact.
         sum(microseconds) / 1e6 as seconds_sum,
-        sum(microseconds::numeric * microseconds) / 1e12 as seconds_squares
+        {{ sum_of_squares("microseconds") }} / 1e12 as seconds_squares
     from (
         select
             limits.within_minutes,
@@ -35,7 +35,6 @@ counted as (
         inner join headlines on durations.api_key = headlines.api_key and durations.method = headlines.method
         inner join unnest(array[5, 30, 120]) as limits (within_minutes)
             on durations.seconds between 0 and 60 * limits.within_minutes
-        where {{ is_choice() }} and {{ is_notice() }}
     ) as limited
     group by within_minutes, is_placebo, sampling_rate
 
