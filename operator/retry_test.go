@@ -63,7 +63,7 @@ func TestRetryDelay(t *testing.T) {
 func TestRetryJitter(t *testing.T) {
 	t.Parallel()
 	for _, delay := range []time.Duration{30 * time.Second, 5 * time.Minute, time.Hour, 24 * time.Hour, 4 * time.Second, 0} {
-		longest := delay / 5 / time.Second * time.Second
+		longest := (delay / 5).Truncate(time.Second)
 		starts := map[time.Duration]int{}
 		for i := range 1000 {
 			uid := types.UID(fmt.Sprintf("7e0fd4f6-2e6a-4c0e-9d3a-%012x", i))
