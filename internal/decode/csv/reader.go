@@ -136,10 +136,20 @@ func (c *Reader) Next() (*record.Record, error) {
 			c.fitToHeader()
 		}
 		if c.record.Broken != nil {
+			if c.isCutOff() {
+				return nil, fmt.Errorf("row %d, byte %d: the file ends in the middle of this row, which has %d of %d fields and no line feed: "+
+					"the file is cut off, or is still being written: provide all of it", c.record.Number, c.record.Offset, len(c.fields), c.width)
+			}
 			return c.brokenRecord()
 		}
 		return &c.record, nil
 	}
+}
+
+// isCutOff reports whether the file ends in the record. Such a record is no row to be rejected: how many rows follow it in the
+// complete file is not known.
+func (c *Reader) isCutOff() bool {
+	return c.eof && c.start == c.end && c.buf[c.end-1] != '\n' && c.buf[c.end-1] != '\r' && len(c.fields) < c.width
 }
 
 // lacksKey reports whether the record, unlike a row, has a value that cannot be a UUID in the first column of UUIDs.

@@ -66,6 +66,9 @@ func TestCSV(t *testing.T) {
 		"CR inside a field":            {"a,b\n1\r1,2\n", []string{"1@4 1\r1|2"}, ""},
 		"three quotes":                 {"a\n\"\"\"ES\"\"\"\n", []string{"1@2 \"ES\""}, ""},
 		"too few fields":               {"a,b\n1\n3,4\n", []string{"1@4 field_count", "2@6 3|4"}, ""},
+		"cut off in a row":             {"a,b,c\n1,2,3\n4,5", []string{"1@6 1|2|3"}, "row 2, byte 12: the file ends in the middle of this row, which has 2 of 3 fields"},
+		"cut off after a comma":        {"a,b,c\n1,2,3\n4,", []string{"1@6 1|2|3"}, "row 2, byte 12: the file ends in the middle of this row, which has 2 of 3 fields"},
+		"cut off in the last field":    {"a,b,c\n1,2,3\n4,5,", []string{"1@6 1|2|3", "2@12 4|5|∅"}, ""}, // may be complete
 		"too many fields":              {"a,b\n1,2,3\n3,4\n", []string{"1@4 field_count", "2@10 3|4"}, ""},
 		"text after a closing quote":   {"a,b\n\"1\"x,2\n3,4\n", []string{"1@4 stray_quote", "2@11 3|4"}, ""},
 		"quote inside a field":         {"a,b\n1\"1,2\n3,4\n", []string{"1@4 stray_quote", "2@10 3|4"}, ""},
