@@ -22,6 +22,11 @@ select
     row_number,
     count(*) as n_rows
 from events
-where (load_id, row_number) in (table superseded)
+where (load_id, row_number) in (
+    select
+        superseded.load_id,
+        superseded.row_number
+    from superseded
+)
 group by 1, 2
 having count(*) > 1
