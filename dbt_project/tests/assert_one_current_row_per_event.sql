@@ -1,14 +1,20 @@
 -- Events of the loads to test that do not have exactly one current row, from the latest load.
+with events as not materialized (
+
+    select * from {{ ref('int_events') }}
+
+)
+
 select
     events.api_key,
     events.event_id
-from {{ ref('int_events') }} as events
+from events
 {% if not tests_check_all_rows() %}
     inner join ( -- noqa: ST05
         select distinct
             api_key,
             event_id
-        from {{ ref('int_events') }}
+        from events
         where load_id = any({{ loads_to_test() }})
     ) as events_to_test
         on events.event_id = events_to_test.event_id and events.api_key = events_to_test.api_key
