@@ -8,7 +8,7 @@ with events as not materialized (
 select
     events.api_key,
     events.event_id
-from events
+from events -- noqa: AL04
 {% if not tests_check_all_rows() %}
     inner join ( -- noqa: ST05
         select distinct
