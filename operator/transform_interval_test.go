@@ -169,7 +169,8 @@ func (s blindReader) List(ctx context.Context, list client.ObjectList, options .
 	applied := &client.ListOptions{}
 	applied.ApplyOptions(options)
 	_, isJobs := list.(*batchv1.JobList)
-	if isJobs && strings.Contains(applied.LabelSelector.String(), v1alpha1.LabelTransform) && s.times.Add(-1) >= 0 {
+	selects := applied.LabelSelector
+	if isJobs && selects != nil && strings.Contains(selects.String(), v1alpha1.LabelTransform) && s.times.Add(-1) >= 0 {
 		return nil
 	}
 	return s.Reader.List(ctx, list, options...)

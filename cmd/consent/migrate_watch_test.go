@@ -51,7 +51,8 @@ func TestMigrationWatch(t *testing.T) {
 		_ = admin.Close(context.Background())
 	})
 
-	w := newMigrationWatch(warehouse.Config{URL: database}, &roles, slog.New(slog.DiscardHandler))
+	log := slog.New(slog.DiscardHandler)
+	w := newMigrationWatch(warehouse.Config{URL: database, Log: log}, &roles, log)
 	w.poll, w.check, w.retry = 10*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 	server := httptest.NewServer(w.handler())
 	defer server.Close()

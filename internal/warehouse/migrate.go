@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -61,8 +62,12 @@ func migrateRetrying(ctx context.Context, c Config, roles *Roles) (applied []int
 	return applied, nil
 }
 
-// logNotice logs what a migration says of long work, or of what it left as it was.
+// logNotice logs what a migration says of long work, or of what it left as it was. The server's own notices, such as that a role
+// is a member already, are left out.
 func (c Config) logNotice(_ *pgconn.PgConn, notice *pgconn.Notice) {
+	if !strings.HasSuffix(notice.Where, "at RAISE") {
+		return
+	}
 	level := slog.LevelInfo
 	if notice.SeverityUnlocalized == "WARNING" {
 		level = slog.LevelWarn
