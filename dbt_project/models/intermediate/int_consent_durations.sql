@@ -10,8 +10,9 @@
 }}
 
 -- The two events of a pair are at most 24 hours apart. So an event changes durations of its day and of the days before
--- and after it, and the durations of a day need the events of these days.
-with events as not materialized (
+-- and after it, and the durations of a day need the events of these days. These are found once; a full refresh reads
+-- the table for each method instead of copying it.
+with events as {{ 'materialized' if is_incremental() else 'not materialized' }} (
 
     select *
     from {{ ref('int_events') }}
