@@ -65,8 +65,8 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	})
 }
 
-// stripJob keeps the status, our labels and annotations, the label of the queue, and of the spec what is read of a Job in the cache. The
-// entries of a run are read from its Job when that is created or adopted, and then from the status of the pipeline.
+// stripJob keeps the status, our labels and annotations, the label of the queue, and of the spec what is read of a Job in the
+// cache. The entries of a run are read from its Job when that is created or adopted, and then from the status of the pipeline.
 func stripJob(j *batchv1.Job) {
 	j.ManagedFields = nil
 	for _, all := range []map[string]string{j.Labels, j.Annotations} {

@@ -17,8 +17,8 @@ import (
 // labelQueue is the label by which Kueue queues a Job. That of the pipeline comes before that of its source.
 const labelQueue = "kueue.x-k8s.io/queue-name"
 
-// newJob builds the Job of a run, with an index for each shard of each entry of spec.files, in their order. Its pods are those of the source's template,
-// which must have the container named ingest, with arguments and labels added.
+// newJob builds the Job of a run, with an index for each shard of each entry of spec.files, in their order. Its pods are those of
+// the source's template, which must have the container named ingest, with arguments and labels added.
 func newJob(p *v1alpha1.ConsentPipeline, run v1alpha1.Run, source *corev1.PodTemplate) *batchv1.Job {
 	pod := source.Template.DeepCopy()
 	pod.Labels = jobLabels(p, run, pod.Labels)

@@ -351,8 +351,8 @@ func podsOf(j *batchv1.Job) int {
 }
 
 // wakeQueue enqueues the pipelines whose turn it is, and if the queue has changed, also the first ones, because what their statuses
-// say of it is exact. It is called after each reconcile that has succeeded: every change of a Job or of the limit leads to one. It leaves out
-// the pipeline that was reconciled, which has had its turn.
+// say of it is exact. It is called after each reconcile that has succeeded: every change of a Job or of the limit leads to one. It
+// leaves out the pipeline that was reconciled, which has had its turn.
 func (r *Reconciler) wakeQueue(ctx context.Context, reconciled types.NamespacedName, changed bool) error {
 	if len(r.queue.waiting) == 0 {
 		return nil

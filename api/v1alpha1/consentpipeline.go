@@ -187,8 +187,8 @@ type Schedule struct {
 	TimeZone string `json:"timeZone,omitempty"`
 
 	// How many seconds after its time a start is made up for that was missed, because no operator ran, a run was in
-	// progress, suspend was true or the start waited in the queue. Later, it is skipped with a Warning event. Without it, a missed start is always made up
-	// for.
+	// progress, suspend was true or the start waited in the queue. Later, it is skipped with a Warning event. Without it, a
+	// missed start is always made up for.
 	// +kubebuilder:validation:Minimum=10
 	// +optional
 	StartingDeadlineSeconds *int64 `json:"startingDeadlineSeconds,omitempty"`

@@ -105,23 +105,19 @@ func (d *database) connect(ctx context.Context, connections int) (*warehouse.DB,
 	return db, nil
 }
 
-// warnOfCompression logs a warning if the server compresses slowly. The embedded server does, and cannot be changed.
-func (a *app) warnOfCompression(ctx context.Context, d *database, db *warehouse.DB) error {
+// warnOfCompression logs a warning if the server compresses slowly. The embedded server does, and cannot be changed. That it
+// cannot be read is no reason to do nothing else.
+func (a *app) warnOfCompression(ctx context.Context, d *database, db *warehouse.DB) {
 	if d.server != nil {
-		return nil
+		return
 	}
-	var slow string
-	err := db.Retry(ctx, "the database", func() (err error) {
-		slow, err = db.SlowCompression(ctx)
-		return err
-	})
-	if err != nil {
-		return report.New(databaseCode(err), err)
-	}
-	if slow != "" {
+	slow, err := db.SlowCompression(ctx)
+	switch {
+	case err != nil:
+		a.log.Warn("the compression of PARAMETERS could not be read", "error", err.Error())
+	case slow != "":
 		a.log.Warn(slow)
 	}
-	return nil
 }
 
 // withLedger calls do with the ledger of the database that the flags name, and closes both afterwards.

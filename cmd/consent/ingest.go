@@ -281,9 +281,7 @@ func (a *app) ingest(ctx context.Context, db *database, o ingest.Options) (inges
 	}
 	defer ledger.Close()
 	a.readMaxPods(ctx, ledger, connections)
-	if err := a.warnOfCompression(ctx, db, ledger); err != nil {
-		return ingest.Result{}, err
-	}
+	a.warnOfCompression(ctx, db, ledger)
 	o.DB = ledger
 	o.Progress = &ingest.Progress{}
 	stop := a.showIngest(o.Progress)

@@ -52,7 +52,8 @@ role has changed, which it checks once a minute. It waits for an unavailable dat
 				return err
 			}
 			defer ledger.Close()
-			return errors.Join(a.writeMigrations(applied), a.warnOfCompression(ctx, db, ledger))
+			a.warnOfCompression(ctx, db, ledger)
+			return a.writeMigrations(applied)
 		},
 	}
 	choice.flags(cmd)

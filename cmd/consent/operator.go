@@ -36,8 +36,13 @@ It reaches Kubernetes as kubectl does (KUBECONFIG), or inside a cluster by its s
 		Example: "  consent operator --namespace default\n  consent operator --namespace ops --namespaces marketing,sales",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.Namespace == "" {
+			switch {
+			case o.Namespace == "":
 				return badConfiguration("no namespace: give --namespace NAMESPACE, in which the operator has its Lease")
+			case len(validation.IsDNS1123Label(o.Namespace)) > 0:
+				return badConfiguration("--namespace %q is not the name of a namespace, such as team-a", o.Namespace)
+			case len(validation.IsDNS1123Subdomain(o.Lease)) > 0:
+				return badConfiguration("--lease %q is not the name of a Lease, such as consent-operator", o.Lease)
 			}
 			if err := checkNamespaces(o.Namespaces); err != nil {
 				return err

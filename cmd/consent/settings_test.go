@@ -132,6 +132,12 @@ func TestInvalidSettings(t *testing.T) {
 		"concurrency":              {"", []string{"ingest", "--source", dir, "--concurrency", "0"}, "expected 1 or more"},
 		"run id":                   {"", []string{"ingest", "--source", dir, "--run-id", "7"}, "expected a UUID"},
 		"drift":                    {"", []string{"ingest", "--source", dir, "--drift", "grow"}, "expected evolve, freeze or discard"},
+		"no namespace":             {"", []string{"operator"}, "give --namespace NAMESPACE"},
+		"namespace":                {"", []string{"operator", "--namespace", "Team_A"}, `"Team_A" is not the name of a namespace`},
+		"lease":                    {"", []string{"operator", "--namespace", "a", "--lease", "My_Lease"}, `"My_Lease" is not the name of a Lease`},
+		"an empty namespace":       {"", []string{"operator", "--namespace", "a", "--namespaces", "a,,b"}, `item 2, "", is not the name of a namespace`},
+		"all namespaces, by *":     {"", []string{"operator", "--namespace", "a", "--namespaces", "*"}, "give --all-namespaces"},
+		"some namespaces and all":  {"", []string{"operator", "--namespace", "a", "--namespaces", "b", "--all-namespaces"}, "none of the others can be"},
 		"arguments where none are": {"", []string{"migrate", "now"}, "unknown command"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -24,7 +24,7 @@ type seenCache struct {
 
 type seen struct {
 	text  []byte
-	depth int // at which it was found: at most as deep it is valid again
+	depth int // at which it was found: at most as deep it is valid again; 0 if the entry is empty
 }
 
 // An open container is remembered when it ends.
@@ -33,7 +33,7 @@ type open struct {
 	set   *[2]seen // nil if it will not be remembered
 }
 
-// begin returns the length of the container at pos if it is remembered, else 0.
+// begin returns the length of the container at pos if it is remembered, else 0. The depth is 1 or more.
 func (c *seenCache) begin(b []byte, pos, depth int) int {
 	c.open[depth].set = nil
 	c.tries++

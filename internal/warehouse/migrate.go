@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -62,10 +61,13 @@ func migrateRetrying(ctx context.Context, c Config, roles *Roles) (applied []int
 	return applied, nil
 }
 
-// logNotice logs what a migration says of long work, or of what it left as it was. The server's own notices, such as that a role
-// is a member already, are left out.
+// migrationNotice is the SQLSTATE of what migrations raise for the log. The server's own notices, such as that a role is a member
+// already, have others.
+const migrationNotice = "CPMIG"
+
+// logNotice logs what a migration says of long work, or of what it left as it was.
 func (c Config) logNotice(_ *pgconn.PgConn, notice *pgconn.Notice) {
-	if !strings.HasSuffix(notice.Where, "at RAISE") {
+	if notice.Code != migrationNotice {
 		return
 	}
 	level := slog.LevelInfo

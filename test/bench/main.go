@@ -184,7 +184,8 @@ func (b *bench) measureServer(ctx context.Context, run func() (cost, error)) (c 
 	return c, err
 }
 
-// serverCPU is the CPU time of the server's processes, also of those that have ended.
+// serverCPU is the CPU time of the server's processes, also of those that have ended. A backend ends shortly after its client, and
+// is counted twice or not at all while it does: so the processes are read until they are the same as the time before.
 func (b *bench) serverCPU(ctx context.Context) (time.Duration, error) {
 	var pid int
 	if err := b.conn.QueryRow(ctx, "select pg_backend_pid()").Scan(&pid); err != nil {
@@ -194,22 +195,29 @@ func (b *bench) serverCPU(ctx context.Context) (time.Duration, error) {
 	if !local {
 		return 0, nil
 	}
-	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return 0, err
-	}
-	var ticks int
-	for _, process := range processes {
-		s, alive := readStat(filepath.Base(process))
-		switch {
-		case !alive:
-		case s.pid == backend.parent:
-			ticks += s.children
-		case s.parent == backend.parent:
-			ticks += s.own
+	for before := []int(nil); ; time.Sleep(20 * time.Millisecond) {
+		processes, err := filepath.Glob("/proc/[0-9]*")
+		if err != nil {
+			return 0, err
 		}
+		var pids []int
+		ticks := 0
+		for _, process := range processes {
+			s, alive := readStat(filepath.Base(process))
+			switch {
+			case !alive:
+			case s.pid == backend.parent:
+				ticks += s.children
+			case s.parent == backend.parent:
+				ticks += s.own
+				pids = append(pids, s.pid)
+			}
+		}
+		if slices.Equal(pids, before) {
+			return time.Duration(ticks) * time.Second / 100, nil // USER_HZ is 100 on every Linux machine
+		}
+		before = pids
 	}
-	return time.Duration(ticks) * time.Second / 100, nil // USER_HZ is 100 on every Linux machine
 }
 
 // A stat is what Linux knows of a process. The times are in user mode and in the kernel, in ticks.

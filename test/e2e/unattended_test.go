@@ -207,8 +207,7 @@ func (e *export) change() {
 		switch e.random.IntN(3) {
 		case 0:
 			what = "a quote is never closed"
-			at := strings.LastIndex(text[:len(text)-1], "\n") + 1
-			text = text[:at] + `"` + text[at:]
+			text += `"` + e.uuid().String() + ",pageview,1\n"
 		case 1:
 			what = "its end is missing"
 			text = text[:len(text)/2]
