@@ -46,9 +46,10 @@ func (r *release) halt(job string) (resume func()) {
 	r.Helper()
 	var pod []string // its node and its container, which the kubelet reports a moment after it has started it
 	r.await("the container of "+job, time.Minute, func() bool {
-		pod = strings.Fields(r.kubectl("get", "pods", "--selector", "job-name="+job, "--output",
-			"jsonpath={.items[-1:].spec.nodeName} {.items[-1:].status.containerStatuses[0].containerID}"))
-		return len(pod) == 2
+		output, err := r.try("kubectl", "--namespace", r.namespace, "get", "pods", "--selector", "job-name="+job, "--output",
+			"jsonpath={.items[-1:].spec.nodeName} {.items[-1:].status.containerStatuses[0].containerID}")
+		pod = strings.Fields(output)
+		return err == nil && len(pod) == 2 // without a pod, kubectl fails
 	})
 	signal := func(name string) {
 		r.do("docker", "exec", pod[0], "ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", name, strings.TrimPrefix(pod[1], "containerd://"))
