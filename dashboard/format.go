@@ -13,6 +13,9 @@ import (
 // none is printed where there is no number.
 const none = "–"
 
+// rounding is how far a sum of shares that make up a whole may be from 1, because its terms are rounded.
+const rounding = 1e-9
+
 // percent writes a share with as many digits as help to read it.
 func percent(x float64) string {
 	switch {
@@ -22,7 +25,7 @@ func percent(x float64) string {
 		return "<0.1%"
 	case x < 0.0995:
 		return strings.TrimSuffix(fmt.Sprintf("%.1f", 100*x), ".0") + "%"
-	case x < 1 && x > 0.995:
+	case x < 1-rounding && x > 0.995:
 		return strings.TrimSuffix(fmt.Sprintf("%.1f", math.Floor(1000*x)/10), ".0") + "%"
 	}
 	return count(100*x) + "%"

@@ -12,7 +12,7 @@ import (
 func TestFormatNumbers(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{percent(0), "0%"}, {percent(0.0001), "<0.1%"}, {percent(0.039), "3.9%"}, {percent(0.05), "5%"}, {percent(0.0996), "10%"},
-		{percent(0.524), "52%"}, {percent(0.9999), "99.9%"}, {percent(1), "100%"}, {percent(1.184), "118%"}, {percent(12.5), "1,250%"},
+		{percent(0.524), "52%"}, {percent(0.9999), "99.9%"}, {percent(1), "100%"}, {percent(1 - 1e-15), "100%"}, {percent(1.184), "118%"}, {percent(12.5), "1,250%"},
 		{count(0), "0"}, {count(0.2), "<1"}, {count(999.6), "1,000"}, {count(1234567), "1,234,567"},
 		{short(9500), "9,500"}, {short(12500), "12.5k"}, {short(2.5e6), "2.5 m"},
 		{seconds(0), "0 s"}, {seconds(2.75), "2.8 s"}, {seconds(12.3), "12 s"}, {seconds(600), "10 min"},

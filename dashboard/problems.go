@@ -266,5 +266,5 @@ func badRows(d *Data) *Problem {
 	if d.Rejected == 0 && d.FilesBad == 0 && d.Warnings == 0 {
 		return nil
 	}
-	return &Problem{Kind: "findings", Title: findingsTitle(d), Text: "Rejected rows are in no number. They are listed below, and by `consent findings`."}
+	return &Problem{Kind: "findings", Title: findingsTitle(d), Text: "Rejected rows are in no number. `consent findings` lists them."}
 }

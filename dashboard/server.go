@@ -349,27 +349,38 @@ func (s *Server) serveDocs(w http.ResponseWriter, r *http.Request) {
 
 // Export makes the page as one file. It waits for the database as long as the configuration says.
 func Export(ctx context.Context, c warehouse.Config) ([]byte, error) {
+	var page []byte
+	err := read(ctx, c, func(pool *pgxpool.Pool, _ condition) error {
+		d, err := readData(ctx, pool, filter{})
+		if err != nil {
+			return err
+		}
+		page, err = export(d)
+		return err
+	})
+	return page, err
+}
+
+// read calls do with connections to a database that has metrics, and with what a reader should know about them. It waits for
+// the database as long as the configuration says.
+func read(ctx context.Context, c warehouse.Config, do func(*pgxpool.Pool, condition) error) error {
 	// The wait for a server and its tables is the warehouse's own.
 	ready, err := warehouse.Open(ctx, c, 1)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ready.Close()
 	pool, err := open(ctx, c)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer pool.Close()
 	now := probe(ctx, pool)
 	if now.err != nil {
-		return nil, now.err
+		return now.err
 	}
 	if !now.hasMarts {
-		return nil, errors.New("the metrics have not been built yet: run `consent transform`")
+		return errors.New("the metrics have not been built yet: run `consent transform`")
 	}
-	d, err := readData(ctx, pool, filter{})
-	if err != nil {
-		return nil, err
-	}
-	return export(d)
+	return do(pool, now.condition)
 }

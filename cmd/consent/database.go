@@ -80,6 +80,16 @@ func (d *databaseChoice) open(ctx context.Context, a *app, name string) (*databa
 	return &database{Config: config, server: server}, nil
 }
 
+// openExisting is open for a command that reads: it does not make the folder of an embedded server.
+func (d *databaseChoice) openExisting(ctx context.Context, a *app, name string) (*database, error) {
+	if d.dataDir != "" && d.url == "" {
+		if _, err := os.Stat(d.dataDir); err != nil {
+			return nil, badConfiguration("--data-dir %s: no data found: check the folder, or run `consent run` first: %w", d.dataDir, err)
+		}
+	}
+	return d.open(ctx, a, name)
+}
+
 // close stops the embedded server. It is an error if the server had already ended.
 func (d *database) close() error {
 	if d.server == nil {
@@ -122,12 +132,7 @@ func (a *app) warnOfCompression(ctx context.Context, d *database, db *warehouse.
 
 // withLedger calls do with the ledger of the database that the flags name, and closes both afterwards.
 func (d *databaseChoice) withLedger(ctx context.Context, a *app, name string, do func(*warehouse.DB) error) (err error) {
-	if d.dataDir != "" && d.url == "" {
-		if _, err := os.Stat(d.dataDir); err != nil {
-			return badConfiguration("--data-dir %s: no data found: check the folder, or run `consent run` first: %w", d.dataDir, err)
-		}
-	}
-	db, err := d.open(ctx, a, name)
+	db, err := d.openExisting(ctx, a, name)
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,7 @@ func samePage(t *testing.T, database string, run runResult) {
 	p.commandLine()
 	p.breakdown()
 	p.times()
+	p.reports(database)
 }
 
 // rows downloads a table of the page, by the companies' keys; a table with several rows of a company has a suffix of columns.

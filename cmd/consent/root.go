@@ -72,7 +72,7 @@ Exit codes: 0 success; 65 invalid data; 75 temporary failure, such as an unavail
 	flags.StringVar(&a.logFormat, "log-format", "auto", "text, json, or auto: text on a terminal, JSON otherwise")
 	flags.StringVar(&a.logLevel, "log-level", "auto", "debug, info, warn, error, or auto: info, but warn on a terminal, "+
 		"where progress and results are shown")
-	flags.StringVarP(&a.output, "output", "o", "table", "table, for people, or json, for programs")
+	flags.StringVarP(&a.output, "output", "o", "table", "table, for people, or json, for programs; report also csv")
 	root.AddCommand(
 		newRunCommand(a),
 		newIngestCommand(a),
@@ -81,6 +81,7 @@ Exit codes: 0 success; 65 invalid data; 75 temporary failure, such as an unavail
 		newOperatorCommand(a),
 		newPipelinesCommand(a),
 		newDashboardCommand(a),
+		newReportCommand(a),
 		newStatusCommand(a),
 		newFindingsCommand(a),
 		newRetractCommand(a),
@@ -98,8 +99,8 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := readSettings(cmd, a.config); err != nil {
 		return err
 	}
-	if a.output != "table" && a.output != "json" {
-		return fmt.Errorf("--output %q: expected table or json", a.output)
+	if err := a.checkOutput(cmd); err != nil {
+		return err
 	}
 	level, err := a.level()
 	if err != nil {
@@ -115,6 +116,19 @@ func (a *app) prepare(cmd *cobra.Command) error {
 		return fmt.Errorf("--log-format %q: expected auto, text or json", a.logFormat)
 	}
 	return nil
+}
+
+// writesCSV annotates a command whose --output may be csv.
+const writesCSV = "consentpipeline.io/csv"
+
+func (a *app) checkOutput(cmd *cobra.Command) error {
+	switch {
+	case a.output == "table", a.output == "json", a.output == "csv" && cmd.Annotations[writesCSV] != "":
+		return nil
+	case cmd.Annotations[writesCSV] != "":
+		return badConfiguration("--output %q: expected table, json or csv", a.output)
+	}
+	return badConfiguration("--output %q: expected table or json", a.output)
 }
 
 func (a *app) level() (level slog.Level, err error) {
