@@ -64,6 +64,13 @@ func (c *seenCache) end(b []byte, pos, depth int) {
 	o.set[0].depth = depth
 }
 
+// forget forgets all containers.
+func (c *seenCache) forget() {
+	for i := range c.sets {
+		c.sets[i][0].depth, c.sets[i][1].depth = 0, 0
+	}
+}
+
 // set chooses the set for a container by the bytes around its beginning: its key, and the first of its content.
 func (c *seenCache) set(b []byte, pos int) *[2]seen {
 	const multiplier = 0x9E3779B97F4A7C15 // the golden ratio (Knuth, The Art of Computer Programming, 6.4)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"consentpipeline.io/internal/decode/csv"
@@ -73,10 +74,17 @@ func (f *File) Sum(ctx context.Context) (sum []byte, err error) {
 	return f.sumRest(f.fromStart(ctx))
 }
 
+const sumBuffer = 1 << 20
+
+// sumBuffers are used for one file after another: a run may have thousands of small ones.
+var sumBuffers = sync.Pool{New: func() any { return new([sumBuffer]byte) }}
+
 // sumRest reads and hashes the rest of the file, in large pieces for network volumes.
 func (f *File) sumRest(rest io.Reader) ([]byte, error) {
+	buffer := sumBuffers.Get().(*[sumBuffer]byte)
+	defer sumBuffers.Put(buffer)
 	// The writer is wrapped because io.Discard would read in small pieces of its own.
-	if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, rest, make([]byte, 1<<20)); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, rest, buffer[:]); err != nil {
 		return nil, source.Wrap(fmt.Errorf("read the file: %w", err))
 	}
 	f.sum = f.hash.Sum(nil)
