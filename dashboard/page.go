@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"consentpipeline.io/dashboard/chart"
@@ -27,12 +28,15 @@ var (
 	styleName  = "style-" + digest(style)[:12] + ".css"
 	scriptName = "script-" + digest(script)[:12] + ".js"
 
-	templates = template.Must(template.New("").Funcs(template.FuncMap{
-		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"stamp":  func(t time.Time) string { return stamp(&t) },
-		"swatch": swatch,
-		"prose":  prose,
-	}).ParseFS(web, "web/page.html"))
+	// Parsed at their first use: all commands of the program would wait for it.
+	templates = sync.OnceValue(func() *template.Template {
+		return template.Must(template.New("").Funcs(template.FuncMap{
+			"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+			"stamp":  func(t time.Time) string { return stamp(&t) },
+			"swatch": swatch,
+			"prose":  prose,
+		}).ParseFS(web, "web/page.html"))
+	})
 )
 
 func mustRead(name string) []byte {
@@ -237,7 +241,7 @@ func swatch(k chart.Key) template.HTML {
 
 func (p page) render() ([]byte, error) {
 	var out bytes.Buffer
-	if err := templates.ExecuteTemplate(&out, "page", p); err != nil {
+	if err := templates().ExecuteTemplate(&out, "page", p); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), nil

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -296,7 +297,7 @@ func acceptsGzip(r *http.Request) bool {
 
 // serveStatic answers with the style or the script, which may be kept for ever under their names.
 func (s *Server) serveStatic(w http.ResponseWriter, r *http.Request) {
-	c, found := statics[r.PathValue("file")]
+	c, found := statics()[r.PathValue("file")]
 	if !found {
 		http.NotFound(w, r)
 		return
@@ -305,10 +306,13 @@ func (s *Server) serveStatic(w http.ResponseWriter, r *http.Request) {
 	s.send(w, r, c)
 }
 
-var statics = map[string]*content{
-	styleName:  mustContent(style, "text/css; charset=utf-8"),
-	scriptName: mustContent(script, "text/javascript; charset=utf-8"),
-}
+// statics are compressed at their first use: all commands of the program would wait for it.
+var statics = sync.OnceValue(func() map[string]*content {
+	return map[string]*content{
+		styleName:  mustContent(style, "text/css; charset=utf-8"),
+		scriptName: mustContent(script, "text/javascript; charset=utf-8"),
+	}
+})
 
 func mustContent(body []byte, mime string) *content {
 	c, err := newContent(body, mime)

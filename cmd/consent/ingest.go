@@ -275,6 +275,7 @@ const maxSourceID = 1024
 func (a *app) ingest(ctx context.Context, db *database, o ingest.Options) (ingest.Result, error) {
 	// Each file needs one connection for its rows and at times one for the ledger.
 	connections := 2*o.Concurrency + 1
+	db.Ahead = true
 	ledger, err := db.connect(ctx, connections)
 	if err != nil {
 		return ingest.Result{}, err

@@ -24,6 +24,12 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
+// plainASCII marks those of them that are ASCII.
+var plainASCII = func() (t [256]bool) {
+	copy(t[:utf8.RuneSelf], plain[:])
+	return t
+}()
+
 // parameters are the values that are taken from PARAMETERS, as they are in the JSON text, with their quotes. A value
 // that is not a string is its first byte only; a missing key is nil.
 type parameters struct {
@@ -37,12 +43,13 @@ type jsonScanner struct {
 	b   []byte
 	pos int
 	parameters
-	seen *seenCache // nil if nothing is remembered
+	seen  *seenCache // nil if nothing is remembered
+	ascii bool       // whether all of the text is ASCII, except for what is remembered
 }
 
 // scan validates the whole text. It returns the reason for which it is not valid, or an empty string.
 func (s *jsonScanner) scan(b []byte) (reason string) {
-	s.b, s.pos, s.parameters = b, 0, parameters{}
+	s.b, s.pos, s.parameters, s.ascii = b, 0, parameters{}, true
 	if len(b) > MaxJSON {
 		return fmt.Sprintf("longer than %d bytes", MaxJSON)
 	}
@@ -175,12 +182,19 @@ func (s *jsonScanner) string() (reason string) {
 	b := s.b
 	i := s.pos + 1
 	for {
-		for i < len(b) && plain[b[i]] {
+		for i < len(b) && plainASCII[b[i]] {
 			i++
 		}
 		if i >= len(b) {
 			s.pos = len(b)
 			return "a string does not end"
+		}
+		if b[i] >= utf8.RuneSelf {
+			s.ascii = false
+			for i < len(b) && plain[b[i]] {
+				i++
+			}
+			continue
 		}
 		if b[i] == '"' {
 			s.pos = i + 1

@@ -9,7 +9,8 @@ import (
 )
 
 // FuzzJSONScanner compares the scanner, which remembers objects and arrays, with a plain one: reasons, places and parameters
-// are the same. The scanner reads the values in turn, so that one finds what another has left.
+// are the same, and what the scanner takes for ASCII can be stored. The scanner reads the values in turn, so that one finds what
+// another has left.
 func FuzzJSONScanner(f *testing.F) {
 	long := `{"enabled": [` + strings.Repeat("\n      \"c:vendor-aYDWPJHA\",", 4) + ` 1.5e3], "disabled": []}`
 	f.Add([]byte(`{"action": "click", "created": "2025-09-05T05:40:41.173Z", "purposes": `+long+`, "vendors": `+long+`}`), []byte(long))
@@ -24,6 +25,13 @@ func FuzzJSONScanner(f *testing.F) {
 			want := plain.scan(value)
 			if got := scanner.scan(value); got != want {
 				t.Fatalf("%q: reason %q, want %q", value, got, want)
+			}
+			storable := utf8.Valid(value) && bytes.IndexByte(value, 0) < 0
+			if want == "" && scanner.ascii && !storable {
+				t.Fatalf("%q: it cannot be stored, but is ASCII to the scanner", value)
+			}
+			if !storable {
+				scanner.seen.forget() // as the judge does
 			}
 			if want != "" {
 				continue // the parameters are not used

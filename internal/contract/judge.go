@@ -38,7 +38,7 @@ type Judge struct {
 	names    []string          // the file's own names
 	known    []map[string]bool // for each column of the contract its known values
 	values   []Value
-	last     []memo // of each column of the contract
+	memos    []memos // of each column of the contract
 	expected []expectation
 	findings []Finding
 	rates    numberCache
@@ -54,11 +54,24 @@ type Judge struct {
 	inFile                                            int // the index of PARAMETERS in the file; -1 if it has none
 }
 
-// A memo caches a text and the value that it converts to without a finding. Most columns repeat the text of the
-// previous row, and comparing costs a fraction of converting.
+// A memo caches a text and the value that it converts to without a finding. Most columns repeat few texts, and comparing costs a
+// fraction of converting.
 type memo struct {
 	text  []byte
 	value Value // its Text is part of text
+}
+
+// memos are the last texts of a column, each in the place that its length and its last byte choose.
+type memos [8]memo
+
+const maxMemo = 512 // bytes of a text, so that the texts of all columns take little memory
+
+func (m *memos) of(text []byte) *memo {
+	n := len(text)
+	if n == 0 {
+		return &m[0]
+	}
+	return &m[(uint(text[n-1])^uint(n)<<1)%uint(len(m))]
 }
 
 // NewJudge makes a judge for a file with the given columns. An error means that the file as a whole violates the
@@ -68,7 +81,7 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 		contract:    c,
 		names:       header,
 		values:      make([]Value, len(c.Columns)),
-		last:        make([]memo, len(c.Columns)),
+		memos:       make([]memos, len(c.Columns)),
 		known:       make([]map[string]bool, len(c.Columns)),
 		rates:       numberCache{},
 		parameters:  c.sqlIndex("parameters"),
@@ -186,7 +199,8 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 			}
 			continue
 		}
-		field, value, last := &fields[i], &j.values[column], &j.last[column]
+		field, value := &fields[i], &j.values[column]
+		last := j.memos[column].of(field.Text)
 		if field.hasText() && last.value.Valid && bytes.Equal(field.Text, last.text) {
 			*value = last.value
 			continue
@@ -202,7 +216,7 @@ func (j *Judge) Row(fields []Field) (values []Value, ok bool) {
 			continue
 		}
 		if problem == "" {
-			if field.hasText() && !spec.distinct && !marker {
+			if field.hasText() && !spec.distinct && !marker && len(field.Text) <= maxMemo {
 				last.remember(field.Text, value)
 			}
 			continue
@@ -322,10 +336,16 @@ func (j *Judge) convert(spec *Column, field *Field, value *Value) (problem, reas
 			return problemMalformed, "is not a finite number"
 		}
 	case TypeJSON:
-		if problem, reason = j.text(spec, field, value); problem != "" {
-			return problem, reason
+		value.Text = j.textOf(field)
+		reason = j.json.scan(value.Text)
+		// Valid JSON without bytes beyond ASCII can be stored. What the scanner remembers has to be valid UTF-8, too.
+		if reason != "" || !j.json.ascii {
+			if problem, unstorable := unstorable(value.Text); problem != "" {
+				j.json.seen.forget()
+				return problem, unstorable
+			}
 		}
-		if reason = j.json.scan(value.Text); reason != "" {
+		if reason != "" {
 			return problemMalformed, "is not JSON that Postgres can store: " + reason + shapeHint(value.Text)
 		}
 		if value.Text[0] != '{' {
@@ -356,14 +376,19 @@ func mistakenUnit(field *Field) string {
 	return ""
 }
 
+// textOf returns a field's text, or the text of its value.
+func (j *Judge) textOf(field *Field) []byte {
+	if field.hasText() {
+		return field.Text
+	}
+	start := len(j.scratch)
+	j.scratch = appendField(j.scratch, field)
+	return j.scratch[start:]
+}
+
 // text takes a field as text that Postgres can store.
 func (j *Judge) text(spec *Column, field *Field, value *Value) (problem, reason string) {
-	text := field.Text
-	if !field.hasText() {
-		start := len(j.scratch)
-		j.scratch = appendField(j.scratch, field)
-		text = j.scratch[start:]
-	}
+	text := j.textOf(field)
 	if problem, reason = unstorable(text); problem != "" {
 		return problem, reason
 	}

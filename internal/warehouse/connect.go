@@ -31,6 +31,7 @@ type Config struct {
 	PasswordFile string        // read at each connect, so that a rotated password is used; empty to use the URL's
 	Wait         time.Duration // how long to wait for an unavailable server and for its schema
 	WaitLogin    bool          // wait also while login or rights are refused: for roles that a migration has yet to create
+	Ahead        bool          // whether Open makes a second connection beside the first, because it will be needed
 	Name         string        // application_name, in pg_stat_activity
 	Log          *slog.Logger
 }
@@ -90,12 +91,20 @@ func (c Config) readPassword(config *pgx.ConnConfig) error {
 // Open connects, with at most connections at a time, and waits until the server answers and has the schema of this
 // program's version.
 func Open(ctx context.Context, c Config, connections int) (*DB, error) {
-	pool, err := NewPool(ctx, c, connections, nil)
+	s := &session{config: c, direct: true}
+	pool, err := newPool(ctx, s, connections, nil)
 	if err != nil {
 		return nil, err
 	}
 	db := &DB{pool: pool, outage: newOutage(c)}
-	if err := db.Retry(ctx, "the database", func() error { return checkSchema(ctx, db.pool) }); err != nil {
+	err = db.Retry(ctx, "the database", func() error {
+		err := checkSchema(ctx, db.pool)
+		if s.isPooler(err) {
+			err = checkSchema(ctx, db.pool)
+		}
+		return err
+	})
+	if err != nil {
 		pool.Close()
 		return nil, explain(pool.Config().ConnConfig, err)
 	}

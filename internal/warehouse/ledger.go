@@ -81,34 +81,83 @@ func (db *DB) FinishRun(ctx context.Context, id uuid.UUID) error {
 	return wrap("record the end of the run", err)
 }
 
-// RecordFile records what a run did with a file. loadID is 0 where there is no load.
+// recordFile records what a run did with a file: its load's id, or 0, and a message, or an empty text. The time is not the
+// transaction's, which may have begun long before.
+const recordFile = `
+	insert into raw.run_file (run_id, path, outcome, load_id, message, recorded)
+	values ($1, $2, $3, nullif($4::bigint, 0), nullif($5::text, ''), clock_timestamp())
+	on conflict (run_id, path) do update
+	set outcome = excluded.outcome, load_id = excluded.load_id, message = excluded.message, recorded = excluded.recorded`
+
+// RecordFile records what a run did with a file. loadID is 0 where there is no load. Publish does it, too.
 func (db *DB) RecordFile(ctx context.Context, run uuid.UUID, path string, outcome Outcome, loadID int64, message string) error {
-	_, err := db.pool.Exec(ctx, `
-		insert into raw.run_file (run_id, path, outcome, load_id, message)
-		values ($1, $2, $3, nullif($4, 0), nullif($5, ''))
-		on conflict (run_id, path) do update
-		set outcome = excluded.outcome, load_id = excluded.load_id, message = excluded.message, recorded = now()`,
-		run, path, outcome, loadID, message)
+	_, err := db.pool.Exec(ctx, recordFile, run, path, outcome, loadID, message)
 	return wrap("record the file's outcome", err)
 }
 
-// FileID returns the ledger's id of a file, which it creates if there is none.
-func (db *DB) FileID(ctx context.Context, source, path string) (id int64, err error) {
-	// If another process inserts the file between the two halves, the second statement sees it.
+// A KnownFile is what the ledger has of a file.
+type KnownFile struct {
+	ID int64
+	// Latest is the load that decides whether the file is loaded: the published one, or a retracted one if none was published
+	// after it; nil if there is neither.
+	Latest *Load
+	// Attempted reports whether an attempt is under way, or was interrupted.
+	Attempted bool
+}
+
+// loads selects loads, as lastLoad reads them.
+const loads = `
+	select load_id, run_id, state, contract_version, options, sha256, sha256_of, coalesce(version, ''), coalesce(bytes, 0), rows,
+	       rejected, warnings
+	from raw.load where state in ('published', 'retracted', 'loading') and file_id = `
+
+// lastLoad reads the rows of loads, ordered by descending load_id. Loads of a file get their ids under its lock, so the highest id of
+// those that were ever published is the latest. A superseded load always has a later one, and no attempt that precedes a
+// published load is still 'loading'.
+func lastLoad(rows pgx.Rows) (latest *Load, attempted bool, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		var l Load
+		err := rows.Scan(&l.ID, &l.RunID, &l.State, &l.Version, &l.Options, &l.SHA256, &l.SHA256Of, &l.FileVersion, &l.Bytes, &l.Rows,
+			&l.Rejected, &l.Warnings)
+		if err != nil {
+			return nil, false, err
+		}
+		if l.State != "loading" {
+			latest = &l
+			break
+		}
+		attempted = true
+	}
+	rows.Close()
+	return latest, attempted, rows.Err()
+}
+
+// Find looks a file up in the ledger, which gets it if it does not have it.
+func (db *DB) Find(ctx context.Context, source, path string) (known KnownFile, err error) {
+	// If another process inserts the file between the two halves of the first statement, the second attempt sees it.
 	for range 2 {
-		err = db.pool.QueryRow(ctx, `
+		var batch pgx.Batch
+		batch.Queue(`
 			with known as (select file_id from raw.file where source = $1 and path = $2),
 			     new as (
 			         insert into raw.file (source, path) select $1, $2 where not exists (select from known)
 			         on conflict (source, path) do nothing
 			         returning file_id
 			     )
-			select file_id from known union all select file_id from new`, source, path).Scan(&id)
+			select file_id from known union all select file_id from new`, source, path).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&known.ID) })
+		batch.Queue(loads+"(select file_id from raw.file where source = $1 and path = $2) order by load_id desc", source, path).
+			Query(func(rows pgx.Rows) (err error) {
+				known.Latest, known.Attempted, err = lastLoad(rows)
+				return err
+			})
+		err = db.pool.SendBatch(ctx, &batch).Close()
 		if !errors.Is(err, pgx.ErrNoRows) {
 			break
 		}
 	}
-	return id, wrap("look the file up in the ledger", err)
+	return known, wrap("look the file up in the ledger", err)
 }
 
 // querier is a connection, a pool or a transaction.
@@ -117,70 +166,56 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// Latest returns the load that decides whether a file is loaded: the published one, or a retracted one if none was
-// published after it; nil if there is neither. attempted reports whether an attempt is under way, or was interrupted.
-func (db *DB) Latest(ctx context.Context, fileID int64) (l *Load, attempted bool, err error) {
-	err = db.pool.QueryRow(ctx, "select exists (select from raw.load where file_id = $1 and state = 'loading')", fileID).
-		Scan(&attempted)
-	if err != nil {
-		return nil, false, wrap("look the file up in the ledger", err)
-	}
-	l, err = latest(ctx, db.pool, fileID)
-	return l, attempted, err
-}
-
-func latest(ctx context.Context, q querier, fileID int64) (*Load, error) {
-	var l Load
-	// Loads of a file get their ids under its lock, so the highest id of those that were ever published is the latest.
-	// A superseded load always has a later one.
-	err := q.QueryRow(ctx, `
-		select load_id, run_id, state, contract_version, options, sha256, sha256_of, coalesce(version, ''), bytes, rows, rejected,
-		       warnings
-		from raw.load where file_id = $1 and state in ('published', 'retracted')
-		order by load_id desc limit 1`, fileID).
-		Scan(&l.ID, &l.RunID, &l.State, &l.Version, &l.Options, &l.SHA256, &l.SHA256Of, &l.FileVersion, &l.Bytes, &l.Rows, &l.Rejected, &l.Warnings)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil
-	}
-	return &l, wrap("look the file up in the ledger", err)
-}
-
 // A FileLock excludes other loads of one file. It is a transaction that locks the file's row, so that the server releases
 // it when this process dies.
 type FileLock struct {
-	db     *DB
-	conn   *pgxpool.Conn
-	tx     pgx.Tx
-	fileID int64
+	KnownFile // as it is under the lock
+	db        *DB
+	conn      *pgxpool.Conn
+	tx        pgx.Tx
 }
 
-// Lock waits for the file's lock, for ten minutes at most.
+// Lock waits for the file's lock, for ten minutes at most, and reads the ledger again. It marks the attempts of processes that died:
+// no other process loads the file while this one holds its lock.
 func (db *DB) Lock(ctx context.Context, fileID int64) (*FileLock, error) {
 	conn, err := db.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}
 	// A repeatable-read transaction would not see the ledger row that the control connection inserts after it began.
-	tx, err := Begin(ctx, conn.Conn(), readCommitted)
-	if err != nil {
-		conn.Release()
-		return nil, fmt.Errorf("begin the load: %w", err)
-	}
-	lock := &FileLock{db: db, conn: conn, tx: tx, fileID: fileID}
 	// `for update` would block this process's own inserts into raw.load at their foreign key.
-	if _, err := tx.Exec(ctx, "select from raw.file where file_id = $1 for no key update", fileID); err != nil {
-		lock.Release(ctx)
+	tx, err := Begin(ctx, conn.Conn(), readCommitted, fmt.Sprintf("select from raw.file where file_id = %d for no key update", fileID))
+	if err != nil {
+		conn.Release() // and close it, if it is in the transaction
 		if sqlState(err) == "55P03" {
 			return nil, fmt.Errorf("another load of this file has held its lock for ten minutes: try again later: %w", err)
 		}
 		return nil, fmt.Errorf("lock the file in the ledger: %w", err)
 	}
+	lock := &FileLock{KnownFile: KnownFile{ID: fileID}, db: db, conn: conn, tx: tx}
+	if err := lock.read(ctx); err != nil {
+		lock.Release(ctx)
+		return nil, err
+	}
 	return lock, nil
 }
 
-// Latest is DB.Latest, read under the lock.
-func (l *FileLock) Latest(ctx context.Context) (*Load, error) {
-	return latest(ctx, l.tx, l.fileID)
+// read reads the ledger under the lock.
+func (l *FileLock) read(ctx context.Context) error {
+	rows, err := l.tx.Query(ctx, loads+"$1 order by load_id desc", l.ID)
+	if err == nil {
+		l.Latest, l.Attempted, err = lastLoad(rows)
+	}
+	if err != nil {
+		return wrap("look the file up in the ledger", err)
+	}
+	if !l.Attempted {
+		return nil
+	}
+	_, err = l.db.pool.Exec(ctx, `
+		update raw.load set state = 'failed', error = 'interrupted', finished = now()
+		where file_id = $1 and state = 'loading'`, l.ID)
+	return wrap("mark interrupted loads", err)
 }
 
 // Release releases the lock, and rolls back the load's rows unless they were published.
@@ -206,8 +241,8 @@ func rollback(ctx context.Context, tx pgx.Tx) {
 type Loading struct {
 	ID       int64
 	lock     *FileLock
+	run      uuid.UUID
 	contract *contract.Contract
-	previous *Load
 }
 
 // A Summary has the counts of a load.
@@ -222,32 +257,19 @@ type Summary struct {
 	Counts   map[string]int64 // findings by code
 }
 
-// MarkInterrupted marks the attempts of processes that died: no other process loads the file while this one holds its
-// lock.
-func (l *FileLock) MarkInterrupted(ctx context.Context) error {
-	_, err := l.db.pool.Exec(ctx, `
-		update raw.load set state = 'failed', error = 'interrupted', finished = now()
-		where file_id = $1 and state = 'loading'`, l.fileID)
-	return wrap("mark interrupted loads", err)
-}
-
 // Begin records an attempt.
 func (l *FileLock) Begin(ctx context.Context, run uuid.UUID, c *contract.Contract, format, options string,
 	columns []string,
 ) (*Loading, error) {
-	previous, err := l.Latest(ctx)
-	if err != nil {
-		return nil, err
-	}
-	loading := &Loading{lock: l, contract: c, previous: previous}
+	loading := &Loading{lock: l, run: run, contract: c}
 	var name *string
 	if c != nil {
 		name = &c.Name
 	}
-	err = l.db.pool.QueryRow(ctx, `
+	err := l.db.pool.QueryRow(ctx, `
 		insert into raw.load (file_id, run_id, state, contract, contract_version, options, format, columns)
 		values ($1, $2, 'loading', $3, $4, $5, $6, $7) returning load_id`,
-		l.fileID, run, name, contract.Version, options, format, columns).Scan(&loading.ID)
+		l.ID, run, name, contract.Version, options, format, columns).Scan(&loading.ID)
 	return loading, wrap("record the load", err)
 }
 
@@ -284,21 +306,22 @@ func (l *Loading) AddFindings(ctx context.Context, findings []Finding) error {
 	return wrap("keep findings", err)
 }
 
-// Publish publishes the load's rows and deletes those of the file's previous load, in one commit.
-func (l *Loading) Publish(ctx context.Context, s Summary) error {
+// Publish publishes the load's rows, deletes those of the file's previous load, and records that the run loaded the file, all in
+// one commit.
+func (l *Loading) Publish(ctx context.Context, s Summary, path, message string) error {
 	tx := l.lock.tx
-	if l.previous != nil && l.previous.State == "published" {
-		tag, err := tx.Exec(ctx, "update raw.load set state = 'superseded' where load_id = $1 and state = 'published'",
-			l.previous.ID)
+	if previous := l.lock.Latest; previous != nil && previous.State == "published" {
+		tag, err := tx.Exec(ctx, "update raw.load set state = 'superseded' where load_id = $1 and state = 'published'", previous.ID)
 		if err != nil || tag.RowsAffected() != 1 {
-			return fmt.Errorf("supersede the file's previous load, %d (%d rows): %w", l.previous.ID, tag.RowsAffected(),
+			return fmt.Errorf("supersede the file's previous load, %d (%d rows): %w", previous.ID, tag.RowsAffected(),
 				cmp.Or(err, errLedger))
 		}
-		if err := deleteRows(ctx, tx, l.previous.ID); err != nil {
+		if err := deleteRows(ctx, tx, previous.ID); err != nil {
 			return err
 		}
 	}
-	if err := l.finish(ctx, tx, "published", s, ""); err != nil {
+	outcome := func(batch *pgx.Batch) { batch.Queue(recordFile, l.run, path, Loaded, l.ID, message) }
+	if err := l.finish(ctx, tx, "published", s, "", outcome); err != nil {
 		return err
 	}
 	return wrap("commit the load", tx.Commit(ctx))
@@ -327,25 +350,29 @@ func (l *Loading) Fail(ctx context.Context, s Summary, reason string) error {
 				return fmt.Errorf("cut the findings: %w", err)
 			}
 		}
-		return l.finish(ctx, tx, "failed", s, reason)
+		return l.finish(ctx, tx, "failed", s, reason, nil)
 	})
 	return wrap("record that the load failed", err)
 }
 
-func (l *Loading) finish(ctx context.Context, q querier, state string, s Summary, reason string) error {
-	tag, err := q.Exec(ctx, `
+// finish records the end of a load in a transaction, in one request with what more adds to it.
+func (l *Loading) finish(ctx context.Context, tx pgx.Tx, state string, s Summary, reason string, more func(*pgx.Batch)) error {
+	var batch pgx.Batch
+	batch.Queue(`
 		update raw.load
 		set state = $2, bytes = $3, sha256 = $4, rows = $5, rejected = $6, warnings = $7, error = nullif($8, ''),
 		    version = nullif($9, ''), sha256_of = coalesce(nullif($10, ''), sha256_of), finished = clock_timestamp()
 		where load_id = $1`, l.ID, state, s.Bytes, s.SHA256, s.Rows, s.Rejected, s.Warnings, reason, s.Version, s.SHA256Of)
-	if err != nil || tag.RowsAffected() != 1 {
-		return fmt.Errorf("record the end of load %d (%d rows): %w", l.ID, tag.RowsAffected(), cmp.Or(err, errLedger))
-	}
 	for code, n := range s.Counts {
-		_, err := q.Exec(ctx, "insert into raw.finding_count (load_id, code, n) values ($1, $2, $3)", l.ID, code, n)
-		if err != nil {
-			return fmt.Errorf("count the findings: %w", err)
-		}
+		batch.Queue("insert into raw.finding_count (load_id, code, n) values ($1, $2, $3)", l.ID, code, n)
+	}
+	if more != nil {
+		more(&batch)
+	}
+	results := tx.SendBatch(ctx, &batch)
+	tag, err := results.Exec()
+	if err = cmp.Or(results.Close(), err); err != nil || tag.RowsAffected() != 1 {
+		return fmt.Errorf("record the end of load %d (%d rows): %w", l.ID, tag.RowsAffected(), cmp.Or(err, errLedger))
 	}
 	return nil
 }

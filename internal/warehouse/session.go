@@ -3,6 +3,7 @@ package warehouse
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -59,6 +60,9 @@ const TransactionTimeoutSince = 17
 // prepared by name.
 type session struct {
 	config Config
+	// direct is set if the caller tries again after an error that isPooler accepts: then no connection is made only to look for a
+	// pooler.
+	direct bool
 
 	mu     sync.Mutex
 	known  bool
@@ -66,12 +70,31 @@ type session struct {
 	major  int // version of the server
 }
 
+// errPooler is the error for a connection that turned out to lead to a pooler, before the session was known to.
+var errPooler = errors.New("there is a pooler, which does not pass on the settings of a session")
+
+// isPooler reports whether an error shows that there is a pooler, which the next connection takes into account.
+func (s *session) isPooler(err error) bool {
+	if !isStartupRefused(err) && !errors.Is(err, errPooler) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	news := !s.pooled
+	s.known, s.pooled = true, true
+	return news
+}
+
 // customLocal is the key of a transaction's settings in a pooled connection's custom data.
 const customLocal = "consent settings"
 
 // NewPool makes a pool without connecting. more are additional settings of its sessions.
 func NewPool(ctx context.Context, c Config, connections int, more map[string]string) (*pgxpool.Pool, error) {
-	connConfig, err := c.ParseConfig()
+	return newPool(ctx, &session{config: c}, connections, more)
+}
+
+func newPool(ctx context.Context, s *session, connections int, more map[string]string) (*pgxpool.Pool, error) {
+	connConfig, err := s.config.ParseConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +105,10 @@ func NewPool(ctx context.Context, c Config, connections int, more map[string]str
 	}
 	config.ConnConfig = connConfig
 	config.MaxConns = int32(connections)
-	config.BeforeConnect = (&session{config: c}).prepare
+	if s.config.Ahead && connections > 1 {
+		config.MinConns = 1 // it is made at once, and not given to the first that asks, which makes one, too
+	}
+	config.BeforeConnect = s.prepare
 	return pgxpool.NewWithConfig(ctx, config)
 }
 
@@ -93,7 +119,13 @@ func (s *session) prepare(ctx context.Context, fresh *pgx.ConnConfig) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.known {
+	switch {
+	case s.known:
+	case s.direct:
+		wanted := maps.Clone(fresh.RuntimeParams)
+		fresh.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error { return s.check(ctx, conn, wanted) }
+		return nil
+	default:
 		if err := s.probe(ctx, fresh); err != nil {
 			return err
 		}
@@ -136,14 +168,40 @@ func (s *session) probe(ctx context.Context, config *pgx.ConnConfig) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost
-	results, err := conn.Exec(ctx, "show lock_timeout; show client_connection_check_interval").ReadAll()
+	pooled, err := ignoresSettings(ctx, conn, config.RuntimeParams)
 	if err != nil {
 		return err
 	}
-	s.known, s.major = true, serverMajor(conn)
-	s.pooled = string(results[0].Rows[0][0]) != config.RuntimeParams["lock_timeout"] ||
-		string(results[1].Rows[0][0]) != config.RuntimeParams["client_connection_check_interval"]
+	s.known, s.pooled, s.major = true, pooled, serverMajor(conn)
 	return nil
+}
+
+// check checks the first connections of a direct session.
+func (s *session) check(ctx context.Context, conn *pgconn.PgConn, wanted map[string]string) error {
+	pooled, err := ignoresSettings(ctx, conn, wanted)
+	switch {
+	case err != nil:
+		return err
+	case pooled:
+		return errPooler
+	}
+	s.mu.Lock()
+	s.known, s.major = true, serverMajor(conn)
+	s.mu.Unlock()
+	if serverMajor(conn) >= TransactionTimeoutSince {
+		_, err = conn.Exec(ctx, "set transaction_timeout = 0").ReadAll()
+	}
+	return err
+}
+
+// ignoresSettings reports whether a new connection does not have two of the requested settings.
+func ignoresSettings(ctx context.Context, conn *pgconn.PgConn, wanted map[string]string) (bool, error) {
+	results, err := conn.Exec(ctx, "show lock_timeout; show client_connection_check_interval").ReadAll()
+	if err != nil {
+		return false, err
+	}
+	return string(results[0].Rows[0][0]) != wanted["lock_timeout"] ||
+		string(results[1].Rows[0][0]) != wanted["client_connection_check_interval"], nil
 }
 
 // isStartupRefused reports whether a pooler refused a setting at the start of a connection.
@@ -180,11 +238,15 @@ func localSettings(conn *pgx.Conn) [][2]string {
 const readCommitted = "isolation level read committed"
 
 // Begin begins a transaction of a mode, such as "isolation level read committed, read write", with the program's
-// settings. It takes one round trip, also behind a pooler.
-func Begin(ctx context.Context, conn *pgx.Conn, mode string) (pgx.Tx, error) {
+// settings, and executes the first statements in it. It takes one round trip, also behind a pooler. After an error in one of
+// the statements the connection is still in the transaction, and its pool closes it.
+func Begin(ctx context.Context, conn *pgx.Conn, mode string, first ...string) (pgx.Tx, error) {
 	begin := "begin " + mode
 	for _, setting := range localSettings(conn) {
 		begin += "; set local " + setting[0] + " = " + "'" + setting[1] + "'"
+	}
+	for _, statement := range first {
+		begin += "; " + statement
 	}
 	return conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
 }

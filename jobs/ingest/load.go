@@ -16,11 +16,13 @@ import (
 
 // load loads one file, unless the ledger has it already.
 func (o Options) load(ctx context.Context, entry source.Entry) (FileResult, error) {
-	// 1. An object of the version that the ledger has is not opened.
-	if entry.Version != "" {
-		if r, skip, err := o.compareVersion(ctx, entry); err != nil || skip {
-			return r, err
-		}
+	// 1. Read the ledger. An object of the version that it has is not opened.
+	known, err := o.DB.Find(ctx, o.SourceID, entry.Path)
+	if err != nil {
+		return FileResult{}, err
+	}
+	if r, skip := o.compareVersion(known, entry.Version); skip {
+		return r, nil
 	}
 	file, err := decode.Open(ctx, o.Source, entry)
 	if err != nil {
@@ -29,38 +31,18 @@ func (o Options) load(ctx context.Context, entry source.Entry) (FileResult, erro
 	defer file.Close()
 	o.Progress.update(entry.Path, func(f *fileProgress) { f.read = file.BytesRead })
 
-	// 2. Read the ledger. Most files of most runs end here, with one read and no write.
-	id, err := o.DB.FileID(ctx, o.SourceID, entry.Path)
-	if err != nil {
-		return FileResult{}, err
-	}
-	latest, attempted, err := o.DB.Latest(ctx, id)
-	if err != nil {
-		return FileResult{}, err
-	}
-	if r, skip, err := o.decide(ctx, file, latest); err != nil || (skip && !attempted) {
+	// 2. Most files of most runs end here, with one read and no write.
+	if r, skip, err := o.decide(ctx, file, known.Latest); err != nil || (skip && !known.Attempted) {
 		return r, err
-	}
-	if file.Format == decode.Parquet && !file.SumIsOfParts() {
-		// Parquet is hashed in a separate pass. Do it before the transaction begins.
-		if _, err := file.Sum(ctx); err != nil {
-			return FileResult{}, err
-		}
 	}
 
 	// 3. Read the ledger again under the file's lock: another job may have loaded the file meanwhile.
-	lock, err := o.DB.Lock(ctx, id)
+	lock, err := o.DB.Lock(ctx, known.ID)
 	if err != nil {
 		return FileResult{}, err
 	}
 	defer lock.Release(ctx)
-	if err := lock.MarkInterrupted(ctx); err != nil {
-		return FileResult{}, err
-	}
-	if latest, err = lock.Latest(ctx); err != nil {
-		return FileResult{}, err
-	}
-	if r, skip, err := o.decide(ctx, file, latest); skip || err != nil {
+	if r, skip, err := o.decide(ctx, file, lock.Latest); skip || err != nil {
 		return r, err
 	}
 
@@ -69,17 +51,12 @@ func (o Options) load(ctx context.Context, entry source.Entry) (FileResult, erro
 }
 
 // compareVersion decides about a listed file by its version.
-func (o Options) compareVersion(ctx context.Context, entry source.Entry) (r FileResult, skip bool, err error) {
-	id, err := o.DB.FileID(ctx, o.SourceID, entry.Path)
-	if err != nil {
-		return r, false, err
+func (o Options) compareVersion(known warehouse.KnownFile, version string) (r FileResult, skip bool) {
+	latest := known.Latest
+	if known.Attempted || latest == nil || latest.State == "retracted" || !o.isVersion(latest, version) {
+		return r, false
 	}
-	latest, attempted, err := o.DB.Latest(ctx, id)
-	if err != nil || attempted || latest == nil || latest.State == "retracted" || !o.isVersion(latest, entry.Version) {
-		return r, false, err
-	}
-	r, skip = o.alreadyLoaded(latest)
-	return r, skip, nil
+	return o.alreadyLoaded(latest)
 }
 
 // isVersion reports whether a load is of this version of a file, and read it as this run would.
@@ -158,24 +135,19 @@ func (o Options) attempt(ctx context.Context, file *decode.File, lock *warehouse
 		return FileResult{}, err
 	}
 	summary := warehouse.Summary{Bytes: file.Size(), Version: file.Version(), SHA256Of: sumOf(file)}
+	r := FileResult{LoadID: loading.ID}
 	err = openErr
-	var notes []string
 	if err == nil {
 		s := newStream(ctx, o, loading, c, judge, records)
-		err = s.publish(ctx, file, finish, &summary)
-		notes = s.tally.notes
+		err = s.publish(ctx, file, finish, &summary, &r)
 	}
-	r := FileResult{LoadID: loading.ID, Rejected: summary.Rejected, Warnings: summary.Warnings}
+	r.Rejected, r.Warnings = summary.Rejected, summary.Warnings
 	switch {
 	case err == nil:
-		r.Outcome, r.Rows = warehouse.Loaded, summary.Rows
+		r.Outcome, r.Rows, r.recorded = warehouse.Loaded, summary.Rows, true
 		if summary.SHA256Of == warehouse.SumOfBytes {
 			r.SHA256 = warehouse.Sum(summary.SHA256)
 		}
-		if r.Rejected > 0 {
-			notes = append(notes, fmt.Sprintf("`consent findings %d` lists the rejected rows", r.LoadID))
-		}
-		r.Message = strings.Join(notes, "; ")
 		return r, nil
 	case warehouse.IsAway(err) || ctx.Err() != nil:
 		// The next attempt, or the next run, marks this one as interrupted. If only the acknowledgement was lost, it
@@ -189,9 +161,9 @@ func (o Options) attempt(ctx context.Context, file *decode.File, lock *warehouse
 	return r, errors.Join(err, loading.Fail(ctx, summary, err.Error()))
 }
 
-// publish copies all rows and publishes them, if the file has not changed.
+// publish copies all rows and publishes them, if the file has not changed. It sets the result's message.
 func (s *stream) publish(ctx context.Context, file *decode.File, finish func() ([]byte, error),
-	summary *warehouse.Summary,
+	summary *warehouse.Summary, r *FileResult,
 ) error {
 	err := s.copyRows(ctx)
 	summary.Rows, summary.Rejected, summary.Warnings = s.tally.rows, s.tally.rejected, s.tally.warnings
@@ -205,7 +177,12 @@ func (s *stream) publish(ctx context.Context, file *decode.File, finish func() (
 	if err := file.Unchanged(); err != nil {
 		return err
 	}
-	return s.loading.Publish(ctx, *summary)
+	notes := s.tally.notes
+	if summary.Rejected > 0 {
+		notes = append(notes, fmt.Sprintf("`consent findings %d` lists the rejected rows", r.LoadID))
+	}
+	r.Message = strings.Join(notes, "; ")
+	return s.loading.Publish(ctx, *summary, file.Path(), r.Message)
 }
 
 // readOptions names the options that change how values are read. A file that was loaded with other ones is loaded again.

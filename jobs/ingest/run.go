@@ -56,7 +56,8 @@ type FileResult struct {
 	SHA256   string            `json:"sha256,omitempty"`
 	Message  string            `json:"message,omitempty"`
 
-	err error
+	err      error
+	recorded bool // in the ledger, together with the load
 }
 
 // A Result is the outcome of a run.
@@ -158,7 +159,7 @@ func withGrace(ctx context.Context, grace time.Duration) (context.Context, conte
 	return longer, func() { stop(); cancel() }
 }
 
-// loadFile loads one file and records the outcome. It starts the file again whenever the database was unavailable. closing
+// loadFile loads one file and records the outcome, unless the load did. It starts the file again whenever the database was unavailable. closing
 // ends later than ctx, so that the outcome can be recorded after a stop. Once ctx is done it starts nothing.
 func (o Options) loadFile(ctx, closing context.Context, entry source.Entry) (r FileResult) {
 	path := entry.Path
@@ -185,7 +186,9 @@ func (o Options) loadFile(ctx, closing context.Context, entry source.Entry) (r F
 		r.Message = err.Error()
 		r.err = withExitCode(fmt.Errorf("%s: %w", path, err))
 	}
-	r = o.recordOutcome(closing, r)
+	if !r.recorded {
+		r = o.recordOutcome(closing, r)
+	}
 	attrs := []any{"file", path, "outcome", r.Outcome, "rows", r.Rows, "rejected", r.Rejected, "warnings", r.Warnings,
 		"duration", time.Since(began).Round(time.Millisecond)}
 	switch {

@@ -363,7 +363,7 @@ func judgeAll(ctx context.Context, dir, path string, row func(int64, []contract.
 		return err
 	}
 	defer file.Close()
-	records, _, err := file.Records(ctx)
+	records, finish, err := file.Records(ctx)
 	if err != nil {
 		return err
 	}
@@ -374,7 +374,8 @@ func judgeAll(ctx context.Context, dir, path string, row func(int64, []contract.
 	for {
 		record, err := records.Next()
 		if err == io.EOF {
-			return nil
+			_, err = finish()
+			return err
 		}
 		if err != nil {
 			return err

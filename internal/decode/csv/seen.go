@@ -7,17 +7,20 @@ import (
 
 // Limits of the runs of bytes that are remembered. Shorter ones are read as fast as they are found.
 const (
-	minSeen  = 64
-	maxSeen  = 32 << 10
-	seenSets = 64 // of two: at most 8 MiB for a file
+	minSeen   = 64
+	maxSeen   = 32 << 10
+	seenSets  = 1024    // of two
+	seenBytes = 8 << 20 // of all lists of a file, as in the file and as texts
+	giveUp    = 1024    // misses in a row
 )
 
 // A seenCache remembers lists of JSON texts: what stands between two doubled quotes, from the colon before the list to its last
 // text. Events repeat long lists, and comparing bytes costs a fraction of looking for their quotes. All quotes in it are
 // doubled, so the same bytes stand for the same text wherever they follow a doubled quote.
 type seenCache struct {
-	sets   [seenSets]seenSet
-	misses int // since the last hit
+	sets   []seenSet // nil before the first list
+	bytes  int       // capacity of all lists
+	misses int       // since the last hit
 	tries  int
 }
 
@@ -59,7 +62,7 @@ func (c *Reader) listAt(buf []byte, pos int, list *openList) int {
 		return pos
 	}
 	if list.inText = !list.inText; !list.inText && buf[pos] != ',' {
-		list.set.add(buf[list.start:pos], c.scratch[list.text:])
+		c.seen.add(list.set, buf[list.start:pos], c.scratch[list.text:])
 		list.set = nil
 	}
 	return pos
@@ -69,8 +72,11 @@ func (c *Reader) listAt(buf []byte, pos int, list *openList) int {
 // nothing repeats, so that values without repetition cost nothing.
 func (c *seenCache) set(b []byte, pos int) *seenSet {
 	c.tries++
-	if c.misses >= 4*seenSets && c.tries%32 > 0 {
+	if c.misses >= giveUp && c.tries%32 > 0 {
 		return nil
+	}
+	if c.sets == nil {
+		c.sets = make([]seenSet, seenSets)
 	}
 	const multiplier = 0x9E3779B97F4A7C15 // the golden ratio (Knuth, The Art of Computer Programming, 6.4)
 	hash := uint64(0)
@@ -93,11 +99,14 @@ func (set *seenSet) find(b []byte) (longest *seen) {
 }
 
 // add remembers a list in place of the older one of its set.
-func (set *seenSet) add(raw, text []byte) {
-	if len(raw) < minSeen || len(raw) > maxSeen {
+func (c *seenCache) add(set *seenSet, raw, text []byte) {
+	before := cap(set[1].raw) + cap(set[1].text)
+	need := max(len(raw)-cap(set[1].raw), 0) + max(len(text)-cap(set[1].text), 0)
+	if len(raw) < minSeen || len(raw) > maxSeen || need > 0 && c.bytes+need > seenBytes {
 		return
 	}
 	set[0], set[1] = set[1], set[0]
 	set[0].raw = append(set[0].raw[:0], raw...)
 	set[0].text = append(set[0].text[:0], text...)
+	c.bytes += cap(set[0].raw) + cap(set[0].text) - before
 }

@@ -86,3 +86,26 @@ func TestListsAreRemembered(t *testing.T) {
 		t.Errorf("the longest list that is remembered has %d bytes, want about %d", longest, want)
 	}
 }
+
+// TestRememberedBytesAreBounded reads more lists than are remembered, short ones and long ones.
+func TestRememberedBytesAreBounded(t *testing.T) {
+	c := Reader{eof: true}
+	for i := range 3000 {
+		field := fmt.Sprintf(`"{""vendors"": [""%d"", ""%s"", ""last""]}"`, i, strings.Repeat("x", 1+i*7919%maxSeen))
+		c.scratch, c.seen.misses = c.scratch[:0], 0
+		if _, after := c.quoted([]byte(field), 0); after != len(field) {
+			t.Fatalf("field %d ends at %d of %d", i, after, len(field))
+		}
+	}
+	total, lists := 0, 0
+	for _, set := range c.seen.sets {
+		for _, one := range set {
+			if total += cap(one.raw) + cap(one.text); len(one.raw) > 0 {
+				lists++
+			}
+		}
+	}
+	if total != c.seen.bytes || total < seenBytes/2 || total > seenBytes+4*maxSeen || lists < 100 {
+		t.Errorf("%d lists take %d bytes, counted as %d; the limit is %d", lists, total, c.seen.bytes, seenBytes)
+	}
+}

@@ -37,14 +37,7 @@ func (l *leaf) readDictionary(h *format.PageHeader, body pageBody) error {
 		return err
 	}
 	d.bytes = d.bytes[:body.size]
-	w := &l.page.data
-	if err := w.open(l, body); err != nil {
-		return err
-	}
-	if err := w.read(d.bytes); err != nil {
-		return err
-	}
-	if err := w.finish(); err != nil {
+	if err := l.readDictionaryBytes(d.bytes, body); err != nil {
 		return err
 	}
 	d.count = count
@@ -52,6 +45,21 @@ func (l *leaf) readDictionary(h *format.PageHeader, body pageBody) error {
 		return d.findTexts(l.shared)
 	}
 	return d.checkRest(count * l.width)
+}
+
+// readDictionaryBytes decompresses a dictionary. As it is in memory as a whole, only a large compressed page is read as a stream.
+func (l *leaf) readDictionaryBytes(dst []byte, body pageBody) error {
+	if body.compressed <= l.shared.dictionary {
+		return l.readWhole(dst, body)
+	}
+	w := &l.page.data
+	if err := w.open(l, body); err != nil {
+		return err
+	}
+	if err := w.read(dst); err != nil {
+		return err
+	}
+	return w.finish()
 }
 
 // findTexts finds where the values begin that each say their own length.

@@ -25,6 +25,7 @@ type leaf struct {
 	next, end int64
 	left      int64
 	codec     format.CompressionCodec
+	header    int // bytes that were read for the last page's header
 }
 
 // A batch has count decoded values; those before at have been returned. The batches of a reader are adjacent in memory: in

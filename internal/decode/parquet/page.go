@@ -65,24 +65,31 @@ func (l *leaf) nextPage() error {
 }
 
 // readHeader decodes the header of the page at l.next and moves past it. Its size is not known before:
-// nearly all have less than 100 bytes, but one with statistics may hold whole cells.
+// nearly all have less than 100 bytes, but one with statistics may hold whole cells, as those of the column's other pages do.
 func (l *leaf) readHeader() (*format.PageHeader, error) {
-	b := l.shared.header[:]
-	for {
-		n := min(int64(len(b)), l.end-l.next)
+	const usual, kept = 4 << 10, 64 << 10
+	for size := max(l.header, usual); ; size *= 16 {
+		b := l.shared.header
+		if len(b) < size {
+			b = make([]byte, size)
+			if size <= kept {
+				l.shared.header = b
+			}
+		}
+		n := min(int64(size), l.end-l.next)
 		if err := l.in.readFull(b[:n], l.next); err != nil {
 			return nil, err
 		}
 		h := new(format.PageHeader)
-		size, err := decodeThrift(b[:n], h)
+		read, err := decodeThrift(b[:n], h)
 		if err == nil {
-			l.next += int64(size)
+			l.next += int64(read)
+			l.header = min(2*read, kept)
 			return h, nil
 		}
-		if err != io.ErrUnexpectedEOF || n < int64(len(b)) || len(b) > 4*maxCell {
+		if err != io.ErrUnexpectedEOF || n < int64(size) || size > 4*maxCell {
 			return nil, err
 		}
-		b = make([]byte, 16*len(b))
 	}
 }
 

@@ -4,7 +4,8 @@ package parquet
 type shared struct {
 	in         *input // of the metadata
 	whole      int    // bytes of a page, compressed or not, up to which it is decompressed whole
-	header     [4 << 10]byte
+	dictionary int    // bytes of a compressed dictionary up to which it is read whole
+	header     []byte // of a page, and what follows
 	compressed []byte
 	codecs     decompressor
 	numbers    [batchValues]int64 // decoded lengths

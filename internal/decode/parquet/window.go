@@ -35,14 +35,19 @@ func (w *window) open(l *leaf, b pageBody) error {
 
 // openWhole decompresses a page at once.
 func (w *window) openWhole(l *leaf, b pageBody) error {
-	if b.codec == format.Uncompressed && b.compressed != b.size {
-		return damaged("%d bytes that are not compressed claim to be %d", b.compressed, b.size)
-	}
 	if err := w.grow(b.size); err != nil {
 		return err
 	}
 	w.buf = w.store[:b.size]
-	read := w.buf
+	return l.readWhole(w.buf, b)
+}
+
+// readWhole reads a page, of whose bytes there is room for in memory, and decompresses it into dst.
+func (l *leaf) readWhole(dst []byte, b pageBody) error {
+	if b.codec == format.Uncompressed && b.compressed != b.size {
+		return damaged("%d bytes that are not compressed claim to be %d", b.compressed, b.size)
+	}
+	read := dst
 	if b.codec != format.Uncompressed {
 		l.shared.compressed = slices.Grow(l.shared.compressed[:0], b.compressed)
 		read = l.shared.compressed[:b.compressed]
@@ -56,7 +61,7 @@ func (w *window) openWhole(l *leaf, b pageBody) error {
 	if b.codec == format.Uncompressed || b.size == 0 {
 		return nil
 	}
-	return l.shared.codecs.decompress(b.codec, w.buf, read)
+	return l.shared.codecs.decompress(b.codec, dst, read)
 }
 
 var errChecksum = damaged("a page's bytes do not match its checksum")
