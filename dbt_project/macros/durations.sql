@@ -3,8 +3,22 @@
     multiplied by six, which does not change the results and keeps the weights exact. The type numeric makes sums
     independent of their order.
 #}
-{% macro duration_weight() -%}
-    case when is_placebo then -1.0 else 6.0 end / sampling_rate::numeric
+{% macro duration_weight(is_placebo="is_placebo", sampling_rate="sampling_rate") -%}
+    case when {{ is_placebo }} then -1.0 else 6.0 end / ({{ sampling_rate }})::numeric
+{%- endmacro %}
+
+{#
+    The class of a duration, named by its upper end, which it includes: quarters of a second up to 30 minutes, so that
+    every limit of the marts is the end of a class, and few durations share the class of a quantile; then up to two hours,
+    and longer. A negative duration has class -1.
+#}
+{% macro duration_class(seconds="seconds") -%}
+    case
+        when {{ seconds }} < 0 then -1
+        when {{ seconds }} <= 1800 then ceil({{ seconds }} * 4) / 4
+        when {{ seconds }} <= 7200 then 7200
+        else 'infinity'
+    end::double precision
 {%- endmacro %}
 
 {#

@@ -1,7 +1,8 @@
 {#
     int_events follows the set of published loads, not a watermark, because load 5 may commit after load 6. It records
     the company days that it changes in analytics.touched, once for each model that aggregates them. Each of these
-    models aggregates its days again and deletes them from touched, all within the model's own transaction.
+    models aggregates its days again, deletes them from touched and records them for the models that aggregate its own
+    rows, all within the model's own transaction.
 
     With --empty the models of a build see no rows: an existing incremental model stays unchanged, and a new one is empty.
     The state records this, and the next build without --empty adds the missing rows.
@@ -34,12 +35,23 @@
     $$
 {%- endmacro %}
 
-{# The models that aggregate int_events by company day. #}
-{% macro consumers_of_events() %}
-    {{ return(["int_daily__events", "int_daily__dimensions", "int_daily__domains", "int_consent_durations"]) }}
+{# The models that aggregate another model by company day. #}
+{% macro consumers() %}
+    {{ return({
+        "int_events": ["int_daily__events", "int_daily__dimensions", "int_daily__domains", "int_consent_durations"],
+        "int_daily__events": ["consent_daily"],
+        "int_consent_durations": ["int_daily__durations"],
+    }) }}
 {% endmacro %}
 
-{# Records the company days of a relation with columns api_key and day as touched. #}
+{# The model that a model aggregates by company day. #}
+{% macro consumed_model() %}
+    {% for source, models in consumers().items() if this.identifier in models %}
+        {{ return(source) }}
+    {% endfor %}
+{% endmacro %}
+
+{# Records the company days of a relation with columns api_key and day as touched, for the consumers of this model. #}
 {% macro record_touched_days(relation) -%}
     insert into {{ state_table("touched") }} (model, api_key, day)
     select
@@ -47,7 +59,7 @@
         changed.api_key,
         changed.day
     from (select distinct api_key, day from {{ relation }}) as changed
-    cross join unnest(array['{{ consumers_of_events() | join("', '") }}']) as consumer (model)
+    cross join unnest(array['{{ consumers()[this.identifier] | join("', '") }}']) as consumer (model)
     on conflict do nothing
 {%- endmacro %}
 
@@ -71,28 +83,96 @@
     and (api_key, day) in ({{ days }})
 {%- endmacro %}
 
-{# Before the body of a model that aggregates int_events: deletes the days that it aggregates again. #}
-{% macro delete_touched_days(neighbours=0) -%}
-    {% if is_incremental() and ref("int_events").schema != this.schema %}
+{# Fails a model that follows the changes of another one if that is read from another schema. #}
+{% macro require_own_schema(source) %}
+    {% if ref(source).schema != this.schema %}
         {{ exceptions.raise_compiler_error(
-            this.identifier ~ " is built incrementally from int_events of its own schema, " ~ this.schema
-            ~ ", but --defer resolves int_events to schema " ~ ref("int_events").schema
-            ~ ". Select int_events too, or add --full-refresh."
+            this.identifier ~ " is built incrementally from " ~ source ~ " of its own schema, " ~ this.schema
+            ~ ", but --defer resolves " ~ source ~ " to schema " ~ ref(source).schema
+            ~ ". Select " ~ source ~ " too, or add --full-refresh."
         ) }}
-    {% elif is_incremental() and not flags.EMPTY %}
+    {% endif %}
+{% endmacro %}
+
+{#
+    Before the body of a model that aggregates another one by company day: deletes the days that it aggregates again. A
+    full refresh replaces the table, so the consumers of the model must aggregate all days of the old table again.
+#}
+{% macro delete_touched_days(neighbours=0) -%}
+    {% if is_incremental() %}{{ require_own_schema(consumed_model()) }}{% endif %}
+    {% if is_incremental() and not flags.EMPTY %}
         delete from {{ this }} where {{ is_on_days(touched_days(neighbours)) }}
+    {% elif not is_incremental() and this.identifier in consumers() and load_relation(this) is not none %}
+        {{ record_touched_days(this) }}
     {% endif %}
 {%- endmacro %}
 
-{# After that body: deletes the model's days from touched. The body has seen every day that is in the snapshot. #}
-{% macro clear_touched_days() -%}
+{#
+    After that body: deletes the model's days from touched, and records them for its own consumers. The body has seen
+    every day that is in the snapshot.
+#}
+{% macro clear_touched_days(neighbours=0) -%}
     {{ require_repeatable_read() }};
+    {% set is_incremental = is_incremental() or is_partial_refresh() %}
+    {% if this.identifier in consumers() and is_incremental and not flags.EMPTY %}
+        {{ record_touched_days("(" ~ touched_days(neighbours) ~ ") as aggregated (api_key, day)") }};
+    {% elif this.identifier in consumers() and not is_incremental %}
+        {{ record_touched_days(this) }};
+    {% endif %}
     {% if not flags.EMPTY %}
         delete from {{ state_table("touched") }} where model = '{{ this.identifier }}'
-    {% elif not is_incremental() %}
+    {% elif not is_incremental %}
         insert into {{ state_table("touched") }} (model, api_key, day)
-        select distinct '{{ this.identifier }}', api_key, day from {{ ref("int_events").render() }}
+        select distinct '{{ this.identifier }}', api_key, day from {{ ref(consumed_model()).render() }}
         on conflict do nothing
+    {% endif %}
+{%- endmacro %}
+
+{#
+    A mart with one row or more per company day is a table like the other marts, but a build refreshes only its stale
+    days: those with changed events, and all days of a company whose other columns changed. Such a mart has the config
+    day_column.
+#}
+{% macro is_partial_refresh() %}
+    {% if not execute or not config.get("day_column") or should_full_refresh() %}{{ return(false) }}{% endif %}
+    {% set existing = load_cached_relation(this) %}
+    {{ return(existing is not none and existing.is_table) }}
+{% endmacro %}
+
+{# Before the body of such a mart: lists its stale days in the table stale_day. #}
+{% macro find_stale_days() -%}
+    {% if is_partial_refresh() %}
+        {{ require_own_schema(consumed_model()) }}
+        create temporary table stale_day on commit drop as
+        {{ touched_days() }}
+        {% if flags.EMPTY %}
+            limit 0
+        {% else %}
+            union
+            select
+                present.api_key,
+                present.{{ config.get("day_column") }}
+            from {{ this }} as present
+            left join {{ ref("int_companies") }} as companies on present.api_key = companies.api_key
+            left join {{ ref("int_company_weighting") }} as company_weighting on present.api_key = company_weighting.api_key
+            where
+                (
+                    present.company_name,
+                    present.industry,
+                    present.industry_group,
+                    present.hq_country,
+                    present.extrapolation,
+                    present.recommended_extrapolation
+                ) is distinct from (
+                    companies.company_name,
+                    companies.industry,
+                    companies.industry_group,
+                    companies.hq_country,
+                    '{{ chosen_extrapolation() }}',
+                    {{ recommended_extrapolation("company_weighting.weighting") }}
+                )
+        {% endif %};
+        analyze stale_day
     {% endif %}
 {%- endmacro %}
 
@@ -109,7 +189,7 @@
             {{ record_touched_days(this) }};
         {% endif %}
         -- Models that are no longer in the project never delete their days.
-        delete from {{ state_table("touched") }} where model <> all(array['{{ consumers_of_events() | join("', '") }}']);
+        delete from {{ state_table("touched") }} where model <> all(array['{{ consumers().values() | sum(start=[]) | join("', '") }}']);
         delete from {{ state_table("applied_load") }};
     {% elif not flags.EMPTY %}
         with deleted as (

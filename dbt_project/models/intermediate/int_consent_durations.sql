@@ -5,7 +5,7 @@
         on_schema_change='fail',
         indexes=[{'columns': ['api_key', 'day']}],
         pre_hook=[begin_repeatable_read(), '{{ set_planner_options() }}', '{{ delete_touched_days(neighbours=1) }}'],
-        post_hook=['{{ set_replica_identity() }}', '{{ clear_touched_days() }}', '{{ analyze_new_table() }}']
+        post_hook=['{{ set_replica_identity() }}', '{{ clear_touched_days(neighbours=1) }}', '{{ analyze_new_table() }}']
     )
 }}
 
