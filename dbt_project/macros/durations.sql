@@ -8,14 +8,16 @@
 {%- endmacro %}
 
 {#
-    The class of a duration, named by its upper end, which it includes: quarters of a second up to 30 minutes, so that
-    every limit of the marts is the end of a class, and few durations share the class of a quantile; then up to two hours,
-    and longer. A negative duration has class -1.
+    The class of a duration, named by its upper end, which it includes. The fewer durations there are, the wider is a
+    class, so that there are few classes, and few durations share the class of a quantile. Every limit of the marts is the
+    end of a class. A negative duration has class -1.
 #}
 {% macro duration_class(seconds="seconds") -%}
     case
         when {{ seconds }} < 0 then -1
-        when {{ seconds }} <= 1800 then ceil({{ seconds }} * 4) / 4
+        when {{ seconds }} <= 10 then ceil({{ seconds }} * 4) / 4
+        when {{ seconds }} <= 60 then ceil({{ seconds }})
+        when {{ seconds }} <= 1800 then ceil({{ seconds }} / 60) * 60
         when {{ seconds }} <= 7200 then 7200
         else 'infinity'
     end::double precision

@@ -239,26 +239,34 @@
 {%- endmacro %}
 
 {#
+    Whether a row of a relation with columns event_id and is_current may share its event id with another row, or is not
+    current. All other rows are the only row of their event. Sorting one number per row finds them in less than half the
+    time of grouping by company and id; `offset 0` makes the planner sort.
+#}
+{% macro is_possibly_repeated(relation) -%}
+    uuid_hash_extended(event_id, 0) in (
+        select hash
+        from (
+            select
+                uuid_hash_extended(event_id, 0) as hash,
+                is_current
+            from {{ relation }}
+            order by hash
+            offset 0 -- noqa: AM09
+        ) as hashes
+        group by hash
+        having count(*) > 1 or not bool_and(is_current)
+    )
+{%- endmacro %}
+
+{#
     Of several rows with the same event id, only one is current: the row from the latest load, and within that load the
     row with the highest number. Only the ids of added or deleted rows are checked again; a deleted row may have
     superseded a row that stays.
 #}
 {% macro update_is_current() -%}
     create temporary table changed_event on commit drop as
-    with repeated as (
-        select events.api_key, events.event_id
-        from {{ this }} as events
-        {% if is_incremental() %}
-            inner join (select distinct api_key, event_id from affected_event) as affected
-                on events.event_id = affected.event_id and events.api_key = affected.api_key
-            -- The array is redundant, but makes the planner use the index on event_id.
-            where events.event_id = any(array(select event_id from affected_event))
-        {% endif %}
-        group by 1, 2
-        having count(*) > 1 or not bool_or(events.is_current)
-    ),
-
-    ranked as (
+    with ranked as (
         select
             events.load_id,
             events.row_number,
@@ -270,7 +278,12 @@
                 partition by events.api_key, events.event_id order by events.load_id desc, events.row_number desc
             ) = 1 as is_current
         from {{ this }} as events
-        inner join repeated on events.event_id = repeated.event_id and events.api_key = repeated.api_key
+        {% if is_incremental() %}
+            -- An array makes the planner use the index on event_id.
+            where events.event_id = any(array(select event_id from affected_event))
+        {% else %}
+            where {{ is_possibly_repeated(this) }}
+        {% endif %}
     )
 
     select * from ranked where was_current <> is_current;

@@ -68,9 +68,16 @@ classes as (
 cumulated_classes as (
 
     select
-        *,
-        sum(weight) over in_order - weight as weight_before,
-        sum(weight) over in_order as weight_until
+        api_key,
+        method,
+        up_to_seconds,
+        lowest_seconds,
+        highest_seconds,
+        sum(weight) over in_order - weight as exact_weight_before,
+        (sum(weight) over in_order - weight)::double precision as weight_before,
+        (sum(weight) over in_order)::double precision as weight_until,
+        (sum(weight) over in_order - weight + weight_lost)::double precision as lowest_weight,
+        (sum(weight) over in_order - weight + weight_gained)::double precision as highest_weight
     from classes
     window in_order as (partition by api_key, method order by up_to_seconds)
 
@@ -82,9 +89,7 @@ searched_classes as (
         cumulated_classes.*,
         coalesce(
             {%- for target in ["half", "nine_tenths", "sampling_lower", "sampling_upper", "process_lower", "process_upper"] %}
-                targets.{{ target }} between
-                (cumulated_classes.weight_before + cumulated_classes.weight_lost)::double precision
-                and (cumulated_classes.weight_before + cumulated_classes.weight_gained)::double precision
+                targets.{{ target }} between cumulated_classes.lowest_weight and cumulated_classes.highest_weight
                 {%- if not loop.last %} or{% endif %}
             {%- endfor %},
             false
@@ -101,7 +106,7 @@ searched_values as (
         durations.method,
         durations.seconds,
         searched_classes.up_to_seconds,
-        searched_classes.weight_before as class_weight_before,
+        searched_classes.exact_weight_before as class_weight_before,
         sum({{ duration_weight("durations.shift_seconds <> 0", "durations.sampling_rate") }}) as weight
     from consent_durations as durations
     inner join searched_classes
@@ -130,8 +135,8 @@ cumulated as (
         searched_classes.api_key,
         searched_classes.method,
         ends.seconds,
-        searched_classes.weight_until::double precision as weight_until,
-        searched_classes.weight_before::double precision as weight_before
+        searched_classes.weight_until,
+        searched_classes.weight_before
     from searched_classes
     cross join lateral (values (lowest_seconds), (highest_seconds)) as ends (seconds)
     where not searched_classes.is_searched
