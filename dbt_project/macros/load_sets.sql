@@ -139,38 +139,46 @@
     {{ return(existing is not none and existing.is_table) }}
 {% endmacro %}
 
-{# Before the body of such a mart: lists its stale days in the table stale_day. #}
+{#
+    Before the body of such a mart: lists its stale days in the table stale_day. A company without any row in the mart
+    differs, too: a build of the mart alone leaves out a company that int_companies does not have yet.
+#}
 {% macro find_stale_days() -%}
     {% if is_partial_refresh() %}
+        {% set columns = ["company_name", "industry", "industry_group", "hq_country", "extrapolation", "recommended_extrapolation"] %}
         {{ require_own_schema(consumed_model()) }}
         create temporary table stale_day on commit drop as
-        {{ touched_days() }}
         {% if flags.EMPTY %}
+            {{ touched_days() }}
             limit 0
         {% else %}
+            with present as (
+                select distinct api_key, {{ columns | join(", ") }} from {{ this }}
+            ),
+
+            fresh as (
+                select
+                    companies.*,
+                    '{{ chosen_extrapolation() }}' as extrapolation,
+                    {{ recommended_extrapolation("company_weighting.weighting") }} as recommended_extrapolation
+                from {{ ref("int_companies") }} as companies
+                inner join {{ ref("int_company_weighting") }} as company_weighting on companies.api_key = company_weighting.api_key
+            ),
+
+            changed as (
+                select coalesce(present.api_key, fresh.api_key) as api_key
+                from present
+                full join fresh on present.api_key = fresh.api_key
+                where
+                    (present.{{ columns | join(", present.") }})
+                    is distinct from (fresh.{{ columns | join(", fresh.") }})
+            )
+
+            {{ touched_days() }}
             union
-            select
-                present.api_key,
-                present.{{ config.get("day_column") }}
-            from {{ this }} as present
-            left join {{ ref("int_companies") }} as companies on present.api_key = companies.api_key
-            left join {{ ref("int_company_weighting") }} as company_weighting on present.api_key = company_weighting.api_key
-            where
-                (
-                    present.company_name,
-                    present.industry,
-                    present.industry_group,
-                    present.hq_country,
-                    present.extrapolation,
-                    present.recommended_extrapolation
-                ) is distinct from (
-                    companies.company_name,
-                    companies.industry,
-                    companies.industry_group,
-                    companies.hq_country,
-                    '{{ chosen_extrapolation() }}',
-                    {{ recommended_extrapolation("company_weighting.weighting") }}
-                )
+            select api_key, {{ config.get("day_column") }} from {{ this }} where api_key in (select api_key from changed)
+            union
+            select api_key, day from {{ ref(consumed_model()) }} where api_key in (select api_key from changed)
         {% endif %};
         analyze stale_day
     {% endif %}
