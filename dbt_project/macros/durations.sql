@@ -3,8 +3,24 @@
     multiplied by six, which does not change the results and keeps the weights exact. The type numeric makes sums
     independent of their order.
 #}
-{% macro duration_weight() -%}
-    case when is_placebo then -1.0 else 6.0 end / sampling_rate::numeric
+{% macro duration_weight(is_placebo="is_placebo", sampling_rate="sampling_rate") -%}
+    case when {{ is_placebo }} then -1.0 else 6.0 end / ({{ sampling_rate }})::numeric
+{%- endmacro %}
+
+{#
+    The class of a duration, named by its upper end, which it includes. The fewer durations there are, the wider is a
+    class, so that there are few classes, and few durations share the class of a quantile. Every limit of the marts is the
+    end of a class. A negative duration has class -1.
+#}
+{% macro duration_class(seconds="seconds") -%}
+    case
+        when {{ seconds }} < 0 then -1
+        when {{ seconds }} <= 10 then ceil({{ seconds }} * 4) / 4
+        when {{ seconds }} <= 60 then ceil({{ seconds }})
+        when {{ seconds }} <= 1800 then ceil({{ seconds }} / 60) * 60
+        when {{ seconds }} <= 7200 then 7200
+        else 'infinity'
+    end::double precision
 {%- endmacro %}
 
 {#

@@ -228,9 +228,10 @@
 {%- endmacro %}
 
 {#
-    Planner settings for a model that joins sums of sums. Postgres underestimates the rows of such sums and would
-    choose nested loops, whose time is quadratic.
+    Planner settings for a model that joins sums of sums. Postgres underestimates the rows of such sums. It would choose
+    nested loops, or merge joins on the first key alone, whose time is quadratic.
 #}
 {% macro set_planner_options() -%}
-    set local enable_nestloop = off
+    set local enable_nestloop = off;
+    set local enable_mergejoin = off
 {%- endmacro %}

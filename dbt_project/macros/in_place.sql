@@ -1,8 +1,8 @@
 {#
     These materializations change tables and views in place. Grants, other users' views, publications, row policies,
     triggers and comments belong to a relation; by default dbt replaces it and drops everything that depends on it.
-    Rows are deleted, updated and inserted in one transaction, so readers see either the old rows or the new ones.
-    Unchanged rows are not written.
+    Rows are deleted, updated and inserted in one transaction, so readers see either the old rows or the new ones. In a
+    table with a primary key, unchanged rows are not written.
 #}
 {% materialization table, adapter='postgres' %}
     {% set existing = load_cached_relation(this) %}
@@ -98,7 +98,11 @@
     {% do run_query(get_create_table_as_sql(True, fresh, sql)) %}
 
     {% set changes = run_query(column_changes(target, fresh)) %}
-    {% if changes %}
+    {% if changes and is_partial_refresh() %}
+        {% do exceptions.raise_compiler_error(
+            "The columns or keys of " ~ this.identifier ~ " change, so all of its days must be built again: add --full-refresh."
+        ) %}
+    {% elif changes %}
         {% set dropped = changes.columns["dropped"].values() | reject("none") | list %}
         {% if dropped %}{% do drop_dependents(target, dropped) %}{% endif %}
         {% do run_query("delete from " ~ target) %}
@@ -111,40 +115,34 @@
     {% set list = columns | join(", ") %}
     {% set values = "fresh." ~ columns | join(", fresh.") %}
     {% set fresh_rows = "(select " ~ list ~ " from " ~ fresh ~ ") as fresh" %}
-    {# Without a primary key the whole row is the key: = finds equal rows by hash, *= compares their bytes. #}
     {% set key = primary_key(target) %}
-    {% set same_key = "present = fresh and present *= fresh" %}
-    {% if key %}
-        {% set same_key = "(present." ~ key | join(", present.") ~ ") = (fresh." ~ key | join(", fresh.") ~ ")" %}
+    {% set is_refreshed = "true" %}
+    {% if is_partial_refresh() %}
+        {% set is_refreshed = "(present.api_key, present." ~ config.get("day_column") ~ ") in (select api_key, day from stale_day)" %}
     {% endif %}
     {% call statement('main') %}
         do $refresh$
-        declare
-            is_merged boolean := false;
         begin
-            begin
-                delete from {{ target }} as present
-                where not exists (select from {{ fresh_rows }} where {{ same_key }});
-                {% if key %}
+            {% if key %}
+                {% set same_key = "(present." ~ key | join(", present.") ~ ") = (fresh." ~ key | join(", fresh.") ~ ")" %}
+                begin
+                    delete from {{ target }} as present
+                    where
+                        not exists (select from {{ fresh_rows }} where {{ same_key }})
+                        and {{ is_refreshed }};
                     -- A changed row is updated: deleting it could delete the rows that refer to it.
                     merge into {{ target }} as present
                     using {{ fresh_rows }} on {{ same_key }}
                     when matched and not present *= fresh then update set ({{ list }}) = row({{ values }})
                     when not matched then insert ({{ list }}) values ({{ values }});
-                {% else %}
-                    insert into {{ target }} ({{ list }})
-                    select {{ list }} from {{ fresh_rows }}
-                    where not exists (select from {{ target }} as present where {{ same_key }});
-                {% endif %}
-                -- Without a key, the number of equal rows may still differ.
-                is_merged := (select count(*) from {{ target }}) = (select count(*) from {{ fresh }});
-            exception when undefined_function or feature_not_supported then
-                null; -- a type without =, such as json; a rule on the table
-            end;
-            if not is_merged then
-                delete from {{ target }};
-                insert into {{ target }} ({{ list }}) select {{ list }} from {{ fresh }};
-            end if;
+                    return;
+                exception when undefined_function or feature_not_supported then
+                    null; -- a key of a type without =, such as json; a rule on the table
+                end;
+            {% endif %}
+            -- Without a key, finding the rows that differ would take longer than writing all of them.
+            delete from {{ target }} as present where {{ is_refreshed }};
+            insert into {{ target }} ({{ list }}) select {{ list }} from {{ fresh }};
         end
         $refresh$
     {% endcall %}

@@ -3,6 +3,8 @@
 -- depends_on: {{ ref('int_daily__dimensions') }}
 -- depends_on: {{ ref('int_daily__domains') }}
 -- depends_on: {{ ref('int_consent_durations') }}
+-- depends_on: {{ ref('int_daily__durations') }}
+-- depends_on: {{ ref('consent_daily') }}
 select
     model,
     api_key,

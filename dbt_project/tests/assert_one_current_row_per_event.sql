@@ -6,20 +6,17 @@ with events as not materialized (
 )
 
 select
-    events.api_key,
-    events.event_id
-from events -- noqa: AL04
-{% if not tests_check_all_rows() %}
-    inner join ( -- noqa: ST05
-        select distinct
-            api_key,
-            event_id
-        from events
-        where load_id = any({{ loads_to_test() }})
-    ) as events_to_test
-        on events.event_id = events_to_test.event_id and events.api_key = events_to_test.api_key
+    api_key,
+    event_id
+from events
+{% if tests_check_all_rows() %}
+    -- A single row that is current is correct.
+    where {{ is_possibly_repeated("events") }}
+{% else %}
+    -- An array makes the planner use the index on event_id.
+    where event_id = any(array(select event_id from events where load_id = any({{ loads_to_test() }})))
 {% endif %}
 group by 1, 2
 having
-    count(*) filter (where events.is_current) <> 1
-    or max(events.load_id) filter (where events.is_current) <> max(events.load_id)
+    count(*) filter (where is_current) <> 1
+    or max(load_id) filter (where is_current) <> max(load_id)

@@ -39,12 +39,12 @@ var changes = []change{
 	{name: "a load that began first commits last", apply: func(w *world) { w.commitLate() }},
 	{name: "a load is published while events are built", during: []int{0},
 		apply: func(w *world) { w.publish(w.newFile(), w.someRows(15)) }},
-	{name: "a file is replaced while its events are summed", during: []int{1, 2, 3, 4, 5},
+	{name: "a file is replaced while its events are summed", during: []int{1, 2, 3, 4, 5, 6, 7},
 		apply: func(w *world) {
 			f := w.file()
 			w.publish(f, append(w.part(w.rows[f]), w.someRows(5)...))
 		}},
-	{name: "dbt is killed", during: []int{0, 1, 2, 3, 4, 5}, kill: true,
+	{name: "dbt is killed", during: []int{0, 1, 2, 3, 4, 5, 6, 7}, kill: true,
 		apply: func(w *world) { w.publish(w.newFile(), w.someRows(10)) }},
 }
 
@@ -286,8 +286,9 @@ func (w *world) commitLate() {
 	w.begin()
 }
 
-// models are the incremental models. Every build recreates the marts from them.
-var models = []string{"int_events", "int_daily__events", "int_daily__dimensions", "int_consent_durations", "int_daily__domains", "int_company_loads"}
+// models are the incremental models, and the mart that refreshes only its stale days. Every build recreates the other marts.
+var models = []string{"int_events", "int_daily__events", "int_daily__dimensions", "int_consent_durations", "int_daily__domains", "int_company_loads",
+	"int_daily__durations", "consent_daily"}
 
 // makeGates makes each model wait when it writes its rows, while the test holds the lock with the model's number. The
 // transaction has then read its input and not yet recorded it.

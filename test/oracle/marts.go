@@ -312,6 +312,7 @@ func (c *company) daily() []Record {
 			of(c.inverse).inverseBlock(c.inverse, record)
 			of(c.recommended).recommendedBlock(c.recommended, record, "")
 			record["is_above_one"] = isRate(metric) && chosen.aboveOne()
+			record["extrapolation"] = c.chosen.extrapolation
 			records = append(records, record)
 		}
 		add("all", "volume", func(r reading) estimate { return r.total(rows) })

@@ -5,7 +5,7 @@
         on_schema_change='fail',
         indexes=[{'columns': ['api_key', 'day']}],
         pre_hook=[begin_repeatable_read(), '{{ set_planner_options() }}', '{{ delete_touched_days(neighbours=1) }}'],
-        post_hook=['{{ set_replica_identity() }}', '{{ clear_touched_days() }}', '{{ analyze_new_table() }}']
+        post_hook=['{{ set_replica_identity() }}', '{{ clear_touched_days(neighbours=1) }}', '{{ analyze_new_table() }}']
     )
 }}
 
@@ -139,15 +139,16 @@ places as not materialized (
         hash_record_extended(
             row(api_key, domain, deployment_id, country, region, browser_family, device_type, sdk_type), 0
         ) as place,
-        floor(date_part('epoch', event_at) / 20)::bigint as clock
+        floor(date_part('epoch', event_at) / 60)::bigint as clock_minute,
+        floor(date_part('epoch', event_at + interval '20 seconds') / 60)::bigint as last_clock_minute
     from events
 
 ),
 
--- Each notice with each shift, in its own 20-second step of the clock and in the next one: a choice within 20 seconds
--- is in one of the two. This makes an equality join possible; otherwise every notice of a place would be joined with
--- every choice. The shifts are multiples of 20 seconds, so they shift the clock by whole steps. `offset 0` makes the
--- planner compute these rows before the join; it would otherwise join notices and choices by place alone.
+-- Each notice with each shift, in its own minute of the clock, and in the next one if the 20 seconds after it reach that.
+-- This makes an equality join possible; otherwise every notice of a place would be joined with every choice. The shifts
+-- are whole minutes. `offset 0` makes the planner compute these rows before the join; it would otherwise join notices and
+-- choices by place alone.
 notices as (
 
     select
@@ -158,11 +159,11 @@ notices as (
         places.is_rate_unknown,
         places.place,
         shifts.shift_seconds,
-        places.clock + shifts.shift_seconds / 20 + following.step as clock
+        places.clock_minute + shifts.shift_seconds / 60 + following.step as clock_minute
     from places
     cross join shifts
     cross join generate_series(0, 1) as following (step)
-    where places.event_type = 'consent.asked'
+    where places.event_type = 'consent.asked' and places.clock_minute + following.step <= places.last_clock_minute
     offset 0 -- noqa: AM09
 
 ),
@@ -189,7 +190,7 @@ nearby as (
         choices.is_rate_unknown or notices.is_rate_unknown as is_rate_unknown
     from notices
     inner join choices
-        on notices.place = choices.place and notices.clock = choices.clock
+        on notices.place = choices.place and notices.clock_minute = choices.clock_minute
     where
         choices.event_at > notices.event_at + notices.shift_seconds * interval '1 second'
         and choices.event_at <= notices.event_at + (notices.shift_seconds + 20) * interval '1 second'

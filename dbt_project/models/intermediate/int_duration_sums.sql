@@ -1,14 +1,6 @@
-{{ config(pre_hook='{{ set_planner_options() }}') }}
+with daily_durations as (
 
-with durations as (
-
-    select
-        *,
-        shift_seconds <> 0 as is_placebo,
-        seconds between 0 and 1800 as is_first_choice,
-        -- Event times have microseconds. Sums of whole microseconds are as exact as numeric, and much faster.
-        (seconds * 1e6)::bigint as microseconds
-    from {{ ref('int_consent_durations') }}
+    select * from {{ ref('int_daily__durations') }}
 
 ),
 
@@ -22,21 +14,25 @@ counted as (
         is_placebo,
         sampling_rate::numeric as sampling_rate,
         {{ duration_weight() }} as weight,
-        count(*) as n_all,
-        count(*) filter (where seconds > 1800) as n_over_30min,
-        count(*) filter (where seconds < 0) as n_reversed,
-        count(*) filter (where is_near_event) as n_near_event,
-        count(*) filter (where is_first_choice) as n,
-        count(*) filter (where is_first_choice and is_rate_unknown) as n_rate_unknown,
-        coalesce(sum(microseconds) filter (where is_first_choice), 0) / 1e6 as seconds_sum,
+        sum(n) as n_all,
+        coalesce(sum(n) filter (where up_to_seconds > 1800), 0) as n_over_30min,
+        coalesce(sum(n) filter (where up_to_seconds < 0), 0) as n_reversed,
+        sum(n_near_event) as n_near_event,
+        coalesce(sum(n) filter (where up_to_seconds between 0 and 1800), 0) as n,
+        coalesce(sum(n_rate_unknown) filter (where up_to_seconds between 0 and 1800), 0) as n_rate_unknown,
+        coalesce(sum(microseconds) filter (where up_to_seconds between 0 and 1800), 0) / 1e6 as seconds_sum,
         {%- for minutes in [5, 120] %}
-            count(*) filter (where seconds between 0 and {{ 60 * minutes }}) as n_within_{{ minutes }}min,
             coalesce(
-                sum(microseconds) filter (where seconds between 0 and {{ 60 * minutes }}), 0
+                sum(n) filter (where up_to_seconds between 0 and {{ 60 * minutes }}), 0
+            ) as n_within_{{ minutes }}min,
+            coalesce(
+                sum(microseconds) filter (where up_to_seconds between 0 and {{ 60 * minutes }}), 0
             ) / 1e6 as seconds_sum_within_{{ minutes }}min,
         {%- endfor %}
-        coalesce(sum(microseconds * microseconds) filter (where is_first_choice), 0) / 1e12 as seconds_squares
-    from durations
+        coalesce(
+            sum(microseconds_squared) filter (where up_to_seconds between 0 and 1800), 0
+        ) / 1e12 as seconds_squares
+    from daily_durations
     group by api_key, method, is_placebo, sampling_rate
 
 ),

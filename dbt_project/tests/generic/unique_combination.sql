@@ -1,10 +1,16 @@
-{# No two rows have the same values in these columns, and no row lacks one of them. #}
-{% test unique_combination(model, columns) %}
+{#
+    No two rows have the same values in these columns, and no row lacks one of them. With by_day, the model is incremental
+    by company day, and only the days of the loads to test are checked.
+#}
+{% test unique_combination(model, columns, by_day=false) %}
 
     select
         {{ columns | join(", ") }},
         count(*) as n_rows
     from {{ model }}
+    {% if by_day %}
+        where {{ is_on_day_to_test(days_to_test()) }}
+    {% endif %}
     group by {{ columns | join(", ") }}
     having count(*) > 1 or num_nulls({{ columns | join(", ") }}) > 0
 

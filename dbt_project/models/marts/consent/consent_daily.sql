@@ -1,3 +1,11 @@
+{{
+    config(
+        day_column='event_date',
+        pre_hook=[begin_repeatable_read(), '{{ find_stale_days() }}'],
+        post_hook='{{ clear_touched_days() }}'
+    )
+}}
+
 with companies as (
 
     select * from {{ ref('int_companies') }}
@@ -12,7 +20,11 @@ company_weighting as (
 
 daily_events as (
 
-    select * from {{ ref('int_daily__events') }}
+    select *
+    from {{ ref('int_daily__events') }}
+    {% if is_partial_refresh() %}
+        where {{ is_on_days("select api_key, day from stale_day") }}
+    {% endif %}
 
 ),
 
@@ -250,6 +262,7 @@ select
     estimates.n,
     {{ estimate_columns("estimates") }},
     {{ other_estimate_columns("estimates") }},
-    estimates.form = 'ratio' and coalesce(estimates.estimate > 1, false) as is_above_one
+    estimates.form = 'ratio' and coalesce(estimates.estimate > 1, false) as is_above_one,
+    estimates.extrapolation
 from estimates
 inner join companies on estimates.api_key = companies.api_key

@@ -5,9 +5,9 @@ with headlines as (
 
 ),
 
-consent_durations as (
+daily_durations as (
 
-    select * from {{ ref('int_consent_durations') }}
+    select * from {{ ref('int_daily__durations') }}
 
 ),
 
@@ -15,28 +15,19 @@ consent_durations as (
 counted as (
 
     select
-        within_minutes,
-        is_placebo,
-        sampling_rate::numeric as sampling_rate,
+        limits.within_minutes,
+        durations.is_placebo,
+        durations.sampling_rate::numeric as sampling_rate,
         {{ duration_weight() }} as weight,
-        count(*) as n,
-        count(*) filter (where is_rate_unknown) as n_rate_unknown,
-        -- Event times have microseconds, so sums of whole microseconds are exact.
-        sum(microseconds) / 1e6 as seconds_sum,
-        {{ sum_of_squares("microseconds") }} / 1e12 as seconds_squares
-    from (
-        select
-            limits.within_minutes,
-            durations.sampling_rate,
-            durations.is_rate_unknown,
-            durations.shift_seconds <> 0 as is_placebo,
-            (durations.seconds * 1e6)::bigint as microseconds
-        from consent_durations as durations
-        inner join headlines on durations.api_key = headlines.api_key and durations.method = headlines.method
-        inner join unnest(array[5, 30, 120]) as limits (within_minutes)
-            on durations.seconds between 0 and 60 * limits.within_minutes
-    ) as limited
-    group by within_minutes, is_placebo, sampling_rate
+        sum(durations.n) as n,
+        sum(durations.n_rate_unknown) as n_rate_unknown,
+        sum(durations.microseconds) / 1e6 as seconds_sum,
+        sum(durations.microseconds_squared) / 1e12 as seconds_squares
+    from daily_durations as durations
+    inner join headlines on durations.api_key = headlines.api_key and durations.method = headlines.method
+    inner join unnest(array[5, 30, 120]) as limits (within_minutes)
+        on durations.up_to_seconds between 0 and 60 * limits.within_minutes
+    group by limits.within_minutes, durations.is_placebo, durations.sampling_rate
 
 ),
 
