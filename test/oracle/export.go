@@ -51,6 +51,7 @@ type Event struct {
 	Created, Updated     *time.Time // of the consent token
 	Malformed            []string   // finding codes of invalid values in PARAMETERS
 	Status, Action       string
+	Position             string // of the notice, in prompts
 	Country, Region      string
 	Device, Browser, SDK string
 	Domain, Deployment   string
@@ -218,6 +219,7 @@ func newEvent(r record) (Event, error) {
 			return e, fmt.Errorf("PARAMETERS: %w", err)
 		}
 		e.Action, _ = parameters["action"].(string)
+		e.Position, _ = parameters["position"].(string)
 		e.Created = optionalTime(parameters["created"])
 		e.Updated = optionalTime(parameters["updated"])
 		if parameters["action"] != nil && e.Action == "" && parameters["action"] != "" {

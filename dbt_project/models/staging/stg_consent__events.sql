@@ -19,5 +19,17 @@ select
     nullif(sdk_type, '') as sdk_type,
     nullif(domain, '') as domain,
     nullif(deployment_id, '') as deployment_id,
-    nullif(user_id, '') as user_id
-from {{ source('raw', 'event') }}
+    nullif(user_id, '') as user_id,
+    -- Of prompts only, because reading long JSON takes time, and once (offset 0). The function leaves the type of the column
+    -- parameters free.
+    case
+        when type = 'consent.asked'
+            then (
+                select nullif(lower(parameter.position #>> '{}'), '')
+                from (select raw.parameters_json(event) -> 'position' as position offset 0) as parameter -- noqa: AM09
+                where json_typeof(parameter.position) = 'string'
+            )
+    end as notice_position
+-- render() passes the table itself also with --empty, because the function needs a row of it; the model that reads this view
+-- leaves out the rows.
+from {{ source('raw', 'event').render() }} as event
