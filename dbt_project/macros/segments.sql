@@ -7,7 +7,15 @@
     10
 {%- endmacro %}
 
-{# The number of unweighted rows whose sum has the same relative variance (Kish 1965). #}
+{#
+    The number of unweighted rows whose sum has the same relative variance (Kish 1965). Rounded, so that ten equal rows
+    are not fewer than ten.
+#}
 {% macro kish_rows(weight, squares) -%}
-    power({{ weight }}, 2) / {{ squares }}
+    round((power({{ weight }}, 2) / {{ squares }})::numeric, 6)::double precision
+{%- endmacro %}
+
+{# The value that all rows have; null if they differ or one has none. #}
+{% macro common_value(column) -%}
+    case when min({{ column }}) = max({{ column }}) and count(*) = count({{ column }}) then min({{ column }}) end
 {%- endmacro %}

@@ -219,7 +219,15 @@ func newEvent(r record) (Event, error) {
 			return e, fmt.Errorf("PARAMETERS: %w", err)
 		}
 		e.Action, _ = parameters["action"].(string)
-		e.Position, _ = parameters["position"].(string)
+		var texts struct {
+			Position json.RawMessage `json:"position"`
+		}
+		if err := json.Unmarshal([]byte(text), &texts); err != nil {
+			return e, fmt.Errorf("PARAMETERS: %w", err)
+		}
+		if position := string(texts.Position); len(position) > 2 && position[0] == '"' {
+			e.Position = position[1 : len(position)-1] // with its escape sequences
+		}
 		e.Created = optionalTime(parameters["created"])
 		e.Updated = optionalTime(parameters["updated"])
 		if parameters["action"] != nil && e.Action == "" && parameters["action"] != "" {

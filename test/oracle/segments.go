@@ -1,6 +1,9 @@
 package oracle
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // segmentRates are the rates of a segment.
 var segmentRates = []string{"conversion", "choice_rate", "opt_in_rate", "consent_rate", "opt_out_rate"}
@@ -39,19 +42,24 @@ func segmentRows(rows []row, dimension string) map[string][]row {
 }
 
 // attributePositions gives each prompt and consent the position of its deployment: the one that all of the deployment's
-// prompts have.
+// prompts have, or without any the one that all of the company's prompts have.
 func attributePositions(rows []row) {
-	positions := map[string]map[string]bool{}
+	positions, everywhere := map[string]map[string]bool{}, map[string]bool{}
 	for _, r := range rows {
 		if r.isAsked() {
 			if positions[r.Deployment] == nil {
 				positions[r.Deployment] = map[string]bool{}
 			}
 			positions[r.Deployment][strings.ToLower(r.Position)] = true
+			everywhere[strings.ToLower(r.Position)] = true
 		}
 	}
 	for i := range rows {
-		if all := positions[rows[i].Deployment]; len(all) == 1 {
+		all := positions[rows[i].Deployment]
+		if all == nil {
+			all = everywhere
+		}
+		if len(all) == 1 {
 			for rows[i].position = range all {
 			}
 		}
@@ -69,7 +77,7 @@ func (r reading) effectiveRows(rows []row) float64 {
 	if squares == 0 {
 		return 0
 	}
-	return weight * weight / squares
+	return math.Round(weight*weight/squares*1e6) / 1e6 // ten equal rows are not fewer than ten
 }
 
 // segment estimates a rate of a segment, which is withheld with few effective rows.

@@ -14,18 +14,36 @@ daily_dimensions as (
 
 ),
 
--- The deployments whose prompts all have the same position. A consent has none of its own, so both take that of their
--- deployment: a rate with the prompts of one position and the consents of another would be wrong.
+prompts as (
+
+    select *
+    from daily_dimensions
+    where dimension = 'deployment' and event_type = 'consent.asked' and n > 0
+
+),
+
+-- A consent has no position of its own, so prompts and consents both take that of their deployment: a rate with the prompts
+-- of one position and the consents of another would be wrong. A deployment has a position if all of its prompts have it.
 deployment_positions as (
 
     select
         api_key,
-        value as deployment,
-        min(notice_position) as position
-    from daily_dimensions
-    where dimension = 'deployment' and event_type = 'consent.asked' and n > 0
+        value,
+        {{ common_value("notice_position") }} as position
+    from prompts
     group by api_key, value
-    having min(notice_position) = max(notice_position) and count(*) = count(notice_position)
+
+),
+
+-- Sampling may lose every prompt of a small deployment. It then has the position of the company, if there is only one:
+-- without its consents the company's conversion would be too low.
+company_positions as (
+
+    select
+        api_key,
+        {{ common_value("notice_position") }} as position
+    from prompts
+    group by api_key
 
 ),
 
@@ -48,7 +66,10 @@ segmented as (
     select
         deployments.api_key,
         'position' as dimension,
-        coalesce(deployment_positions.position, 'unknown') as value,
+        coalesce(
+            case when deployment_positions.value is null then company_positions.position else deployment_positions.position end,
+            'unknown'
+        ) as value,
         deployments.event_type,
         deployments.consent_status,
         deployments.action_class,
@@ -59,7 +80,8 @@ segmented as (
         deployments.count_sum_squares
     from daily_dimensions as deployments
     left join deployment_positions
-        on deployments.api_key = deployment_positions.api_key and deployments.value = deployment_positions.deployment
+        on deployments.api_key = deployment_positions.api_key and deployments.value = deployment_positions.value
+    left join company_positions on deployments.api_key = company_positions.api_key
     where deployments.dimension = 'deployment'
 
 ),
