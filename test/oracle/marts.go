@@ -28,6 +28,7 @@ var Keys = map[string][]string{
 	"consent_coding":              {"api_key", "sdk_type"},
 	"consent_segments":            {"api_key", "scope", "dimension", "value", "rate"},
 	"overall_consent_segments":    {"scope", "dimension", "value", "rate"},
+	"segment_comparison":          {"scope", "dimension", "value"},
 }
 
 // A company holds the input of one company's marts.
@@ -50,7 +51,8 @@ type company struct {
 // Compute computes the marts of an export under one extrapolation.
 func Compute(e *Export, extrapolation string) Marts {
 	all := companies(e, extrapolation)
-	marts := Marts{"data_quality": dataQuality(e), "overall_consent_metrics": overall(all), "overall_consent_segments": overallSegments(all)}
+	marts := Marts{"data_quality": dataQuality(e), "overall_consent_metrics": overall(all), "overall_consent_segments": overallSegments(all),
+		"segment_comparison": comparisons(all)}
 	var headlines []*method
 	for _, c := range all {
 		marts.add("consent_coding", c, c.coding()...)
