@@ -11,7 +11,9 @@ from_events as (
         api_key,
         day,
         count(*) as n,
-        sum(event_count) as count_sum
+        sum(event_count) as count_sum,
+        count(*) filter (where {{ is_prompt_or_consent() }}) as n_consent,
+        coalesce(sum(event_count) filter (where {{ is_prompt_or_consent() }}), 0) as count_sum_consent
     from {{ ref('int_events') }}
     where is_current and {{ is_on_day_to_test("select api_key, day from tested_days") }}
     group by 1, 2
@@ -52,23 +54,25 @@ from_daily as (
 
 ),
 
--- Every day in either of them, once for each model.
+-- Every day in either of them, once for each model. Some dimensions contain only prompts and consents.
 expected as (
 
     select
         models.model,
         from_events.api_key,
         from_events.day,
-        from_events.n,
-        from_events.count_sum
+        case when models.has_all then from_events.n else from_events.n_consent end as n,
+        case when models.has_all then from_events.count_sum else from_events.count_sum_consent end as count_sum
     from from_events
-    cross join unnest(array[
-        'int_daily__events',
-        {%- for dimension in event_dimensions() %}
-            'int_daily__dimensions {{ dimension }}',
+    cross join (
+        values
+        ('int_daily__events', true),
+        {%- for name, dimension in event_dimensions().items() %}
+            ('int_daily__dimensions {{ name }}', {{ ("event_breakdown" in dimension.marts) | lower }}),
         {%- endfor %}
-        'int_daily__domains'
-    ]) as models (model)
+        ('int_daily__domains', true)
+    ) as models (model, has_all)
+    where models.has_all or from_events.n_consent > 0
 
 )
 

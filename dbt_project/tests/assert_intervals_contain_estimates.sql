@@ -68,6 +68,32 @@ with estimates as (
     from {{ ref('overall_consent_metrics') }}
     union all
     select
+        'consent_segments' as mart,
+        api_key,
+        concat_ws(' ', scope, dimension, value, rate) as part,
+        n,
+        recommended_estimate as estimate,
+        recommended_sampling_lower as sampling_lower,
+        recommended_sampling_upper as sampling_upper,
+        recommended_process_lower as process_lower,
+        recommended_process_upper as process_upper,
+        recommended_null_because as null_because
+    from {{ ref('consent_segments') }}
+    union all
+    select
+        'overall_consent_segments' as mart,
+        null as api_key,
+        concat_ws(' ', scope, dimension, value, rate) as part,
+        n,
+        estimate,
+        sampling_lower,
+        sampling_upper,
+        process_lower,
+        process_upper,
+        null_because
+    from {{ ref('overall_consent_segments') }}
+    union all
+    select
         'time_to_consent' as mart,
         api_key,
         method as part,

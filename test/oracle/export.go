@@ -51,6 +51,7 @@ type Event struct {
 	Created, Updated     *time.Time // of the consent token
 	Malformed            []string   // finding codes of invalid values in PARAMETERS
 	Status, Action       string
+	Position             string // of the notice, in prompts
 	Country, Region      string
 	Device, Browser, SDK string
 	Domain, Deployment   string
@@ -218,6 +219,15 @@ func newEvent(r record) (Event, error) {
 			return e, fmt.Errorf("PARAMETERS: %w", err)
 		}
 		e.Action, _ = parameters["action"].(string)
+		var texts struct {
+			Position json.RawMessage `json:"position"`
+		}
+		if err := json.Unmarshal([]byte(text), &texts); err != nil {
+			return e, fmt.Errorf("PARAMETERS: %w", err)
+		}
+		if position := string(texts.Position); len(position) > 2 && position[0] == '"' {
+			e.Position = position[1 : len(position)-1] // with its escape sequences
+		}
 		e.Created = optionalTime(parameters["created"])
 		e.Updated = optionalTime(parameters["updated"])
 		if parameters["action"] != nil && e.Action == "" && parameters["action"] != "" {

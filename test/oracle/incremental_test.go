@@ -103,7 +103,7 @@ type raw struct {
 	created, updated                        *time.Time
 	rate                                    float64
 	count                                   int64
-	country                                 string
+	country, device, deployment, parameters string
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -147,7 +147,8 @@ func (w *world) someRows(n int) []raw {
 		r := raw{id: id(w.random.IntN(100)), company: id(1 + w.random.IntN(2)), kind: pick(w.random, allTypes),
 			at:   midnight(1 + w.random.IntN(3)).Add(time.Duration(w.random.IntN(60_000)-30_000) * time.Millisecond),
 			rate: pick(w.random, []float64{1, 0.1, 0.2}), count: 1 + w.random.Int64N(3),
-			user: fmt.Sprintf("user-%d", w.random.IntN(4)), country: pick(w.random, []string{"ES", "FR", ""})}
+			user: fmt.Sprintf("user-%d", w.random.IntN(4)), country: pick(w.random, []string{"ES", "FR", ""}),
+			device: pick(w.random, []string{"desktop", "smartphone", ""}), deployment: pick(w.random, []string{"", "d1", "d2", "d3"})}
 		switch w.random.IntN(3) {
 		case 0:
 			r.at = r.at.AddDate(0, 0, 10+w.random.IntN(100))
@@ -158,6 +159,10 @@ func (w *world) someRows(n int) []raw {
 			if w.random.IntN(2) == 0 {
 				r.id, r.kind, r.at = id(1001+2*visit), "consent.given", r.at.Add(12*time.Second)
 			}
+		}
+		if r.kind == "consent.asked" {
+			// Later files may show a notice in another position.
+			r.parameters = fmt.Sprintf(`{"position": %q}`, pick(w.random, []string{"popup", "popup", "popup", "popup", "popup", "bottom"}))
 		}
 		if r.kind == "consent.given" {
 			created, updated := r.at.Add(-time.Duration(w.random.IntN(40))*time.Second), r.at
@@ -228,11 +233,12 @@ func (w *world) commit(file, load int64, rows []raw) {
 			return err
 		}
 		columns := []string{"load_id", "row_number", "event_id", "api_key", "type", "event_time", "token_created", "token_updated",
-			"rate", "count", "consent", "action", "user_id", "country"}
+			"rate", "count", "consent", "action", "user_id", "country", "device_type", "deployment_id", "parameters"}
 		values := pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 			r := rows[i]
 			return []any{load, int64(i) + 1, r.id, r.company, r.kind, r.at, r.created, r.updated, r.rate, r.count,
-				nullable(r.status), nullable(r.action), nullable(r.user), nullable(r.country)}, nil
+				nullable(r.status), nullable(r.action), nullable(r.user), nullable(r.country),
+				nullable(r.device), nullable(r.deployment), nullable(r.parameters)}, nil
 		})
 		if _, err := tx.CopyFrom(w.t.Context(), pgx.Identifier{"raw", "event"}, columns, values); err != nil {
 			return err

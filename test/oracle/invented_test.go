@@ -23,6 +23,8 @@ type profile struct {
 	statuses []string // of given
 	users    int      // 0: no USER_ID
 	notNamed bool     // in no company file
+
+	onePosition bool // of all notices
 }
 
 var (
@@ -32,7 +34,7 @@ var (
 )
 
 var profiles = []profile{
-	{name: "has COUNT per row", rows: 400, rates: []string{"0.1", "0.2"}, given: ones,
+	{name: "has COUNT per row", onePosition: true, rows: 400, rates: []string{"0.1", "0.2"}, given: ones,
 		counts: []string{"1", "1", "1", "2", "3"}},
 	{name: "has extrapolated COUNT", rows: 400, rates: []string{"0.1", "0.03"}, given: ones},
 	{name: "is unsampled", rows: 300, rates: ones, counts: []string{"1", "4"}},
@@ -135,8 +137,16 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 	// A few minutes in each of three days, also around midnight, so that notices and choices are close together.
 	at := time.Date(2026, 3, 1+random.IntN(3), random.IntN(2)*23, 50+random.IntN(20), random.IntN(60),
 		random.IntN(1000)*1e6, time.UTC)
-	if eventType == "consent.given" {
+	deployments := []string{"", "d1", "d2", "d3"}
+	if p.onePosition {
+		deployments = []string{"d1", "d1", fmt.Sprintf("d%d", 4+n)} // most of the latter have no prompt
+	}
+	deployment := pick(random, deployments)
+	switch eventType {
+	case "consent.given":
 		parameters = parametersOfGiven(random, at)
+	case "consent.asked":
+		parameters = parametersOfAsked(random, deployment)
 	}
 	counts := p.counts
 	if counts == nil {
@@ -156,9 +166,33 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 	}
 	return []string{fmt.Sprintf("%s%012d", key[:24], n), eventType, rate, parameters, at.Format("2006-01-02 15:04:05.000"),
 		at.Truncate(time.Hour).Format("2006-01-02 15:04:05.000"), key, status, pick(random, counts), "",
-		pick(random, []string{"sdk-web", "sdk-mobile", ""}), pick(random, []string{"a.example", "b.example"}),
-		pick(random, []string{"", "d1"}), country, "", pick(random, []string{"Chrome", "Safari"}),
+		pick(random, []string{"sdk-web", "sdk-mobile", ""}), pick(random, []string{"a.example", "b.example", "b.example", longDomain}),
+		deployment, country, "", pick(random, []string{"Chrome", "Safari", ""}),
 		pick(random, []string{"desktop", "smartphone", ""}), user}
+}
+
+// longDomain is longer than a value of an index can be, even compressed.
+var longDomain = func() string {
+	random, text := rand.New(rand.NewPCG(8, 8)), make([]rune, 8000)
+	for i := range text {
+		text[i] = pick(random, []rune("abcdefghijklmnopqrstuvwxyzäöüß0123456789"))
+	}
+	return string(text)
+}()
+
+// parametersOfAsked returns the position of the notice: the same for all prompts of a deployment, or not.
+func parametersOfAsked(random *rand.Rand, deployment string) string {
+	switch deployment {
+	case "d1":
+		return `{"position": "Popup", "purposes": ["a", {"position": "bottom"}]}`
+	case "":
+		return `{"position": "bott\u00f6m"}`
+	case "d2":
+		return pick(random, []string{`{"position": "popup"}`, `{"position": "bottom"}`})
+	case "d3":
+		return pick(random, []string{`{"position": "bottom"}`, `{"position": 3}`, `{"position": ""}`, `{}`, ""})
+	}
+	return `{"position": "popup"}`
 }
 
 // parametersOfGiven returns the action and the token's times, in most cases of a choice within seconds.

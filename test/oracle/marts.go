@@ -26,6 +26,9 @@ var Keys = map[string][]string{
 	"overall_consent_metrics":     {"scope", "metric"},
 	"overall_time_to_consent":     {"within_minutes"},
 	"consent_coding":              {"api_key", "sdk_type"},
+	"consent_segments":            {"api_key", "scope", "dimension", "value", "rate"},
+	"overall_consent_segments":    {"scope", "dimension", "value", "rate"},
+	"segment_comparison":          {"scope", "dimension", "value"},
 }
 
 // A company holds the input of one company's marts.
@@ -48,7 +51,8 @@ type company struct {
 // Compute computes the marts of an export under one extrapolation.
 func Compute(e *Export, extrapolation string) Marts {
 	all := companies(e, extrapolation)
-	marts := Marts{"data_quality": dataQuality(e), "overall_consent_metrics": overall(all)}
+	marts := Marts{"data_quality": dataQuality(e), "overall_consent_metrics": overall(all), "overall_consent_segments": overallSegments(all),
+		"segment_comparison": comparisons(all)}
 	var headlines []*method
 	for _, c := range all {
 		marts.add("consent_coding", c, c.coding()...)
@@ -60,6 +64,7 @@ func Compute(e *Export, extrapolation string) Marts {
 		if headline != nil {
 			headlines = append(headlines, headline)
 		}
+		marts.add("consent_segments", c, c.segments()...)
 		marts.add("consent_daily", c, c.daily()...)
 		marts.add("company_performance", c, c.performance())
 		marts.add("event_breakdown", c, c.breakdown()...)
@@ -108,6 +113,7 @@ func companies(e *Export, extrapolation string) []*company {
 		for i := range c.rows {
 			c.rows[i].recommended = c.recommended.extrapolation
 		}
+		attributePositions(c.rows)
 		for _, event := range e.Events {
 			if event.Company == key && truncated[event.Load] {
 				c.truncated = true
@@ -461,10 +467,7 @@ func (c *company) sensitivity() []Record {
 
 // overall returns the metrics of all companies together, with each row weighted as recommended for its company.
 func overall(all []*company) []Record {
-	together, r := &company{}, reading{extrapolation: "recommended"}
-	for _, c := range all {
-		together.rows = append(together.rows, c.rows...)
-	}
+	together, r := &company{rows: allRows(all)}, reading{extrapolation: "recommended"}
 	var records []Record
 	add := func(scope, metric string, numerator, denominator []row, e estimate) {
 		record := Record{"scope": scope, "metric": metric, "n_numerator": count(numerator), "n_denominator": count(denominator),

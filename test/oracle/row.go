@@ -22,6 +22,7 @@ type row struct {
 	countUnknown bool
 	class        string // of the action: notice, external, webview or absent
 	recommended  string // extrapolation of its company
+	position     string // of the notice of its deployment; empty if unknown
 	day          time.Time
 }
 

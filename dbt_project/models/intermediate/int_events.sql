@@ -108,6 +108,7 @@ select
     sdk_type,
     domain,
     deployment_id,
+    notice_position,
     user_id,
     token_created_at,
     token_updated_at,

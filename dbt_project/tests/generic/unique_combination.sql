@@ -1,17 +1,18 @@
 {#
-    No two rows have the same values in these columns, and no row lacks one of them. With by_day, the model is incremental
-    by company day, and only the days of the loads to test are checked.
+    No two rows have the same values in these columns, and no row lacks one of them, except those in `nullable`. With
+    by_day, the model is incremental by company day, and only the days of the loads to test are checked.
 #}
-{% test unique_combination(model, columns, by_day=false) %}
+{% test unique_combination(model, columns, nullable=[], by_day=false) %}
 
+    {% set all = (columns + nullable) | join(", ") %}
     select
-        {{ columns | join(", ") }},
+        {{ all }},
         count(*) as n_rows
     from {{ model }}
     {% if by_day %}
         where {{ is_on_day_to_test(days_to_test()) }}
     {% endif %}
-    group by {{ columns | join(", ") }}
+    group by {{ all }}
     having count(*) > 1 or num_nulls({{ columns | join(", ") }}) > 0
 
 {% endtest %}

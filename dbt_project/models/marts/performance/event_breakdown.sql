@@ -12,7 +12,9 @@ company_weighting as (
 
 daily_dimensions as (
 
-    select * from {{ ref('int_daily__dimensions') }}
+    select *
+    from {{ ref('int_daily__dimensions') }}
+    where dimension in ('{{ dimensions_of("event_breakdown") | join("', '") }}')
 
 ),
 
