@@ -32,6 +32,7 @@ type Config struct {
 	Wait         time.Duration // how long to wait for an unavailable server and for its schema
 	WaitLogin    bool          // wait also while login or rights are refused: for roles that a migration has yet to create
 	Name         string        // application_name, in pg_stat_activity
+	Distribute   Distribute    // of migrations
 	Log          *slog.Logger
 }
 
