@@ -51,7 +51,7 @@ new_events as (
     -- An array makes the planner use the index on load_id.
     where events.load_id = any(array(select new_loads.load_id from new_loads))
     -- `offset 0` keeps this query apart from the next ones, which would otherwise round each rate at every use of it.
-    offset 0 -- noqa: AM09
+    {{ planner_barrier() }} -- noqa: AM09
 
 ),
 
