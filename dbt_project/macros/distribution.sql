@@ -93,3 +93,11 @@
 {% macro and_same_company(left, right) -%}
     {% if is_distributed() %} and {{ left }}.api_key = {{ right }}.api_key{% endif %}
 {%- endmacro %}
+
+{#
+    The workers of Citus get the settings that follow in the transaction, if each statement is sent on its own: Citus
+    passes the whole text on.
+#}
+{% macro pass_settings_to_workers() -%}
+    {% if is_distributed() %}set local citus.propagate_set_commands = 'local'{% endif %}
+{%- endmacro %}
