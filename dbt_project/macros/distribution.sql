@@ -101,3 +101,98 @@
 {% macro pass_settings_to_workers() -%}
     {% if is_distributed() %}set local citus.propagate_set_commands = 'local'{% endif %}
 {%- endmacro %}
+
+{#
+    Citus commits a transaction on the coordinator first, and then on the workers. If a worker fails in between, it commits
+    up to a minute later. A model waits for such commits, because it would not see their rows: its coordinator's snapshot
+    is taken here, and those of the workers afterwards.
+#}
+{% macro await_workers() -%}
+    {% if is_distributed() %}
+        do $await$
+        declare
+            unfinished text[];
+            remaining text[];
+        begin
+            for attempt in 1..1200 loop
+                select array_agg(gid) into remaining
+                from run_command_on_workers($command$
+                    select string_agg(gid, ' ') from pg_prepared_xacts where gid like 'citus\_%' and database = current_database()
+                $command$) as worker
+                cross join unnest(string_to_array(worker.result, ' ')) as prepared (gid)
+                where worker.success and (unfinished is null or gid = any(unfinished));
+                unfinished := coalesce(unfinished, remaining, '{}');
+                if remaining is null then
+                    return;
+                end if;
+                perform pg_sleep(0.1);
+            end loop;
+            raise exception 'could not serialize access: the workers have not committed these transactions: %', remaining
+                using hint = 'Citus commits them once the workers can be reached. Then run dbt again.';
+        end
+        $await$
+    {% endif %}
+{%- endmacro %}
+
+{#
+    Fails int_events if the workers do not have exactly the rows of the new loads: a load was replaced or retracted
+    between the snapshot of the coordinator and those of the workers. The next build sees its successor.
+#}
+{% macro require_all_new_rows() -%}
+    do $require$
+    declare
+        differing text;
+    begin
+        select string_agg(format('load %s: %s rows of %s', loads.load_id, coalesce(found.n, 0), loads.n_rows), '; ')
+        into differing
+        from {{ ref("stg_consent__loads") }} as loads
+        left join (
+            select load_id, count(*) as n from {{ this }} where load_id = any(array(select load_id from new_load)) group by load_id
+        ) as found on loads.load_id = found.load_id
+        where loads.load_id in (select load_id from new_load) and loads.n_rows <> coalesce(found.n, 0);
+        if differing is not null then
+            raise exception 'could not serialize access: loads changed while int_events was built: %', differing
+                using hint = 'Nothing was changed. Run dbt again.';
+        end if;
+    end
+    $require$
+{%- endmacro %}
+
+{#
+    delete_removed_loads() and record_new_loads() without a copy of the events on the coordinator. affected_event then has
+    only events of which another row exists.
+#}
+{% macro delete_removed_loads_on_workers() -%}
+    create temporary table removed_load on commit drop as
+    select load_id from {{ state_table("applied_load") }}
+    except
+    {{ published_event_loads() }};
+
+    {{ record_touched_days("(select api_key, day from " ~ this ~ " where load_id = any(array(select load_id from removed_load))) as removed") }};
+
+    insert into affected_event (api_key, event_id, day)
+    select distinct remaining.api_key, remaining.event_id, remaining.day
+    from {{ this }} as removed
+    inner join {{ this }} as remaining
+        on removed.api_key = remaining.api_key and removed.event_id = remaining.event_id
+    where
+        removed.load_id = any(array(select load_id from removed_load))
+        and remaining.load_id <> all(array(select load_id from removed_load));
+
+    delete from {{ this }} where load_id = any(array(select load_id from removed_load));
+    delete from {{ state_table("applied_load") }} where load_id in (select load_id from removed_load)
+{%- endmacro %}
+
+{% macro record_new_events_on_workers() -%}
+    {{ record_touched_days("(select api_key, day from " ~ this ~ " where load_id = any(array(select load_id from new_load))) as added") }};
+
+    insert into affected_event (api_key, event_id, day)
+    select distinct added.api_key, added.event_id, added.day
+    from {{ this }} as added
+    inner join {{ this }} as other
+        on added.api_key = other.api_key and added.event_id = other.event_id
+    where
+        added.load_id = any(array(select load_id from new_load))
+        and (added.load_id, added.row_number) <> (other.load_id, other.row_number);
+    analyze affected_event
+{%- endmacro %}
