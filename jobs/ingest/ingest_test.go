@@ -49,7 +49,12 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir(), url: warehousetest.Database(t)}
+	return newBenchOn(t, warehousetest.Database(t))
+}
+
+func newBenchOn(t *testing.T, database string) *bench {
+	t.Helper()
+	b := &bench{t: t, dir: t.TempDir(), url: database}
 	config := warehouse.Config{URL: b.url, Wait: time.Minute, Name: "ingest test", Log: slog.New(slog.DiscardHandler)}
 	if _, err := warehouse.Migrate(t.Context(), config); err != nil {
 		t.Fatal(err)
