@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Distribute defines whether Migrate distributes raw.event over the workers of a Citus cluster.
@@ -162,4 +163,24 @@ func (db *DB) Shards(ctx context.Context) (shards, workers int, err error) {
 		inner join pg_dist_placement using (shardid)
 		where logicalrelid = 'raw.event'::regclass and partmethod = 'h'`).Scan(&shards, &workers)
 	return shards, workers, wrap("look up whether raw.event is distributed", err)
+}
+
+// checkCommits fails if a worker of Citus has not committed a transaction that the coordinator has: its rows cannot be
+// seen yet. Citus commits it once the worker can be reached. isCitus is false on another server.
+func checkCommits(ctx context.Context, q querier) (isCitus bool, err error) {
+	const query = "select exists (select from pg_extension where extname = 'citus')"
+	if err := q.QueryRow(ctx, query).Scan(&isCitus); err != nil || !isCitus {
+		return false, err
+	}
+	var unfinished string
+	err = q.QueryRow(ctx, `
+		select coalesce(string_agg(nodename || ':' || nodeport || ' ' || result, ', '), '')
+		from run_command_on_workers($$
+		    select string_agg(gid, ' ') from pg_prepared_xacts where gid like 'citus\_%' and database = current_database()$$)
+		where result <> ''`).Scan(&unfinished)
+	if err == nil && unfinished != "" {
+		err = &pgconn.PgError{Severity: "ERROR", Code: "40001", Message: "workers have not committed earlier transactions yet (" +
+			unfinished + "): try again in a minute"}
+	}
+	return true, err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"consentpipeline.io/internal/report"
 	"consentpipeline.io/test/warehousetest"
 )
 
@@ -88,6 +89,51 @@ func TestRebalanceDuringIngestion(t *testing.T) {
 	}
 	if shards, n, err := b.db.Shards(t.Context()); err != nil || n != len(workers) {
 		t.Errorf("%d shards are on %d workers, %v; want %d workers", shards, n, err, len(workers))
+	}
+}
+
+// TestUnfinishedCommitIsWaitedFor replaces a file whose rows a worker has prepared, but not committed: deleting them
+// now would miss them.
+func TestUnfinishedCommitIsWaitedFor(t *testing.T) {
+	database, workers := warehousetest.CitusDatabase(t)
+	b := newBenchOn(t, database)
+	b.write("a.csv", events(0, 10))
+	b.expect("a.csv Loaded 10", nil)
+	place := strings.Fields(b.query(`select nodeport || ' ' || shardid from pg_dist_node
+		inner join pg_dist_placement using (groupid)
+		where shardid = get_shard_id_for_distribution_column('raw.event', '49af23d9-0cad-4d42-8adc-744791443345')`))
+	var worker *pgx.Conn
+	for _, address := range workers {
+		if strings.Contains(address, ":"+place[0]+"/") {
+			var err error
+			if worker, err = pgx.Connect(t.Context(), address); err != nil {
+				t.Fatal(err)
+			}
+			defer worker.Close(t.Context())
+		}
+	}
+	shard := "raw.event_" + place[1]
+	for _, sql := range []string{
+		"create table public.kept as select * from " + shard, "delete from " + shard,
+		// Citus itself finishes only the transactions of its coordinator, which are named citus_0_….
+		"begin", "insert into " + shard + " select * from public.kept", "prepare transaction 'citus_99_1_1_1'",
+	} {
+		if _, err := worker.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+
+	b.write("a.csv", events(100, 150))
+	_, err := b.run(nil)
+	if report.ExitCode(err) != report.TryAgain || !strings.Contains(fmt.Sprint(err), "workers have not committed") {
+		t.Errorf("the run ends with %d: %v", report.ExitCode(err), err)
+	}
+	if _, err := worker.Exec(t.Context(), "commit prepared 'citus_99_1_1_1'"); err != nil {
+		t.Fatal(err)
+	}
+	b.expect("a.csv Loaded 50", nil)
+	if got := b.query("select count(*) || ' ' || min(event_id::text) from raw.event"); got != "50 00000000-0000-4000-8000-000000000100" {
+		t.Errorf("rows and the first id are %s", got)
 	}
 }
 
