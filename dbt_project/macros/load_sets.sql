@@ -199,6 +199,8 @@
         -- Models that are no longer in the project never delete their days.
         delete from {{ state_table("touched") }} where model <> all(array['{{ consumers().values() | sum(start=[]) | join("', '") }}']);
         delete from {{ state_table("applied_load") }};
+    {% elif not flags.EMPTY and is_distributed() %}
+        {{ delete_removed_loads_on_workers() }};
     {% elif not flags.EMPTY %}
         with deleted as (
             delete from {{ this }}
@@ -233,7 +235,9 @@
     {{ published_event_loads() }}
     and load_id not in (select load_id from {{ state_table("applied_load") }});
 
-    {% if is_incremental() %}
+    {% if is_incremental() and is_distributed() %}
+        {{ record_new_events_on_workers() }};
+    {% elif is_incremental() %}
         insert into affected_event (api_key, event_id, day)
         select api_key, event_id, day from {{ this }} where load_id = any(array(select load_id from new_load));
         analyze affected_event;
@@ -243,6 +247,7 @@
     {% endif %}
 
     insert into {{ state_table("applied_load") }} (load_id) select load_id from new_load;
+    {%- if is_distributed() %}{{ require_all_new_rows() }}{% endif %}
     {% endif %}
 {%- endmacro %}
 

@@ -33,6 +33,7 @@ type Config struct {
 	WaitLogin    bool          // wait also while login or rights are refused: for roles that a migration has yet to create
 	Ahead        bool          // whether Open makes a second connection beside the first, because it will be needed
 	Name         string        // application_name, in pg_stat_activity
+	Distribute   Distribute    // of migrations
 	Log          *slog.Logger
 }
 

@@ -316,7 +316,7 @@ func (l *Loading) Publish(ctx context.Context, s Summary, path, message string) 
 			return fmt.Errorf("supersede the file's previous load, %d (%d rows): %w", previous.ID, tag.RowsAffected(),
 				cmp.Or(err, errLedger))
 		}
-		if err := deleteRows(ctx, tx, previous.ID); err != nil {
+		if err := deleteRows(ctx, tx, previous.ID, previous.Rows); err != nil {
 			return err
 		}
 	}
@@ -327,14 +327,29 @@ func (l *Loading) Publish(ctx context.Context, s Summary, path, message string) 
 	return wrap("commit the load", tx.Commit(ctx))
 }
 
-// deleteRows deletes the rows of a load, of either contract.
-func deleteRows(ctx context.Context, q querier, loadID int64) error {
-	for _, c := range []*contract.Contract{contract.Event, contract.Company} {
-		if _, err := q.Exec(ctx, "delete from "+c.Table+" where load_id = $1", loadID); err != nil {
-			return fmt.Errorf("delete the rows of load %d: %w", loadID, err)
+// deleteRows deletes the rows of a load, of either contract; the ledger says how many there are.
+func deleteRows(ctx context.Context, q querier, loadID, rows int64) error {
+	for {
+		for _, c := range []*contract.Contract{contract.Event, contract.Company} {
+			tag, err := q.Exec(ctx, "delete from "+c.Table+" where load_id = $1", loadID)
+			if err != nil {
+				return fmt.Errorf("delete the rows of load %d: %w", loadID, err)
+			}
+			rows -= tag.RowsAffected()
 		}
+		if rows <= 0 {
+			return nil
+		}
+		// A worker of Citus may not have committed them yet. If it commits them now, the second pass finds them.
+		again, err := checkCommits(ctx, q)
+		if err != nil {
+			return fmt.Errorf("delete the rows of load %d, of which %d are missing: %w", loadID, rows, err)
+		}
+		if !again {
+			return nil
+		}
+		rows = 0
 	}
-	return nil
 }
 
 // Fail drops the load's rows and records the reason. The load keeps its findings, but only its first 10,000 rejects.
@@ -390,13 +405,14 @@ func (db *DB) Retract(ctx context.Context, source, path string) (loadID int64, e
 		return 0, err
 	}
 	defer lock.Release(ctx)
+	var rows int64
 	err = lock.tx.QueryRow(ctx, `
-		update raw.load set state = 'retracted' where file_id = $1 and state = 'published' returning load_id`, fileID).
-		Scan(&loadID)
+		update raw.load set state = 'retracted' where file_id = $1 and state = 'published' returning load_id, rows`, fileID).
+		Scan(&loadID, &rows)
 	if err != nil {
 		return 0, wrap("retract the load", err)
 	}
-	if err := deleteRows(ctx, lock.tx, loadID); err != nil {
+	if err := deleteRows(ctx, lock.tx, loadID, rows); err != nil {
 		return 0, err
 	}
 	return loadID, wrap("commit", lock.tx.Commit(ctx))

@@ -28,7 +28,8 @@ const (
 )
 
 // Migrate migrates the schema to this program's version. Several processes may call it at once: one migrates, the others
-// wait. It returns the versions that it applied.
+// wait. On the coordinator of a Citus cluster it also distributes raw.event, as c.Distribute defines. It returns the
+// versions that it applied.
 func Migrate(ctx context.Context, c Config) (applied []int64, err error) {
 	return migrateRetrying(ctx, c, nil)
 }
@@ -52,7 +53,7 @@ func migrateRetrying(ctx context.Context, c Config, roles *Roles) (applied []int
 			return err
 		}
 		fresh.OnNotice = c.logNotice
-		applied, err = migrate(ctx, fresh, roles)
+		applied, err = c.migrate(ctx, fresh, roles)
 		return err
 	})
 	if err != nil {
@@ -77,7 +78,7 @@ func (c Config) logNotice(_ *pgconn.PgConn, notice *pgconn.Notice) {
 	c.Log.Log(context.Background(), level, notice.Message)
 }
 
-func migrate(ctx context.Context, config *pgx.ConnConfig, roles *Roles) (applied []int64, err error) {
+func (c Config) migrate(ctx context.Context, config *pgx.ConnConfig, roles *Roles) (applied []int64, err error) {
 	// The lock is held by a transaction on one connection; migrations are committed over others.
 	locked, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
@@ -122,6 +123,10 @@ func migrate(ctx context.Context, config *pgx.ConnConfig, roles *Roles) (applied
 	}
 	for _, result := range results {
 		applied = append(applied, result.Source.Version)
+	}
+	// Before another role owns the table.
+	if err := c.distribute(ctx, conn); err != nil {
+		return applied, err
 	}
 	if roles != nil {
 		return applied, roles.grant(ctx, conn)

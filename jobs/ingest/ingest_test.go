@@ -49,7 +49,12 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir(), url: warehousetest.Database(t)}
+	return newBenchOn(t, warehousetest.Database(t))
+}
+
+func newBenchOn(t *testing.T, database string) *bench {
+	t.Helper()
+	b := &bench{t: t, dir: t.TempDir(), url: database}
 	config := warehouse.Config{URL: b.url, Wait: time.Minute, Name: "ingest test", Log: slog.New(slog.DiscardHandler)}
 	if _, err := warehouse.Migrate(t.Context(), config); err != nil {
 		t.Fatal(err)
@@ -131,12 +136,14 @@ func (b *bench) query(sql string, args ...any) string {
 func (b *bench) consistent() {
 	b.t.Helper()
 	for what, sql := range map[string]string{
-		"rows without a published load": `select count(*) from raw.event e
-			where not exists (select from raw.load l where l.load_id = e.load_id and l.state = 'published')`,
-		"rows that stand twice": "select count(*) from (select from raw.event group by load_id, row_number having count(*) > 1) d",
-		"loads whose rows are not there": `select count(*) from raw.load l where state = 'published'
-			and rows <> (select count(*) from raw.event e where e.load_id = l.load_id)
-			          + (select count(*) from raw.company c where c.load_id = l.load_id)`,
+		"rows without a published load": `select count(*) from raw.event
+			where load_id not in (select load_id from raw.load where state = 'published')`,
+		"rows that stand twice": "select count(*) from (select 1 from raw.event group by load_id, row_number having count(*) > 1) d",
+		// On Citus a subquery of distributed rows cannot refer to a row of the ledger.
+		"loads whose rows are not there": `select count(*) from raw.load
+			left join (select load_id, count(*) as n from raw.event group by load_id) e using (load_id)
+			left join (select load_id, count(*) as n from raw.company group by load_id) c using (load_id)
+			where state = 'published' and rows <> coalesce(e.n, 0) + coalesce(c.n, 0)`,
 		"loads in progress": "select count(*) from raw.load where state = 'loading'",
 	} {
 		if got := b.query(sql); got != "0" {

@@ -240,7 +240,7 @@ var variable = regexp.MustCompile(`\bCONSENT_[A-Z0-9_]*[A-Z0-9]\b`)
 
 // Variables of the environment that have no flag: those of the tests and of the cache.
 var otherVariables = []string{
-	"CONSENT_CACHE_DIR", "CONSENT_E2E_KEEP", "CONSENT_REFERENCE_DATA", "CONSENT_TEST_POSTGRES", "CONSENT_TEST_REQUIRE", "CONSENT_TEST_SKIPS",
+	"CONSENT_CACHE_DIR", "CONSENT_E2E_KEEP", "CONSENT_REFERENCE_DATA", "CONSENT_TEST_CITUS_URL", "CONSENT_TEST_POSTGRES", "CONSENT_TEST_REQUIRE", "CONSENT_TEST_SKIPS",
 }
 
 func (h help) hasVariable(name string) bool {

@@ -15,7 +15,7 @@ import (
 )
 
 // known are the names that CONSENT_TEST_REQUIRE may list. Otherwise a misspelt name would be ignored.
-var known = []string{"browser", "dbt", "envtest", "helm3", "kueue", "mount", "pgbouncer", "postgres", "psql", "reference", "s3"}
+var known = []string{"browser", "citus", "dbt", "envtest", "helm3", "kueue", "mount", "pgbouncer", "postgres", "psql", "reference", "s3"}
 
 // Need skips the test unless ok, or fails it if name is required. how tells the user how to get the tool. Each skip adds
 // the line "name: how" to the file CONSENT_TEST_SKIPS, from which `make test` prints one line for each name.
@@ -77,6 +77,15 @@ func Psql(t testing.TB) string {
 func PgBouncer(t testing.TB) string {
 	t.Helper()
 	return program(t, "pgbouncer", "install PgBouncer (Debian and Homebrew: pgbouncer)", "pgbouncer", "/usr/sbin/pgbouncer")
+}
+
+// Citus returns the URL of the coordinator of a Citus cluster.
+func Citus(t testing.TB) string {
+	t.Helper()
+	url := os.Getenv("CONSENT_TEST_CITUS_URL")
+	Need(t, "citus", url != "", "set CONSENT_TEST_CITUS_URL to the postgres:// URL of a coordinator with workers, of a superuser "+
+		"who may also log in to the workers")
+	return url
 }
 
 // Browser returns the path of a Chromium: $CONSENT_BROWSER, or one in PATH.

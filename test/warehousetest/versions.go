@@ -39,21 +39,25 @@ func NeedVersion(t testing.TB, major string) {
 // result can depend on the version, since it multiplies their time.
 func RerunOnOtherVersions(t *testing.T, tests ...string) {
 	t.Helper()
+	OnOtherVersions(t, func(t *testing.T, major string) { rerun(t, tests, serverVariable+"=", majorVariable+"="+major) })
+}
+
+// rerun runs tests of the package in another process.
+func rerun(t *testing.T, tests []string, environment ...string) {
+	t.Helper()
 	executable, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	OnOtherVersions(t, func(t *testing.T, major string) {
-		cmd := exec.CommandContext(t.Context(), executable, "-test.v", "-test.timeout=10m", "-test.run=^("+strings.Join(tests, "|")+")$")
-		cmd.Env = append(os.Environ(), serverVariable+"=", majorVariable+"="+major)
-		output, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v:\n%s", err, output)
+	cmd := exec.CommandContext(t.Context(), executable, "-test.v", "-test.timeout=20m", "-test.run=^("+strings.Join(tests, "|")+")$")
+	cmd.Env = append(os.Environ(), environment...)
+	output, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, output)
+	}
+	for _, test := range tests {
+		if !strings.Contains(string(output), "\n--- PASS: "+test+" (") && !strings.Contains(string(output), "\n--- SKIP: "+test+" (") {
+			t.Errorf("%s did not run", test)
 		}
-		for _, test := range tests {
-			if !strings.Contains(string(output), "\n--- PASS: "+test+" (") && !strings.Contains(string(output), "\n--- SKIP: "+test+" (") {
-				t.Errorf("%s did not run", test)
-			}
-		}
-	})
+	}
 }

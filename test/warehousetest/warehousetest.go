@@ -1,6 +1,6 @@
 // Package warehousetest gives tests empty databases on a real PostgreSQL: on the server that CONSENT_DATABASE_URL names
 // (15 or newer, a user with CREATEDB), else on an embedded one that all tests of the process share. CONSENT_TEST_POSTGRES
-// sets the major version of the embedded one.
+// sets the major version of the embedded one. CONSENT_TEST_CITUS_URL names a Citus cluster, on which some tests run again.
 package warehousetest
 
 import (
@@ -52,6 +52,10 @@ func stop() error {
 // Database returns the URL of a new, empty database, which is dropped after the test, with all connections to it.
 func Database(t testing.TB) string {
 	t.Helper()
+	if OnCitus() {
+		database, _ := CitusDatabase(t)
+		return database
+	}
 	server, name := create(t)
 	t.Cleanup(func() { administer(t, server, dropStatement(name)) })
 	return on(server, name)
@@ -83,10 +87,12 @@ func dropLasting() error {
 func create(t testing.TB) (server *url.URL, name string) {
 	t.Helper()
 	server = serverURL(t)
-	name = "consent_test_" + strings.ToLower(rand.Text()[:16])
+	name = newName()
 	administer(t, server, "create database "+name+" template template0 encoding 'UTF8'")
 	return server, name
 }
+
+func newName() string { return "consent_test_" + strings.ToLower(rand.Text()[:16]) }
 
 func dropStatement(name string) string { return "drop database " + name + " with (force)" }
 

@@ -12,7 +12,7 @@
 -- The two events of a pair are at most 24 hours apart. So an event changes durations of its day and of the days before
 -- and after it, and the durations of a day need the events of these days. These are found once; a full refresh reads
 -- the table for each method instead of copying it.
-with events as {{ 'materialized' if is_incremental() else 'not materialized' }} (
+with events as {{ 'materialized' if is_incremental() and not is_distributed() else 'not materialized' }} (
 
     select *
     from {{ ref('int_events') }}
@@ -105,12 +105,12 @@ by_user as (
         event_id,
         'user_id' as method,
         0 as shift_seconds,
-        least(sampling_rate, case direction when 'forward' then previous_rate else next_rate end) as sampling_rate,
-        is_rate_unknown or case direction
-            when 'forward' then is_previous_rate_unknown
+        least(sampling_rate, case when direction = 'forward' then previous_rate else next_rate end) as sampling_rate,
+        is_rate_unknown or case
+            when direction = 'forward' then is_previous_rate_unknown
             else is_next_rate_unknown
         end as is_rate_unknown,
-        date_part('epoch', event_at - case direction when 'forward' then previous_at else next_at end) as seconds,
+        date_part('epoch', event_at - case when direction = 'forward' then previous_at else next_at end) as seconds,
         null::boolean as is_near_event
     from user_pairs
     where direction is not null
@@ -164,7 +164,7 @@ notices as (
     cross join shifts
     cross join generate_series(0, 1) as following (step)
     where places.event_type = 'consent.asked' and places.clock_minute + following.step <= places.last_clock_minute
-    offset 0 -- noqa: AM09
+    {{ planner_barrier() }} -- noqa: AM09
 
 ),
 
@@ -172,7 +172,7 @@ choices as (
 
     select * from places
     where event_type = 'consent.given'
-    offset 0 -- noqa: AM09
+    {{ planner_barrier() }} -- noqa: AM09
 
 ),
 
@@ -190,7 +190,7 @@ nearby as (
         choices.is_rate_unknown or notices.is_rate_unknown as is_rate_unknown
     from notices
     inner join choices
-        on notices.place = choices.place and notices.clock_minute = choices.clock_minute
+        on notices.place = choices.place and notices.clock_minute = choices.clock_minute{{ and_same_company('notices', 'choices') }}
     where
         choices.event_at > notices.event_at + notices.shift_seconds * interval '1 second'
         and choices.event_at <= notices.event_at + (notices.shift_seconds + 20) * interval '1 second'

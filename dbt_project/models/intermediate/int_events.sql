@@ -62,7 +62,7 @@ new_events as (
             and events.load_id <= (select max(new_loads.load_id) from new_loads)
         {% endif %}
     -- `offset 0` keeps this query apart from the next ones, which would otherwise round each rate at every use of it.
-    offset 0 -- noqa: AM09
+    {{ planner_barrier() }} -- noqa: AM09
 
 ),
 
