@@ -254,9 +254,19 @@
 {#
     Whether a row of a relation with columns event_id and is_current may share its event id with another row, or is not
     current. All other rows are the only row of their event. Sorting one number per row finds them in less than half the
-    time of grouping by company and id; `offset 0` makes the planner sort.
+    time of grouping by company and id; `offset 0` makes the planner sort. On Citus each worker groups its own rows.
 #}
 {% macro is_possibly_repeated(relation) -%}
+    {% if is_distributed() %}
+    (api_key, event_id) in (
+        select
+            api_key,
+            event_id
+        from {{ relation }}
+        group by api_key, event_id
+        having count(*) > 1 or not bool_and(is_current)
+    )
+    {% else %}
     uuid_hash_extended(event_id, 0) in (
         select hash
         from (
@@ -270,6 +280,7 @@
         group by hash
         having count(*) > 1 or not bool_and(is_current)
     )
+    {% endif %}
 {%- endmacro %}
 
 {#
