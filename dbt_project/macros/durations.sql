@@ -12,13 +12,13 @@
     class, so that there are few classes, and few durations share the class of a quantile. Every limit of the marts is the
     end of a class. A negative duration has class -1.
 #}
-{% macro duration_class(seconds="seconds") -%}
+{% macro duration_class() -%}
     case
-        when {{ seconds }} < 0 then -1
-        when {{ seconds }} <= 10 then ceil({{ seconds }} * 4) / 4
-        when {{ seconds }} <= 60 then ceil({{ seconds }})
-        when {{ seconds }} <= 1800 then ceil({{ seconds }} / 60) * 60
-        when {{ seconds }} <= 7200 then 7200
+        when seconds < 0 then -1
+        when seconds <= 10 then ceil(seconds * 4) / 4
+        when seconds <= 60 then ceil(seconds)
+        when seconds <= 1800 then ceil(seconds / 60) * 60
+        when seconds <= 7200 then 7200
         else 'infinity'
     end::double precision
 {%- endmacro %}

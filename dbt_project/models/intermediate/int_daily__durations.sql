@@ -37,6 +37,7 @@ select
     min(seconds) as lowest_seconds,
     max(seconds) as highest_seconds,
     sum(microseconds) as microseconds,
-    {{ sum_of_squares("microseconds") }} as microseconds_squared
+    -- Only for means, whose limits are 0 and two hours. The square of an absurd duration would not fit.
+    {{ sum_of_squares("microseconds", "up_to_seconds between 0 and 7200") }} as microseconds_squared
 from durations
 group by api_key, day, method, is_placebo, sampling_rate, up_to_seconds

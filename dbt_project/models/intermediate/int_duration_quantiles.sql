@@ -10,9 +10,18 @@ with daily_durations as (
 
 ),
 
+-- `offset 0` makes the planner compute the class once for each duration, and hash the few classes instead of the durations.
 consent_durations as (
 
-    select * from {{ ref('int_consent_durations') }}
+    select
+        api_key,
+        method,
+        seconds,
+        sampling_rate,
+        shift_seconds <> 0 as is_placebo,
+        {{ duration_class() }} as up_to_seconds
+    from {{ ref('int_consent_durations') }}
+    offset 0 -- noqa: AM09
 
 ),
 
@@ -107,13 +116,13 @@ searched_values as (
         durations.seconds,
         searched_classes.up_to_seconds,
         searched_classes.exact_weight_before as class_weight_before,
-        sum({{ duration_weight("durations.shift_seconds <> 0", "durations.sampling_rate") }}) as weight
+        sum({{ duration_weight("durations.is_placebo", "durations.sampling_rate") }}) as weight
     from consent_durations as durations
     inner join searched_classes
         on
             durations.api_key = searched_classes.api_key
             and durations.method = searched_classes.method
-            and {{ duration_class("durations.seconds") }} = searched_classes.up_to_seconds
+            and durations.up_to_seconds = searched_classes.up_to_seconds
     where searched_classes.is_searched
     group by 1, 2, 3, 4, 5
 

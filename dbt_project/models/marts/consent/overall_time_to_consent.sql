@@ -11,23 +11,40 @@ daily_durations as (
 
 ),
 
--- The durations of each company by its headline method, within each limit, summed by the columns of the weight.
+-- The durations of each company by its headline method, summed by the columns of the weight, with the lowest limit that
+-- includes them.
+limited as (
+
+    select
+        durations.is_placebo,
+        durations.sampling_rate,
+        case when durations.up_to_seconds <= 300 then 5 when durations.up_to_seconds <= 1800 then 30 else 120 end as lowest_limit,
+        sum(durations.n) as n,
+        sum(durations.n_rate_unknown) as n_rate_unknown,
+        sum(durations.microseconds) as microseconds,
+        sum(durations.microseconds_squared) as microseconds_squared
+    from daily_durations as durations
+    inner join headlines on durations.api_key = headlines.api_key and durations.method = headlines.method
+    where durations.up_to_seconds between 0 and 7200
+    group by 1, 2, 3
+
+),
+
 counted as (
 
     select
         limits.within_minutes,
-        durations.is_placebo,
-        durations.sampling_rate::numeric as sampling_rate,
-        {{ duration_weight() }} as weight,
-        sum(durations.n) as n,
-        sum(durations.n_rate_unknown) as n_rate_unknown,
-        sum(durations.microseconds) / 1e6 as seconds_sum,
-        sum(durations.microseconds_squared) / 1e12 as seconds_squares
-    from daily_durations as durations
-    inner join headlines on durations.api_key = headlines.api_key and durations.method = headlines.method
-    inner join unnest(array[5, 30, 120]) as limits (within_minutes)
-        on durations.up_to_seconds between 0 and 60 * limits.within_minutes
-    group by limits.within_minutes, durations.is_placebo, durations.sampling_rate
+        limited.is_placebo,
+        limited.sampling_rate::numeric as sampling_rate,
+        {{ duration_weight("limited.is_placebo", "limited.sampling_rate") }} as weight,
+        sum(limited.n) as n,
+        sum(limited.n_rate_unknown) as n_rate_unknown,
+        -- Event times have microseconds, so sums of whole microseconds are exact.
+        sum(limited.microseconds) / 1e6 as seconds_sum,
+        sum(limited.microseconds_squared) / 1e12 as seconds_squares
+    from limited
+    inner join unnest(array[5, 30, 120]) as limits (within_minutes) on limited.lowest_limit <= limits.within_minutes
+    group by limits.within_minutes, limited.is_placebo, limited.sampling_rate
 
 ),
 
