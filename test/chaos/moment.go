@@ -26,9 +26,8 @@ type moment struct {
 
 // moments are in the order in which they come.
 var moments = []moment{
-	{name: "BEGIN does not arrive", match: query("begin")},
-	{name: "BEGIN: acknowledgement lost", match: query("begin"), failure: lostAcknowledgement},
-	{name: "file locked: acknowledgement lost", match: prepared("for no key update"), failure: lostAcknowledgement},
+	{name: "BEGIN, which locks the file, does not arrive", match: isLock},
+	{name: "file locked: acknowledgement lost", match: isLock, failure: lostAcknowledgement},
 	{name: "new load does not arrive", match: prepared("insert into raw.load")},
 	{name: "new load: acknowledgement lost", match: prepared("insert into raw.load"), failure: lostAcknowledgement},
 	{name: "COPY does not arrive", match: query("copy raw.event")},
@@ -41,13 +40,13 @@ var moments = []moment{
 	}, failure: lostAcknowledgement},
 	{name: "DELETE of the old rows does not arrive", match: prepared("delete from raw.event"), only: replacement},
 	{name: "publication does not arrive", match: prepared("set state = $2")},
+	{name: "outcome does not arrive", match: prepared("insert into raw.run_file")},
+	{name: "outcome: acknowledgement lost", match: prepared("insert into raw.run_file"), failure: lostAcknowledgement},
 	{name: "COMMIT does not arrive", match: isCommit},
 	{name: "COMMIT arrives, connection closes", match: isCommit, failure: dropConnection},
 	{name: "COMMIT: acknowledgement lost", match: isCommit, failure: lostAcknowledgement},
 	{name: "COMMIT arrives late", match: isCommit, failure: delayRequest},
-	// The ledger has the load at this point; a retry adds the outcome.
-	{name: "outcome does not arrive", match: prepared("insert into raw.run_file"), allowed: okOrTempFail},
-	{name: "outcome: acknowledgement lost", match: prepared("insert into raw.run_file"), failure: lostAcknowledgement, allowed: okOrTempFail},
+	// The ledger has the load and its outcome at this point.
 	{name: "end of the run does not arrive", match: prepared("set finished = now() where run_id"), allowed: okOrTempFail},
 }
 
@@ -65,6 +64,10 @@ func prepared(part string) func(request) bool {
 		_, isBind := q.message.(*pgproto3.Bind)
 		return isBind && strings.Contains(q.sql, part)
 	}
+}
+
+func isLock(q request) bool {
+	return query("begin")(q) && strings.Contains(q.sql, "for no key update")
 }
 
 func isEventCopy(q request) bool { return strings.HasPrefix(q.copySQL, "copy raw.event") }

@@ -49,7 +49,7 @@ func (l *leaf) readDictionary(h *format.PageHeader, body pageBody) error {
 
 // readDictionaryBytes decompresses a dictionary. As it is in memory as a whole, only a large compressed page is read as a stream.
 func (l *leaf) readDictionaryBytes(dst []byte, body pageBody) error {
-	if body.compressed <= maxWholePage {
+	if body.compressed <= l.shared.dictionary {
 		return l.readWhole(dst, body)
 	}
 	w := &l.page.data

@@ -90,6 +90,7 @@ func NewReader(r io.ReaderAt, size int64) (reader *Reader, err error) {
 		return nil, p.explain(err)
 	}
 	p.shared.whole = min(max(pageBudget/len(p.leaves), minWholePage), maxWholePage)
+	p.shared.dictionary = maxWholePage
 	batches := make([]batch, len(p.leaves))
 	for i, l := range p.leaves {
 		l.shared, l.in, l.batch = &p.shared, p.shared.in, &batches[i]

@@ -54,7 +54,7 @@ func readRows(file []byte, whole int) (columns []string, rows [][]any, err error
 	}
 	for _, l := range p.leaves {
 		if whole > 0 {
-			l.shared.whole = whole
+			l.shared.whole, l.shared.dictionary = whole, whole
 		}
 	}
 	for {

@@ -4,6 +4,7 @@ package parquet
 type shared struct {
 	in         *input // of the metadata
 	whole      int    // bytes of a page, compressed or not, up to which it is decompressed whole
+	dictionary int    // bytes of a compressed dictionary up to which it is read whole
 	header     []byte // of a page, and what follows
 	compressed []byte
 	codecs     decompressor
