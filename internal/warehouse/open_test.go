@@ -34,13 +34,13 @@ func countConnections(t *testing.T, database string) (through string, accepted *
 			}
 			accepted.Add(1)
 			go func() {
-				defer client.Close()
+				defer func() { _ = client.Close() }()
 				upstream, err := net.Dial("tcp", server)
 				if err != nil {
 					return
 				}
 				go func() {
-					defer upstream.Close()
+					defer func() { _ = upstream.Close() }()
 					_, _ = io.Copy(upstream, client)
 				}()
 				_, _ = io.Copy(client, upstream)

@@ -356,7 +356,7 @@ func FuzzCSV(f *testing.F) {
 	for _, seed := range []string{"a,b\n1,2\n", "a,b\r\n\"1\n\",\"\"\"x\"\"\"\r\n", "a\n\n\n1", "a,b\n1\n", "a,b\n\"", "\"a\",b\n,\n",
 		"sep=,\na,b\n1,2\n", "# x\na,b\n#, y\n1,2\n# z", "\uFEFF\uFEFFa,b\n1,2\n\uFEFFa,b\n3,4\n", ",a,b\n0,1,2\nx,1,2\n", "a,b,\n1,2,\n3,4,5\n", "a,b\n1,2,\n3,4,\n5,6\n",
 		"a,b\n1,2\na,b\n3,4\nb,a\n", "a,b\n,\n\"\",\n", "a,b\r\r\n1,\"2\"\r\r\n3,4\r\r\n", "a,b\n1,2\n\x00\x00\x00\n3,4\n\x00", "a,b,c\n1,\"" + strings.Repeat("x", 70) + ",3\n4,5,6\n7,8\",9\n",
-		"a,b,c\n1,\"" + strings.Repeat("x", 70) + ",3\n4,5,6\n\"7\",8,9\n", "a,b\n1,\"{\\\"x\\\": 1}\"\n", "a;b\n1;2\n", "{\"a\": 1}\n", "\"a\nb\",c\n1,\"2\n\n3\"\n", "a\n#1\n\"\"\n"} {
+		"a,b,c\n1,\"" + strings.Repeat("x", 70) + ",3\n4,5,6\n\"7\",8,9\n", "a,b\n1,\"{\\\"x\\\": 1}\"\n", "a;b\n1;2\n", "{\"a\": 1}\n", "\"a\nb\",c\n1,\"2\n\n3\"\n", "a\n#1\n\"\"\n", ",0\n\"\n\",0"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
@@ -432,13 +432,20 @@ func noByteLost(t *testing.T, file []byte) {
 		if len(gap) > 0 && len(c.Notes()) == 0 {
 			t.Fatalf("%q: %q is skipped without a note", file, gap)
 		}
-		for line := range bytes.SplitSeq(gap, []byte{'\n'}) {
-			text := strings.Trim(strings.ReplaceAll(string(line), byteOrderMark, ""), "\r")
-			fields, _ := stdcsv.NewReader(strings.NewReader(text)).Read()
+		isHeader := func(text string) bool {
+			r := stdcsv.NewReader(strings.NewReader(text))
+			fields, _ := r.Read()
 			for i := range fields {
 				fields[i] = strings.TrimSpace(fields[i])
 			}
-			if strings.Trim(text, ",\"\r\x00") != "" && !strings.HasPrefix(text, "#") && !strings.EqualFold(strings.Join(fields, ","), strings.Join(c.header, ",")) {
+			return r.InputOffset() == int64(len(text)) && strings.EqualFold(strings.Join(fields, ","), strings.Join(c.header, ","))
+		}
+		if isHeader(string(gap)) { // where it stands again, blanks in quotes may be line feeds
+			gap = nil
+		}
+		for line := range bytes.SplitSeq(gap, []byte{'\n'}) {
+			text := strings.Trim(strings.ReplaceAll(string(line), byteOrderMark, ""), "\r")
+			if strings.Trim(text, ",\"\r\x00") != "" && !strings.HasPrefix(text, "#") && !isHeader(text) {
 				t.Fatalf("%q: %q is skipped", file, line)
 			}
 		}
