@@ -454,7 +454,7 @@ func TestSwitchesChangeTheirSections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	everywhere := dependence{definition: true, scope: true, extrapolation: true}
+	everywhere := dependence{definition: true, dimension: true, scope: true, extrapolation: true}
 	for _, builder := range builders {
 		seen := map[string]Section{} // by the positions of the switches that change it
 		for _, at := range everywhere.positions(selection{offline: true}) {
@@ -628,7 +628,7 @@ func TestExport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const most = 5 << 18
+	const most = 3 << 19
 	if len(page) > most {
 		t.Errorf("the export has %d bytes, more than %d", len(page), most)
 	}
@@ -638,7 +638,7 @@ func TestExport(t *testing.T) {
 			t.Errorf("the export has %s", outside)
 		}
 	}
-	for id, want := range map[string]int{"summary": 2 * 4, "conversion": 4 * 2 * 4, "statuses": 2, "trend": 2, "volume": 4, "time": 0} {
+	for id, want := range map[string]int{"summary": 2 * 4, "conversion": 4 * 2 * 4, "segments": 7 * 2, "statuses": 2, "trend": 2, "volume": 4, "time": 0} {
 		_, section, _ := strings.Cut(body, `<section id="`+id+`"`)
 		section, _, _ = strings.Cut(section, "</section>")
 		if got := strings.Count(section, `class="variant`); got != want {
