@@ -128,7 +128,7 @@ func segmentSection(d *Data, s selection) Section {
 	key := segmentKey{s.Scope, s.Dimension}
 	segments := rankedSegments(d.Segments[key])
 	section := Section{
-		ID: "segments", Nav: "Segments", Title: segmentTitle(d, at, key, segments), Term: "def-segments",
+		ID: "segments", Nav: "Where consent is lost", Title: segmentTitle(d, at, key, segments), Term: "def-segments",
 		Explain: fmt.Sprintf("Each dot is the consent rate (opt-ins / choices) of one %s, at %s, counting %s. The thick bar is the 95%% "+
 			"sampling interval, the thin line the 95%% process interval. Recommended estimates; the extrapolation does not change them.",
 			at.Noun, segmentSubject(d), counted(s.Scope)),
@@ -213,7 +213,7 @@ func segmentTitle(d *Data, at dimension, key segmentKey, segments []Segment) str
 	case compared == 0 && len(known) == 1:
 		return fmt.Sprintf("%s of choices are opt-ins with the only known %s, %s", withInterval(known[0].Rates["consent_rate"].Estimate), at.Noun, known[0].Name)
 	case compared == 0:
-		return fmt.Sprintf("The %s cannot be compared: too few choices at companies with several", at.Nouns)
+		return fmt.Sprintf("%s cannot be compared across companies; choose one company to compare its own", capital(at.Nouns))
 	case clearest == nil:
 		return fmt.Sprintf("No %s clearly opts in more or less than %s within companies", at.Noun, reference)
 	}
@@ -286,14 +286,14 @@ func ratioText(x float64) string {
 	return fmt.Sprintf("%.2f", x)
 }
 
-// disagreements names the values whose odds ratio differs between companies.
+// disagreements names the values whose odds ratio differs between companies, beyond what so many tests would show by chance.
 func disagreements(d *Data, key segmentKey, segments []Segment) string {
 	if len(d.Companies) == 1 {
 		return ""
 	}
 	var names []string
 	for _, one := range segments {
-		if p := d.Comparisons[key][one.Value].HomogeneityP; p != nil && *p < 0.05 {
+		if p := d.Comparisons[key][one.Value].HomogeneityP; p != nil && *p*float64(len(segments)) < 0.05 {
 			names = append(names, one.Name)
 		}
 	}

@@ -408,6 +408,15 @@ func TestDownloadsMatchMarts(t *testing.T) {
 		"types.csv":  {40, "recommended_share", "select sum(recommended_share) from analytics.event_breakdown where dimension = 'type'"},
 		"trend.csv": {22, "n_events", `
 			select sum(n)::float8 from analytics.consent_daily where metric = 'volume'`},
+		"segments.csv": {6, "consent_rate", `
+			select sum(estimate) from analytics.overall_consent_segments where scope = 'notice' and dimension = 'device' and rate = 'consent_rate'`},
+		"segments.csv?dimension=position&scope=all": {3, "conversion", `
+			select sum(estimate) from analytics.overall_consent_segments where scope = 'all' and dimension = 'position' and rate = 'conversion'`},
+		"segments.csv?dimension=browser": {12, "odds_ratio", `
+			select sum(odds_ratio) from analytics.segment_comparison where scope = 'notice' and dimension = 'browser'`},
+		"segments.csv?company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {6, "process_lower", `
+			select sum(recommended_process_lower) from analytics.consent_segments
+			where scope = 'notice' and dimension = 'device' and rate = 'consent_rate' and api_key = '956c25b5-e9a6-46f1-bb85-930c6aad171b'`},
 		"quality.csv":                     {22, "", ""},
 		"findings.csv":                    {0, "", ""},
 		"ledger.csv":                      {11, "n_rows", "select sum(rows)::float8 from raw.load where state = 'published'"},
