@@ -410,11 +410,11 @@ func TestDownloadsMatchMarts(t *testing.T) {
 			select sum(n)::float8 from analytics.consent_daily where metric = 'volume'`},
 		"segments.csv": {6, "consent_rate", `
 			select sum(estimate) from analytics.overall_consent_segments where scope = 'notice' and dimension = 'device' and rate = 'consent_rate'`},
-		"segments.csv?dimension=position&scope=all": {3, "conversion", `
+		"segments.csv?dimension=position&scope=all": {2, "conversion", `
 			select sum(estimate) from analytics.overall_consent_segments where scope = 'all' and dimension = 'position' and rate = 'conversion'`},
 		"segments.csv?dimension=browser": {12, "odds_ratio", `
 			select sum(odds_ratio) from analytics.segment_comparison where scope = 'notice' and dimension = 'browser'`},
-		"segments.csv?company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {6, "process_lower", `
+		"segments.csv?company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {4, "process_lower", `
 			select sum(recommended_process_lower) from analytics.consent_segments
 			where scope = 'notice' and dimension = 'device' and rate = 'consent_rate' and api_key = '956c25b5-e9a6-46f1-bb85-930c6aad171b'`},
 		"quality.csv":                     {22, "", ""},
