@@ -306,6 +306,8 @@ func drawsTheMarts(chromium context.Context, t *testing.T, database, url string)
 			    select distinct api_key, case when consent_status in ('full opt-in', 'partial opt-in') then 'opt-in' else consent_status end
 			    from analytics.consent_status_distribution where population = 'pageview' and recommended_share > 0
 			) as states`,
+		"#segments": `select count(estimate) from analytics.overall_consent_segments
+			where scope = 'notice' and dimension = 'device' and rate = 'consent_rate'`,
 		"#time": `select count(*) from analytics.time_to_consent where is_headline`,
 		"#volume": `select count(*) + count(*) filter (where recommended_volume_per_hour is not null)
 			from analytics.company_performance where n_events > 0`,
@@ -403,6 +405,12 @@ func filtersAndSwitches(chromium context.Context, t *testing.T, database, url st
 	b.await(`document.querySelector("#conversion h2").textContent === %q`, title)
 	eval[any](b, `document.querySelector(".clear").click()`)
 	b.await(rows + ` === 10`)
+	segments := eval[string](b, `document.querySelector("#segments .plot").getAttribute("aria-label")`)
+	eval[any](b, `[...document.querySelectorAll("#segments .switches a")].find((one) => one.textContent === "Browser").click()`)
+	b.await(`document.querySelector("#segments .plot").getAttribute("aria-label") !== %q`, segments)
+	if search := eval[string](b, `location.search`); search != "?dimension=browser" {
+		t.Errorf("after the choice of a dimension the URL says %s", search)
+	}
 	eval[any](b, `document.querySelector("#conversion .row .label a").click()`)
 	b.await(rows + ` === 1`)
 	if !eval[bool](b, `window.sameDocument === true`) {

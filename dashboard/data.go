@@ -154,6 +154,10 @@ type Data struct {
 	OverallTime    map[int64]Timing     // the same, by the longest duration that counts, in minutes; only means
 	TimedCompanies int64                // that have a headline time
 
+	Segments     map[segmentKey][]Segment             // of the only company, or of all together; those with the most choices
+	SegmentCount map[segmentKey]int64                 // how many values there are
+	Comparisons  map[segmentKey]map[string]Comparison // across companies, by value
+
 	Industries, HQs, CompanyOptions []Option
 
 	Findings       []Finding // by kind and file, the most frequent first

@@ -44,6 +44,12 @@ var glossary = []term{
 		"With fewer than 5 sampled rows there is no interval; fewer than 30 are flagged as few rows. " +
 		"Two companies clearly differ if 0 is outside the 95% interval of their difference, widened for the number of companies that " +
 		"are compared. Intervals that overlap do not show that two companies are the same."},
+	{"def-segments", "Segments", "The consent rate by device, browser, SDK, country, domain, deployment or position of the notice. " +
+		"Effective rows are the rows of equal weight that would be as certain; with fewer than 10 a rate is withheld, because its " +
+		"interval would cover half of the scale. The odds ratio (Mantel and Haenszel) compares a value with the most frequent one within " +
+		"each company, so that a company whose visitors opt in more does not favour the values that are frequent there; above 1 the value " +
+		"opts in more. A difference is clear if p times the number of comparisons is below 0.05. A consent has no position of its own: it " +
+		"has that of its deployment, if all prompts of the deployment have the same."},
 	{"def-statuses", "Statuses", "Full opt-in, partial opt-in, opt-out, or empty (no choice). Of consents they are what visitors chose; " +
 		"of page views they are the state of the visitor when the page was seen. A coding gap: page views and consents of the same SDK write " +
 		"the same opt-in differently, one as full and the other as partial."},

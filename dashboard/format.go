@@ -193,6 +193,9 @@ var reasons = map[string]string{
 	"rate_unknown":               "no interval: RATE is unknown in over 1% of rows",
 	"few_sampled_rows":           "no interval: fewer than 5 sampled rows",
 	"few_rows":                   "no interval: fewer than 5 rows",
+	"few_effective_rows":         "withheld: fewer than 10 effective rows",
+	"no_common_company":          "no company has both values",
+	"no_odds_ratio":              "no odds ratio: one value has only opt-ins or only opt-outs",
 	"withheld":                   "withheld",
 	// Of methods that measure time.
 	"no_durations":         "nothing to measure",

@@ -43,11 +43,14 @@ func TestSelectionFromURL(t *testing.T) {
 		"definition=choice&scope=all&extrapolation=count":              "?definition=choice&extrapolation=count&scope=all",
 		"definition=conversion&scope=notice&extrapolation=recommended": "", // the defaults
 		"definition=nonsense&scope=&extrapolation=1":                   "",
-		"company=nonsense":               "?company=none",
-		"industry=%00":                   "?company=none",
-		"hq=%ff":                         "?company=none",
-		"hq=" + strings.Repeat("x", 201): "?company=none",
-		"utm_source=x&industry=Travel":   "?industry=Travel",
+		"dimension=position&scope=all":                                 "?dimension=position&scope=all",
+		"dimension=device":                                             "", // the default
+		"dimension=type":                                               "",
+		"company=nonsense":                                             "?company=none",
+		"industry=%00":                                                 "?company=none",
+		"hq=%ff":                                                       "?company=none",
+		"hq=" + strings.Repeat("x", 201):                               "?company=none",
+		"utm_source=x&industry=Travel":                                 "?industry=Travel",
 	} {
 		values, err := url.ParseQuery(query)
 		if err != nil {

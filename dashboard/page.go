@@ -131,9 +131,7 @@ func report(d *Data, s selection) page {
 		section := builder.build(d, s)
 		section.CSV = template.URL("data/" + section.ID + ".csv" + s.Query())
 		one := block{ID: section.ID, Nav: section.Nav, Variants: []variant{{Section: section}}}
-		if builder.depends.definition {
-			one.Switches = switches(s)[:1]
-		}
+		one.Switches = builder.depends.ownSwitches(s)
 		p.add(one)
 	}
 	return p
@@ -188,6 +186,23 @@ func switches(s selection) []Switch {
 		all[2].Choices = append(all[2].Choices, Choice{rule(one), positionID("extrapolation", one), href(next), s.Extrapolation == one})
 	}
 	return all
+}
+
+// ownSwitches are those that change one section only.
+func (on dependence) ownSwitches(s selection) []Switch {
+	switch {
+	case on.definition:
+		return switches(s)[:1]
+	case on.dimension:
+		one := Switch{Name: "By", Param: "dimension"}
+		for _, dimension := range dimensions {
+			next := s
+			next.Dimension = dimension.Slug
+			one.Choices = append(one.Choices, Choice{dimension.Name, positionID("dimension", dimension.Slug), href(next), s.Dimension == dimension.Slug})
+		}
+		return []Switch{one}
+	}
+	return nil
 }
 
 func coverage(d *Data) string {
@@ -250,7 +265,8 @@ func (p page) render() ([]byte, error) {
 // export makes the page of all companies as one file, which needs nothing else. What the switches change is there under
 // each of their positions; they are radio buttons, by which the style shows one variant.
 func export(d *Data) ([]byte, error) {
-	all := selection{Definition: defaultDefinition, Scope: defaultScope, offline: true}
+	all := defaultSelection()
+	all.offline = true
 	p := report(d, all)
 	p.Export, p.Policy = true, exportPolicy()
 	p.Style, p.Script = template.CSS(style), template.JS(script)
@@ -268,9 +284,7 @@ func export(d *Data) ([]byte, error) {
 			one.Variants = append(one.Variants, variant{builder.depends.class(at), section})
 			tables = append(tables, section.Table)
 		}
-		if builder.depends.definition {
-			one.Switches = switches(all)[:1]
-		}
+		one.Switches = builder.depends.ownSwitches(all)
 		csv, err := csvURL(together(builder.depends, positions, tables))
 		if err != nil {
 			return nil, err
@@ -295,6 +309,7 @@ func together(on dependence, positions []selection, tables []Table) Table {
 			name, value string
 		}{
 			{on.definition, "definition", positions[i].Definition},
+			{on.dimension, "counted_dimension", positions[i].Dimension},
 			{on.scope, "counted_scope", positions[i].Scope},
 			{on.extrapolation, "counted_by", strings.TrimPrefix(positionID("", positions[i].Extrapolation), "-")},
 		} {

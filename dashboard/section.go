@@ -68,7 +68,7 @@ type block struct {
 }
 
 // A dependence lists the switches that change a section.
-type dependence struct{ definition, scope, extrapolation bool }
+type dependence struct{ definition, dimension, scope, extrapolation bool }
 
 // A builder makes a section.
 type builder struct {
@@ -81,6 +81,7 @@ type builder struct {
 var builders = []builder{
 	{"summary", summarySection, dependence{scope: true, extrapolation: true}},
 	{"conversion", conversionSection, dependence{definition: true, scope: true, extrapolation: true}},
+	{"segments", segmentSection, dependence{dimension: true, scope: true}},
 	{"statuses", statusSection, dependence{scope: true}},
 	{"quality", qualitySection, dependence{}},
 	{"time", timeSection, dependence{}},
@@ -111,6 +112,7 @@ func (on dependence) positions(s selection) []selection {
 		all = next
 	}
 	vary(on.definition, len(definitions), func(s *selection, i int) { s.Definition = definitions[i].Slug })
+	vary(on.dimension, len(dimensions), func(s *selection, i int) { s.Dimension = dimensions[i].Slug })
 	vary(on.scope, len(scopes), func(s *selection, i int) { s.Scope = scopes[i].Slug })
 	vary(on.extrapolation, len(extrapolations), func(s *selection, i int) { s.Extrapolation = extrapolations[i] })
 	return all
@@ -121,6 +123,9 @@ func (on dependence) class(s selection) string {
 	var names []string
 	if on.definition {
 		names = append(names, positionID("definition", s.Definition))
+	}
+	if on.dimension {
+		names = append(names, positionID("dimension", s.Dimension))
 	}
 	if on.scope {
 		names = append(names, positionID("scope", s.Scope))

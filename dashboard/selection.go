@@ -20,6 +20,7 @@ type filter struct {
 type selection struct {
 	filter
 	Definition    string // conversion, choice, consent or opt-in
+	Dimension     string // of the segments
 	Scope         string // all or notice
 	Extrapolation string // count_over_rate, inverse_rate or count; empty for the recommended
 	offline       bool   // there is no server for links to lead to
@@ -30,13 +31,18 @@ const (
 	defaultScope      = "notice"
 )
 
+// defaultSelection is what the address without parameters asks for.
+func defaultSelection() selection {
+	return selection{Definition: defaultDefinition, Dimension: defaultDimension, Scope: defaultScope}
+}
+
 // maxFilter is the longest industry or country that a URL can ask for, in bytes.
 const maxFilter = 200
 
 // parseSelection reads a URL's parameters. A switch that is not known stands as if it were not there; a filter that is
 // not known selects nothing.
 func parseSelection(values url.Values) selection {
-	s := selection{Definition: defaultDefinition, Scope: defaultScope}
+	s := defaultSelection()
 	text := func(name string) string {
 		value := values.Get(name)
 		if len(value) > maxFilter || !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
@@ -57,6 +63,11 @@ func parseSelection(values url.Values) selection {
 	for _, definition := range definitions {
 		if values.Get("definition") == definition.Slug {
 			s.Definition = definition.Slug
+		}
+	}
+	for _, dimension := range dimensions {
+		if values.Get("dimension") == dimension.Slug {
+			s.Dimension = dimension.Slug
 		}
 	}
 	if values.Get("scope") == "all" {
@@ -85,6 +96,7 @@ func (s selection) values() url.Values {
 		values.Set("company", "none")
 	}
 	add("definition", s.Definition, defaultDefinition)
+	add("dimension", s.Dimension, defaultDimension)
 	add("scope", s.Scope, defaultScope)
 	add("extrapolation", s.Extrapolation, "")
 	return values
@@ -106,7 +118,9 @@ func (s selection) of(company string) selection {
 
 // key is the filter as text, for what is kept under it.
 func (f filter) key() string {
-	return selection{filter: f, Definition: defaultDefinition, Scope: defaultScope}.Query()
+	s := defaultSelection()
+	s.filter = f
+	return s.Query()
 }
 
 func (f filter) isSet() bool { return f != filter{} }

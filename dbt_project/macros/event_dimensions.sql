@@ -29,6 +29,11 @@
     {{ return(dimensions_of("consent_segments") + ["position"]) }}
 {% endmacro %}
 
+{# Whether a row's dimension is one of a mart. #}
+{% macro is_dimension_of(mart) -%}
+    dimension = any(string_to_array('{{ dimensions_of(mart) | join(" ") }}', ' '))
+{%- endmacro %}
+
 {# The types of events that have every dimension. #}
 {% macro is_prompt_or_consent() -%}
     event_type in ('consent.asked', 'consent.given')

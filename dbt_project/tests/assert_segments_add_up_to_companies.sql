@@ -1,5 +1,5 @@
--- Rates whose numerators or denominators, added up over the values of a dimension, differ from those of the company or of all
--- companies together.
+-- Rates whose numerators or denominators, added up over the values of a dimension, differ from those of the company or
+-- of all companies together.
 with company_estimates as (
 
     select * from {{ ref('int_company_estimates') }}
@@ -54,7 +54,8 @@ companies as (
         estimates.denominator
     from company_estimates as estimates
     left join company_weighting on estimates.api_key = company_weighting.api_key
-    cross join unnest(array['{{ segment_dimensions() | join("', '") }}']) as dimensions (dimension)
+    cross join
+        unnest(string_to_array('{{ segment_dimensions() | join(" ") }}', ' ')) as dimensions (dimension)
     where
         estimates.metric in ('conversion', 'choice_rate', 'opt_in_rate', 'consent_rate', 'opt_out_rate')
         and (
@@ -80,5 +81,7 @@ left join segments
 where
     companies.n_numerator <> coalesce(segments.n_numerator, 0)
     or companies.n_denominator <> coalesce(segments.n_denominator, 0)
-    or abs(coalesce(companies.numerator, 0) - coalesce(segments.numerator, 0)) > 1e-9 * coalesce(companies.numerator, 1)
-    or abs(coalesce(companies.denominator, 0) - coalesce(segments.denominator, 0)) > 1e-9 * coalesce(companies.denominator, 1)
+    or abs(coalesce(companies.numerator, 0) - coalesce(segments.numerator, 0))
+    > 1e-9 * coalesce(companies.numerator, 1)
+    or abs(coalesce(companies.denominator, 0) - coalesce(segments.denominator, 0))
+    > 1e-9 * coalesce(companies.denominator, 1)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // A Case is a population and a statistic that is estimated from samples of it.
@@ -17,12 +18,17 @@ type Case struct {
 	Truth     float64
 	OneSided  bool // only too little coverage fails: the interval is an upper bound, or depends on few rows
 	Uneven    bool // the share is very different in the sampled and in the unsampled rows
+	Segment   bool // an estimate of consent_segments, which needs 10 effective rows
 	groups    []group
 	sigma     float64 // of a median: the standard deviation of the durations' logarithm
 }
 
 func (c Case) String() string {
-	return fmt.Sprintf("%s, %s, rate %g, COUNT %s, %d rows: %s", c.Statistic, c.Kind, c.Rate, c.Count, c.Sampled, c.Name)
+	segment := ""
+	if c.Segment {
+		segment = " of a segment"
+	}
+	return fmt.Sprintf("%s%s, %s, rate %g, COUNT %s, %d rows: %s", c.Statistic, segment, c.Kind, c.Rate, c.Count, c.Sampled, c.Name)
 }
 
 var (
@@ -54,6 +60,35 @@ func Cases() []Case {
 				cases = append(cases, plan{kind, 1, sampled, countsAt(reading)}.unsampled()...)
 			}
 		}
+	}
+	return cases
+}
+
+// segmentSizes are about the least number of effective rows of a segment.
+var segmentSizes = []int{10, 15, 30}
+
+// SegmentCases returns the cases of small segments, sampled at 0.1 or not at all.
+func SegmentCases() []Case {
+	var cases []Case
+	for _, kind := range []Kind{Sampling, Process} {
+		for _, sampled := range segmentSizes {
+			for _, reading := range []string{"1", "independent"} {
+				for _, rate := range []float64{0.1, 1} {
+					p := plan{kind, rate, sampled, countsAt(reading)}
+					switch {
+					case rate < 1:
+						cases = append(cases, slices.Concat(p.ratios(), p.shares())...)
+					case kind == Process:
+						cases = append(cases, p.unsampled()[1:]...) // without the total
+					}
+				}
+			}
+		}
+	}
+	// The denominator of a segment's rate has one type.
+	cases = slices.DeleteFunc(cases, func(c Case) bool { return strings.Contains(c.Name, "two types") })
+	for i := range cases {
+		cases[i].Segment = true
 	}
 	return cases
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) { warehousetest.Main(m) }
 
 // quick selects cases for a short run: every population, with few rows and unequal weights.
 func quick(c Case) bool {
-	return (c.Sampled == 5 || c.Sampled == 30) && (c.Rate == 1 || c.Rate == 0.1) &&
+	return (c.Sampled == 5 || c.Sampled == 30 || c.Segment && c.Sampled == 10) && (c.Rate == 1 || c.Rate == 0.1) &&
 		(c.Count == "independent" || c.Statistic == "median")
 }
 
@@ -42,12 +43,13 @@ func TestIntervalsCover(t *testing.T) {
 	}
 	defer conn.Close(context.Background())
 	var results []Result
-	for i, c := range Cases() {
+	cases := slices.Concat(Cases(), SegmentCases())
+	for i, c := range cases {
 		if !*thorough && !quick(c) {
 			continue
 		}
 		if *thorough && i%100 == 0 {
-			t.Logf("%d of %d cases", i, len(Cases()))
+			t.Logf("%d of %d cases", i, len(cases))
 		}
 		result, err := formulas.Simulate(t.Context(), conn, c, *draws)
 		if err != nil {
@@ -58,9 +60,20 @@ func TestIntervalsCover(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	t.Logf("%d cases of %d samples each", len(results), *draws)
+	var compared []Compared
+	for _, c := range ComparisonCases() {
+		result, err := formulas.Compare(t.Context(), conn, c, *draws)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compared = append(compared, result)
+		if err := result.Check(); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Logf("%d cases of %d samples each", len(results)+len(compared), *draws)
 	if *write {
-		if err := WriteTables(filepath.Join(root, "docs", "statistics.md"), results); err != nil {
+		if err := WriteTables(filepath.Join(root, "docs", "statistics.md"), results, compared); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -16,10 +16,12 @@ import (
 // interval, and the numbers of rows that decide whether the marts publish one.
 const (
 	totalQuery = `
-		select draw, total as estimate, n as n_least, n_sampled as n_sampled_least, {{ total_bounds() }}
+		select draw, total as estimate, null::double precision as n_effective, n as n_least, n_sampled as n_sampled_least,
+			{{ total_bounds() }}
 		from ({{ total_moments('strata', ['draw']) }}) as moments`
 	shareQuery = `
-		select draw, share as estimate, n as n_least, n_sampled as n_sampled_least, {{ share_bounds() }}
+		select draw, share as estimate, {{ kish_rows('total', 'process_squares') }} as n_effective, n as n_least,
+			n_sampled as n_sampled_least, {{ share_bounds() }}
 		from ({{ share_moments('strata', ['draw']) }}) as moments`
 	ratioQuery = `
 		{%- set given = "(select * from strata where event_type = 'consent.given') as given" -%}
@@ -27,6 +29,8 @@ const (
 		select
 			draw,
 			coalesce(numerator.total, 0) / denominator.total as estimate,
+			{{ kish_rows('denominator.total', '(denominator.process_variance_sampled + denominator.process_variance_unsampled)') }}
+				as n_effective,
 			least(numerator.n, denominator.n) as n_least,
 			coalesce(least(nullif(numerator.n_sampled, 0), nullif(denominator.n_sampled, 0)), 0) as n_sampled_least,
 			{{ ratio_bounds() }}
@@ -40,6 +44,7 @@ const (
 		select
 			draw,
 			{{ weighted_quantile('seconds', '0.5 * weight_sum') }} as estimate,
+			null::double precision as n_effective,
 			count(*) as n_least,
 			count(*) filter (where sampling_rate < 1) as n_sampled_least,
 			{{ median_bound('lower', 'seconds', share_bound('lower', '0.5', 'sampling_n') ~ ' * weight_sum') }} as sampling_lower,
@@ -59,8 +64,34 @@ const (
 		group by draw`
 )
 
+// oddsRatioQuery compares two values over the companies of each draw, as segment_comparison does.
+const oddsRatioQuery = `
+	with cells as (
+		select draw, company, value,
+			sum(weight) filter (where is_yes) / sum(weight) as share,
+			{{ kish_rows('sum(weight)', 'sum(squares)') }} as effective
+		from (select draw, company, value, is_yes, weight, squares from choices
+			union all select draw, company, value, true, 0, 0 from choices) as with_zero
+		group by 1, 2, 3
+	),
+	tables as (
+		select cells.draw,
+			cells.share * cells.effective as a, (1 - cells.share) * cells.effective as b,
+			others.share * others.effective as c, (1 - others.share) * others.effective as d
+		from cells inner join cells as others on cells.draw = others.draw and cells.company = others.company
+		where cells.value = 'value' and others.value = 'reference' and cells.share + others.share > 0 and cells.share + others.share < 2
+	),
+	effective as (select draw, least(sum(a + b), sum(c + d)) as n_effective from tables group by 1),
+	odds_ratios as ({{ mantel_haenszel('tables', ['draw']) }}),
+	homogeneity as ({{ breslow_day('tables', 'odds_ratios', ['draw']) }})
+	select odds_ratio, odds_ratio_lower, odds_ratio_upper, p_value, homogeneity_p_value
+	from odds_ratios
+	inner join effective using (draw)
+	left join homogeneity using (draw)
+	where n_effective >= {{ least_effective_rows() }}`
+
 // statistics are in the order of the queries.
-var statistics = []string{"total", "ratio", "share", "median"}
+var statistics = []string{"total", "ratio", "share", "median", "odds ratio"}
 
 // Formulas are the queries as dbt compiles them, by statistic.
 type Formulas map[string]string
@@ -74,7 +105,7 @@ func Compile(ctx context.Context, dbt, project, folder string) (Formulas, error)
 		}
 	}
 	const separator = "-- the next query"
-	inline := strings.Join([]string{totalQuery, ratioQuery, shareQuery, medianQuery}, "\n"+separator+"\n")
+	inline := strings.Join([]string{totalQuery, ratioQuery, shareQuery, medianQuery, oddsRatioQuery}, "\n"+separator+"\n")
 	cmd := exec.CommandContext(ctx, dbt, "--quiet", "compile", "--no-introspect", "--no-populate-cache",
 		"--project-dir", folder, "--profiles-dir", folder, "--target-path", filepath.Join(folder, "target"),
 		"--log-path", filepath.Join(folder, "logs"), "--inline", inline)
@@ -117,7 +148,8 @@ func copyTo(to, from string) error {
 // An estimate is what Postgres computed from one sample. A bound is nil if the formula has none.
 type estimate struct {
 	value      float64
-	n, sampled int64 // smallest number of rows, and of sampled rows if there are any
+	effective  *float64 // rows of the denominator; nil for totals and medians
+	n, sampled int64    // smallest number of rows, and of sampled rows if there are any
 	sampling   bounds
 	process    bounds
 }
@@ -175,14 +207,14 @@ func (f Formulas) evaluate(ctx context.Context, conn *pgx.Conn, statistic string
 	if _, err := conn.CopyFrom(ctx, pgx.Identifier{"durations"}, columns, pgx.CopyFromRows(durations)); err != nil {
 		return nil, err
 	}
-	answer, err := conn.Query(ctx, `select estimate, n_least, n_sampled_least,
+	answer, err := conn.Query(ctx, `select estimate, n_effective, n_least, n_sampled_least,
 		sampling_lower, sampling_upper, process_lower, process_upper from (`+f[statistic]+`) as estimates`)
 	if err != nil {
 		return nil, err
 	}
 	var estimates []estimate
 	var e estimate
-	_, err = pgx.ForEachRow(answer, []any{&e.value, &e.n, &e.sampled,
+	_, err = pgx.ForEachRow(answer, []any{&e.value, &e.effective, &e.n, &e.sampled,
 		&e.sampling.lower, &e.sampling.upper, &e.process.lower, &e.process.upper}, func() error {
 		estimates = append(estimates, e)
 		return nil

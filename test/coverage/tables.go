@@ -15,7 +15,7 @@ const (
 )
 
 // WriteTables replaces the text between the markers of a page.
-func WriteTables(path string, results []Result) error {
+func WriteTables(path string, results []Result, compared []Compared) error {
 	page, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -25,7 +25,7 @@ func WriteTables(path string, results []Result) error {
 	if !ok || !also {
 		return fmt.Errorf("%s lacks the line %q or, after it, the line %q", path, begin, end)
 	}
-	return os.WriteFile(path, []byte(before+begin+"\n\n"+Tables(results)+"\n"+end+after), 0o644)
+	return os.WriteFile(path, []byte(before+begin+"\n\n"+Tables(results)+comparisonTable(compared)+"\n"+end+after), 0o644)
 }
 
 // Tables returns the results in Markdown: first the coverage by number of rows, over all cases of a kind, then each
@@ -41,7 +41,7 @@ func Tables(results []Result) string {
 				for _, n := range sizes {
 					var group []Result
 					for _, r := range results {
-						if r.Statistic == statistic && r.Kind == kind && r.OneSided == oneSided && r.Sampled == n && !r.isCensus() {
+						if r.Statistic == statistic && r.Kind == kind && r.OneSided == oneSided && r.Sampled == n && !r.isCensus() && !r.Segment {
 							group = append(group, r)
 						}
 					}
@@ -53,15 +53,61 @@ func Tables(results []Result) string {
 		}
 		page.WriteByte('\n')
 	}
+	page.WriteString(segmentTable(results))
 	page.WriteString("### All populations\n\nRate 0.1, 30 sampled rows, COUNT independent of the rate.\n\n")
 	page.WriteString("| | population | interval | published | coverage | below | above | width | of the ideal |\n")
 	page.WriteString("|---|---|---|---:|---:|---:|---:|---:|---:|\n")
 	for _, r := range results {
-		if r.Rate == 0.1 && r.Sampled == 30 && r.Count == "independent" {
+		if r.Rate == 0.1 && r.Sampled == 30 && r.Count == "independent" && !r.Segment {
 			fmt.Fprintf(&page, "| %s | %s | %s | %.0f%% | %s | %.1f%% | %.1f%% | %.3f | %.2f |\n", r.Statistic, r.Name, r.Kind,
 				100*float64(r.Published)/float64(r.Draws), percent(r.Coverage()),
 				100*float64(r.Below)/float64(r.Published), 100*float64(r.Above)/float64(r.Published), r.Width, r.Factor)
 		}
+	}
+	return page.String()
+}
+
+// segmentTable returns the coverage of small segments.
+func segmentTable(results []Result) string {
+	var page strings.Builder
+	page.WriteString("### Intervals of a segment\n\n| | interval | rows | cases | least | median | most | width | of the ideal |\n")
+	page.WriteString("|---|---|---:|---:|---:|---:|---:|---:|---:|\n")
+	for _, statistic := range []string{"ratio", "share"} {
+		for _, kind := range []Kind{Sampling, Process} {
+			for _, n := range segmentSizes {
+				var group []Result
+				for _, r := range results {
+					if r.Segment && r.Statistic == statistic && r.Kind == kind && r.Sampled == n {
+						group = append(group, r)
+					}
+				}
+				if len(group) > 0 {
+					page.WriteString("| " + statistic + " " + summary(kind, false, n, group))
+				}
+			}
+		}
+	}
+	return page.String() + "\n"
+}
+
+// comparisonTable returns the coverage of odds ratios.
+func comparisonTable(compared []Compared) string {
+	var page strings.Builder
+	page.WriteString("\n### Intervals of an odds ratio\n\n")
+	page.WriteString("| companies | rows of the value at each | weights | odds ratio | published | coverage | below | above | mean estimate | p < 0.05 | homogeneity p < 0.05 |\n")
+	page.WriteString("|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+	for _, r := range compared {
+		n := float64(r.Published)
+		covered := fmt.Sprintf("%s | %.1f%% | %.1f%%", percent(r.Coverage()), 100*float64(r.Below)/n, 100*float64(r.Above)/n)
+		if r.Disagree {
+			covered = "– | – | –" // there is no single true value
+		}
+		homogeneity := percent(float64(r.Heterogeneous) / n)
+		if r.Companies == 1 {
+			homogeneity = "–"
+		}
+		fmt.Fprintf(&page, "| %d | %g | %s | %s | %.0f%% | %s | %.2f | %s | %s |\n", r.Companies, r.Rows, r.Weights,
+			r.odds(), 100*n/float64(r.Draws), covered, r.Mean, percent(float64(r.Rejected)/n), homogeneity)
 	}
 	return page.String()
 }

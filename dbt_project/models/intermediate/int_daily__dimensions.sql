@@ -23,9 +23,9 @@ with events as (
 
 ),
 
--- Grouping by all columns first leaves fewer rows to repeat for each dimension. Only prompts and consents have the columns
--- of consent_segments; in other events they are null. Values are cut off, because the marts' primary keys cannot have
--- values of any length.
+-- Grouping by all columns first leaves fewer rows to repeat for each dimension. Only prompts and consents have the
+-- columns of consent_segments; in other events they are null. Values are cut off, because the marts' primary keys
+-- cannot have values of any length.
 counted as (
 
     select

@@ -9,8 +9,7 @@ daily_dimensions as (
     select *
     from {{ ref('int_daily__dimensions') }}
     where
-        {{ is_prompt_or_consent() }}
-        and dimension in ('{{ dimensions_of("consent_segments") | join("', '") }}')
+        {{ is_prompt_or_consent() }} and {{ is_dimension_of("consent_segments") }}
 
 ),
 
@@ -22,8 +21,9 @@ prompts as (
 
 ),
 
--- A consent has no position of its own, so prompts and consents both take that of their deployment: a rate with the prompts
--- of one position and the consents of another would be wrong. A deployment has a position if all of its prompts have it.
+-- A consent has no position of its own, so prompts and consents both take that of their deployment: a rate with the
+-- prompts of one position and the consents of another would be wrong. A deployment has a position if all of its prompts
+-- have it.
 deployment_positions as (
 
     select
@@ -67,7 +67,10 @@ segmented as (
         deployments.api_key,
         'position' as dimension,
         coalesce(
-            case when deployment_positions.value is null then company_positions.position else deployment_positions.position end,
+            case
+                when deployment_positions.value is null then company_positions.position
+                else deployment_positions.position
+            end,
             'unknown'
         ) as value,
         deployments.event_type,

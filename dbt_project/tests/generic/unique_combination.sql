@@ -4,15 +4,14 @@
 #}
 {% test unique_combination(model, columns, nullable=[], by_day=false) %}
 
-    {% set all = (columns + nullable) | join(", ") %}
     select
-        {{ all }},
+        {{ (columns + nullable) | join(", ") }},
         count(*) as n_rows
     from {{ model }}
     {% if by_day %}
         where {{ is_on_day_to_test(days_to_test()) }}
     {% endif %}
-    group by {{ all }}
+    group by {{ (columns + nullable) | join(", ") }}
     having count(*) > 1 or num_nulls({{ columns | join(", ") }}) > 0
 
 {% endtest %}

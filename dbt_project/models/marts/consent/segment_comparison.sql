@@ -90,8 +90,8 @@ compared as (
 
 ),
 
--- 4. The companies that have choices of both values, and both opt-ins and opt-outs among them: others say nothing about the
--- difference.
+-- 4. The companies that have choices of both values, and both opt-ins and opt-outs among them: others say nothing about
+-- the difference.
 tables as (
 
     select
@@ -165,14 +165,27 @@ reasons as (
         homogeneity.homogeneity_p_value,
         case
             when sums.n_companies is null then 'no_common_company'
-            when least(sums.n_effective, sums.n_effective_reference) < {{ least_effective_rows() }} then 'few_effective_rows'
+            when least(sums.n_effective, sums.n_effective_reference) < {{ least_effective_rows() }}
+                then 'few_effective_rows'
             when odds_ratios.odds_ratio is null then 'no_odds_ratio'
             when sums.n_rate_unknown > 0.01 * sums.n_compared then 'rate_unknown'
         end as null_because
     from compared
-    left join sums using (scope, dimension, value)
-    left join odds_ratios using (scope, dimension, value)
-    left join homogeneity using (scope, dimension, value)
+    left join sums
+        on
+            compared.scope = sums.scope
+            and compared.dimension = sums.dimension
+            and compared.value = sums.value
+    left join odds_ratios
+        on
+            compared.scope = odds_ratios.scope
+            and compared.dimension = odds_ratios.dimension
+            and compared.value = odds_ratios.value
+    left join homogeneity
+        on
+            compared.scope = homogeneity.scope
+            and compared.dimension = homogeneity.dimension
+            and compared.value = homogeneity.value
 
 ),
 

@@ -14,7 +14,7 @@ daily_dimensions as (
 
     select *
     from {{ ref('int_daily__dimensions') }}
-    where dimension in ('{{ dimensions_of("event_breakdown") | join("', '") }}')
+    where {{ is_dimension_of("event_breakdown") }}
 
 ),
 
