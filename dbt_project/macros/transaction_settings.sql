@@ -25,6 +25,7 @@
 {# Tests have no hooks, so they get their memory here. #}
 {% macro postgres__get_test_sql(main_sql, fail_calc, warn_if, error_if, limit) -%}
     {%- if is_distributed() %}
+        {%- do run_query(await_workers()) %}
         {%- do run_query(pass_settings_to_workers()) %}
         {%- do run_query(set_memory()) %}
     {%- else -%}

@@ -41,6 +41,7 @@ func TestRefusedValues(t *testing.T) {
 		},
 		"a wrong type":       {[]string{"ingest.retriesPerFile=many"}, []string{"at '/ingest/retriesPerFile': got string, want integer"}},
 		"a word for a truth": {[]string{"postgresql.enabled=maybe"}, []string{"at '/postgresql/enabled': got string, want boolean"}},
+		"a mode of none":     {[]string{"migrate.distribute=always"}, []string{"value must be one of 'auto', 'never', 'required'"}},
 		"an amount in words": {[]string{"ingest.resources.limits.cpu=lots"}, []string{"at '/ingest/resources/limits/cpu': 'lots' does not match pattern"}},
 		"a value of none":    {[]string{"image.pullPolicy=Sometimes"}, []string{"value must be one of 'IfNotPresent', 'Always', 'Never'"}},
 		"a source without a place": {
