@@ -253,17 +253,17 @@
 #}
 {% macro is_possibly_repeated(relation) -%}
     uuid_hash_extended(event_id, 0) in (
-        select hash
+        select hashes.id_hash
         from (
             select
-                uuid_hash_extended(event_id, 0) as hash,
+                uuid_hash_extended(event_id, 0) as id_hash,
                 is_current
             from {{ relation }}
-            order by hash
-            offset 0 -- noqa: AM09
+            order by id_hash
+            offset 0
         ) as hashes
-        group by hash
-        having count(*) > 1 or not bool_and(is_current)
+        group by hashes.id_hash
+        having count(*) > 1 or not bool_and(hashes.is_current)
     )
 {%- endmacro %}
 
