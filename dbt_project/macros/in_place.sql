@@ -91,6 +91,17 @@
     '{{ relation.include(database=False) | replace("'", "''") }}'::regclass
 {%- endmacro %}
 
+{#
+    A mart with one row or more per company day is a table like the other marts, but a build refreshes only its stale
+    days: those with changed events, and all days of a company whose other columns changed. Such a mart has the config
+    day_column.
+#}
+{% macro is_partial_refresh() %}
+    {% if not execute or not config.get("day_column") or should_full_refresh() %}{{ return(false) }}{% endif %}
+    {% set existing = load_cached_relation(this) %}
+    {{ return(existing is not none and existing.is_table) }}
+{% endmacro %}
+
 {# Changes a table's rows to those of a query, and its columns and keys to those of the model. #}
 {% macro refresh_table(target, sql) %}
     {% set fresh = make_temp_relation(target) %}

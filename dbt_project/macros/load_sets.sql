@@ -129,18 +129,7 @@
 {%- endmacro %}
 
 {#
-    A mart with one row or more per company day is a table like the other marts, but a build refreshes only its stale
-    days: those with changed events, and all days of a company whose other columns changed. Such a mart has the config
-    day_column.
-#}
-{% macro is_partial_refresh() %}
-    {% if not execute or not config.get("day_column") or should_full_refresh() %}{{ return(false) }}{% endif %}
-    {% set existing = load_cached_relation(this) %}
-    {{ return(existing is not none and existing.is_table) }}
-{% endmacro %}
-
-{#
-    Before the body of such a mart: lists its stale days in the table stale_day. A company without any row in the mart
+    Before the body of a mart that is_partial_refresh(): lists its stale days in the table stale_day. A company without any row in the mart
     differs, too: a build of the mart alone leaves out a company that int_companies does not have yet.
 #}
 {% macro find_stale_days() -%}
@@ -268,17 +257,17 @@
     )
     {% else %}
     uuid_hash_extended(event_id, 0) in (
-        select hash
+        select hashes.id_hash
         from (
             select
-                uuid_hash_extended(event_id, 0) as hash,
+                uuid_hash_extended(event_id, 0) as id_hash,
                 is_current
             from {{ relation }}
-            order by hash
-            offset 0 -- noqa: AM09
+            order by id_hash
+            offset 0
         ) as hashes
-        group by hash
-        having count(*) > 1 or not bool_and(is_current)
+        group by hashes.id_hash
+        having count(*) > 1 or not bool_and(hashes.is_current)
     )
     {% endif %}
 {%- endmacro %}

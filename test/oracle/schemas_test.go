@@ -77,7 +77,9 @@ func (a *analyst) sameAs(schema string, tables ...string) {
 			a.t.Errorf("%s.%s differs from analytics in %d rows", schema, table, n)
 		}
 	}
-	if n := a.number("select count(*) from " + schema + ".touched"); n != 0 {
+	// A model that was never selected has yet to add up all days.
+	built := "to_regclass('" + schema + ".' || model) is not null"
+	if n := a.number("select count(*) from " + schema + ".touched where " + built); n != 0 {
 		a.t.Errorf("%d touched days are left in %s", n, schema)
 	}
 }

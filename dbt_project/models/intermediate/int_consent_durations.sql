@@ -145,10 +145,10 @@ places as not materialized (
 
 ),
 
--- Each notice with each shift, in its own minute of the clock, and in the next one if the 20 seconds after it reach that.
--- This makes an equality join possible; otherwise every notice of a place would be joined with every choice. The shifts
--- are whole minutes. `offset 0` makes the planner compute these rows before the join; it would otherwise join notices and
--- choices by place alone.
+-- Each notice with each shift, in its own minute of the clock, and in the next one if the 20 seconds after it reach
+-- that. This makes an equality join possible; otherwise every notice of a place would be joined with every choice. The
+-- shifts are whole minutes. `offset 0` makes the planner compute these rows before the join; it would otherwise join
+-- notices and choices by place alone.
 notices as (
 
     select

@@ -1,3 +1,5 @@
+{% set searched = ["half", "nine_tenths", "sampling_lower", "sampling_upper", "process_lower", "process_upper"] %}
+
 {{ config(pre_hook='{{ set_planner_options() }}') }}
 
 -- A quantile is exact, but needs few single durations: those of the classes in which it may lie. Every other class is
@@ -10,7 +12,8 @@ with daily_durations as (
 
 ),
 
--- `offset 0` makes the planner compute the class once for each duration, and hash the few classes instead of the durations.
+-- `offset 0` makes the planner compute the class once for each duration, and hash the few classes instead of the
+-- durations.
 consent_durations as (
 
     select
@@ -97,7 +100,7 @@ searched_classes as (
     select
         cumulated_classes.*,
         coalesce(
-            {%- for target in ["half", "nine_tenths", "sampling_lower", "sampling_upper", "process_lower", "process_upper"] %}
+            {%- for target in searched %}
                 targets.{{ target }} between cumulated_classes.lowest_weight and cumulated_classes.highest_weight
                 {%- if not loop.last %} or{% endif %}
             {%- endfor %},
@@ -124,7 +127,12 @@ searched_values as (
             and durations.method = searched_classes.method
             and durations.up_to_seconds = searched_classes.up_to_seconds
     where searched_classes.is_searched
-    group by 1, 2, 3, 4, 5
+    group by
+        durations.api_key,
+        durations.method,
+        durations.seconds,
+        searched_classes.up_to_seconds,
+        searched_classes.exact_weight_before
 
 ),
 

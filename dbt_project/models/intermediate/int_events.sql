@@ -56,8 +56,8 @@ new_events as (
     where
         events.load_id in (select new_loads.load_id from new_loads)
         {% if is_incremental() %}
-            -- New loads have higher numbers than older ones, unless they were committed late. A range is one search in the
-            -- BRIN index on load_id; a list would be one search for each load.
+            -- New loads have higher numbers than older ones, unless they were committed late. A range is one search in
+            -- the BRIN index on load_id; a list would be one search for each load.
             and events.load_id >= (select min(new_loads.load_id) from new_loads)
             and events.load_id <= (select max(new_loads.load_id) from new_loads)
         {% endif %}

@@ -8,9 +8,7 @@
         {{ (columns + nullable) | join(", ") }},
         count(*) as n_rows
     from {{ model }}
-    {% if by_day %}
-        where {{ is_on_day_to_test(days_to_test()) }}
-    {% endif %}
+    where {{ is_on_day_to_test(days_to_test()) if by_day else "true" }}
     group by {{ (columns + nullable) | join(", ") }}
     having count(*) > 1 or num_nulls({{ columns | join(", ") }}) > 0
 

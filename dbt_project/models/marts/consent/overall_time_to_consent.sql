@@ -18,7 +18,11 @@ limited as (
     select
         durations.is_placebo,
         durations.sampling_rate,
-        case when durations.up_to_seconds <= 300 then 5 when durations.up_to_seconds <= 1800 then 30 else 120 end as lowest_limit,
+        case
+            when durations.up_to_seconds <= 300 then 5
+            when durations.up_to_seconds <= 1800 then 30
+            else 120
+        end as lowest_limit,
         sum(durations.n) as n,
         sum(durations.n_rate_unknown) as n_rate_unknown,
         sum(durations.microseconds) as microseconds,
@@ -26,7 +30,7 @@ limited as (
     from daily_durations as durations
     inner join headlines on durations.api_key = headlines.api_key and durations.method = headlines.method
     where durations.up_to_seconds between 0 and 7200
-    group by 1, 2, 3
+    group by durations.is_placebo, durations.sampling_rate, lowest_limit
 
 ),
 
