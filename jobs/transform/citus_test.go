@@ -7,6 +7,5 @@ import (
 )
 
 func TestRunsOnCitus(t *testing.T) {
-	warehousetest.RerunOnCitus(t, "TestRunSkipsUnchangedBuild", "TestInterruptedRun", "TestConcurrentRuns",
-		"TestBuildKeepsDependentObjects", "TestChangedColumns")
+	warehousetest.RerunOnCitus(t, "TestRunSkipsUnchangedBuild", "TestInterruptedRun", "TestConcurrentRuns")
 }
