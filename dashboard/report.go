@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -39,9 +38,12 @@ type Report struct {
 // where there is none: of the sampling (what all events of these files would have shown) and of the process (what the company
 // does).
 type Number struct {
-	Section       string   `json:"section"` // rates, totals, statuses, time, or the dimension that the value is of: type, device, sdk, country
-	Name          string   `json:"name"`    // metric or value
-	Rows          int64    `json:"rows"`    // behind the number
+	Section       string   `json:"section"` // rates, statuses, totals, time, shares or segments
+	Metric        string   `json:"metric"`
+	Dimension     string   `json:"dimension"`  // of shares and segments, such as device
+	Value         string   `json:"value"`      // of the dimension
+	ValueName     string   `json:"value_name"` // for people
+	Rows          int64    `json:"rows"`       // behind the number
 	Estimate      *float64 `json:"estimate"`
 	SamplingLower *float64 `json:"sampling_lower"`
 	SamplingUpper *float64 `json:"sampling_upper"`
@@ -76,10 +78,19 @@ func (e *UnknownCompanyError) Error() string {
 	return fmt.Sprintf("there is no company %q with events: give the name or the key of one, such as %s", e.Name, strings.Join(e.Candidates, ", "))
 }
 
+// Dimensions are those by which a report has segments.
+func Dimensions() []string {
+	names := make([]string, len(dimensions))
+	for i, one := range dimensions {
+		names[i] = one.Slug
+	}
+	return names
+}
+
 // ReadReport reads the report of the company that is meant by its name, its key, or the beginning of its key of at least four
-// characters; of all companies together for "". Scope is notice or all. It waits for the database as long as the configuration
-// says. For a company that is not known it returns an *UnknownCompanyError.
-func ReadReport(ctx context.Context, c warehouse.Config, company, scope string) (*Report, error) {
+// characters; of all companies together for "". Scope is notice or all. by is the dimension of the segments, or empty for none. It
+// waits for the database as long as the configuration says. For a company that is not known it returns an *UnknownCompanyError.
+func ReadReport(ctx context.Context, c warehouse.Config, company, scope, by string) (*Report, error) {
 	var r *Report
 	err := read(ctx, c, func(pool *pgxpool.Pool, now condition) error {
 		var f filter
@@ -96,7 +107,7 @@ func ReadReport(ctx context.Context, c warehouse.Config, company, scope string) 
 		if len(d.Companies) == 0 {
 			return &UnknownCompanyError{Name: company}
 		}
-		r = newReport(d, scope)
+		r = newReport(d, scope, by)
 		if b := warningBanner(now); b != nil {
 			r.Notice = strings.TrimSuffix(b.Title+" "+b.Text, ":")
 			if b.Commands != "" {
@@ -143,14 +154,15 @@ func candidates(ctx context.Context, pool *pgxpool.Pool, condition, text string)
 	return keys, shown, err
 }
 
-// rateMetrics and totalMetrics are the metrics of a report, in its order.
+// These are the metrics of a report, in its order.
 var (
-	rateMetrics  = []string{"conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate"}
-	totalMetrics = []string{"asked", "given", "choices", "opt_ins", "opt_outs"}
-	shareMetrics = []string{"full_opt_in_share", "partial_opt_in_share", "opt_out_share", "empty_share"}
+	rateMetrics    = []string{"conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate"}
+	totalMetrics   = []string{"asked", "given", "choices", "opt_ins", "opt_outs"}
+	shareMetrics   = []string{"full_opt_in_share", "partial_opt_in_share", "opt_out_share", "empty_share"}
+	segmentMetrics = []string{"consent_rate", "choice_rate", "conversion", "opt_in_rate"}
 )
 
-func newReport(d *Data, scope string) *Report {
+func newReport(d *Data, scope, by string) *Report {
 	r := &Report{Company: "all companies", Scope: scope, Extrapolation: "recommended", Rows: d.Rows, Built: d.Built, AsOfLoad: d.AsOfLoad}
 	rate := func(scope, metric string) Estimate { return d.Overall[rateKey{scope, metric, recommended}] }
 	var company *Company
@@ -165,21 +177,28 @@ func newReport(d *Data, scope string) *Report {
 		metrics []string
 	}{{"rates", rateMetrics}, {"statuses", shareMetrics}, {"totals", totalMetrics}} {
 		for _, metric := range section.metrics {
-			r.add(section.name, metric, rate(scope, metric))
+			r.add(Number{Section: section.name, Metric: metric}, rate(scope, metric))
 		}
 	}
-	r.add("totals", "volume", rate("all", "volume"))
+	r.add(Number{Section: "totals", Metric: "volume"}, rate("all", "volume"))
 	if company == nil {
-		r.addTime("mean", d.OverallTime[30], d.OverallTime[30].Mean, d.OverallTime[30].MeanProcess, d.OverallTime[30].MeanBecause)
+		t := d.OverallTime[30]
+		r.add(Number{Section: "time", Metric: "mean"}, Estimate{N: t.N, Value: t.Mean, Process: t.MeanProcess, Because: t.MeanBecause})
 	} else if t := company.headline(); t != nil {
-		r.addTime("median", *t, t.Median, t.Process, t.Because)
-		r.addTime("mean", *t, t.Mean, t.MeanProcess, t.MeanBecause)
+		r.add(Number{Section: "time", Metric: "median"}, Estimate{N: t.N, Value: t.Median, Process: t.Process, Because: t.Because})
+		r.add(Number{Section: "time", Metric: "mean"}, Estimate{N: t.N, Value: t.Mean, Process: t.MeanProcess, Because: t.MeanBecause})
 	}
 	if company != nil {
 		for _, dimension := range []string{"type", "device", "sdk"} {
 			for _, part := range company.Parts[dimension] {
-				r.Numbers = append(r.Numbers, Number{Section: dimension, Name: part.Value, Rows: part.N, Estimate: part.Share})
+				r.Numbers = append(r.Numbers, Number{Section: "shares", Metric: "share_of_events", Dimension: dimension, Value: part.Value, ValueName: part.Value,
+					Rows: part.N, Estimate: part.Share})
 			}
+		}
+	}
+	for _, metric := range segmentMetrics {
+		for _, segment := range d.Segments[segmentKey{scope, by}] {
+			r.add(Number{Section: "segments", Metric: metric, Dimension: by, Value: segment.Value, ValueName: segment.Name}, segment.Rates[metric].Estimate)
 		}
 	}
 	for _, p := range problems(d) {
@@ -188,17 +207,11 @@ func newReport(d *Data, scope string) *Report {
 	return r
 }
 
-func (r *Report) add(section, name string, e Estimate) {
-	n := Number{Section: section, Name: name, Rows: e.N, Estimate: e.Value, NullBecause: e.Because, LowSample: e.LowSample}
+// add adds a number with its estimate.
+func (r *Report) add(n Number, e Estimate) {
+	n.Rows, n.Estimate, n.NullBecause, n.LowSample = e.N, e.Value, e.Because, e.LowSample
 	n.SamplingLower, n.SamplingUpper = ends(e.Sampling)
 	n.ProcessLower, n.ProcessUpper = ends(e.Process)
-	r.Numbers = append(r.Numbers, n)
-}
-
-// addTime adds a time to consent by its method.
-func (r *Report) addTime(name string, t Timing, value *float64, process *chart.Bounds, because string) {
-	n := Number{Section: "time", Name: name, Rows: t.N, Estimate: value, NullBecause: because}
-	n.ProcessLower, n.ProcessUpper = ends(process)
 	r.Numbers = append(r.Numbers, n)
 }
 
@@ -235,28 +248,18 @@ func (n Number) Text() (estimate, process, sampling string) {
 	return orNone(n.Estimate, format), between(n.ProcessLower, n.ProcessUpper), between(n.SamplingLower, n.SamplingUpper)
 }
 
-// Sections are the names of the report's sections, in its order.
-func (r *Report) Sections() []string {
-	var names []string
-	for _, n := range r.Numbers {
-		if !slices.Contains(names, n.Section) {
-			names = append(names, n.Section)
-		}
-	}
-	return names
-}
-
 // WriteCSV writes the numbers unrounded, a row for each.
 func (r *Report) WriteCSV(w io.Writer) error {
 	t := Table{Columns: []Column{
-		{Name: "company_name"}, {Name: "api_key"}, {Name: "scope"}, {Name: "section"}, {Name: "name"}, {Name: "rows", Numeric: true},
+		{Name: "company_name"}, {Name: "api_key"}, {Name: "scope"}, {Name: "section"}, {Name: "metric"},
+		{Name: "dimension"}, {Name: "value"}, {Name: "value_name"}, {Name: "rows", Numeric: true},
 		{Name: "estimate", Numeric: true}, {Name: "sampling_lower", Numeric: true}, {Name: "sampling_upper", Numeric: true},
 		{Name: "process_lower", Numeric: true}, {Name: "process_upper", Numeric: true}, {Name: "null_because"}, {Name: "is_low_sample"},
 	}}
 	number := func(x *float64) Cell { return numberCell(x, percent) }
 	for _, n := range r.Numbers {
 		t.Rows = append(t.Rows, []Cell{textCell(r.Company), textCell(orEmpty(r.APIKey)), textCell(r.Scope), textCell(n.Section),
-			textCell(n.Name), wholeCell(n.Rows), number(n.Estimate), number(n.SamplingLower), number(n.SamplingUpper),
+			textCell(n.Metric), textCell(n.Dimension), textCell(n.Value), textCell(n.ValueName), wholeCell(n.Rows), number(n.Estimate), number(n.SamplingLower), number(n.SamplingUpper),
 			number(n.ProcessLower), number(n.ProcessUpper), textCell(n.NullBecause), yesCell(n.LowSample)})
 	}
 	return t.writeCSV(w)

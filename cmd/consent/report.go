@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,7 +16,7 @@ import (
 
 func newReportCommand(a *app) *cobra.Command {
 	var choice databaseChoice
-	var scope string
+	var scope, by string
 	cmd := &cobra.Command{
 		Use:   "report [COMPANY]",
 		Short: "Show the metrics of a company, as the dashboard does",
@@ -29,12 +30,16 @@ The process interval is the one for comparing companies or periods: the files ar
 sampling interval contains what all events of these files would have shown. With -o csv or json the numbers are not rounded.`,
 		Example: `  consent report --data-dir ./data
   consent report www.example.com --database-url postgres://dashboard@localhost/consent
+  consent report www.example.com --by device --data-dir ./data
   consent report e158f373 --data-dir ./data -o csv`,
 		Args:        cobra.MaximumNArgs(1),
 		Annotations: map[string]string{writesCSV: "true"},
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if scope != "notice" && scope != "all" {
 				return badConfiguration("--scope %q: expected notice or all", scope)
+			}
+			if by != "" && !slices.Contains(dashboard.Dimensions(), by) {
+				return badConfiguration("--by %q: expected one of %s", by, strings.Join(dashboard.Dimensions(), ", "))
 			}
 			ctx := cmd.Context()
 			db, err := choice.openExisting(ctx, a, "report")
@@ -48,7 +53,7 @@ sampling interval contains what all events of these files would have shown. With
 					return badConfiguration("COMPANY is empty: omit it for all companies together")
 				}
 			}
-			r, err := dashboard.ReadReport(ctx, db.Config, company, scope)
+			r, err := dashboard.ReadReport(ctx, db.Config, company, scope, by)
 			var unknown *dashboard.UnknownCompanyError
 			switch {
 			case errors.As(err, &unknown):
@@ -67,14 +72,22 @@ sampling interval contains what all events of these files would have shown. With
 	}
 	choice.flags(cmd)
 	cmd.Flags().StringVar(&scope, "scope", "notice", "notice: without consents given outside the notice (action external or webview); all: every event")
+	cmd.Flags().StringVar(&by, "by", "", "also the rates by a `dimension`: "+strings.Join(dashboard.Dimensions(), ", "))
 	return cmd
 }
 
-// sectionTitles are the titles of a report's sections; the others are dimensions.
-var sectionTitles = map[string]string{
-	"rates": "RATE", "statuses": "SHARE OF CONSENTS", "totals": "EVENTS", "time": "TIME TO CONSENT",
-	"type": "SHARE OF EVENTS, BY TYPE", "device": "SHARE OF EVENTS, BY DEVICE", "sdk": "SHARE OF EVENTS, BY SDK",
+// sectionTitles are the titles of a report's sections that have no dimension.
+var sectionTitles = map[string]string{"rates": "RATE", "statuses": "SHARE OF CONSENTS", "totals": "EVENTS", "time": "TIME TO CONSENT"}
+
+// title is the title of the table that has a number. A dimension has a table for each metric.
+func title(n dashboard.Number) string {
+	if n.Dimension == "" {
+		return sectionTitles[n.Section]
+	}
+	return strings.ToUpper(words(n.Metric) + " by " + n.Dimension)
 }
+
+func words(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
 // writeReport writes a report for people: a table for each section, and the problems.
 func writeReport(w io.Writer, r *dashboard.Report) error {
@@ -83,18 +96,18 @@ func writeReport(w io.Writer, r *dashboard.Report) error {
 	if r.Notice != "" {
 		fmt.Fprintf(&out, "NOT CURRENT: %s\n", r.Notice)
 	}
-	for _, section := range r.Sections() {
-		t := newTable(cmp.Or(sectionTitles[section], strings.ToUpper(section)), "ESTIMATE", "95% PROCESS", "95% SAMPLING", "ROWS", "NOTE")
-		for _, n := range r.Numbers {
-			if n.Section != section {
-				continue
-			}
+	for rest := r.Numbers; len(rest) > 0; {
+		heading := title(rest[0])
+		t := newTable(heading, "ESTIMATE", "95% PROCESS", "95% SAMPLING", "ROWS", "NOTE")
+		for len(rest) > 0 && title(rest[0]) == heading {
+			n := rest[0]
+			rest = rest[1:]
 			estimate, process, sampling := n.Text()
 			note := n.Reason()
 			if n.LowSample && note == "" {
 				note = "few sampled rows"
 			}
-			t.add(strings.ReplaceAll(n.Name, "_", " "), estimate, process, sampling, report.Count(n.Rows), note)
+			t.add(cmp.Or(n.ValueName, words(n.Metric)), estimate, process, sampling, report.Count(n.Rows), note)
 		}
 		out.WriteString("\n")
 		if err := t.write(&out); err != nil {

@@ -41,8 +41,8 @@ func (p pageCheck) reports(database string) {
 					if value != nil {
 						text = strconv.FormatFloat(*value, 'g', -1, 64)
 					}
-					p.same(strings.Join([]string{"report", company.Company, scope, n.Name, columns[i]}, " "), text,
-						p.one("select "+prefix+columns[i]+" from analytics."+table+" and scope = $2 and "+metric+" = $3", company.APIKey, scope, n.Name))
+					p.same(strings.Join([]string{"report", company.Company, scope, n.Metric, columns[i]}, " "), text,
+						p.one("select "+prefix+columns[i]+" from analytics."+table+" and scope = $2 and "+metric+" = $3", company.APIKey, scope, n.Metric))
 				}
 			}
 			if rates != 10 {
@@ -63,9 +63,26 @@ func (p pageCheck) reportForms(at func(...string) outcome) {
 	if err != nil || o.code != 0 || len(records) < 20 || records[1][4] != "conversion" {
 		p.t.Fatalf("exit code %d: %s\n%s (%v)", o.code, o.stderr, o.stdout, err)
 	}
-	p.same("the CSV file", records[1][6], company.Conversion)
-	o = at(company.Company)
-	for _, want := range []string{company.Company, *company.APIKey, "RATE", "conversion", "TIME TO CONSENT", "SHARE OF EVENTS, BY DEVICE",
+	p.same("the CSV file", records[1][9], company.Conversion)
+	r := decode[dashboard.Report](p.t, at(company.Company, "--by", "device", "-o", "json"))
+	segments := 0
+	for _, n := range r.Numbers {
+		if n.Section == "segments" {
+			segments++
+			text := ""
+			if n.Estimate != nil {
+				text = strconv.FormatFloat(*n.Estimate, 'g', -1, 64)
+			}
+			p.same("segment "+n.Metric+" "+n.Value, text, p.one(`select recommended_estimate from analytics.consent_segments
+				where api_key = $1::uuid and scope = 'notice' and dimension = 'device' and rate = $2 and value = $3`, company.APIKey, n.Metric, n.Value))
+		}
+	}
+	if segments < 8 {
+		p.t.Errorf("the report has %d rates of devices", segments)
+	}
+	o = at(company.Company, "--by", "country")
+	for _, want := range []string{company.Company, *company.APIKey, "RATE", "conversion", "TIME TO CONSENT", "SHARE OF EVENTS BY DEVICE",
+		"CONSENT RATE BY COUNTRY", "France",
 		"Before you quote a number:"} {
 		if o.code != 0 || !strings.Contains(o.stdout, want) {
 			p.t.Errorf("exit code %d: the report lacks %q:\n%s", o.code, want, o.stdout)
@@ -90,6 +107,7 @@ func (p pageCheck) reportErrors(at func(...string) outcome) {
 		"such as " + first.Company:                                                  {first.Company[:5]},
 		"COMPANY is empty":                                                          {" "},
 		"expected notice or all":                                                    {"--scope", "some"},
+		"expected one of device, browser":                                           {"--by", "shoe size"},
 		"expected table, json or csv":                                               {"-o", "xml"},
 	} {
 		if o := at(args...); o.code != 78 || !strings.Contains(o.stderr, want) {
