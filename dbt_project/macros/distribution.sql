@@ -95,6 +95,14 @@
 {%- endmacro %}
 
 {#
+    PARAMETERS of a row of raw.event as json. raw.parameters_json() leaves the type of the column free, but takes no rows of a
+    shard: Citus gives each shard a row type of its own.
+#}
+{% macro parameters_json(event) -%}
+    {% if is_distributed() %}{{ event }}.parameters::text::json{% else %}raw.parameters_json({{ event }}){% endif %}
+{%- endmacro %}
+
+{#
     The workers of Citus get the settings that follow in the transaction, if each statement is sent on its own: Citus
     passes the whole text on.
 #}

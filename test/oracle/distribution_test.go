@@ -62,6 +62,7 @@ const withoutCitus = `
 {% macro distribute_existing_tables() %}{% endmacro %}
 {% macro planner_barrier() %}offset 0{% endmacro %}
 {% macro and_same_company(left, right) %}{% endmacro %}
+{% macro parameters_json(event) %}raw.parameters_json({{ event }}){% endmacro %}
 {% macro pass_settings_to_workers() %}{% endmacro %}
 {% macro await_workers() %}{% endmacro %}
 `
@@ -112,6 +113,10 @@ func TestCompiledSQLForCitus(t *testing.T) {
 	}
 	if !strings.Contains(models["int_consent_durations"], "notices.clock_minute = choices.clock_minute and notices.api_key = choices.api_key") {
 		t.Error("notices and choices are joined without the company")
+	}
+	// A shard's rows are of another type than raw.event.
+	if strings.Contains(models["stg_consent__events"], "parameters_json(") {
+		t.Error("stg_consent__events passes rows of shards to a function of raw.event")
 	}
 }
 
