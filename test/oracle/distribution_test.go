@@ -90,11 +90,12 @@ func TestCompiledSQLForCitus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start, end := strings.Index(string(source), "{% macro is_distributed() %}"), strings.Index(string(source), "{# The models whose tables are distributed. #}")
+	start, end := strings.Index(string(source), "{# Whether the database has the extension. #}"), strings.Index(string(source), "{# The models whose tables are distributed. #}")
 	if start < 0 || end < start {
-		t.Fatal("distribution.sql has no macro is_distributed")
+		t.Fatal("distribution.sql has no macros has_citus and is_distributed")
 	}
-	models := compiled(t, newPipeline(t), string(source[:start])+"{% macro is_distributed() %}{{ return(true) }}{% endmacro %}\n"+string(source[end:]))
+	const onCitus = "{% macro has_citus() %}{{ return(true) }}{% endmacro %}\n{% macro is_distributed() %}{{ return(true) }}{% endmacro %}\n"
+	models := compiled(t, newPipeline(t), string(source[:start])+onCitus+string(source[end:]))
 	comment := regexp.MustCompile(`--[^\n]*`)
 	for name, wrong := range map[string]*regexp.Regexp{
 		// Citus evaluates the operators of a simple CASE before it sends an INSERT … SELECT to the workers.
