@@ -15,7 +15,7 @@ import (
 )
 
 func TestMetricsOnCitus(t *testing.T) {
-	warehousetest.RerunOnCitus(t, "TestMarts", "TestIncrementalEqualsFullRefresh", "TestSeveralSchemas", "TestTablesAreDistributedLater")
+	warehousetest.RerunOnCitus(t, "TestFirstBuild", "TestMarts", "TestIncrementalEqualsFullRefresh", "TestSeveralSchemas", "TestTablesAreDistributedLater")
 }
 
 // compiled compiles the project with another definition of the macros in distribution.sql, unless it is empty, and returns
