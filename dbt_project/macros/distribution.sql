@@ -5,13 +5,16 @@
     these macros change nothing.
 #}
 
+{# Whether the database has the extension. #}
+{% macro has_citus() %}
+    {% if not execute %}{{ return(false) }}{% endif %}
+    {{ return(run_query("select exists (select from pg_extension where extname = 'citus')").rows[0][0]) }}
+{% endmacro %}
+
 {# Whether raw.event is distributed by api_key. #}
 {% macro is_distributed() %}
-    {% if not execute %}{{ return(false) }}{% endif %}
     {# The catalog of Citus cannot be named on a server without it. #}
-    {% if not run_query("select exists (select from pg_extension where extname = 'citus')").rows[0][0] %}
-        {{ return(false) }}
-    {% endif %}
+    {% if not has_citus() %}{{ return(false) }}{% endif %}
     {{ return(run_query(
         "select exists (
             select from pg_dist_partition
@@ -92,6 +95,14 @@
 {# A condition that a join already implies: it tells Citus that both rows are on one worker. #}
 {% macro and_same_company(left, right) -%}
     {% if is_distributed() %} and {{ left }}.api_key = {{ right }}.api_key{% endif %}
+{%- endmacro %}
+
+{#
+    PARAMETERS of a row of raw.event as json. raw.parameters_json() leaves the type of the column free, but takes only rows of
+    raw.event itself. On Citus each shard has a row type of its own, and undistribute_table() drops the function.
+#}
+{% macro parameters_json(event) -%}
+    {% if has_citus() %}{{ event }}.parameters::text::json{% else %}raw.parameters_json({{ event }}){% endif %}
 {%- endmacro %}
 
 {#

@@ -27,6 +27,28 @@ const distributionColumn = "api_key"
 // The ledger and raw.company stay on the coordinator: they are small, and most queries read them together.
 const (
 	distributeStatement = "select create_distributed_table('raw.event', '" + distributionColumn + "')"
+	// Citus cannot distribute a table with views that call a function of its rows, because each shard has a row type of its
+	// own. With an empty search_path, a view's definition has qualified names.
+	viewsStatement = `
+		do $$
+		declare
+		    statement text;
+		begin
+		    set local search_path = '';
+		    for statement in
+		        select distinct format('create or replace view %s %s as %s', view.oid::regclass,
+		            'with (' || array_to_string(view.reloptions, ', ') || ')',
+		            regexp_replace(pg_get_viewdef(view.oid), '\mraw\.parameters_json\((\w+|"[^"]+")\.\*\)', '(\1.parameters::text::json)', 'g'))
+		        from pg_depend
+		        inner join pg_rewrite on pg_rewrite.oid = pg_depend.objid
+		        inner join pg_class as view on view.oid = pg_rewrite.ev_class and view.relkind = 'v'
+		        where pg_depend.classid = 'pg_rewrite'::regclass and pg_depend.refclassid = 'pg_proc'::regclass
+		            and pg_depend.refobjid = to_regprocedure('raw.parameters_json(raw.event)')
+		    loop
+		        execute statement;
+		    end loop;
+		end
+		$$`
 	// Without a key, a worker that takes over a shard could not apply deletions made meanwhile.
 	identityStatement = "alter table raw.event replica identity full"
 	// The coordinator's own copy of rows that were moved: no query reads it.
@@ -138,7 +160,7 @@ func distributeEvents(ctx context.Context, conn *pgx.Conn) (moved int64, err err
 		return 0, err
 	}
 	defer rollback(ctx, tx)
-	for _, statement := range []string{distributeStatement, identityStatement} {
+	for _, statement := range []string{viewsStatement, distributeStatement, identityStatement} {
 		if _, err := tx.Exec(ctx, statement); err != nil {
 			return 0, err
 		}

@@ -70,6 +70,13 @@ func TestDistribution(t *testing.T) {
 	}
 	conn := connect(t, database)
 	execute(t, conn, insertEvents(1000))
+	// Citus cannot distribute a table with views that call a function of its rows.
+	execute(t, conn, `update raw.event set parameters = '{"position": "popup"}' where row_number <= 3`,
+		`create view analytics.stg_consent__events with (security_barrier=true) as
+			select event_id, raw.parameters_json(event) ->> 'position' as position from raw.event as event`,
+		`create view analytics."of Others" as
+			select raw.parameters_json("E 1") as parameters from raw.event as "E 1"
+			where raw.parameters_json("E 1") ->> 'position' = 'popup'`)
 	const isDistributed = "select coalesce((select partmethod::text from pg_dist_partition where logicalrelid = 'raw.event'::regclass), 'no')"
 	if got := queryText(t, conn, isDistributed); got != "no" {
 		t.Fatalf("with never the table is distributed: %s", got)
@@ -87,6 +94,11 @@ func TestDistribution(t *testing.T) {
 	}
 	if got := queryText(t, conn, "select count(*) || ' ' || count(distinct event_id) from raw.event"); got != "1000 1000" {
 		t.Errorf("%s rows and ids, want 1000 1000", got)
+	}
+	if got := queryText(t, conn, `select (select count(position) from analytics.stg_consent__events) || ' ' ||
+		(select count(parameters) from analytics."of Others") || ' ' ||
+		(select reloptions::text from pg_class where oid = 'analytics.stg_consent__events'::regclass)`); got != "3 3 {security_barrier=true}" {
+		t.Errorf("positions in the views, and options: %s, want 3 3 {security_barrier=true}", got)
 	}
 	if got := queryText(t, conn, "select string_agg(logicalrelid::text, ' ') from pg_dist_partition"); got != "raw.event" {
 		t.Errorf("distributed are %s", got)

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"consentpipeline.io/internal/contract"
+	"consentpipeline.io/internal/report"
 	"consentpipeline.io/internal/source"
 	"consentpipeline.io/internal/warehouse"
 	"consentpipeline.io/jobs/ingest"
@@ -141,6 +142,20 @@ func keyOf(record Record, keys []string) string {
 
 // notComputed are columns that only the ledger has.
 var notComputed = []string{"started_at", "finished_at"}
+
+// TestFirstBuild builds everything with all tests of dbt in an empty database, as a user's first run does.
+func TestFirstBuild(t *testing.T) {
+	p := newPipeline(t)
+	p.load(t, "input", filepath.Join(testneeds.Root(t), "input"))
+	result, err := transform.Run(t.Context(), p.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := func(c report.Counts) bool { return c.Passed > 0 && c.Warned+c.Failed+c.Skipped == 0 }
+	if !passed(result.Models) || !passed(result.Tests) {
+		t.Errorf("models %+v, tests %+v; want all passed", result.Models, result.Tests)
+	}
+}
 
 // TestMarts compares every value of every mart with the oracle's, under each extrapolation.
 func TestMarts(t *testing.T) {

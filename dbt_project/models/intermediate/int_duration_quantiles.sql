@@ -24,7 +24,7 @@ consent_durations as (
         shift_seconds <> 0 as is_placebo,
         {{ duration_class() }} as up_to_seconds
     from {{ ref('int_consent_durations') }}
-    offset 0 -- noqa: AM09
+    {{ planner_barrier() }} -- noqa: AM09
 
 ),
 

@@ -20,11 +20,10 @@ select
     nullif(domain, '') as domain,
     nullif(deployment_id, '') as deployment_id,
     nullif(user_id, '') as user_id,
-    -- Of prompts only, because reading long JSON takes time, and in one step: the JSON's text, if it is a string. The
-    -- function leaves the type of the column parameters free.
+    -- Of prompts only, because reading long JSON takes time, and in one step: the JSON's text, if it is a string.
     case
         when type = 'consent.asked'
-            then lower(left(substring((raw.parameters_json(event) -> 'position')::text from '^"(.+)"$'), 200))
+            then lower(left(substring(({{ parameters_json('event') }} -> 'position')::text from '^"(.+)"$'), 200))
     end as notice_position
 -- render() passes the table itself also with --empty, because the function needs a row of it; the model that reads this
 -- view leaves out the rows.
