@@ -58,6 +58,14 @@ func (r *release) halt(job string) (resume func()) {
 	return func() { signal("SIGCONT") }
 }
 
+// awaitDeletion waits until the pod of a Job is told to end.
+func (r *release) awaitDeletion(job string) {
+	r.Helper()
+	r.await("the deletion of the pod of "+job, time.Minute, func() bool {
+		return r.kubectl("get", "pods", "--selector", "job-name="+job, "--output", "jsonpath={.items[*].metadata.deletionTimestamp}") != ""
+	})
+}
+
 // awaitCopy waits until rows are on their way into Postgres.
 func (r *release) awaitCopy() {
 	r.Helper()

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -267,6 +268,7 @@ func TestInterruptedPipelines(t *testing.T) {
 	r.step("the run is canceled while its log is followed, and nothing of its file is there", func(r *release) {
 		r.apply("slow", "input", "", "events/csv/*.csv")
 		r.awaitCopy()
+		resume := r.halt("slow-1") // for it might end before it is canceled
 		follow, err := r.pluginCommand("logs", "slow", "--follow")
 		if err != nil {
 			r.Fatal(err)
@@ -278,7 +280,21 @@ func TestInterruptedPipelines(t *testing.T) {
 		log := bufio.NewReader(lines)
 		first, _ := log.ReadString('\n')
 		r.contains("the first line of the log", first, "[events/csv/*.csv] ")
-		r.contains("cancel", r.plugin("cancel", "slow"), "Run 1 of slow was canceled", "events/csv/*.csv  not known",
+		cancel, err := r.pluginCommand("cancel", "slow")
+		if err != nil {
+			r.Fatal(err)
+		}
+		var canceled bytes.Buffer
+		cancel.Stdout, cancel.Stderr = &canceled, &canceled
+		if err := cancel.Start(); err != nil {
+			r.Fatal(err)
+		}
+		r.awaitDeletion("slow-1")
+		resume()
+		if err := cancel.Wait(); err != nil {
+			r.Errorf("cancel: %v", err)
+		}
+		r.contains("cancel", canceled.String(), "Run 1 of slow was canceled", "events/csv/*.csv  not known",
 			"kubectl exec -n "+r.namespace+" slow-migrate-", " -- consent status slow-1")
 		rest, err := io.ReadAll(log)
 		if err := errors.Join(err, follow.Wait()); err != nil {
@@ -294,12 +310,9 @@ func TestInterruptedPipelines(t *testing.T) {
 	r.step("the pipeline is deleted in mid-run, and nothing is left of the run", func(r *release) {
 		r.apply("slow", "input", "", "events/csv/*.csv")
 		r.awaitCopy()
-		// It is halted meanwhile, for it might end before it is told to.
 		resume := r.halt("slow-1")
 		r.kubectl("delete", "consentpipeline", "slow")
-		r.await("the deletion of its pod", time.Minute, func() bool {
-			return r.kubectl("get", "pods", "--selector", "job-name=slow-1", "--output", "jsonpath={.items[*].metadata.deletionTimestamp}") != ""
-		})
+		r.awaitDeletion("slow-1")
 		resume()
 		r.await("the end of its pods", 2*time.Minute, func() bool {
 			return r.kubectl("get", "jobs,pods", "--selector", "consentpipeline.io/pipeline", "--output", "name") == ""
