@@ -18,7 +18,7 @@ func TestLedgerAndCopyOnCitus(t *testing.T) {
 		"TestFindingsBeforeAnErrorAreKept")
 }
 
-// TestRebalanceDuringIngestion adds a worker while files are loaded and replaced, and moves half of the shards to it.
+// TestRebalanceDuringIngestion adds a worker while files are loaded and replaced, and rebalances the cluster.
 func TestRebalanceDuringIngestion(t *testing.T) {
 	database, workers := warehousetest.CitusDatabase(t)
 	if len(workers) < 2 {
