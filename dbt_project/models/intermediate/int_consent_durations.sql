@@ -190,7 +190,9 @@ nearby as (
         choices.is_rate_unknown or notices.is_rate_unknown as is_rate_unknown
     from notices
     inner join choices
-        on notices.place = choices.place and notices.clock_minute = choices.clock_minute{{ and_same_company('notices', 'choices') }}
+        on
+            notices.place = choices.place
+            and notices.clock_minute = choices.clock_minute{{ and_same_company('notices', 'choices') }}
     where
         choices.event_at > notices.event_at + notices.shift_seconds * interval '1 second'
         and choices.event_at <= notices.event_at + (notices.shift_seconds + 20) * interval '1 second'
