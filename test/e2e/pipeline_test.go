@@ -3,13 +3,12 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -269,38 +268,28 @@ func TestInterruptedPipelines(t *testing.T) {
 		r.apply("slow", "input", "", "events/csv/*.csv")
 		r.awaitCopy()
 		resume := r.halt("slow-1") // for it might end before it is canceled
-		follow, err := r.pluginCommand("logs", "slow", "--follow")
-		if err != nil {
-			r.Fatal(err)
+		var log, canceled bytes.Buffer
+		start := func(output *bytes.Buffer, arguments ...string) *exec.Cmd {
+			command, err := r.pluginCommand(arguments...)
+			if err != nil {
+				r.Fatal(err)
+			}
+			command.Stdout, command.Stderr = output, output
+			if err := command.Start(); err != nil {
+				r.Fatal(err)
+			}
+			return command
 		}
-		lines, err := follow.StdoutPipe()
-		if err := errors.Join(err, follow.Start()); err != nil {
-			r.Fatal(err)
-		}
-		log := bufio.NewReader(lines)
-		first, _ := log.ReadString('\n')
-		r.contains("the first line of the log", first, "[events/csv/*.csv] ")
-		cancel, err := r.pluginCommand("cancel", "slow")
-		if err != nil {
-			r.Fatal(err)
-		}
-		var canceled bytes.Buffer
-		cancel.Stdout, cancel.Stderr = &canceled, &canceled
-		if err := cancel.Start(); err != nil {
-			r.Fatal(err)
-		}
+		follow := start(&log, "logs", "slow", "--follow")
+		cancel := start(&canceled, "cancel", "slow")
 		r.awaitDeletion("slow-1")
 		resume()
-		if err := cancel.Wait(); err != nil {
-			r.Errorf("cancel: %v", err)
+		if err := errors.Join(cancel.Wait(), follow.Wait()); err != nil {
+			r.Errorf("cancel, or logs --follow: %v", err)
 		}
 		r.contains("cancel", canceled.String(), "Run 1 of slow was canceled", "events/csv/*.csv  not known",
 			"kubectl exec -n "+r.namespace+" slow-migrate-", " -- consent status slow-1")
-		rest, err := io.ReadAll(log)
-		if err := errors.Join(err, follow.Wait()); err != nil {
-			r.Errorf("logs --follow: %v", err)
-		}
-		r.contains("the end of the log", string(rest), "[events/csv/*.csv] ")
+		r.contains("the log", log.String(), "[events/csv/*.csv] ")
 		r.contains("status", r.plugin("status", "slow"), "Not ready (Interrupted).")
 		if got := r.query("select count(*) from raw.event"); got != "0" {
 			r.Errorf("%s rows are published", got)
