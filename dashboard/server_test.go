@@ -637,7 +637,7 @@ func TestExport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const most = 3 << 19
+	const most = 5 << 18
 	if len(page) > most {
 		t.Errorf("the export has %d bytes, more than %d", len(page), most)
 	}

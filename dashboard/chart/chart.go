@@ -65,12 +65,13 @@ func (r Row) SVG(s Scale) template.HTML {
 	var b strings.Builder
 	open(&b, r.Height)
 	for _, tick := range s.Ticks {
-		class := "" // that of the lines of a scale
+		class := ""
 		if tick.Value == 0 {
-			class = "zero"
+			class = ` class="zero"`
 		}
-		// The lines reach over the gap to the next row.
-		shape(&b, Shape{Kind: "line", Class: class, X1: s.At(tick.Value), X2: s.At(tick.Value), Y1: -reach, Y2: float64(r.Height) + reach})
+		// The style makes a line of it, which reaches over the gap to the next row: all of its attributes in each row would be a
+		// tenth of the page.
+		b.WriteString(`<rect` + class + ` x="` + percent(s.At(tick.Value)) + `"/>`)
 	}
 	if s.Limit > 0 {
 		shape(&b, Shape{Kind: "line", Class: "limit", X1: s.At(s.Limit), X2: s.At(s.Limit), Y1: -reach, Y2: float64(r.Height) + reach})
