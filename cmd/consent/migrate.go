@@ -40,7 +40,7 @@ role has changed, which it checks once a minute. It waits for an unavailable dat
 			ctx := cmd.Context()
 			mode := warehouse.Distribute(distribute)
 			if !slices.Contains(distributions, mode) {
-				return badConfiguration("--distribute %s: it is auto, never or required", distribute)
+				return badConfiguration("--distribute %q: expected auto, never or required", distribute)
 			}
 			db, err := choice.open(ctx, a, "migrate")
 			if err != nil {

@@ -159,8 +159,8 @@ func withGrace(ctx context.Context, grace time.Duration) (context.Context, conte
 	return longer, func() { stop(); cancel() }
 }
 
-// loadFile loads one file and records the outcome, unless the load did. It starts the file again whenever the database was unavailable. closing
-// ends later than ctx, so that the outcome can be recorded after a stop. Once ctx is done it starts nothing.
+// loadFile loads one file and records the outcome, unless the load did. It starts the file again whenever the database was
+// unavailable. closing ends later than ctx, so that the outcome can be recorded after a stop. Once ctx is done it starts nothing.
 func (o Options) loadFile(ctx, closing context.Context, entry source.Entry) (r FileResult) {
 	path := entry.Path
 	if ctx.Err() != nil {

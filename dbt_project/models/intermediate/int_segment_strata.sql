@@ -4,19 +4,33 @@ with company_weighting as (
 
 ),
 
-daily_dimensions as (
+-- Added up over the days first, which Citus does on the workers.
+dimension_sums as (
 
-    select *
+    select
+        api_key,
+        dimension,
+        value,
+        notice_position,
+        event_type,
+        consent_status,
+        action_class,
+        sampling_rate,
+        sum(n) as n,
+        sum(n_rate_unknown) as n_rate_unknown,
+        sum(count_sum) as count_sum,
+        sum(count_sum_squares) as count_sum_squares
     from {{ ref('int_daily__dimensions') }}
     where
         {{ is_prompt_or_consent() }} and {{ is_dimension_of("consent_segments") }}
+    group by api_key, dimension, value, notice_position, event_type, consent_status, action_class, sampling_rate
 
 ),
 
 prompts as (
 
     select *
-    from daily_dimensions
+    from dimension_sums
     where dimension = 'deployment' and event_type = 'consent.asked' and n > 0
 
 ),
@@ -61,7 +75,7 @@ segmented as (
         n_rate_unknown,
         count_sum,
         count_sum_squares
-    from daily_dimensions
+    from dimension_sums
     union all
     select
         deployments.api_key,
@@ -81,7 +95,7 @@ segmented as (
         deployments.n_rate_unknown,
         deployments.count_sum,
         deployments.count_sum_squares
-    from daily_dimensions as deployments
+    from dimension_sums as deployments
     left join deployment_positions
         on deployments.api_key = deployment_positions.api_key and deployments.value = deployment_positions.value
     left join company_positions on deployments.api_key = company_positions.api_key

@@ -26,7 +26,7 @@ select
     estimates.dimension,
     estimates.value,
     coalesce(country_names.country_name, estimates.value) as value_name,
-    estimates.rate,
+    estimates.metric as rate,
     estimates.n_numerator,
     estimates.n_denominator,
     estimates.n_effective,
