@@ -250,7 +250,7 @@ func drawsFindings(chromium context.Context, t *testing.T, sample string) {
 			t.Errorf("%s says %s of the most frequent, want %s", chart, got, whole(most))
 		}
 		// The first bar is the longest, and is drawn in the colour of rejected rows.
-		if !eval[bool](b, `document.querySelector(%q).classList.contains("c3")`, chart+" .row:nth-child(2) rect") {
+		if !eval[bool](b, `document.querySelector(%q).classList.contains("c3")`, chart+" .row:nth-child(2) rect[width]") {
 			t.Errorf("%s does not show that rows were rejected", chart)
 		}
 	}

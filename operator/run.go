@@ -87,6 +87,7 @@ func (r *Reconciler) adoptJob(ctx context.Context, p *v1alpha1.ConsentPipeline, 
 	run.SpecDigest, run.TriggerDigest, _ = strings.Cut(found.Annotations[v1alpha1.AnnotationDigest], "-")
 	run.Reason = v1alpha1.RunReason(found.Annotations[v1alpha1.AnnotationReason])
 	recordStart(p, run, found, out)
+	out.requeue(requeueDelay, nil) // it may have ended already, and then no event follows
 	return nil, nil
 }
 

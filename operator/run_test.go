@@ -373,6 +373,21 @@ func TestKilledBetweenJobAndStatus(t *testing.T) {
 	}
 }
 
+// TestEndedJobIsAdopted ends a run before any operator has written its start into the status: no event follows.
+func TestEndedJobIsAdopted(t *testing.T) {
+	var died chan struct{}
+	env := newEnv(t, withoutDbt, func(env *testEnv) {
+		died = killAtStatus(env, func(p *v1alpha1.ConsentPipeline) bool { return p.Status.CurrentRun != nil })
+	})
+	env.apply("september", []string{"a.csv"})
+	<-died
+	env.stop()
+	env.completeRun(env.job("september-1"))
+	env.wrap = nil
+	env.startOperator()
+	env.awaitEnd("september", 1, v1alpha1.Succeeded)
+}
+
 // TestOperatorWasDown ends a run while no operator runs.
 func TestOperatorWasDown(t *testing.T) {
 	env := newEnv(t, withoutDbt)
