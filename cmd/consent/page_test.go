@@ -120,8 +120,8 @@ func (p pageCheck) shown(what, text string, mart *float64) {
 }
 
 var (
-	plotRow     = regexp.MustCompile(`(?s)<div class="row"><span class="label">(?:<a [^>]*>)?([^<]*).*?<span class="figure"><b>([^<]*)</b>`)
-	firstAnswer = regexp.MustCompile(`(?s)<div class="answers">\s*<div><h2>[^<]*</h2><p>([^<]*)</p>`)
+	plotRow = regexp.MustCompile(`(?s)<div class="row"><span class="label">(?:<a [^>]*>)?([^<]*).*?<span class="figure"><b>([^<]*)</b>`)
+	lead    = regexp.MustCompile(`(?s)<section id="conversion".*?<p class="lead">([^<]*)</p>`)
 )
 
 // section is a part of a page of the server.
@@ -135,7 +135,7 @@ func (p pageCheck) section(body, id string) string {
 	return html.UnescapeString(section)
 }
 
-// rates checks every rate of every company, in the table, in the chart and in the first sentence.
+// rates checks every rate of every company, in the table, in the chart and in the sentence above it.
 func (p pageCheck) rates(scope, extrapolation string) {
 	p.t.Helper()
 	for slug, rate := range map[string]string{"conversion": "conversion", "choice": "choice_rate", "consent": "consent_rate", "opt-in": "opt_in_rate"} {
@@ -175,7 +175,7 @@ func (p pageCheck) rates(scope, extrapolation string) {
 	}
 }
 
-// leader compares the answer to "Which notice works?" with the highest conversion that is a rate.
+// leader compares the sentence above the chart with the highest conversion that is a rate.
 func (p pageCheck) leader(query, scope, extrapolation, body string) {
 	p.t.Helper()
 	var name string
@@ -188,17 +188,17 @@ func (p pageCheck) leader(query, scope, extrapolation, body string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	answer := firstAnswer.FindStringSubmatch(body)
-	if answer == nil {
-		p.t.Fatalf("%s: the page has no answer", query)
+	sentence := lead.FindStringSubmatch(body)
+	if sentence == nil {
+		p.t.Fatalf("%s: the chart has no sentence", query)
 	}
-	rest, found := strings.CutPrefix(answer[1], name+" has the highest conversion: ")
+	rest, found := strings.CutPrefix(sentence[1], name+" has the highest conversion, ")
 	if !found {
-		p.t.Errorf("%s: the page answers %q, in the mart %s leads with %v", query, answer[1], name, value)
+		p.t.Errorf("%s: the page says %q, in the mart %s leads with %v", query, sentence[1], name, value)
 		return
 	}
 	percentage, _, _ := strings.Cut(rest, "%")
-	p.shown(query+" answer", percentage+"%", &value)
+	p.shown(query+" sentence", percentage+"%", &value)
 }
 
 func (p pageCheck) volumes(scope, extrapolation string) {
@@ -220,8 +220,8 @@ func (p pageCheck) overall(scope string) {
 	p.t.Helper()
 	for _, extrapolation := range []string{"recommended", "count"} {
 		rows := p.rows("summary.csv?scope="+scope+"&extrapolation="+extrapolation, "metric")
-		if len(rows) != 10 {
-			p.t.Errorf("there are %d figures, want 10", len(rows))
+		if len(rows) != 14 {
+			p.t.Errorf("there are %d figures, want 14", len(rows))
 		}
 		for key, row := range rows {
 			metric := strings.TrimSpace(key)
@@ -256,7 +256,7 @@ func (p pageCheck) statuses(scope string) {
 	}
 	// The chart has the shares of the scope.
 	body := p.section(fetch(p.t, p.url+"/?scope="+scope), "statuses")
-	chart, _, _ := strings.Cut(body, "<h3>Opt-in and opt-out in page views")
+	chart, _, _ := strings.Cut(body, "<h3>Page views")
 	population := map[string]string{"notice": "given_in_notice", "all": "given"}[scope]
 	for _, row := range plotRow.FindAllStringSubmatch(chart, -1) {
 		share, status, found := strings.Cut(row[2], " ")
