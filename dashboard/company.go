@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -62,7 +63,7 @@ func standingSection(d *Data, s selection) Section {
 	scale := chart.NewScale(1, percent)
 	plot := chart.Plot{Name: "Rates of " + c.Name + " and of other companies", Unit: "share", Scale: scale, HasInner: true, Keys: []chart.Key{
 		{Class: "c1", Shape: "dot", Text: c.Name + ", 95% interval"}, {Class: "range", Shape: "bar", Text: "range " + of + why},
-		{Class: "median", Shape: "tick", Text: "their median"}, {Class: "symbol c3", Shape: "diamond", Text: "all companies together"}}}
+		{Class: "median", Shape: "tick", Text: "their median"}, {Class: "symbol c3", Shape: "diamond", Text: d.together()}}}
 	section.Table.Columns = []Column{{"Rate", "rate", false}, {"Rows", "n", true}, {"Estimate", "estimate", true}, {"95% from", "process_lower", true},
 		{"to", "process_upper", true}, {"Sampling from", "sampling_lower", true}, {"to", "sampling_upper", true}, {"Remark", "null_because", false},
 		{"Others", "n_others", true}, {"Lowest", "others_min", true}, {"Median", "others_median", true}, {"Highest", "others_max", true},
@@ -82,7 +83,7 @@ func standingSection(d *Data, s selection) Section {
 			row.Aside += " · others withheld"
 		}
 		if overall.Value != nil {
-			row.Marks = append(row.Marks, chart.Mark{Tip: percent(*overall.Value) + " of all companies together", Shapes: []chart.Shape{
+			row.Marks = append(row.Marks, chart.Mark{Tip: percent(*overall.Value) + " of " + d.together(), Shapes: []chart.Shape{
 				{Kind: "diamond", Class: "symbol c3", X1: scale.At(*overall.Value), Y1: 15}}})
 		}
 		if e.Value != nil {
@@ -219,7 +220,8 @@ func trafficSection(d *Data, s selection) Section {
 	scale := chart.NewScale(1, percent)
 	for _, one := range []struct{ dimension, heading string }{{"type", "Events by type"}, {"device", "By device"}, {"sdk", "By SDK"}} {
 		plot := chart.Plot{Name: one.heading + " at " + c.Name, Unit: "share of all events", Scale: scale}
-		for _, share := range c.Parts[one.dimension] {
+		shares := slices.SortedStableFunc(slices.Values(c.Parts[one.dimension]), func(a, b Share) int { return cmp.Compare(orZero(b.Share), orZero(a.Share)) })
+		for _, share := range shares {
 			row := chart.Row{Label: share.Value, Height: 22, Value: orNone(share.Share, percent)}
 			if share.Share != nil {
 				row.Marks = []chart.Mark{chart.Bar(scale, 4, 14, *share.Share, "c1", fmt.Sprintf("%s; n = %s", percent(*share.Share), whole(share.N)))}
@@ -285,6 +287,7 @@ func comparisonSection(d *Data, s selection) Section {
 		}
 		var bounds *chart.Bounds
 		var between *float64
+		isClear := false
 		switch {
 		case x.Value == nil || y.Value == nil:
 			row.Value, row.Aside = none, reason(x.Because+when(x.Because == "", y.Because))
@@ -299,7 +302,8 @@ func comparisonSection(d *Data, s selection) Section {
 				row.Aside = points(bounds.Lower) + " to " + points(bounds.Upper)
 			}
 			if differ(x, y, len(comparedRates)) {
-				row.Flag = "clear"
+				row.Aside += ", clear"
+				isClear = true
 				// The opt-out rate is what the consent rate leaves.
 				if one.Metric != "opt_out_rate" {
 					clear = append(clear, fmt.Sprintf("the %s is %s points %s", lower(one.Name), strings.TrimLeft(points(*between), "+−"),
@@ -311,7 +315,7 @@ func comparisonSection(d *Data, s selection) Section {
 		cells := append([]Cell{textCell(one.Metric), numberCell(x.Value, percent)}, boundCells(x.Process, percent)...)
 		cells = append(append(cells, wholeCell(x.N), numberCell(y.Value, percent)), boundCells(y.Process, percent)...)
 		cells = append(append(cells, wholeCell(y.N), numberCell(between, points)), boundCells(bounds, points)...)
-		section.Table.Rows = append(section.Table.Rows, append(cells, yesCell(row.Flag == "clear")))
+		section.Table.Rows = append(section.Table.Rows, append(cells, yesCell(isClear)))
 	}
 	section.Plots = []Panel{{Plot: plot}}
 	section.Title = fmt.Sprintf("No rate clearly differs between %s and %s", a.Name, b.Name)
@@ -331,5 +335,5 @@ func prompts(c *Company, s selection) string {
 	if e.Value == nil {
 		return "no prompts"
 	}
-	return fmt.Sprintf("%s prompts (n = %s)", count(*e.Value), whole(e.N))
+	return fmt.Sprintf("%s prompts (n\u00a0=\u00a0%s)", count(*e.Value), whole(e.N))
 }

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -183,6 +184,14 @@ func (d *Data) only() *Company {
 		return nil
 	}
 	return d.Companies[0]
+}
+
+// together names all companies, also where a filter shows some of them.
+func (d *Data) together() string {
+	if d.Filter.isSet() {
+		return fmt.Sprintf("all %d companies together", d.AllWithEvents)
+	}
+	return "all companies together"
 }
 
 // Rate is one of the company's numbers, recommended where no extrapolation is named; without rows it has no value.

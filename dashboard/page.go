@@ -130,7 +130,7 @@ func report(d *Data, s selection) page {
 		if !builder.isShown(d) {
 			continue
 		}
-		section := builder.build(d, s)
+		section := builder.section(d, s)
 		section.CSV = template.URL("data/" + section.ID + ".csv" + s.Query())
 		one := block{ID: section.ID, Nav: section.Nav, Variants: []variant{{Section: section}}}
 		one.Switches = builder.depends.ownSwitches(s)
@@ -161,6 +161,10 @@ func (p *page) head(d *Data, s selection) {
 				p.Peers = append(p.Peers, Option{c.Key.String() + "," + other.Value, other.Text})
 			}
 		}
+	case s.words() != "" && len(d.Companies) > 0:
+		p.Heading += ": " + s.words()
+		p.Title = p.Heading
+		return
 	default:
 		return
 	}
@@ -330,7 +334,7 @@ func export(d *Data) ([]byte, error) {
 		var tables []Table
 		positions := builder.depends.positions(all)
 		for _, at := range positions {
-			section := builder.build(d, at)
+			section := builder.section(d, at)
 			one.Nav = section.Nav
 			one.Variants = append(one.Variants, variant{builder.depends.class(at), section})
 			tables = append(tables, section.Table)

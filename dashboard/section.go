@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"fmt"
 	"html/template"
 	"slices"
 	"strings"
@@ -104,6 +105,32 @@ var builders = []builder{
 	{"countries", countrySection, dependence{}},
 	{"ledger", ledgerSection, dependence{}},
 	{"findings", findingSection, dependence{}},
+}
+
+// maxRows is how many rows a chart has on the page of all companies. Only the conversion has all that are shown.
+const maxRows = 12
+
+// section makes the section, without the rows and small charts for which there is no room.
+func (b builder) section(d *Data, s selection) Section {
+	section := b.build(d, s)
+	if b.id == "conversion" {
+		return section
+	}
+	shown, all := 0, 0
+	for i, panel := range section.Plots {
+		if len(panel.Rows) > maxRows+3 {
+			shown, all = maxRows, len(panel.Rows)
+			section.Plots[i].Rows = panel.Rows[:maxRows]
+		}
+	}
+	if len(section.Cells) > maxRows+3 {
+		shown, all = maxRows, len(section.Cells)
+		section.Cells = section.Cells[:maxRows]
+	}
+	if all > 0 {
+		section.Facts = append(section.Facts, fmt.Sprintf("The first %d of %d are shown; the table has all.", shown, all))
+	}
+	return section
 }
 
 // positions are the selections under which a section differs, those of the switches that change it.

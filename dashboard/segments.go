@@ -140,6 +140,9 @@ func segmentSection(d *Data, s selection) Section {
 		section.Source = "analytics.consent_segments"
 	}
 	section.Sentence = segmentSentence(d, s.Scope)
+	if d.only() == nil && d.Filter.isSet() {
+		section.Notes = append(section.Notes, "The filter does not apply here: this is "+d.together()+". Choose one company to see its own.")
+	}
 	if disagreeing := disagreements(d, key, segments); disagreeing != "" {
 		section.Notes = append(section.Notes, disagreeing)
 	}
@@ -156,26 +159,23 @@ func segmentSentence(d *Data, scope string) string {
 	if overall.Value == nil {
 		return ""
 	}
-	text := withInterval(overall) + " of choices are opt-ins at all companies together (dashed line)"
+	text := withInterval(overall) + " of choices are opt-ins at " + d.together() + " (dashed line)"
 	if c := d.only(); c != nil {
 		own := c.Rate(scope, "consent_rate", recommended)
 		if own.Value == nil {
 			return capital(text) + "."
 		}
-		return fmt.Sprintf("%s of choices are opt-ins at %s, against %s at all companies together (dashed line).", withInterval(own), c.Name, withInterval(overall))
+		return fmt.Sprintf("%s of choices are opt-ins at %s, against %s at %s (dashed line).", withInterval(own), c.Name, withInterval(overall), d.together())
 	}
 	return text + "."
 }
 
 // segmentSubject names what the segments are of.
 func segmentSubject(d *Data) string {
-	switch {
-	case len(d.Companies) == 1:
-		return d.Companies[0].Name
-	case d.Filter.isSet():
-		return "all companies together, without the filter"
+	if c := d.only(); c != nil {
+		return c.Name
 	}
-	return "all companies together"
+	return d.together()
 }
 
 // rankedSegments puts the highest consent rate first and those without one last.

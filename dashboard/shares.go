@@ -273,7 +273,7 @@ func statusSentence(d *Data, scope string) string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return "All companies together: " + list(parts) + "."
+	return capital(d.together()) + ": " + list(parts) + "."
 }
 
 // overallStatuses is the row of all companies together, below that of the only one.
@@ -288,7 +288,7 @@ func overallStatuses(d *Data, scope string) []chart.Row {
 	if len(parts) == 0 {
 		return nil
 	}
-	return []chart.Row{{Label: "all companies together", Height: 26, Marks: chart.Stack(4, 18, parts)}}
+	return []chart.Row{{Label: d.together(), Height: 26, Marks: chart.Stack(4, 18, parts)}}
 }
 
 // rangeSentence says at which companies the leading value has its smallest and its largest share.

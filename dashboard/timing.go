@@ -80,7 +80,7 @@ func overallTime(d *Data) string {
 		}
 		means = append(means, mean)
 	}
-	return fmt.Sprintf("Mean of all companies together: %s. A few long durations dominate the mean; the median is more robust.", list(means))
+	return fmt.Sprintf("Mean of %s: %s. A few long durations dominate the mean; the median is more robust.", d.together(), list(means))
 }
 
 // byMedian are the companies, the quickest by its headline first.

@@ -36,8 +36,8 @@ func trendSection(d *Data, s selection) Section {
 	}
 	section.Sentence = trendSentence(d, s.Scope)
 	if len(section.Cells) > 0 {
-		section.Explain += fmt.Sprintf(" Dots go from 0 to %s (the upper line is %s), columns to %s rows; the dashed line is the conversion of all companies together; all companies have the same axes.",
-			percent(e.scale.Max), percent(min(1, e.scale.Max)), count(e.mostRows))
+		section.Explain += fmt.Sprintf(" Dots go from 0 to %s (the upper line is %s), columns to %s rows; the dashed line is the "+
+			"conversion of %s. All charts have the same axes.", percent(e.scale.Max), percent(min(1, e.scale.Max)), count(e.mostRows), d.together())
 		if len(single) > 0 {
 			section.Facts = append(section.Facts, fmt.Sprintf("Not shown: %s, with events on one day only.", names(single)))
 		}

@@ -49,7 +49,7 @@ func volumeSection(d *Data, s selection) Section {
 		section.Table.Rows = append(section.Table.Rows, volumeCells(c, s.Extrapolation))
 	}
 	if overall := d.Overall[rateKey{scope: "all", metric: "volume"}]; overall.Value != nil {
-		section.Sentence = fmt.Sprintf("All companies together have %s events (%s), from %s.", count(*overall.Value), interval(overall.Process, count),
+		section.Sentence = fmt.Sprintf("%s have %s events (%s), from %s.", capital(d.together()), count(*overall.Value), interval(overall.Process, count),
 			plural(overall.N, "row", "rows"))
 	}
 	section.Columns = true
@@ -271,14 +271,20 @@ func countrySection(d *Data, _ selection) Section {
 		if c.Estimate == nil {
 			continue
 		}
-		row := chart.Row{Label: c.Name, Sub: c.Code + " · " + plural(c.Companies, "company", "companies"), Height: 22, Value: count(*c.Estimate)}
+		row := chart.Row{Label: c.Name, Sub: c.Code, Height: 22, Value: count(*c.Estimate)}
+		if len(d.Companies) > 1 {
+			row.Aside = plural(c.Companies, "company", "companies")
+		}
 		row.Marks = []chart.Mark{chart.Bar(scale, 4, 14, *c.Estimate, "c1", fmt.Sprintf("%s events; n = %s", count(*c.Estimate), whole(c.N)))}
 		plot.Rows = append(plot.Rows, row)
 	}
 	section.Plots = []Panel{{Plot: plot}}
 	if all > 0 && len(d.Countries) > 0 && d.Countries[0].Estimate != nil {
-		section.Sentence = fmt.Sprintf("%s alone has %s, from %s.", d.Countries[0].Name, percent(*d.Countries[0].Estimate/all),
-			plural(d.Countries[0].Companies, "company", "companies"))
+		section.Sentence = fmt.Sprintf("%s alone has %s", d.Countries[0].Name, percent(*d.Countries[0].Estimate/all))
+		if len(d.Companies) > 1 {
+			section.Sentence += ", at " + plural(d.Countries[0].Companies, "company", "companies")
+		}
+		section.Sentence += "."
 	}
 	switch {
 	case len(d.Countries) == 0:

@@ -51,6 +51,7 @@ func samePage(t *testing.T, database string, run runResult) {
 			p.volumes(scope, extrapolation)
 		}
 		p.overall(scope)
+		p.headlines(scope)
 		p.statuses(scope)
 		p.trend(scope)
 	}
@@ -241,6 +242,51 @@ func (p pageCheck) overall(scope string) {
 				p.same(key+" "+column, row[column], p.one("select "+in+" from analytics.overall_consent_metrics where scope = $1 and metric = $2", of, metric))
 			}
 		}
+	}
+}
+
+var tile = regexp.MustCompile(`<dt>([^<]*)</dt><dd><b>([^<]*)</b>(?: <span class="interval">([^<]*)</span>)?`)
+
+// headlines checks the row of rates of all companies together, and of each company.
+func (p pageCheck) headlines(scope string) {
+	p.t.Helper()
+	metrics := []string{"asked", "choices", "opt_ins", "conversion", "choice_rate", "consent_rate", "opt_out_rate"}
+	check := func(what, query string, of func(column, metric string) *float64) {
+		tiles := tile.FindAllStringSubmatch(p.section(fetch(p.t, p.url+"/?scope="+scope+query), "summary"), -1)
+		if len(tiles) != len(metrics) {
+			p.t.Fatalf("%s: the page has %d rates, want %d", what, len(tiles), len(metrics))
+		}
+		for i, metric := range metrics {
+			estimate, lower, upper := of("estimate", metric), of("process_lower", metric), of("process_upper", metric)
+			from, to, hasInterval := strings.Cut(tiles[i][3], "–")
+			if hasInterval != (lower != nil) {
+				p.t.Errorf("%s, %s: the interval is %q, in the mart from %v", what, metric, tiles[i][3], deref(lower))
+				continue
+			}
+			for _, shown := range []struct {
+				text string
+				mart *float64
+			}{{tiles[i][2], estimate}, {from, lower}, {to, upper}} {
+				if i >= 3 || shown.mart == nil {
+					if shown.text != "" {
+						p.shown(what+" "+metric, shown.text, shown.mart)
+					}
+					continue
+				}
+				if value, err := strconv.ParseFloat(strings.ReplaceAll(shown.text, ",", ""), 64); err != nil || value != math.Round(*shown.mart) {
+					p.t.Errorf("%s, %s: the page shows %q, the mart has %v", what, metric, shown.text, *shown.mart)
+				}
+			}
+		}
+	}
+	check("all companies", "", func(column, metric string) *float64 {
+		return p.one("select "+column+" from analytics.overall_consent_metrics where scope = $1 and metric = $2", scope, metric)
+	})
+	for key := range p.rows("volume.csv") {
+		check(key, "&company="+key, func(column, metric string) *float64 {
+			return p.one("select "+column+" from analytics.extrapolation_sensitivity where is_recommended and api_key = $1 and scope = $2 and metric = $3",
+				key, scope, metric)
+		})
 	}
 }
 
