@@ -325,6 +325,18 @@ func reachesSections(chromium context.Context, t *testing.T, url string) {
 	if !eval[bool](b, `document.querySelector(".up").checkVisibility()`) {
 		t.Error("there is no way back to the list of sections")
 	}
+	// A definition opens where it is asked for, without scripts, and all of them on request.
+	const defined = `[...document.querySelectorAll(".definitions dd")].filter((one) => one.checkVisibility()).length`
+	if n := eval[int](b, defined); n != 0 {
+		t.Errorf("%d definitions are open at first", n)
+	}
+	eval[any](b, `document.querySelector("#conversion a[href='#def-rates']").click()`)
+	b.await(defined + ` === 1`)
+	if top := eval[float64](b, `document.querySelector("#def-rates").getBoundingClientRect().top`); top < 0 || top > 844 {
+		t.Errorf("the definition is at %v", top)
+	}
+	eval[any](b, `document.querySelector(".definitions a[href='#definitions']").click()`)
+	b.await(defined+` === %d`, len(glossary))
 }
 
 // comparesCompanies chooses a second company on the page of one.

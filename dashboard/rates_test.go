@@ -231,3 +231,66 @@ func TestComparisonOfTwoCompanies(t *testing.T) {
 		t.Error("a company is compared with one that is not there")
 	}
 }
+
+// TestLongChartsAreCut has thirty companies: all are in the chart of the conversion and in each table.
+func TestLongChartsAreCut(t *testing.T) {
+	d := manyCompanies()
+	cut := map[string]bool{}
+	for _, builder := range builders {
+		if builder.id == "standing" || builder.id == "traffic" || builder.id == "comparison" || !builder.isShown(d) {
+			continue
+		}
+		section := builder.section(d, defaultSelection())
+		longest := len(section.Cells)
+		for _, panel := range section.Plots {
+			longest = max(longest, len(panel.Rows))
+		}
+		if builder.id == "conversion" {
+			if longest != maxCompanies {
+				t.Errorf("the conversion has %d rows, want all %d", longest, maxCompanies)
+			}
+			continue
+		}
+		if longest > maxRows+3 {
+			t.Errorf("%s has %d rows", builder.id, longest)
+		}
+		for _, fact := range section.Facts {
+			cut[builder.id] = cut[builder.id] || fact == "The first 12 of 30 are shown; the table has all."
+		}
+		if cut[builder.id] && len(section.Table.Rows) < maxCompanies {
+			t.Errorf("the table of %s has only %d rows", builder.id, len(section.Table.Rows))
+		}
+	}
+	for _, id := range []string{"statuses", "time", "trend", "volume", "devices", "types", "reach"} {
+		if !cut[id] {
+			t.Errorf("%s does not say that there are more", id)
+		}
+	}
+}
+
+// TestFilteredPageSaysWhoseNumbers checks the words of numbers that a filter changes, and of those that it does not.
+func TestFilteredPageSaysWhoseNumbers(t *testing.T) {
+	sampleWarehouse(t)
+	_, url := serve(t, as(t, "dashboard"))
+	_, body := get(t, url+"/?industry=Sport")
+	for _, want := range []string{"<h1>Consent by company: Sport</h1>", "Sport: 2 companies together, consents in the notice.",
+		"The filter does not apply here: this is all 10 companies together.", "All 10 companies together: ", "Mean of all 10 companies together: ",
+		"All 10 companies together have "} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page of an industry does not say %q", want)
+		}
+	}
+	if _, body := get(t, url); strings.Contains(body, "The filter does not apply") || !strings.Contains(body, "<h1>Consent by company</h1>") {
+		t.Error("the page of all companies speaks of a filter")
+	}
+	for query, want := range map[string]string{
+		"compare=956c25b5-e9a6-46f1-bb85-930c6aad171b,956c25b5-e9a6-46f1-bb85-930c6aad171b": "Two companies with events are needed for a comparison",
+		"compare=956c25b5-e9a6-46f1-bb85-930c6aad171b,00000000-0000-4000-8000-000000000000": "Two companies with events are needed for a comparison",
+		"compare=956c25b5-e9a6-46f1-bb85-930c6aad171b":                                      "Two companies with events are needed for a comparison",
+		"company=00000000-0000-4000-8000-000000000000":                                      "No company with events matches this filter",
+	} {
+		if response, body := get(t, url+"/?"+query); response.StatusCode != 200 || !strings.Contains(body, want) || strings.Contains(body, `class="rates"`) {
+			t.Errorf("%s answers %s without %q, or with rates", query, response.Status, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -17,9 +18,9 @@ const matches = `($1::text = '' or industry = $1) and ($2::text = '' or hq_count
 
 // args are the parameters of matches, and $4, which is true if nothing matches.
 func (f filter) args() []any {
-	companies := f.Company
-	if f.Compare != "" {
-		companies = f.Compare
+	companies := cmp.Or(f.Compare, f.Company)
+	if f.nothing {
+		companies = "" // it may be no list of keys
 	}
 	return []any{f.Industry, f.HQ, companies, f.nothing}
 }

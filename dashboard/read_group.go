@@ -31,7 +31,7 @@ type groupTotal struct {
 }
 
 // groupQueries read the totals of the companies of the filter, and how the rates of the only company compare with those of the
-// others. A rate that is above 100%, that COUNT / RATE may weight twice, or that has no interval is not compared, and of companies whose
+// others. Without a filter, or with several companies, the server knows before it reads the table that there is none. A rate that is above 100%, that COUNT / RATE may weight twice, or that has no interval is not compared, and of companies whose
 // consents record no choice only the conversion is.
 func (d *Data) groupQueries(keys []uuid.UUID) []query {
 	d.Group, d.Peers = map[rateKey]groupTotal{}, map[peerKey]Range{}
@@ -46,8 +46,8 @@ func (d *Data) groupQueries(keys []uuid.UUID) []query {
 			       count(*) filter (where n > 0 and process_lower is null)
 			from analytics.extrapolation_sensitivity
 			where is_recommended and metric in ('asked', 'given', 'choices', 'opt_ins', 'opt_outs', 'volume')
-			    and not $4 and ` + matches + `
-			group by scope, metric`, d.Filter.args(),
+			    and $5 and not $4 and ` + matches + `
+			group by scope, metric`, append(d.Filter.args(), d.Filter.isSet()),
 			func(rows pgx.Rows) error {
 				var k rateKey
 				var t groupTotal
@@ -61,7 +61,7 @@ func (d *Data) groupQueries(keys []uuid.UUID) []query {
 			    from analytics.extrapolation_sensitivity as rates
 			    join analytics.company_performance as performance using (api_key)
 			    join analytics.company_consent_metrics as metrics using (api_key)
-			    where rates.is_recommended and rates.api_key <> $1
+			    where $1::uuid is not null and rates.is_recommended and rates.api_key <> $1
 			        and rates.metric in ('conversion', 'choice_rate', 'consent_rate', 'opt_out_rate', 'opt_in_rate')
 			        and rates.process_lower is not null and not rates.is_above_one
 			        and (rates.metric = 'conversion' or not metrics.has_no_choices)

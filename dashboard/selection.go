@@ -63,7 +63,9 @@ func parseSelection(values url.Values) selection {
 		}
 	}
 	if pair := values.Get("compare"); pair != "" {
-		s.Compare, s.nothing = parsePair(pair, s.nothing)
+		if s.Compare = parsePair(pair); s.Compare == noPair {
+			s.nothing = true
+		}
 	}
 	for _, definition := range definitions {
 		if values.Get("definition") == definition.Slug {
@@ -86,15 +88,18 @@ func parseSelection(values url.Values) selection {
 	return s
 }
 
-// parsePair reads the keys of two different companies. What is no such pair selects nothing.
-func parsePair(text string, nothing bool) (pair string, isNothing bool) {
+// noPair stands for a comparison of something else than two companies.
+const noPair = "none"
+
+// parsePair reads the keys of two different companies, and gives noPair for anything else.
+func parsePair(text string) string {
 	a, b, _ := strings.Cut(text, ",")
 	first, err := uuid.Parse(a)
 	second, err2 := uuid.Parse(b)
 	if err != nil || err2 != nil || first == second {
-		return "", true
+		return noPair
 	}
-	return first.String() + "," + second.String(), nothing
+	return first.String() + "," + second.String()
 }
 
 // values are the selection as parameters of a URL, without what is the default.
@@ -109,7 +114,7 @@ func (s selection) values() url.Values {
 	add("hq", s.HQ, "")
 	add("company", s.Company, "")
 	add("compare", s.Compare, "")
-	if s.nothing {
+	if s.nothing && s.Compare == "" {
 		values.Set("company", "none")
 	}
 	add("definition", s.Definition, defaultDefinition)
