@@ -53,7 +53,7 @@ type Part struct {
 }
 
 // minLabelled is the least share in which a label of four characters has room on a phone.
-const minLabelled = 0.09
+const minLabelled = 0.12
 
 // Stack draws shares of a whole side by side. A share of 0 has no mark.
 func Stack(y, height float64, parts []Part) []Mark {
