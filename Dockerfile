@@ -41,6 +41,7 @@ LABEL org.opencontainers.image.title="consent" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=program /out/consent /usr/local/bin/consent
+COPY LICENSE licences/go.txt /usr/share/doc/consent/
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/consent"]
 
@@ -65,6 +66,7 @@ LABEL org.opencontainers.image.title="consent-dbt" \
 ENV PATH=/opt/consent/bin:/opt/consent/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=nonroot
 COPY --from=dbt /opt/consent/.venv /opt/consent/.venv
 COPY --from=program /out/consent /opt/consent/bin/consent
+COPY LICENSE licences /usr/share/doc/consent/
 COPY dbt_project /opt/consent/dbt_project
 WORKDIR /opt/consent
 USER 65532:65532

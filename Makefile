@@ -200,7 +200,7 @@ solution-numbers: venv ## Run the queries of SOLUTION.md on input/ and CONSENT_R
 	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -v -run 'TestPages|TestSolution|TestQueries' ./test/docs $(ARGS)
 
 .PHONY: check
-check: check-go check-generated check-sql check-shell check-ci check-chart check-docs check-vuln ## Check format, linters, pages and dependencies; runs no tests
+check: check-go check-generated check-licences check-sql check-shell check-ci check-chart check-docs check-vuln ## Check format, linters, pages and dependencies; runs no tests
 
 .PHONY: check-go
 check-go: ## Check Go: format, vet, linters, import rules, go.mod
@@ -212,6 +212,11 @@ check-go: ## Check Go: format, vet, linters, import rules, go.mod
 .PHONY: check-generated
 check-generated: ## Check that the files generated from api/ are current
 	@tools/generate check
+
+.PHONY: check-licences
+check-licences: venv ## Check that a release may contain all dependencies, and that licences/ has their licences
+	go -C tools test ./licences
+	go -C tools run ./licences -check
 
 .PHONY: check-sql
 check-sql: venv-check ## Check the models' SQL
@@ -254,6 +259,10 @@ generate: build ## Generate input/, the CRD, docs/api.md and the README of the c
 	tools/generate
 	$(HELM_DOCS)
 	@$(MAKE) --no-print-directory check-chart
+
+.PHONY: licences
+licences: venv ## Collect the licences of all dependencies in licences/
+	go -C tools run ./licences
 
 .PHONY: lock
 lock: ## Pin the Python packages again from tools/*.in (needs Python 3.11)
