@@ -20,7 +20,12 @@ NAMESPACE      ?= default
 RELEASE        ?= consent
 KUBE_CONTEXT   ?= kind-$(CLUSTER)
 
-export PYTHON DATABASE_URL DATA_DIR
+# A release: see tools/release.
+REGISTRY   ?=
+BUILDER    ?=
+COSIGN_KEY ?=
+
+export PYTHON DATABASE_URL DATA_DIR REGISTRY BUILDER COSIGN_KEY
 export CGO_ENABLED
 # The tools' versions are pinned in tools/go.mod, which keeps their dependencies out of ours.
 TOOL := go tool -modfile=tools/go.mod
@@ -52,6 +57,7 @@ help: ## Show this list
 	    'DATA_DIR=DIR' 'the data folder of an embedded Postgres to use' \
 	    'ARGS="..."' 'further arguments for consent run, dbt (dbt-run) or go test (test)' \
 	    'MINUTES=30' 'minutes that make e2e-unattended takes' \
+	    'REGISTRY=HOST' 'the registry of make release-snapshot, such as ghcr.io/OWNER' \
 	    'KILLS=200' 'number of kills in make chaos' \
 	    'ROWS=1000000' 'number of events in make bench-dbt' \
 	    'SEQUENCES=20' 'number of sequences in make sequences' \
@@ -134,7 +140,7 @@ e2e-unattended: ## Run a pipeline by its schedule for MINUTES, with changing fil
 
 .PHONY: build
 build: ## Build bin/consent
-	go build -trimpath -ldflags "-s -w" -o bin/consent ./cmd/consent
+	go build -trimpath -buildvcs=auto -ldflags "-s -w" -o bin/consent ./cmd/consent
 
 .PHONY: test
 test: venv ## Run the tests; the last lines list which tools are missing and how to get them
@@ -226,7 +232,8 @@ check-sql: venv-check ## Check the models' SQL
 check-shell: venv-check ## Check the shell scripts
 	@PATH="$(VENV):$$PATH"; \
 	if command -v shellcheck >/dev/null; then shellcheck .ci/run charts/consent-pipeline/files/postgresql/keep-password.sh \
-	        tools/cluster-job tools/envtest tools/generate tools/govulncheck tools/kind-load tools/kind-up tools/lock tools/venv; \
+	        tools/cluster-job tools/envtest tools/generate tools/govulncheck tools/kind-load tools/kind-up tools/lock \
+	        tools/compile tools/release tools/release-check tools/venv; \
 	else echo 'SKIPPED shellcheck: no wheel for this machine; install it (Debian: apt-get install shellcheck)'; fi
 
 .PHONY: check-ci
@@ -276,10 +283,18 @@ venv: ## Create .venv with dbt; the targets that need it run this target
 venv-check:
 	@tools/venv check
 
+.PHONY: release-snapshot
+release-snapshot: ## Build a release in dist/ and push it to REGISTRY, without publishing it (see tools/release)
+	SNAPSHOT=1 tools/release archives images chart checksums sign verify
+
+.PHONY: release-check
+release-check: ## Try the release path: a registry on loopback, signatures, tampering, installation into a kind cluster of its own
+	@tools/release-check $(ARGS)
+
 .PHONY: zip
 zip: ## Pack the committed files as consent-pipeline.zip
 	git archive --format zip --prefix consent-pipeline/ --output consent-pipeline.zip HEAD
 
 .PHONY: clean
 clean: ## Remove build output; the embedded database's data stays
-	rm -rf bin .venv .cache dbt_project/target dbt_project/logs
+	rm -rf bin dist .venv .cache dbt_project/target dbt_project/logs

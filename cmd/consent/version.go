@@ -28,7 +28,7 @@ type version struct {
 func thisVersion() version {
 	v := version{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
-		v.Version = cmp.Or(strings.TrimPrefix(info.Main.Version, "v"), v.Version)
+		v.Version = cmp.Or(strings.Trim(info.Main.Version, "v()"), v.Version) // v0.2.0, or (devel) without a repository
 		for _, setting := range info.Settings {
 			switch setting.Key {
 			case "vcs.revision":
