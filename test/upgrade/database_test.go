@@ -4,7 +4,6 @@ package upgrade
 
 import (
 	"archive/tar"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/klauspost/compress/gzip"
 
 	"consentpipeline.io/internal/contract"
 	"consentpipeline.io/internal/source"
