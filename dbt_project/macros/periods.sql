@@ -100,7 +100,7 @@
     {%- for model in ["int_companies", "int_company_weighting", "int_daily__events", "int_daily__dimensions"] %}
         {%- do tables.update({model: ref(model).include(database=False).render()}) %}
     {%- endfor %}
-    {%- set readers = config.get("grants", {}).get("select", []) %}
+    {%- set readers = (config.get("grants") or {}).get("select", []) %}
     {%- set readers = [readers] if readers is string else readers %}
     do $create$
     declare
