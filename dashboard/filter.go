@@ -106,7 +106,7 @@ func isoDay(day *time.Time) string {
 	return day.Format(time.DateOnly)
 }
 
-// words name the filter, as in “device desktop, 1 September to 7 September 2025”.
+// words name the filter, as in “device desktop, 1 to 7 September 2025”.
 func (f dayFilter) words(d *Data) string {
 	var parts []string
 	if f.By != "" {
@@ -146,6 +146,8 @@ func (d days) words() string {
 	switch {
 	case d.First.Equal(d.Last):
 		return d.First.Format(day)
+	case d.First.Year() == d.Last.Year() && d.First.Month() == d.Last.Month():
+		return d.First.Format("2") + " to " + d.Last.Format(day)
 	case d.First.Year() == d.Last.Year():
 		return d.First.Format("2 January") + " to " + d.Last.Format(day)
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"consentpipeline.io/dashboard/chart"
 )
 
@@ -181,5 +183,45 @@ func compareFiltered(t *testing.T, url, admin string) {
 	}
 	if compared < 20 {
 		t.Errorf("only %d rates are compared", compared)
+	}
+}
+
+// TestPeriodSection makes the section of two companies, one of which has changed.
+func TestPeriodSection(t *testing.T) {
+	day := func(n int) time.Time { return time.Date(2026, 3, n, 0, 0, 0, 0, time.UTC) }
+	estimate := func(value, margin float64) Estimate {
+		bounds := &chart.Bounds{Lower: value - margin, Upper: value + margin}
+		return Estimate{N: 100, Value: &value, Sampling: bounds, Process: bounds}
+	}
+	consent := rateKey{scope: defaultScope, metric: "consent_rate"}
+	changed, same := &Company{Key: uuid.UUID{1}, Name: "changed.example"}, &Company{Key: uuid.UUID{2}, Name: "same.example"}
+	d := &Data{Companies: []*Company{changed, same}, FirstDay: new(day(1)), LastDay: new(day(31)),
+		DimensionOptions: map[string][]Option{"country": {{"ES", "Spain"}}},
+		Period: &Period{Days: days{day(8), day(14)}, Before: days{day(1), day(7)},
+			Now: map[uuid.UUID]map[rateKey]Estimate{allTogether: {consent: estimate(0.625, 0.01)},
+				changed.Key: {consent: estimate(0.5, 0.03)}, same.Key: {consent: estimate(0.75, 0.03)}},
+			Previously: map[uuid.UUID]map[rateKey]Estimate{allTogether: {consent: estimate(0.675, 0.01)},
+				changed.Key: {consent: estimate(0.625, 0.04)}, same.Key: {consent: estimate(0.74, 0.04)}}}}
+	s := defaultSelection()
+	s.Definition, s.dayFilter = "consent", dayFilter{From: "2026-03-08", To: "2026-03-14", By: "country", Value: "ES"}
+	d.Filter = s.filter
+	section := periodSection(d, s)
+	const title = "Country Spain, 8 to 14 March 2026: the consent rate of all companies together is 63% (62–64%), 5.0 points less, beyond chance, than in the 7 days before"
+	if section.Title != title {
+		t.Errorf("the title is\n%s, want\n%s", section.Title, title)
+	}
+	rows := section.Plots[1].Rows
+	if len(rows) != 2 || rows[0].Label != "same.example" || rows[1].Label != "changed.example" || rows[0].Flag != "" || rows[1].Flag != "changed" {
+		t.Errorf("rows %+v", rows)
+	}
+	if want := "47–53% · −12.5 points (−17.5 to −7.5)"; rows[1].Aside != want {
+		t.Errorf("the change is %q, want %q", rows[1].Aside, want)
+	}
+	d.Companies = d.Companies[:1]
+	d.Period.Before, d.Period.NotBefore, d.Period.Previously = days{}, "the data end before the last day", nil
+	section = periodSection(d, s)
+	if !strings.HasSuffix(section.Title, "the consent rate of changed.example is 50% (47–53%)") || len(section.Plots) != 1 ||
+		section.Facts[0] != "Not compared with the days before: the data end before the last day." {
+		t.Errorf("%q, %d plots, %q", section.Title, len(section.Plots), section.Facts)
 	}
 }

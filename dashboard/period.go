@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"math"
@@ -73,36 +74,38 @@ func (d *Data) subject() (key uuid.UUID, name string) {
 func periodTitle(d *Data, s selection, one definition) string {
 	key, name := d.subject()
 	now, before := d.Period.of(key, s.Scope, one.Metric)
+	title := fmt.Sprintf("%s: %s of %s", capital(s.dayFilter.words(d)), lower(one.Noun), name)
 	if now.Value == nil {
-		return fmt.Sprintf("%s of %s is not known for %s: %s", one.Noun, name, s.dayFilter.words(d), reason(now.Because))
+		return title + " is not known, " + reason(now.Because)
 	}
-	title := fmt.Sprintf("%s of %s is %s: %s", one.Noun, name, withInterval(now), s.dayFilter.words(d))
+	title += " is " + withInterval(now)
 	if before.Value == nil {
 		return title
 	}
-	return title + ", " + changeWords(now, before, 1) + " than in the " + d.Period.Before.length()
+	return title + ", " + changeWords(now, before) + " the " + d.Period.Before.length()
 }
 
-// changeWords state a difference: "5.2 points less (2.0 to 8.4)". They compare as many rates as the family has.
-func changeWords(now, before Estimate, comparisons int) string {
+// changeWords state a difference: "5.2 points less, beyond chance, than in".
+func changeWords(now, before Estimate) string {
 	change := *now.Value - *before.Value
-	direction := "more"
+	if signedPoints(change) == "0" {
+		return "as in"
+	}
+	text := fmt.Sprintf("%.1f points more", 100*math.Abs(change))
 	if change < 0 {
-		direction = "less"
+		text = strings.Replace(text, "more", "less", 1)
 	}
-	text := fmt.Sprintf("%.1f points %s", 100*math.Abs(change), direction)
-	bounds := difference(now, before, comparisons)
 	switch {
-	case bounds == nil:
-		return text + " (without an interval)"
-	case differ(now, before, comparisons):
-		return text + ", beyond chance,"
+	case difference(now, before, 1) == nil:
+		return text + " (without an interval) than in"
+	case differ(now, before, 1):
+		return text + ", beyond chance, than in"
 	}
-	return text + ", within chance,"
+	return text + ", within chance, than in"
 }
 
-// changeCells are a difference with its 95% interval, in the table.
-func changeAside(now, before Estimate, comparisons int) string {
+// changeAside is a difference with its 95% interval.
+func changeAside(now, before Estimate) string {
 	if now.Value == nil || before.Value == nil {
 		return ""
 	}
@@ -139,7 +142,7 @@ func periodRow(row chart.Row, scale chart.Scale, now, before Estimate, compariso
 	row.Marks = []chart.Mark{chart.Interval(scale, 15, *now.Value, now.Sampling, now.Process, "c1", estimateTip(now, "the recommended extrapolation", percent))}
 	if before.Value != nil {
 		row.Marks = append(row.Marks, chart.Ring(scale, 15, *before.Value, "c3", percent(*before.Value)+" in the days before"))
-		row.Aside += " · " + changeAside(now, before, comparisons)
+		row.Aside += " · " + changeAside(now, before)
 		if differ(now, before, comparisons) {
 			row.Flag = "changed"
 		}
@@ -198,11 +201,18 @@ func periodCompanyPlot(d *Data, s selection, definition definition) chart.Plot {
 		now, before := d.Period.of(c.Key, s.Scope, definition.Metric)
 		estimates = append(estimates, now, before)
 	}
+	value := func(c *Company) float64 {
+		if now, _ := d.Period.of(c.Key, s.Scope, definition.Metric); now.Value != nil {
+			return *now.Value
+		}
+		return -1 // after all others
+	}
+	companies := slices.Clone(d.Companies)
+	slices.SortStableFunc(companies, func(a, b *Company) int { return cmp.Compare(value(b), value(a)) })
 	plot := chart.Plot{Name: definition.Noun + " by company", Unit: definition.Title, Scale: periodScale(estimates), Keys: periodKeys(d.Period)}
-	for _, c := range d.Companies {
+	for _, c := range companies {
 		now, before := d.Period.of(c.Key, s.Scope, definition.Metric)
-		row := c.row(s, 30)
-		plot.Rows = append(plot.Rows, periodRow(row, plot.Scale, now, before, len(d.Companies)))
+		plot.Rows = append(plot.Rows, periodRow(c.row(s, 30), plot.Scale, now, before, len(d.Companies)))
 	}
 	return plot
 }

@@ -2,9 +2,9 @@
     The recommended estimates of each company, and of all companies together, from rows such as those of
     int_daily__events: the published columns of metrics_of_events(). `companies` has the columns api_key and weighting
     of each company. `periods`, if given, has the columns `keys`, and so has `daily`: everything is computed for each of
-    its rows.
+    its rows. Where the condition `each_company` is false, only all companies together have estimates.
 #}
-{% macro recommended_estimates(daily, companies, metrics, least_effective=none, periods=none, keys=[]) -%}
+{% macro recommended_estimates(daily, companies, metrics, least_effective=none, periods=none, keys=[], each_company=none) -%}
     with company_strata as (
         {{ strata(daily, ["api_key"] + keys + ["consent_status", "action_class"], ["count_over_rate", "inverse_rate"]) | indent(8) }}
     ),
@@ -18,6 +18,9 @@
 
     subject_strata as (
         select * from recommended_strata
+        {%- if each_company %}
+        where {{ each_company }}
+        {%- endif %}
         union all
         select
             {{ all_companies() }} as api_key,
@@ -52,6 +55,9 @@
                 api_key,
                 {{ recommended_extrapolation() }} as extrapolation
             from {{ companies }} as weighted
+            {%- if each_company %}
+            where {{ each_company }}
+            {%- endif %}
             union all
             select
                 {{ all_companies() }} as api_key,
@@ -95,7 +101,7 @@
 #}
 {% macro create_consent_rates() -%}
     {%- set name = in_target_schema("consent_rates").include(database=False) %}
-    {%- set arguments = "(date, date, text, text, uuid[])" %}
+    {%- set arguments = "(date, date, text, text, uuid[], boolean)" %}
     {%- set tables = {} %}
     {%- for model in ["int_companies", "int_company_weighting", "int_daily__events", "int_daily__dimensions"] %}
         {%- do tables.update({model: ref(model).include(database=False).render()}) %}
@@ -107,7 +113,8 @@
         is_new constant boolean := to_regprocedure('{{ (name ~ arguments) | replace("'", "''") }}') is null;
     begin
     create or replace function {{ name }}(
-        first_day date, last_day date, dimension text default null, value text default null, companies uuid[] default null
+        first_day date, last_day date, dimension text default null, value text default null, companies uuid[] default null,
+        each_company boolean default true
     )
     returns table (
         api_key uuid,
@@ -187,7 +194,8 @@
                 "daily",
                 "named",
                 metrics_of_events() | list,
-                "(case when $3 is null then 0 else " ~ least_effective_rows() ~ " end)"
+                "(case when $3 is null then 0 else " ~ least_effective_rows() ~ " end)",
+                each_company="$6"
             ) | indent(12) }}
         )
 

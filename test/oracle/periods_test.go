@@ -156,6 +156,15 @@ func TestRatesOfPeriod(t *testing.T) {
 		t.Errorf("the estimates of all companies in a list of one are those of the company, but for %d", -n)
 	}
 
+	without := "select count(*) from (select * from analytics.consent_rates('2026-03-01', null) as rates where api_key is null " +
+		"except all select * from analytics.consent_rates('2026-03-01', null, each_company => false)) as difference"
+	if n := w.number(without); n != 0 {
+		t.Errorf("%d metrics of all companies together differ without those of each company", n)
+	}
+	if n := w.number("select count(*) from analytics.consent_rates(null, null, each_company => false)"); n != 31 {
+		t.Errorf("%d rows without those of each company, want 31", n)
+	}
+
 	// A build keeps what others granted or revoked.
 	w.exec("grant execute on function analytics.consent_rates to passer_by")
 	// A transaction from before a full refresh would see empty tables.
