@@ -50,6 +50,9 @@ var glossary = []term{
 		"each company, so that a company whose visitors opt in more does not favour the values that are frequent there; above 1 the value " +
 		"opts in more. A difference is clear if p times the number of comparisons is below 0.05. A consent has no position of its own: it " +
 		"has that of its deployment, if all prompts of the deployment have the same."},
+	{"def-standing", "Range of other companies", "From the lowest to the highest rate of the other companies of the same industry, each counted once, with " +
+		"their median. With fewer than 3 others in the industry the range is that of all other companies. All companies together are not the " +
+		"mean of the companies: a company with more events has more influence."},
 	{"def-statuses", "Statuses", "Full opt-in, partial opt-in, opt-out, or empty (no choice). Of consents they are what visitors chose; " +
 		"of page views they are the state of the visitor when the page was seen. A coding gap: page views and consents of the same SDK write " +
 		"the same opt-in differently, one as full and the other as partial."},

@@ -131,7 +131,7 @@ func TestFilteredPage(t *testing.T) {
 		t.Error("the form of days does not keep the rest, or the page shows its section without a filter")
 	}
 	response, body := get(t, url+"/?device=desktop&scope=all")
-	if response.StatusCode != http.StatusOK || strings.Count(body, "<section") != 2 || !strings.Contains(body, `<section id="period"`) {
+	if response.StatusCode != http.StatusOK || strings.Count(body, "<section") != 3 || !strings.Contains(body, `<section id="period"`) {
 		t.Fatalf("the filtered page is %s and has other sections than that of the filter and the definitions", response.Status)
 	}
 	for _, part := range []string{"do not follow it", `<option value="desktop" selected>`, "Not compared with the days before: these are all days of the data"} {
@@ -210,6 +210,16 @@ func TestPeriodSection(t *testing.T) {
 	if section.Title != title {
 		t.Errorf("the title is\n%s, want\n%s", section.Title, title)
 	}
+	if want := "Compared with the 7 days before, 1 to 7 March 2026: 1 of 2 companies have changed beyond chance."; section.Sentence != want {
+		t.Errorf("%q, want %q", section.Sentence, want)
+	}
+	row := periodRow(d, s)
+	if tile := row.Tiles[5]; tile.Value != "63%" || tile.Change != "−5.0 (−6.4 to −3.6) points against the 7 days before" || !tile.Clear {
+		t.Errorf("the tile of the row is %+v", tile)
+	}
+	if tile := row.Tiles[0]; tile.Change != "" {
+		t.Errorf("the tile of a total is %+v", tile)
+	}
 	rows := section.Plots[1].Rows
 	if len(rows) != 2 || rows[0].Label != "same.example" || rows[1].Label != "changed.example" || rows[0].Flag != "" || rows[1].Flag != "changed" {
 		t.Errorf("rows %+v", rows)
@@ -221,7 +231,7 @@ func TestPeriodSection(t *testing.T) {
 	d.Period.Before, d.Period.NotBefore, d.Period.Previously = days{}, "the data end before the last day", nil
 	section = periodSection(d, s)
 	if !strings.HasSuffix(section.Title, "the consent rate of changed.example is 50% (47–53%)") || len(section.Plots) != 1 ||
-		section.Facts[0] != "Not compared with the days before: the data end before the last day." {
-		t.Errorf("%q, %d plots, %q", section.Title, len(section.Plots), section.Facts)
+		section.Sentence != "Not compared with the days before: the data end before the last day." {
+		t.Errorf("%q, %d plots, %q", section.Title, len(section.Plots), section.Sentence)
 	}
 }

@@ -17,14 +17,8 @@ import (
 // them out and says so.
 var periodBuilder = builder{"period", periodSection, dependence{definition: true, scope: true}}
 
-// periodMetrics are the numbers of the filter: first the totals, which are not compared.
-var periodMetrics = []struct {
-	metric, name string
-	isRate       bool
-}{
-	{"asked", "Notices shown", false}, {"choices", "Choices", false}, {"opt_ins", "Opt-ins", false}, {"conversion", "Conversion", true},
-	{"choice_rate", "Choice rate", true}, {"opt_in_rate", "Opt-in rate", true}, {"consent_rate", "Consent rate", true}, {"opt_out_rate", "Opt-out rate", true},
-}
+// periodRates are the rates that are compared with the days before.
+var periodRates = comparedRates
 
 // addPeriod adds the only section of a page with a dayFilter.
 func (p *page) addPeriod(d *Data, s selection) {
@@ -33,9 +27,28 @@ func (p *page) addPeriod(d *Data, s selection) {
 		return
 	}
 	p.Switches = switches(s)[1:2]
+	summary := Section{ID: "summary", Nav: "Rates", Term: "def-rates", Rates: periodRow(d, s), Source: periodSource,
+		Explain: fmt.Sprintf("The recommended estimates of %s, counting %s, with 95%% process intervals.", s.dayFilter.words(d), counted(s.Scope))}
+	p.add(block{ID: summary.ID, Nav: summary.Nav, Variants: []variant{{Section: summary}}})
 	section := periodSection(d, s)
 	section.CSV = template.URL("data/" + section.ID + ".csv" + s.Query())
 	p.add(block{ID: section.ID, Nav: section.Nav, Switches: periodBuilder.depends.ownSwitches(s), Variants: []variant{{Section: section}}})
+}
+
+const periodSource = "analytics.consent_rates()"
+
+// periodRow is the row of rates of the filter, with the changes of those that are shares.
+func periodRow(d *Data, s selection) *RateRow {
+	key, name := d.subject()
+	estimates, changes := make([]Estimate, len(headlines)), make([]Change, len(headlines))
+	for i, one := range headlines {
+		now, before := d.Period.of(key, s.Scope, one.Metric)
+		estimates[i] = now
+		if one.isRate() && now.Value != nil && before.Value != nil {
+			changes[i] = Change{Value: new(*now.Value - *before.Value), Interval: difference(now, before, 1), Against: "the " + d.Period.Before.length()}
+		}
+	}
+	return newRateRow(capital(name)+", "+s.dayFilter.words(d)+", counting "+counted(s.Scope), estimates, changes, nil)
 }
 
 // periodSection has the rates of a dayFilter and their changes.
@@ -45,13 +58,11 @@ func periodSection(d *Data, s selection) Section {
 	section := Section{ID: "period", Nav: "Rates of the filter", Term: "def-rates", Title: periodTitle(d, s, definition),
 		Explain: fmt.Sprintf("Each dot is the recommended estimate of %s, counting %s, with the 95%% sampling interval (thick) and the 95%% process interval "+
 			"(thin).", s.dayFilter.words(d), counted(s.Scope)),
-		Source: "analytics.consent_rates()"}
-	if p.Before.isEmpty() {
-		section.Facts = append(section.Facts, "Not compared with the days before: "+p.NotBefore+".")
-	} else {
+		Source: periodSource, Sentence: periodSentence(d, s, definition)}
+	if !p.Before.isEmpty() {
 		section.Explain += fmt.Sprintf(" The ring is the estimate of the %s, %s.", p.Before.length(), p.Before.words())
 	}
-	section.Facts = append(section.Facts, fmt.Sprintf("The data have events from %s to %s (UTC).", d.FirstDay.Format("2 January 2006"), d.LastDay.Format("2 January 2006")))
+	section.Explain += fmt.Sprintf(" The data have events from %s to %s (UTC).", d.FirstDay.Format("2 January 2006"), d.LastDay.Format("2 January 2006"))
 	section.Plots = append(section.Plots, Panel{"All companies of the filter together", ratePlot(d, s)})
 	if len(d.Companies) == 1 {
 		section.Plots[0].Heading = d.Companies[0].Name
@@ -67,7 +78,39 @@ func (d *Data) subject() (key uuid.UUID, name string) {
 	if len(d.Companies) == 1 {
 		return d.Companies[0].Key, d.Companies[0].Name
 	}
+	if d.Filter.isSet() {
+		return allTogether, fmt.Sprintf("the %d companies of the filter together", d.WithEvents)
+	}
 	return allTogether, "all companies together"
+}
+
+// periodSentence says what is compared, and how many rates have changed.
+func periodSentence(d *Data, s selection, definition definition) string {
+	if d.Period.Before.isEmpty() {
+		return "Not compared with the days before: " + d.Period.NotBefore + "."
+	}
+	changed, compared, what := 0, 0, "rates"
+	count := func(company uuid.UUID, metric string, comparisons int) {
+		now, before := d.Period.of(company, s.Scope, metric)
+		if difference(now, before, 1) != nil {
+			compared++
+		}
+		if differ(now, before, comparisons) {
+			changed++
+		}
+	}
+	if len(d.Companies) > 1 {
+		what = "companies"
+		for _, c := range d.Companies {
+			count(c.Key, definition.Metric, len(d.Companies))
+		}
+	} else {
+		key, _ := d.subject()
+		for _, metric := range periodRates {
+			count(key, metric.Metric, len(periodRates))
+		}
+	}
+	return fmt.Sprintf("Compared with the %s, %s: %d of %d %s have changed beyond chance.", d.Period.Before.length(), d.Period.Before.words(), changed, compared, what)
 }
 
 // periodTitle states the rate of the definition and its change.
@@ -125,8 +168,8 @@ func signedPoints(x float64) string {
 	return strings.Replace(text, "-", "−", 1)
 }
 
-// periodRow is a row of a plot: the estimate of the filter, and as a ring that of the days before.
-func periodRow(row chart.Row, scale chart.Scale, now, before Estimate, comparisons int) chart.Row {
+// withBefore adds to a row of a plot the estimate of the filter, and as a ring that of the days before.
+func withBefore(row chart.Row, scale chart.Scale, now, before Estimate, comparisons int) chart.Row {
 	row.Height = 30
 	if now.Value == nil {
 		row.Missing, row.Value = reason(now.Because), none
@@ -176,20 +219,15 @@ func periodKeys(p *Period) []chart.Key {
 func ratePlot(d *Data, s selection) chart.Plot {
 	key, name := d.subject()
 	var estimates []Estimate
-	rates := 0
-	for _, one := range periodMetrics {
-		if one.isRate {
-			now, before := d.Period.of(key, s.Scope, one.metric)
-			estimates = append(estimates, now, before)
-			rates++
-		}
+	for _, one := range periodRates {
+		now, before := d.Period.of(key, s.Scope, one.Metric)
+		estimates = append(estimates, now, before)
 	}
-	plot := chart.Plot{Name: "Rates of " + name, Unit: "share", Scale: periodScale(estimates), Keys: periodKeys(d.Period)}
-	for _, one := range periodMetrics {
-		if one.isRate {
-			now, before := d.Period.of(key, s.Scope, one.metric)
-			plot.Rows = append(plot.Rows, periodRow(chart.Row{Label: one.name, Sub: "n\u00a0=\u00a0" + whole(now.N)}, plot.Scale, now, before, rates))
-		}
+	plot := chart.Plot{Name: "Rates of " + name, Unit: "share", Scale: periodScale(estimates), HasInner: true, Keys: periodKeys(d.Period)}
+	for _, one := range periodRates {
+		now, before := d.Period.of(key, s.Scope, one.Metric)
+		row := chart.Row{Label: one.Name, Sub: "n\u00a0=\u00a0" + whole(now.N)}
+		plot.Rows = append(plot.Rows, withBefore(row, plot.Scale, now, before, len(periodRates)))
 	}
 	return plot
 }
@@ -209,10 +247,10 @@ func periodCompanyPlot(d *Data, s selection, definition definition) chart.Plot {
 	}
 	companies := slices.Clone(d.Companies)
 	slices.SortStableFunc(companies, func(a, b *Company) int { return cmp.Compare(value(b), value(a)) })
-	plot := chart.Plot{Name: definition.Noun + " by company", Unit: definition.Title, Scale: periodScale(estimates), Keys: periodKeys(d.Period)}
+	plot := chart.Plot{Name: definition.Noun + " by company", Unit: definition.Title, Scale: periodScale(estimates), HasInner: true, Keys: periodKeys(d.Period)}
 	for _, c := range companies {
 		now, before := d.Period.of(c.Key, s.Scope, definition.Metric)
-		plot.Rows = append(plot.Rows, periodRow(c.row(s, 30), plot.Scale, now, before, len(d.Companies)))
+		plot.Rows = append(plot.Rows, withBefore(c.row(s, 30), plot.Scale, now, before, len(d.Companies)))
 	}
 	return plot
 }
@@ -225,19 +263,16 @@ func periodTable(d *Data, s selection) Table {
 		{"to", "previous_process_upper", true}, {"Change, points", "difference", true}, {"95% from", "difference_lower", true},
 		{"to", "difference_upper", true}}}
 	add := func(key uuid.UUID, name Cell) {
-		for _, one := range periodMetrics {
-			format := count
-			if one.isRate {
-				format = percent
-			}
-			now, before := d.Period.of(key, s.Scope, one.metric)
-			cells := []Cell{name, {Text: one.name, Raw: one.metric}, wholeCell(now.N), numberCell(now.Value, format)}
+		for _, one := range append(slices.Clone(headlines), headline{"opt_in_rate", "Opt-in rate", "opt-ins / prompts", percent}) {
+			format := one.format
+			now, before := d.Period.of(key, s.Scope, one.Metric)
+			cells := []Cell{name, {Text: one.Name, Raw: one.Metric}, wholeCell(now.N), numberCell(now.Value, format)}
 			cells = append(cells, boundCells(now.Process, format)...)
 			cells = append(cells, reasonCell(now.Because), wholeCell(before.N), numberCell(before.Value, format))
 			cells = append(cells, boundCells(before.Process, format)...)
 			var change *float64
 			var bounds *chart.Bounds
-			if one.isRate && now.Value != nil && before.Value != nil {
+			if one.isRate() && now.Value != nil && before.Value != nil {
 				change, bounds = new(*now.Value-*before.Value), difference(now, before, 1)
 			}
 			t.Rows = append(t.Rows, append(append(cells, numberCell(change, signedPoints)), boundCells(bounds, signedPoints)...))

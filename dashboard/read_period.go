@@ -95,7 +95,6 @@ func (d *Data) periodQueries(keys []uuid.UUID) []query {
 		if d.Filter.By != "" {
 			by, value = &d.Filter.By, &d.Filter.Value
 		}
-		f := d.Filter
 		// The rates of all companies of the filter together take less time without those of each of them, of which few are shown.
 		return query{name, `
 			with companies as (
@@ -108,7 +107,7 @@ func (d *Data) periodQueries(keys []uuid.UUID) []query {
 			select api_key, scope, metric, ` + estimateColumns + `
 			from analytics.consent_rates($5, $6, $7, $8, $9)
 			where api_key is not null`,
-			[]any{f.Industry, f.HQ, f.Company, f.nothing, of.First, of.Last, by, value, keys, allTogether},
+			append(d.Filter.args(), of.First, of.Last, by, value, keys, allTogether),
 			func(rows pgx.Rows) error {
 				var key uuid.UUID
 				var k rateKey
