@@ -224,7 +224,7 @@ func TestPeriodSection(t *testing.T) {
 	if len(rows) != 2 || rows[0].Label != "same.example" || rows[1].Label != "changed.example" || rows[0].Flag != "" || rows[1].Flag != "changed" {
 		t.Errorf("rows %+v", rows)
 	}
-	if want := "47–53% · −12.5 points (−17.5 to −7.5)"; rows[1].Aside != want {
+	if want := "47–53% · −12.5 (−17.5 to −7.5)"; rows[1].Aside != want {
 		t.Errorf("the change is %q, want %q", rows[1].Aside, want)
 	}
 	d.Companies = d.Companies[:1]

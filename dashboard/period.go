@@ -60,7 +60,7 @@ func periodSection(d *Data, s selection) Section {
 			"(thin).", s.dayFilter.words(d), counted(s.Scope)),
 		Source: periodSource, Sentence: periodSentence(d, s, definition)}
 	if !p.Before.isEmpty() {
-		section.Explain += fmt.Sprintf(" The ring is the estimate of the %s, %s.", p.Before.length(), p.Before.words())
+		section.Explain += fmt.Sprintf(" The ring is the estimate of the %s, %s; the change is in percentage points, with its 95%% interval.", p.Before.length(), p.Before.words())
 	}
 	section.Explain += fmt.Sprintf(" The data have events from %s to %s (UTC).", d.FirstDay.Format("2 January 2006"), d.LastDay.Format("2 January 2006"))
 	section.Plots = append(section.Plots, Panel{"All companies of the filter together", ratePlot(d, s)})
@@ -147,12 +147,12 @@ func changeWords(now, before Estimate) string {
 	return text + ", within chance, than in"
 }
 
-// changeAside is a difference with its 95% interval.
+// changeAside is a difference in percentage points, with its 95% interval.
 func changeAside(now, before Estimate) string {
 	if now.Value == nil || before.Value == nil {
 		return ""
 	}
-	text := fmt.Sprintf("%s points", signedPoints(*now.Value-*before.Value))
+	text := signedPoints(*now.Value - *before.Value)
 	if bounds := difference(now, before, 1); bounds != nil {
 		text += fmt.Sprintf(" (%s to %s)", signedPoints(bounds.Lower), signedPoints(bounds.Upper))
 	}
