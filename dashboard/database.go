@@ -151,12 +151,18 @@ func failed(err error) status {
 	s := status{condition: away, err: err}
 	var server *pgconn.PgError
 	switch {
-	case errors.As(err, &server) && (server.Code == "42P01" || server.Code == "42703"):
+	case errors.As(err, &server) && (server.Code == "42P01" || server.Code == "42703" || server.Code == "42883"):
 		s.condition = otherMarts
 	case warehouse.IsRefused(err):
 		s.condition = refused
 	}
 	return s
+}
+
+// isSerializationFailure reports whether the transaction may succeed if it begins again.
+func isSerializationFailure(err error) bool {
+	var server *pgconn.PgError
+	return errors.As(err, &server) && server.Code == "40001"
 }
 
 // inSnapshot calls read with a transaction that sees the marts as they are at one moment. They are locked before the

@@ -86,6 +86,10 @@ type page struct {
 	Data      *Data
 	Coverage  string
 	Filters   []filterView
+	Days      dayForm
+	DaysKept  url.Values // what the form of days keeps: everything else
+	DaysSet   bool
+	AllDays   string     // the address without the filter of days and events
 	Hidden    url.Values // switches, which the form of the filters keeps
 	Filtered  bool
 	ClearHref string
@@ -118,13 +122,20 @@ func report(d *Data, s selection) page {
 	p.Filters = filters(d, s)
 	p.Filtered = s.isSet()
 	cleared := s
-	cleared.filter = filter{}
+	cleared.filter = filter{dayFilter: s.dayFilter}
 	p.ClearHref = href(cleared)
 	p.Hidden = cleared.values()
 	if len(d.Companies) == 0 || s.Compare != "" && d.pair() == nil {
 		p.Empty = emptyBanner(d, s)
 	}
 	p.head(d, s)
+	allDays := s
+	allDays.dayFilter = dayFilter{}
+	p.Days, p.DaysKept, p.DaysSet, p.AllDays = newDayForm(d, s.dayFilter), allDays.values(), s.dayFilter.isSet(), href(allDays)
+	if p.DaysSet {
+		p.addPeriod(d, s)
+		return p
+	}
 	p.Switches = switches(s)[1:]
 	for _, builder := range builders {
 		if !builder.isShown(d) {

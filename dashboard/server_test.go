@@ -586,6 +586,15 @@ func TestPageWithoutMetrics(t *testing.T) {
 	if response, _ := get(t, url+"/?hq=Belgium"); response.StatusCode != http.StatusOK {
 		t.Errorf("marts of this version again answer %s", response.Status)
 	}
+	if response, body := get(t, url+"/?device=desktop"); response.StatusCode != http.StatusOK || !strings.Contains(body, "No company has events yet") {
+		t.Errorf("a filter of events without events answers %s", response.Status)
+	}
+	execute(t, database, "update analytics.company_performance set n_events = 1, first_event_at = '2026-03-01', last_event_at = '2026-03-02'")
+	if response, body := get(t, url+"/?device=smartphone"); response.StatusCode != http.StatusServiceUnavailable ||
+		!strings.Contains(body, "The metrics were built by another version") {
+		t.Errorf("marts of a version without consent_rates() answer %s to a filter of events", response.Status)
+	}
+	execute(t, database, "update analytics.company_performance set n_events = 0, first_event_at = null, last_event_at = null")
 
 	// dbt alone, of which the ledger knows nothing, writes comments in the transaction that changes the rows.
 	pool, err := open(t.Context(), config(database))

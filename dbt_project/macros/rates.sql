@@ -51,8 +51,8 @@
 {#
     The inputs of published() for some of metrics_of_events(). `scoped` is made by in_scopes(). `subjects` has the keys,
     one of which is scope, extrapolation and weighting of everything that has estimates, also without events. Each subject
-    has a row for each metric; volume exists in the scope all only. With `least_effective`, an estimate whose denominator
-    has fewer effective rows is null.
+    has a row for each metric; volume exists in the scope all only. With `least_effective`, an expression, a rate whose
+    denominator has fewer effective rows is null.
 #}
 {% macro metric_estimates(scoped, subjects, keys, metrics, least_effective=none) -%}
     {%- set by = keys | join(", ") %}
@@ -251,7 +251,7 @@
             {%- endif %}
             else 'more_choices_than_asked'
         end as missing,
-        {% if least_effective %}case when counted.n_effective >= {{ least_effective }} then bounded.estimate end as estimate
+        {% if least_effective %}case when counted.form = 'total' or counted.n_effective >= {{ least_effective }} then bounded.estimate end as estimate
         {%- else %}bounded.estimate{% endif %},
         bounded.sampling_lower,
         bounded.sampling_upper,

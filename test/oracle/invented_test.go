@@ -25,6 +25,7 @@ type profile struct {
 	notNamed bool     // in no company file
 
 	onePosition bool // of all notices
+	days        int  // on which the events are; 0: three
 }
 
 var (
@@ -68,6 +69,10 @@ var profiles = []profile{
 	{name: "has no rates", rows: 60, rates: []string{""}, counts: ones},
 	{name: "has extrapolated COUNT, some missing", rows: 400, rates: []string{"0.1"}, given: ones,
 		counts: append(slices.Repeat([]string{"10"}, 16), "9", "", "0", "-2")},
+	{name: "has events on many days", rows: 2500, rates: []string{"0.5"}, given: ones, counts: ones, days: 63},
+	{name: "has few events on many days", rows: 250, rates: ones, counts: ones, days: 16},
+	{name: "has more consents than prompts on many days", rows: 300, rates: ones, counts: ones, days: 15,
+		types: []string{"consent.asked", "consent.given", "consent.given", "consent.given"}},
 }
 
 // invent writes an export in which each company is one of the profiles.
@@ -137,6 +142,9 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 	// A few minutes in each of three days, also around midnight, so that notices and choices are close together.
 	at := time.Date(2026, 3, 1+random.IntN(3), random.IntN(2)*23, 50+random.IntN(20), random.IntN(60),
 		random.IntN(1000)*1e6, time.UTC)
+	if p.days > 0 {
+		at = at.AddDate(0, 0, -random.IntN(p.days-2))
+	}
 	deployments := []string{"", "d1", "d2", "d3"}
 	if p.onePosition {
 		deployments = []string{"d1", "d1", fmt.Sprintf("d%d", 4+n)} // most of the latter have no prompt

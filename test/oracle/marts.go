@@ -29,6 +29,8 @@ var Keys = map[string][]string{
 	"consent_segments":            {"api_key", "scope", "dimension", "value", "rate"},
 	"overall_consent_segments":    {"scope", "dimension", "value", "rate"},
 	"segment_comparison":          {"scope", "dimension", "value"},
+	"consent_changes":             {"api_key", "scope", "rate", "days"},
+	"overall_consent_changes":     {"scope", "rate", "days"},
 }
 
 // A company holds the input of one company's marts.
@@ -71,6 +73,7 @@ func Compute(e *Export, extrapolation string) Marts {
 		marts.add("extrapolation_sensitivity", c, c.sensitivity()...)
 	}
 	marts["overall_time_to_consent"] = overallTimes(headlines)
+	marts.addChanges(all)
 	return marts
 }
 
