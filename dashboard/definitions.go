@@ -44,6 +44,9 @@ var glossary = []term{
 		"With fewer than 5 sampled rows there is no interval; fewer than 30 are flagged as few rows. " +
 		"Two companies clearly differ if 0 is outside the 95% interval of their difference, widened for the number of companies that " +
 		"are compared. Intervals that overlap do not show that two companies are the same."},
+	{"def-funnel", "Funnel", "From the prompt to the opt-in. The preferences are opened by a ui.action event with the action " +
+		"preferences.shownpurposes. No event links a prompt to what follows it, so each share is the events of a stage divided by those of " +
+		"another: openings per prompt, choices per prompt, opt-ins per choice. A visitor who opens the preferences twice counts twice, also without a prompt."},
 	{"def-segments", "Segments", "The consent rate by device, browser, SDK, country, domain, deployment or position of the notice. " +
 		"Effective rows are the rows of equal weight that would be as certain; with fewer than 10 a rate is withheld, because its " +
 		"interval would cover half of the scale. The odds ratio (Mantel and Haenszel) compares a value with the most frequent one within " +

@@ -156,8 +156,8 @@ func candidates(ctx context.Context, pool *pgxpool.Pool, condition, text string)
 
 // These are the metrics of a report, in its order.
 var (
-	rateMetrics    = []string{"conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate"}
-	totalMetrics   = []string{"asked", "given", "choices", "opt_ins", "opt_outs"}
+	rateMetrics    = []string{"conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate", "preferences_rate"}
+	totalMetrics   = []string{"asked", "given", "choices", "opt_ins", "opt_outs", "preferences_opened"}
 	shareMetrics   = []string{"full_opt_in_share", "partial_opt_in_share", "opt_out_share", "empty_share"}
 	segmentMetrics = []string{"consent_rate", "choice_rate", "conversion", "opt_in_rate"}
 )

@@ -81,6 +81,7 @@ type builder struct {
 var builders = []builder{
 	{"summary", summarySection, dependence{scope: true, extrapolation: true}},
 	{"conversion", conversionSection, dependence{definition: true, scope: true, extrapolation: true}},
+	{"funnel", funnelSection, dependence{scope: true}},
 	{"segments", segmentSection, dependence{dimension: true, scope: true}},
 	{"statuses", statusSection, dependence{scope: true}},
 	{"quality", qualitySection, dependence{}},

@@ -395,7 +395,7 @@ func TestDownloadsMatchMarts(t *testing.T) {
 			select sum(estimate) + (select mean_seconds from analytics.overall_time_to_consent where within_minutes = 30)
 			    + (select estimate from analytics.overall_consent_metrics where metric = 'volume')
 			from analytics.overall_consent_metrics
-			where scope = 'notice' and metric not in ('asked', 'given', 'choices', 'opt_ins', 'opt_outs', 'no_choice_rate', 'opt_out_rate')`},
+			where scope = 'notice' and metric not in ('asked', 'given', 'choices', 'opt_ins', 'opt_outs', 'no_choice_rate', 'opt_out_rate', 'preferences_opened', 'preferences_rate')`},
 		"summary.csv?company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {10, "estimate", `
 			select recommended_conversion + recommended_choice_rate + recommended_consent_rate + recommended_opt_in_rate
 			    + recommended_full_opt_in_share + recommended_partial_opt_in_share + recommended_opt_out_share + recommended_empty_share
@@ -408,6 +408,13 @@ func TestDownloadsMatchMarts(t *testing.T) {
 		"types.csv":  {40, "recommended_share", "select sum(recommended_share) from analytics.event_breakdown where dimension = 'type'"},
 		"trend.csv": {22, "n_events", `
 			select sum(n)::float8 from analytics.consent_daily where metric = 'volume'`},
+		"funnel.csv": {4, "events", `
+			select sum(estimate) from analytics.overall_consent_metrics where scope = 'notice' and metric in ('asked', 'preferences_opened', 'choices', 'opt_ins')`},
+		"funnel.csv?scope=all": {4, "of_prompts", `
+			select sum(estimate) from analytics.overall_consent_metrics where scope = 'all' and metric in ('preferences_rate', 'choice_rate', 'opt_in_rate')`},
+		"funnel.csv?company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {4, "of_before", `
+			select sum(recommended_estimate) from analytics.company_consent_rates
+			where scope = 'notice' and rate in ('preferences_rate', 'choice_rate', 'consent_rate') and api_key = '956c25b5-e9a6-46f1-bb85-930c6aad171b'`},
 		"segments.csv": {6, "consent_rate", `
 			select sum(estimate) from analytics.overall_consent_segments where scope = 'notice' and dimension = 'device' and rate = 'consent_rate'`},
 		"segments.csv?dimension=position&scope=all": {2, "conversion", `
@@ -647,7 +654,7 @@ func TestExport(t *testing.T) {
 			t.Errorf("the export has %s", outside)
 		}
 	}
-	for id, want := range map[string]int{"summary": 2 * 4, "conversion": 4 * 2 * 4, "segments": 7 * 2, "statuses": 2, "trend": 2, "volume": 4, "time": 0} {
+	for id, want := range map[string]int{"summary": 2 * 4, "conversion": 4 * 2 * 4, "funnel": 2, "segments": 7 * 2, "statuses": 2, "trend": 2, "volume": 4, "time": 0} {
 		_, section, _ := strings.Cut(body, `<section id="`+id+`"`)
 		section, _, _ = strings.Cut(section, "</section>")
 		if got := strings.Count(section, `class="variant`); got != want {

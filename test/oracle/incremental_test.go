@@ -165,6 +165,9 @@ func (w *world) someRows(n int) []raw {
 			// Later files may show a notice in another position.
 			r.parameters = fmt.Sprintf(`{"position": %q}`, pick(w.random, []string{"popup", "popup", "popup", "popup", "popup", "bottom"}))
 		}
+		if r.kind == "ui.action" {
+			r.action = pick(w.random, []string{"preferences.shownpurposes", "preferences.purposechanged", ""})
+		}
 		if r.kind == "consent.given" {
 			created, updated := r.at.Add(-time.Duration(w.random.IntN(40))*time.Second), r.at
 			r.status, r.action = pick(w.random, allStatuses), pick(w.random, []string{"click", "external", ""})

@@ -147,6 +147,10 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 		parameters = parametersOfGiven(random, at)
 	case "consent.asked":
 		parameters = parametersOfAsked(random, deployment)
+	case "ui.action":
+		parameters = pick(random, []string{"", `{}`, `{"action": "preferences.shownpurposes"}`, `{"action": "preferences.shownpurposes", "n": 1}`,
+			`{"action": "preferences.shownvendors"}`, `{"action": "Preferences.ShownPurposes"}`, `{"action": "external"}`,
+			`{"action": ["preferences.shownpurposes"]}`})
 	}
 	counts := p.counts
 	if counts == nil {
@@ -207,7 +211,7 @@ func parametersOfGiven(random *rand.Rand, at time.Time) string {
 	case 2:
 		created = updated.Add(time.Second)
 	}
-	action := pick(random, []string{"click", "click", "click", "external", "webview", "preferences.shownvendors", ""})
+	action := pick(random, []string{"click", "click", "click", "external", "webview", "preferences.shownpurposes", ""})
 	if random.IntN(10) == 0 {
 		return `{"action": 3}`
 	}

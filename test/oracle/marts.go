@@ -154,7 +154,7 @@ func nameCompanies(all []*company) {
 }
 
 // A stream holds the rows behind the counts of one scope.
-type stream struct{ asked, given, choices, optIns, optOuts []row }
+type stream struct{ asked, given, choices, optIns, optOuts, opened []row }
 
 func (c *company) stream(scope string) stream {
 	rows := c.rows
@@ -162,11 +162,11 @@ func (c *company) stream(scope string) stream {
 		rows = where(rows, func(r row) bool { return r.isAsked() || r.inNotice() })
 	}
 	return stream{where(rows, row.isAsked), where(rows, row.isGiven), where(rows, row.isChoice), where(rows, row.isOptIn),
-		where(rows, row.isOptOut)}
+		where(rows, row.isOptOut), where(rows, row.opensPreferences)}
 }
 
 // rateNames are the rates in the order of docs/metrics.md.
-var rateNames = []string{"conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate"}
+var rateNames = []string{"conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate", "preferences_rate"}
 
 // statusShares are the shares of consent.given, with their status.
 var statusShares = map[string]string{"full_opt_in_share": "full opt-in", "partial_opt_in_share": "partial opt-in",
@@ -188,6 +188,8 @@ func (s stream) parts(rate string) (numerator, denominator []row) {
 		return s.optOuts, s.choices
 	case "opt_in_rate":
 		return s.optIns, s.asked
+	case "preferences_rate":
+		return s.opened, s.asked
 	}
 	return where(s.given, hasStatus(statusShares[rate])), s.given
 }
@@ -218,7 +220,7 @@ func (c *company) consentMetrics() Record {
 		"n_weighting_evidence": c.evidence, "share_count_inverse_of_rate": optional(c.shareInverse),
 		"n_asked": count(s.asked), "n_given": count(s.given),
 		"asked": c.sum(s.asked), "given": c.sum(s.given), "choices": c.sum(s.choices), "opt_ins": c.sum(s.optIns),
-		"opt_outs":       c.sum(s.optOuts),
+		"opt_outs": c.sum(s.optOuts), "preferences_opened": c.sum(s.opened),
 		"has_no_choices": len(s.given) > 0 && len(s.choices) == 0,
 		"share_action_absent": optional(c.chosen.share(s.given, func(r row) bool {
 			return r.class == "absent"
@@ -246,7 +248,8 @@ func (c *company) consentMetrics() Record {
 }
 
 func (s stream) totals() map[string][]row {
-	return map[string][]row{"asked": s.asked, "given": s.given, "choices": s.choices, "opt_ins": s.optIns, "opt_outs": s.optOuts}
+	return map[string][]row{"asked": s.asked, "given": s.given, "choices": s.choices, "opt_ins": s.optIns, "opt_outs": s.optOuts,
+		"preferences_opened": s.opened}
 }
 
 func count(rows []row) int64 { return int64(len(rows)) }
