@@ -158,6 +158,9 @@ type Data struct {
 	SegmentCount map[segmentKey]int64                 // how many values there are
 	Comparisons  map[segmentKey]map[string]Comparison // across companies, by value
 
+	Purposes      map[purposeKey][]Purpose // of the only company, or of all together; those with the most rows
+	PurposeCounts map[purposeKey]PurposeCounts
+
 	Industries, HQs, CompanyOptions []Option
 
 	Findings       []Finding // by kind and file, the most frequent first

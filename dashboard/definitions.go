@@ -53,6 +53,9 @@ var glossary = []term{
 		"each company, so that a company whose visitors opt in more does not favour the values that are frequent there; above 1 the value " +
 		"opts in more. A difference is clear if p times the number of comparisons is below 0.05. A consent has no position of its own: it " +
 		"has that of its deployment, if all prompts of the deployment have the same."},
+	{"def-purposes", "Purposes and vendors", "A consent lists the purposes and vendors that it enables and disables, for each legal basis. The share is " +
+		"the consents that enable one, divided by those that enable or disable it; consents that do not mention it are left out. By legitimate " +
+		"interest, enabled means that the visitor did not object. With fewer than 10 effective rows a share is withheld. Names are as in the files."},
 	{"def-statuses", "Statuses", "Full opt-in, partial opt-in, opt-out, or empty (no choice). Of consents they are what visitors chose; " +
 		"of page views they are the state of the visitor when the page was seen. A coding gap: page views and consents of the same SDK write " +
 		"the same opt-in differently, one as full and the other as partial."},

@@ -29,6 +29,8 @@ var Keys = map[string][]string{
 	"consent_segments":            {"api_key", "scope", "dimension", "value", "rate"},
 	"overall_consent_segments":    {"scope", "dimension", "value", "rate"},
 	"segment_comparison":          {"scope", "dimension", "value"},
+	"consent_purposes":            {"api_key", "scope", "kind", "basis", "id"},
+	"overall_consent_purposes":    {"scope", "kind", "basis", "id"},
 }
 
 // A company holds the input of one company's marts.
@@ -52,7 +54,7 @@ type company struct {
 func Compute(e *Export, extrapolation string) Marts {
 	all := companies(e, extrapolation)
 	marts := Marts{"data_quality": dataQuality(e), "overall_consent_metrics": overall(all), "overall_consent_segments": overallSegments(all),
-		"segment_comparison": comparisons(all)}
+		"segment_comparison": comparisons(all), "overall_consent_purposes": overallPurposes(all)}
 	var headlines []*method
 	for _, c := range all {
 		marts.add("consent_coding", c, c.coding()...)
@@ -65,6 +67,7 @@ func Compute(e *Export, extrapolation string) Marts {
 			headlines = append(headlines, headline)
 		}
 		marts.add("consent_segments", c, c.segments()...)
+		marts.add("consent_purposes", c, c.purposes()...)
 		marts.add("consent_daily", c, c.daily()...)
 		marts.add("company_performance", c, c.performance())
 		marts.add("event_breakdown", c, c.breakdown()...)

@@ -1,5 +1,7 @@
 {% set totals = ["asked", "given", "choices", "opt_ins", "opt_outs", "preferences_opened"] %}
-{% set rates = ["conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate", "preferences_rate"] %}
+{% set rates = [
+    "conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate", "preferences_rate"
+] %}
 {% set shares = ["full_opt_in_share", "partial_opt_in_share", "opt_out_share", "empty_share"] %}
 
 with companies as (
