@@ -23,24 +23,27 @@ COPY dashboard dashboard
 COPY internal internal
 COPY jobs jobs
 COPY operator operator
+COPY tools/compile tools/
 ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION
-# Most of the program is the clients of Kubernetes and S3, which have little to do: without inlining they take 4 MB less.
+ARG COMMIT
+ARG DATE
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags "-s -w -X main.release=$VERSION" \
-        -gcflags='k8s.io/...=-l' -gcflags='sigs.k8s.io/...=-l' -gcflags='github.com/google/gnostic-models/...=-l' \
-        -gcflags='github.com/minio/...=-l' -gcflags='github.com/tinylib/...=-l' -gcflags='github.com/prometheus/...=-l' \
-        -gcflags='google.golang.org/...=-l' -o /out/consent ./cmd/consent
+    GOOS=$TARGETOS GOARCH=$TARGETARCH tools/compile /out/consent
 
 FROM ${STATIC_IMAGE} AS consent
 ARG VERSION
+ARG COMMIT
+ARG DATE
 LABEL org.opencontainers.image.title="consent" \
       org.opencontainers.image.description="Loads files of consent events into Postgres" \
       org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${COMMIT}" \
+      org.opencontainers.image.created="${DATE}" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=program /out/consent /usr/local/bin/consent
+COPY LICENSE licences/go.txt /usr/share/doc/consent/
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/consent"]
 
@@ -57,14 +60,19 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 # The folders lie so that the program finds the project and dbt by itself.
 FROM ${PYTHON_IMAGE} AS consent-dbt
 ARG VERSION
+ARG COMMIT
+ARG DATE
 LABEL org.opencontainers.image.title="consent-dbt" \
       org.opencontainers.image.description="Computes consent metrics in Postgres with dbt" \
       org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${COMMIT}" \
+      org.opencontainers.image.created="${DATE}" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The platform may choose another user, whom /etc/passwd does not have; libraries ask for a name and a home folder.
 ENV PATH=/opt/consent/bin:/opt/consent/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=nonroot
 COPY --from=dbt /opt/consent/.venv /opt/consent/.venv
 COPY --from=program /out/consent /opt/consent/bin/consent
+COPY LICENSE licences /usr/share/doc/consent/
 COPY dbt_project /opt/consent/dbt_project
 WORKDIR /opt/consent
 USER 65532:65532

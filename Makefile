@@ -20,7 +20,12 @@ NAMESPACE      ?= default
 RELEASE        ?= consent
 KUBE_CONTEXT   ?= kind-$(CLUSTER)
 
-export PYTHON DATABASE_URL DATA_DIR
+# A release: see tools/release.
+REGISTRY   ?=
+BUILDER    ?=
+COSIGN_KEY ?=
+
+export PYTHON DATABASE_URL DATA_DIR REGISTRY BUILDER COSIGN_KEY
 export CGO_ENABLED
 # The tools' versions are pinned in tools/go.mod, which keeps their dependencies out of ours.
 TOOL := go tool -modfile=tools/go.mod
@@ -52,6 +57,7 @@ help: ## Show this list
 	    'DATA_DIR=DIR' 'the data folder of an embedded Postgres to use' \
 	    'ARGS="..."' 'further arguments for consent run, dbt (dbt-run) or go test (test)' \
 	    'MINUTES=30' 'minutes that make e2e-unattended takes' \
+	    'REGISTRY=HOST' 'the registry of make release-snapshot, such as ghcr.io/OWNER' \
 	    'KILLS=200' 'number of kills in make chaos' \
 	    'ROWS=1000000' 'number of events in make bench-dbt' \
 	    'SEQUENCES=20' 'number of sequences in make sequences' \
@@ -134,7 +140,7 @@ e2e-unattended: ## Run a pipeline by its schedule for MINUTES, with changing fil
 
 .PHONY: build
 build: ## Build bin/consent
-	go build -trimpath -ldflags "-s -w" -o bin/consent ./cmd/consent
+	go build -trimpath -buildvcs=auto -ldflags "-s -w" -o bin/consent ./cmd/consent
 
 .PHONY: test
 test: venv ## Run the tests; the last lines list which tools are missing and how to get them
@@ -200,7 +206,7 @@ solution-numbers: venv ## Run the queries of SOLUTION.md on input/ and CONSENT_R
 	CONSENT_DBT="$(VENV)/dbt" CONSENT_TEST_REQUIRE=dbt go test -count=1 -v -run 'TestPages|TestSolution|TestQueries' ./test/docs $(ARGS)
 
 .PHONY: check
-check: check-go check-generated check-sql check-shell check-ci check-chart check-docs check-vuln ## Check format, linters, pages and dependencies; runs no tests
+check: check-go check-generated check-licences check-sql check-shell check-ci check-chart check-docs check-vuln ## Check format, linters, pages and dependencies; runs no tests
 
 .PHONY: check-go
 check-go: ## Check Go: format, vet, linters, import rules, go.mod
@@ -213,6 +219,11 @@ check-go: ## Check Go: format, vet, linters, import rules, go.mod
 check-generated: ## Check that the files generated from api/ are current
 	@tools/generate check
 
+.PHONY: check-licences
+check-licences: venv ## Check that a release may contain all dependencies, and that licences/ has their licences
+	go -C tools test ./licences
+	go -C tools run ./licences -check
+
 .PHONY: check-sql
 check-sql: venv-check ## Check the models' SQL
 	$(VENV)/sqlfluff lint --processes 2 dbt_project
@@ -221,7 +232,8 @@ check-sql: venv-check ## Check the models' SQL
 check-shell: venv-check ## Check the shell scripts
 	@PATH="$(VENV):$$PATH"; \
 	if command -v shellcheck >/dev/null; then shellcheck .ci/run charts/consent-pipeline/files/postgresql/keep-password.sh \
-	        tools/cluster-job tools/envtest tools/generate tools/govulncheck tools/kind-load tools/kind-up tools/lock tools/venv; \
+	        tools/cluster-job tools/envtest tools/generate tools/govulncheck tools/kind-load tools/kind-up tools/lock \
+	        tools/compile tools/release tools/release-check tools/venv; \
 	else echo 'SKIPPED shellcheck: no wheel for this machine; install it (Debian: apt-get install shellcheck)'; fi
 
 .PHONY: check-ci
@@ -255,6 +267,10 @@ generate: build ## Generate input/, the CRD, docs/api.md and the README of the c
 	$(HELM_DOCS)
 	@$(MAKE) --no-print-directory check-chart
 
+.PHONY: licences
+licences: venv ## Collect the licences of all dependencies in licences/
+	go -C tools run ./licences
+
 .PHONY: lock
 lock: ## Pin the Python packages again from tools/*.in (needs Python 3.11)
 	tools/lock
@@ -267,10 +283,18 @@ venv: ## Create .venv with dbt; the targets that need it run this target
 venv-check:
 	@tools/venv check
 
+.PHONY: release-snapshot
+release-snapshot: ## Build a release in dist/ and push it to REGISTRY, without publishing it (see tools/release)
+	SNAPSHOT=1 tools/release archives images chart checksums sign verify
+
+.PHONY: release-check
+release-check: ## Try the release path: a registry on loopback, signatures, tampering, installation into a kind cluster of its own
+	@tools/release-check $(ARGS)
+
 .PHONY: zip
 zip: ## Pack the committed files as consent-pipeline.zip
 	git archive --format zip --prefix consent-pipeline/ --output consent-pipeline.zip HEAD
 
 .PHONY: clean
 clean: ## Remove build output; the embedded database's data stays
-	rm -rf bin .venv .cache dbt_project/target dbt_project/logs
+	rm -rf bin dist .venv .cache dbt_project/target dbt_project/logs

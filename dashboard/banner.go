@@ -76,6 +76,8 @@ func warningBanner(c condition) *banner {
 // emptyBanner gives the reason why there is no company to show.
 func emptyBanner(d *Data, s selection) *banner {
 	switch {
+	case s.Compare != "" && d.AllWithEvents > 0:
+		return &banner{Title: "Two companies with events are needed for a comparison", Text: "Choose a company above, and on its page another one to compare it with."}
 	case s.isSet() && d.AllWithEvents > 0:
 		return &banner{Title: "No company with events matches this filter", Text: "Choose another one above, or all companies."}
 	case d.AllKnown > 0:

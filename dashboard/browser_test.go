@@ -194,6 +194,8 @@ func TestPageInBrowser(t *testing.T) {
 	web := httptest.NewServer(s.Handler())
 	defer web.Close()
 
+	const ofName = "select api_key::text from analytics.company_performance where company_name = $1"
+	company, other := scalar[string](t, database, ofName, "orbit-arcade.example"), scalar[string](t, database, ofName, "lumen-cloud.example")
 	for _, width := range []int64{1280, 390} {
 		for _, scheme := range []string{"light", "dark"} {
 			t.Run(fmt.Sprintf("reads well at %d pixels, %s", width, scheme), func(t *testing.T) {
@@ -207,9 +209,17 @@ func TestPageInBrowser(t *testing.T) {
 				}
 				b.check(web.URL)
 				b.screenshot(fmt.Sprintf("dashboard-%d-%s", width, scheme), float64(width), map[int64]float64{1280: 1500, 390: 1700}[width])
+				b.do(chromedp.Navigate(web.URL + "/?company=" + company))
+				for _, finding := range eval[[]string](b, "%s", accessible) {
+					t.Errorf("the page of a company: %s", finding)
+				}
+				b.screenshot(fmt.Sprintf("company-%d-%s", width, scheme), float64(width), map[int64]float64{1280: 1500, 390: 1700}[width])
 			})
 		}
 	}
+	t.Run("is short, and begins with a chart", func(t *testing.T) { isShort(chromium, t, web.URL, company, other) })
+	t.Run("reaches all sections on a phone", func(t *testing.T) { reachesSections(chromium, t, web.URL) })
+	t.Run("compares two companies", func(t *testing.T) { comparesCompanies(chromium, t, web.URL, company, other) })
 	t.Run("draws what the marts have", func(t *testing.T) { drawsTheMarts(chromium, t, database, web.URL) })
 	t.Run("filters and switches without a reload", func(t *testing.T) { filtersAndSwitches(chromium, t, database, web.URL) })
 	t.Run("works without scripts", func(t *testing.T) { worksWithoutScripts(chromium, t, web.URL) })
@@ -220,6 +230,135 @@ func TestPageInBrowser(t *testing.T) {
 	t.Run("draws findings", func(t *testing.T) { drawsFindings(chromium, t, database) })
 	t.Run("prints", func(t *testing.T) { prints(chromium, t, web.URL) })
 	t.Run("shows dbt's docs", func(t *testing.T) { showsDocs(chromium, t, web.URL) })
+}
+
+// isShort checks that no page is longer than a reader scrolls through, and that on a phone the first chart is on the first screen.
+func isShort(chromium context.Context, t *testing.T, url, company, other string) {
+	many := filepath.Join(t.TempDir(), "many.html")
+	content, err := export(manyCompanies())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(many, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{"all companies": "/", "thirty companies": "file://" + many, "an industry": "/?industry=Sport", "a company": "/?company=" + company,
+		"a comparison": "/?compare=" + company + "," + other} {
+		if strings.HasPrefix(path, "/") {
+			path = url + path
+		}
+		b := openTab(chromium, t, 1280, "light")
+		b.do(chromedp.Navigate(path))
+		if height := eval[float64](b, `document.documentElement.scrollHeight`); height >= 8000 {
+			t.Errorf("%s: the page is %v pixels tall", name, height)
+		}
+		phone := openTab(chromium, t, 390, "light")
+		phone.do(chromedp.EmulateViewport(390, 844), chromedp.Navigate(path))
+		if end := eval[float64](phone, `document.querySelector(".mark").getBoundingClientRect().bottom`); end > 844 {
+			t.Errorf("%s: the first mark of the first chart ends at %v pixels, below the first screen of a phone", name, end)
+		}
+		if columns := eval[int](phone, `getComputedStyle(document.querySelector(".rates") || document.body).gridTemplateColumns.split(" ").length`); name != "a comparison" &&
+			columns != 2 {
+			t.Errorf("%s: the rates are in %d columns", name, columns)
+		}
+	}
+}
+
+// manyCompanies has as many companies as the page shows, each with all that it may have.
+func manyCompanies() *Data {
+	d := &Data{AsOfLoad: 1, Overall: map[rateKey]Estimate{}, Known: maxCompanies, WithEvents: maxCompanies, AllKnown: maxCompanies, AllWithEvents: maxCompanies}
+	share := func(value string, x float64) Share { return Share{Value: value, N: 100, Share: &x} }
+	first := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	for i := range maxCompanies {
+		c := company("a", "Media & Publishers", "United Kingdom")
+		c.Name, c.Events, c.First, c.Last, c.Hours = fmt.Sprintf("company-number-%d.example", i), 500, &first, &first, number64(2)
+		c.Key[15] = byte(i)
+		c.Observed, c.Certain = new(int64(20)), new(int64(i%20))
+		for _, metric := range []string{"asked", "given", "choices", "opt_ins", "volume", "conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate"} {
+			for _, scope := range []string{"notice", "all"} {
+				for _, extrapolation := range extrapolations {
+					c.Rates[rateKey{scope, metric, extrapolation}] = estimated(0.3 + float64(i)/60)
+				}
+				d.Overall[rateKey{scope: scope, metric: metric}] = estimated(0.5)
+			}
+		}
+		for _, population := range []string{"given", "given_in_notice", "pageview"} {
+			c.Statuses[population] = []Share{share("full opt-in", 0.5), share("opt-out", 0.3), share("empty", 0.2)}
+		}
+		c.Parts = map[string][]Share{"type": {share("pageview", 1)}, "device": {share("smartphone", 0.7), share("desktop", 0.3)}, "sdk": {share("sdk-web", 1)}}
+		c.Timings = []Timing{{Method: "token_update", IsHeadline: true, N: 100, Median: number64(3), P90: number64(9), Mean: number64(7)}}
+		for day := range 7 {
+			c.Days["notice"] = append(c.Days["notice"], Day{first.AddDate(0, 0, day), 70, estimated(0.5)})
+		}
+		d.Companies = append(d.Companies, c)
+		d.Files = append(d.Files, File{LoadID: int64(i), Path: fmt.Sprintf("csv/events-%d.csv", i), State: "published", Rows: 500})
+		d.FileCount++
+	}
+	return d
+}
+
+// reachesSections opens the list of sections on a phone, without scripts, and follows a link of it by keyboard.
+func reachesSections(chromium context.Context, t *testing.T, url string) {
+	b := openTab(chromium, t, 390, "light")
+	b.do(chromedp.Navigate(url))
+	const shown = `[...document.querySelectorAll("nav a")].filter((one) => one.checkVisibility()).map((one) => one.hash)`
+	if links := eval[[]string](b, shown); len(links) != 0 {
+		t.Errorf("the list of sections is open at first: %v", links)
+	}
+	sections := eval[[]string](b, `[...document.querySelectorAll("main .story")].map((one) => "#" + one.id)`)
+	b.do(chromedp.Focus(chromedp.CSS(`.jump a[href="#sections"]`)), chromedp.KeyEvent(kb.Enter))
+	b.await(`document.querySelector("nav a").checkVisibility()`)
+	links := eval[[]string](b, shown)
+	for _, section := range append(sections, "#definitions") {
+		if !slices.Contains(links, section) {
+			t.Errorf("the list of sections leaves out %s: %v", section, links)
+		}
+	}
+	b.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
+	b.await(`location.hash === %q`, sections[0])
+	if links := eval[[]string](b, shown); len(links) != 0 {
+		t.Errorf("the list of sections stays open: %v", links)
+	}
+	if top := eval[float64](b, `document.querySelector(%q).getBoundingClientRect().top`, sections[0]); top < -1 || top > 100 {
+		t.Errorf("the section is at %v", top)
+	}
+	if !eval[bool](b, `document.querySelector(".up").checkVisibility()`) {
+		t.Error("there is no way back to the list of sections")
+	}
+	// A definition opens where it is asked for, without scripts, and all of them on request.
+	const defined = `[...document.querySelectorAll(".definitions dd")].filter((one) => one.checkVisibility()).length`
+	if n := eval[int](b, defined); n != 0 {
+		t.Errorf("%d definitions are open at first", n)
+	}
+	eval[any](b, `document.querySelector("#conversion a[href='#def-rates']").click()`)
+	b.await(defined + ` === 1`)
+	if top := eval[float64](b, `document.querySelector("#def-rates").getBoundingClientRect().top`); top < 0 || top > 844 {
+		t.Errorf("the definition is at %v", top)
+	}
+	eval[any](b, `document.querySelector(".definitions a[href='#definitions']").click()`)
+	b.await(defined+` === %d`, len(glossary))
+}
+
+// comparesCompanies chooses a second company on the page of one.
+func comparesCompanies(chromium context.Context, t *testing.T, url, company, other string) {
+	b := openTab(chromium, t, 1280, "light")
+	b.do(chromedp.Navigate(url + "/?company=" + company))
+	eval[any](b, `(() => { const one = document.querySelector("#compare select"); one.value = %q;
+		one.dispatchEvent(new Event("change", { bubbles: true })); })()`, company+","+other)
+	b.await(`document.querySelector("#comparison") !== null`)
+	if search := eval[string](b, `decodeURIComponent(location.search)`); search != "?compare="+company+","+other {
+		t.Errorf("the URL says %s", search)
+	}
+	if heading := eval[string](b, `document.querySelector("h1").textContent`); heading != "orbit-arcade.example and lumen-cloud.example" {
+		t.Errorf("the page is headed %s", heading)
+	}
+	if marks := marksIn(b, "#comparison"); marks != 10 {
+		t.Errorf("%d marks are drawn, want two of each rate", marks)
+	}
+	for _, finding := range eval[[]string](b, "%s", accessible) {
+		t.Error(finding)
+	}
+	b.check(url)
 }
 
 // drawsFindings holds the charts of rejected rows, which the sample has nothing for, against SQL.
@@ -240,7 +379,7 @@ func drawsFindings(chromium context.Context, t *testing.T, sample string) {
 	_, url := serve(t, database)
 	b := openTab(chromium, t, 1280, "light")
 	b.do(chromedp.Navigate(url))
-	for chart, key := range map[string]string{"#findings .plot:nth-of-type(1)": "code", "#findings .plot ~ .plot": "path"} {
+	for chart, key := range map[string]string{"#findings .plots > :first-child": "code", "#findings .plots > :last-child": "path"} {
 		of := " from analytics.data_quality where is_latest and n_findings > 0"
 		if got, want := marksIn(b, chart), scalar[int](t, database, "select count(distinct ("+key+", severity))"+of); got != want {
 			t.Errorf("%s has %d marks, want %d", chart, got, want)
@@ -300,9 +439,9 @@ func drawsTheMarts(chromium context.Context, t *testing.T, database, url string)
 		"#conversion .plot": `select count(recommended_conversion)
 			+ count(*) filter (where round(recommended_conversion::numeric, 2) <> round(conversion::numeric, 2))
 			from analytics.company_consent_metrics`,
-		"#statuses .plot:nth-of-type(1)": `select count(*) from analytics.consent_status_distribution
+		"#statuses .plots > :first-child": `select count(*) from analytics.consent_status_distribution
 			where population = 'given_in_notice' and recommended_share > 0`,
-		"#statuses .plot ~ .plot": `select count(*) from (
+		"#statuses .plots > :last-child": `select count(*) from (
 			    select distinct api_key, case when consent_status in ('full opt-in', 'partial opt-in') then 'opt-in' else consent_status end
 			    from analytics.consent_status_distribution where population = 'pageview' and recommended_share > 0
 			) as states`,
@@ -387,22 +526,27 @@ func filtersAndSwitches(chromium context.Context, t *testing.T, database, url st
 	}
 	choose("industry", "Sport")
 	b.await(rows+` === %d`, scalar[int](t, database, `select count(*) from analytics.company_performance where industry = 'Sport' and n_events > 0`))
-	choose("hq", "France")
-	b.await(rows+` === %d`, scalar[int](t, database, `
-		select count(*) from analytics.company_performance where industry = 'Sport' and hq_country = 'France' and n_events > 0`))
-	if search := eval[string](b, `location.search`); search != "?industry=Sport&hq=France" {
+	if search := eval[string](b, `location.search`); search != "?industry=Sport" {
 		t.Errorf("the URL says %s", search)
 	}
 	title := eval[string](b, `document.querySelector("#conversion h2").textContent`)
 	eval[any](b, `(() => { const one = [...document.querySelectorAll("#conversion .switches a")].find((one) => one.textContent === "Consent rate");
 		one.focus(); one.click(); })()`)
 	b.await(`document.querySelector("#conversion h2").textContent !== %q`, title)
-	if search := eval[string](b, `location.search`); search != "?definition=consent&hq=France&industry=Sport" {
+	if search := eval[string](b, `location.search`); search != "?definition=consent&industry=Sport" {
 		t.Errorf("after the switch the URL says %s", search)
 	}
 	b.await(`document.activeElement.textContent === "Consent rate"`) // the keyboard stays where it was
 	eval[any](b, `history.back()`)
 	b.await(`document.querySelector("#conversion h2").textContent === %q`, title)
+	// A single company has a page of its own, also if it is the only one of the filter.
+	choose("hq", "France")
+	only := scalar[string](t, database, `
+		select company_name from analytics.company_performance where industry = 'Sport' and hq_country = 'France' and n_events > 0`)
+	b.await(`document.querySelector("h1").textContent === %q`, only)
+	if search := eval[string](b, `location.search`); search != "?industry=Sport&hq=France" {
+		t.Errorf("the URL says %s", search)
+	}
 	eval[any](b, `document.querySelector(".clear").click()`)
 	b.await(rows + ` === 10`)
 	segments := eval[string](b, `document.querySelector("#segments .plot").getAttribute("aria-label")`)
@@ -411,15 +555,31 @@ func filtersAndSwitches(chromium context.Context, t *testing.T, database, url st
 	if search := eval[string](b, `location.search`); search != "?dimension=browser" {
 		t.Errorf("after the choice of a dimension the URL says %s", search)
 	}
+	// The switch of the intervals stays on, also when another page is shown in its place.
+	const inner = `[...document.querySelectorAll("svg .inner")].filter((one) => one.checkVisibility()).length`
+	if n := eval[int](b, inner); n != 0 {
+		t.Errorf("%d sampling intervals are shown before they are asked for", n)
+	}
+	eval[any](b, `document.querySelector("#conversion .inner-key label").click()`)
+	if n := eval[int](b, inner); n == 0 {
+		t.Error("no sampling interval is shown")
+	}
+	name := eval[string](b, `document.querySelector("#conversion .row .label a").textContent`)
 	eval[any](b, `document.querySelector("#conversion .row .label a").click()`)
-	b.await(rows + ` === 1`)
+	b.await(`document.querySelector("#standing") !== null`)
+	if heading := eval[string](b, `document.querySelector("h1").textContent`); heading != name {
+		t.Errorf("the page of %s is headed %s", name, heading)
+	}
 	if !eval[bool](b, `window.sameDocument === true`) {
 		t.Error("the page was loaded again")
 	}
+	if n := eval[int](b, inner); n == 0 {
+		t.Error("the page of a company has no sampling interval, which was switched on")
+	}
 	// Going to a place within the page asks for nothing.
 	before := len(b.seen())
-	eval[any](b, `document.querySelector("nav a[href='#reach']").click()`)
-	b.await(`location.hash === "#reach"`)
+	eval[any](b, `document.querySelector("nav a[href='#traffic']").click()`)
+	b.await(`location.hash === "#traffic"`)
 	choose("company", "")
 	b.await(rows + ` === 10`)
 	if after := len(b.seen()); after-before != 1 {
@@ -438,16 +598,16 @@ func (b *tab) seen() []string {
 func worksWithoutScripts(chromium context.Context, t *testing.T, url string) {
 	b := openTab(chromium, t, 390, "light")
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
-	b.do(chromedp.Navigate(url), chromedp.SetValue(chromedp.CSS(`select[name="industry"]`), "Travel"))
+	b.do(chromedp.Navigate(url), chromedp.Click(chromedp.CSS(`label[for="controls"]`)), chromedp.SetValue(chromedp.CSS(`select[name="industry"]`), "Sport"))
 	_, err := chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.CSS(".filters button")))
 	b.must(err)
-	if location, err := chromedp.Run(b.ctx, chromedp.Location()); err != nil || !strings.Contains(location, "industry=Travel") {
+	if location, err := chromedp.Run(b.ctx, chromedp.Location()); err != nil || !strings.Contains(location, "industry=Sport") {
 		t.Errorf("the form leads to %s (%v)", location, err)
 	}
 	nodes, err := chromedp.Run(b.ctx, chromedp.Nodes(chromedp.CSSAll("#conversion .row:not(.head)")))
 	b.must(err)
-	if len(nodes) != 1 {
-		t.Errorf("%d companies are of the industry, want 1", len(nodes))
+	if len(nodes) != 2 {
+		t.Errorf("%d companies are of the industry, want 2", len(nodes))
 	}
 	_, err = chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.CSS(`.switches a[href*="definition=choice"]`)))
 	b.must(err)
@@ -462,12 +622,12 @@ func showsAndDownloads(chromium context.Context, t *testing.T, url string) {
 	if eval[bool](b, `document.querySelector("#volume table").checkVisibility()`) {
 		t.Error("the table is shown before it is asked for")
 	}
-	b.do(chromedp.Click(chromedp.CSS("#volume summary")))
+	b.do(chromedp.Click(chromedp.CSS("#volume .numbers summary")))
 	if !eval[bool](b, `document.querySelector("#volume table").checkVisibility()`) || eval[int](b, `document.querySelectorAll("#volume tbody tr").length`) != 10 {
 		t.Error("the table is not shown")
 	}
 	_, want := get(t, url+"/data/volume.csv")
-	if got := b.download("#volume .source a", "volume.csv"); got != want {
+	if got := b.download("#volume .foot a[download]", "volume.csv"); got != want {
 		t.Errorf("the download is\n%s\nwant\n%s", got, want)
 	}
 }
@@ -555,13 +715,14 @@ func opensFromDisk(chromium context.Context, t *testing.T) {
 			if got := eval[string](b, shown); got != "variant definition-conversion scope-notice extrapolation-recommended" {
 				t.Errorf("at first the conversion is shown as %q", got)
 			}
-			answer := eval[string](b, `[...document.querySelectorAll(".answers p")].find((one) => one.checkVisibility()).textContent`)
+			const headlines = `[...document.querySelectorAll(".rates")].find((one) => one.checkVisibility()).textContent`
+			answer := eval[string](b, headlines)
 			for _, label := range []string{"definition-choice", "scope-all", "extrapolation-count"} {
 				eval[any](b, `document.querySelector("label[for=" + %q + "]").click()`, label)
 			}
 			b.await(shown + ` === "variant definition-choice scope-all extrapolation-count"`)
-			if got := eval[string](b, `[...document.querySelectorAll(".answers p")].filter((one) => one.checkVisibility())[0].textContent`); got == answer {
-				t.Errorf("the answer is still %q", got)
+			if got := eval[string](b, headlines); got == answer {
+				t.Errorf("the rates are still %q", got)
 			}
 			for section, want := range map[string]int{"summary": 1, "conversion": 1, "statuses": 1, "trend": 1, "volume": 1} {
 				if got := eval[int](b, `[...document.querySelectorAll("#" + %q + " .variant")].filter((one) => one.checkVisibility()).length`, section); got != want {
@@ -582,7 +743,7 @@ func opensFromDisk(chromium context.Context, t *testing.T) {
 	}
 	b := openTab(chromium, t, 1280, "light")
 	b.do(chromedp.Navigate("file://" + file))
-	if got := b.download(`#conversion > .source a`, "conversion.csv"); strings.Count(got, "\n") != 32*10+1 || !strings.Contains(got, "\nopt-in,notice,count,") {
+	if got := b.download(`#conversion > .foot a`, "conversion.csv"); strings.Count(got, "\n") != 32*10+1 || !strings.Contains(got, "\nopt-in,notice,count,") {
 		t.Errorf("the download has %d lines", strings.Count(got, "\n"))
 	}
 }

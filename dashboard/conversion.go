@@ -96,14 +96,98 @@ func conversionSection(d *Data, s selection) Section {
 	with, without := ratesOf(d, definition.Metric, s.Scope, s.Extrapolation)
 	section := Section{
 		ID: "conversion", Nav: "Conversion", Title: conversionTitle(definition, with), Term: "def-rates",
-		Explain: fmt.Sprintf("Each dot is a company’s %s (%s): %s, counting %s. The thick bar is the 95%% sampling interval, "+
-			"the thin line the 95%% process interval. The ring is the brief’s rule (COUNT / RATE, all events).",
+		Explain: fmt.Sprintf("Each dot is a company’s %s (%s): %s, counting %s. The line is its 95%% process interval, "+
+			"the thick bar, if switched on, its 95%% sampling interval. The ring is the brief’s rule (COUNT / RATE, all events).",
 			lower(definition.Name), definition.Title, estimateKind(s.Extrapolation), counted(s.Scope)),
 		Source: "analytics.company_consent_rates, analytics.extrapolation_sensitivity",
+	}
+	if section.Sentence = conversionSentence(d, definition, s, with); len(with) > 0 {
+		section.Explain = capital(marginOfError(d, definition, s, with)) + ". " + section.Explain
+	}
+	if p := doubleWeighting(d); p != nil && s.Extrapolation == "count_over_rate" {
+		section.Notes = append(section.Notes, fmt.Sprintf("By %s sampled rows count twice at %s: do not compare these numbers.", byBrief, at(d, p.Cases)))
+	}
+	if s.Scope == "all" {
+		section.Notes = append(section.Notes, "Consents set outside the notice are included, so these are not rates of a notice.")
 	}
 	section.Plots = []Panel{{Plot: conversionPlot(s, definition, with, without)}}
 	section.Table = conversionTable(s, definition, append(slices.Clone(with), without...))
 	return section
+}
+
+// conversionSentence names the company with the highest rate; of a single one it says how far that may be off.
+func conversionSentence(d *Data, definition definition, s selection, with []companyRate) string {
+	rates, _ := comparable(with)
+	switch {
+	case len(with) == 0:
+		return ""
+	case len(rates) < 2:
+		return capital(marginOfError(d, definition, s, with)) + "."
+	}
+	return ranking(definition, rates) + "."
+}
+
+// ranking names the company with the highest rate, of two or more.
+func ranking(d definition, rates []companyRate) string {
+	text := fmt.Sprintf("%s has the highest %s, %s, ", rates[0].company.Name, lower(d.Name), withInterval(rates[0].estimate))
+	if near := len(notClearlyBelow(rates)); near > 0 {
+		return text + "but not clearly more than " + others(near)
+	}
+	return text + "clearly more than all others"
+}
+
+// marginOfError gives the rows behind the rates, and how far these may be off.
+func marginOfError(d *Data, definition definition, s selection, with []companyRate) string {
+	metric := "asked"
+	if definition.Of == "choices" {
+		metric = "choices"
+	}
+	var rows, widths []float64
+	for _, c := range d.Companies {
+		if e := c.Rate(s.Scope, metric, s.Extrapolation); e.N > 0 {
+			rows = append(rows, float64(e.N))
+		}
+	}
+	for _, one := range with {
+		if p := one.estimate.Process; p != nil && *one.estimate.Value > 0 {
+			widths = append(widths, (p.Upper-p.Lower)/2 / *one.estimate.Value)
+		}
+	}
+	rests := fmt.Sprintf("each rests on %s rows of %s", fromTo(rows, count), definition.Of)
+	if len(widths) == 0 {
+		return rests + ", and has no interval: " + strings.TrimPrefix(reason(with[0].estimate.Because), "no interval: ")
+	}
+	return rests + ", so the margin of error is about ± " + fromTo(widths, percent) + " of its value (95%)"
+}
+
+// fromTo writes numbers from the least to the largest, "5 to 10 ×", or the one that all are.
+func fromTo(values []float64, format func(float64) string) string {
+	if len(values) == 0 {
+		return none
+	}
+	low, high := format(slices.Min(values)), format(slices.Max(values))
+	if low == high {
+		return low
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(low, "%"), timesSign) + " to " + high
+}
+
+// withInterval is a rate with its interval: "91% (66–125%)".
+func withInterval(e Estimate) string {
+	if e.Value == nil {
+		return none
+	}
+	if e.Process == nil {
+		return percent(*e.Value)
+	}
+	return percent(*e.Value) + " (" + interval(e.Process, percent) + ")"
+}
+
+func others(n int) string {
+	if n == 1 {
+		return "one other"
+	}
+	return strings.ToLower(number(n)) + " others"
 }
 
 // estimateKind describes the estimates of an extrapolation.
@@ -127,10 +211,11 @@ func conversionPlot(s selection, d definition, with, without []companyRate) char
 	}
 	scale := chart.NewScale(max(chart.Largest(estimates, uppers), 0.01), percent).WithLimit(1)
 	plot := chart.Plot{Name: d.Noun + " by company", Unit: d.Title, Scale: scale, Keys: []chart.Key{
-		{Class: "c1", Shape: "dot", Text: position(s.Extrapolation) + ", with 95% intervals"}}}
+		{Class: "c1", Shape: "dot", Text: position(s.Extrapolation) + ", 95% interval"}}, HasInner: true}
 	rings := false
 	for _, one := range with {
 		row := one.company.row(s, 30)
+		row.Sub = one.company.about()
 		switch {
 		case one.doubtful:
 			row.Flag = "weighted twice?"
@@ -154,10 +239,11 @@ func conversionPlot(s selection, d definition, with, without []companyRate) char
 		plot.Rows = append(plot.Rows, row)
 	}
 	if rings {
-		plot.Keys = append(plot.Keys, chart.Key{Class: "c3", Shape: "ring", Text: "brief’s rule (COUNT / RATE, all events)"})
+		plot.Keys = append(plot.Keys, chart.Key{Class: "c3", Shape: "ring", Text: "brief’s rule"})
 	}
 	for _, one := range without {
 		row := one.company.row(s, 30)
+		row.Sub = one.company.about()
 		row.Missing, row.Value = reason(one.estimate.Because), none
 		if one.estimate.Because == "no_denominator" {
 			row.Missing = "no " + d.Of + " in the files"

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -154,6 +155,9 @@ type Data struct {
 	OverallTime    map[int64]Timing     // the same, by the longest duration that counts, in minutes; only means
 	TimedCompanies int64                // that have a headline time
 
+	Group map[rateKey]groupTotal // of the companies of the filter
+	Peers map[peerKey]Range      // of the companies other than the only one
+
 	Segments     map[segmentKey][]Segment             // of the only company, or of all together; those with the most choices
 	SegmentCount map[segmentKey]int64                 // how many values there are
 	Comparisons  map[segmentKey]map[string]Comparison // across companies, by value
@@ -175,6 +179,22 @@ type Data struct {
 	Rejected       int64
 	Warnings       int64
 	Run            *Run
+}
+
+// only is the only company of the page; nil if there are several or none.
+func (d *Data) only() *Company {
+	if len(d.Companies) != 1 {
+		return nil
+	}
+	return d.Companies[0]
+}
+
+// together names all companies, also where a filter shows some of them.
+func (d *Data) together() string {
+	if d.Filter.isSet() {
+		return fmt.Sprintf("all %d companies together", d.AllWithEvents)
+	}
+	return "all companies together"
 }
 
 // Rate is one of the company's numbers, recommended where no extrapolation is named; without rows it has no value.

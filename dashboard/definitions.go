@@ -56,6 +56,9 @@ var glossary = []term{
 	{"def-purposes", "Purposes and vendors", "A consent lists the purposes and vendors that it enables and disables, for each legal basis. The share is " +
 		"the consents that enable one, divided by those that enable or disable it; consents that do not mention it are left out. By legitimate " +
 		"interest, enabled means that the visitor did not object. With fewer than 10 effective rows a share is withheld. Names are as in the files."},
+	{"def-standing", "Range of other companies", "From the lowest to the highest rate of the other companies of the same industry, each counted once, with " +
+		"their median. With fewer than 3 others in the industry the range is that of all other companies. All companies together are not the " +
+		"mean of the companies: a company with more events has more influence."},
 	{"def-statuses", "Statuses", "Full opt-in, partial opt-in, opt-out, or empty (no choice). Of consents they are what visitors chose; " +
 		"of page views they are the state of the visitor when the page was seen. A coding gap: page views and consents of the same SDK write " +
 		"the same opt-in differently, one as full and the other as partial."},

@@ -33,6 +33,30 @@ func TestDifferIgnoresOverlap(t *testing.T) {
 	}
 }
 
+// TestDifferenceInterval has the interval of a difference, which is not that of a sum, against numbers computed by hand.
+func TestDifferenceInterval(t *testing.T) {
+	a := Estimate{Value: number64(0.6), Process: &chart.Bounds{Lower: 0.5, Upper: 0.66}}
+	b := Estimate{Value: number64(0.4), Process: &chart.Bounds{Lower: 0.32, Upper: 0.43}}
+	for _, c := range []struct {
+		a, b         Estimate
+		comparisons  int
+		lower, upper float64
+	}{
+		{a, b, 1, 0.2 - math.Sqrt(0.1*0.1+0.03*0.03), 0.2 + math.Sqrt(0.06*0.06+0.08*0.08)},
+		{b, a, 1, -0.2 - math.Sqrt(0.08*0.08+0.06*0.06), -0.2 + math.Sqrt(0.03*0.03+0.1*0.1)},
+		// The quantile of 1 - 0.025 / 5 is 2.5758, of 1 - 0.025 it is 1.96.
+		{a, b, 5, 0.2 - 2.575829/1.959964*math.Sqrt(0.1*0.1+0.03*0.03), 0.2 + 2.575829/1.959964*0.1},
+	} {
+		got := difference(c.a, c.b, c.comparisons)
+		if math.Abs(got.Lower-c.lower) > 1e-6 || math.Abs(got.Upper-c.upper) > 1e-6 {
+			t.Errorf("%v - %v, one of %d: %v, want %v to %v", *c.a.Value, *c.b.Value, c.comparisons, *got, c.lower, c.upper)
+		}
+	}
+	if got := difference(a, Estimate{Value: number64(0.4)}, 1); got != nil {
+		t.Errorf("without an interval of one the difference has %v", *got)
+	}
+}
+
 // TestDifferFalsePositiveRate draws ten companies of one conversion, and counts how often any of them is called clearly
 // different from one that was chosen before.
 func TestDifferFalsePositiveRate(t *testing.T) {

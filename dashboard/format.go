@@ -131,13 +131,16 @@ func verb(n int, one, many string) string {
 
 // list joins names as a sentence does, and counts those beyond the third.
 func list(names []string) string {
-	switch {
-	case len(names) == 0:
-		return ""
-	case len(names) == 1:
-		return names[0]
-	case len(names) > 4:
+	if len(names) > 4 {
 		return strings.Join(names[:3], ", ") + fmt.Sprintf(" and %d more", len(names)-3)
+	}
+	return listAll(names)
+}
+
+// listAll joins names as a sentence does.
+func listAll(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
 	}
 	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }
@@ -196,6 +199,7 @@ var reasons = map[string]string{
 	"few_effective_rows":         "withheld: fewer than 10 effective rows",
 	"no_common_company":          "no company has both values",
 	"no_odds_ratio":              "no odds ratio: one value has only opt-ins or only opt-outs",
+	"company_without_interval":   "no interval: one of the companies has none",
 	"withheld":                   "withheld",
 	// Of methods that measure time.
 	"no_durations":         "nothing to measure",

@@ -27,8 +27,8 @@ var stages = []stage{
 
 // estimateOf returns the recommended estimates of the only company, or of all companies together.
 func (d *Data) estimateOf(scope string) func(metric string) Estimate {
-	if len(d.Companies) == 1 {
-		return func(metric string) Estimate { return d.Companies[0].Rate(scope, metric, recommended) }
+	if c := d.only(); c != nil {
+		return func(metric string) Estimate { return c.Rate(scope, metric, recommended) }
 	}
 	return func(metric string) Estimate { return d.Overall[rateKey{scope, metric, recommended}] }
 }
@@ -36,20 +36,35 @@ func (d *Data) estimateOf(scope string) func(metric string) Estimate {
 func funnelSection(d *Data, s selection) Section {
 	of := d.estimateOf(s.Scope)
 	section := Section{
-		ID: "funnel", Nav: "Funnel", Title: funnelTitle(of), Term: "def-funnel",
-		Explain: fmt.Sprintf("Each dot is what share of the prompts reaches a stage, at %s, counting %s. The thick bar is the 95%% "+
-			"sampling interval, the thin line the 95%% process interval. Recommended estimates; the extrapolation does not change them.",
+		ID: "funnel", Nav: "Funnel", Title: funnelTitle(of), Term: "def-funnel", Sentence: funnelSentence(d, s.Scope, of),
+		Explain: fmt.Sprintf("Each dot is what share of the prompts reaches a stage, at %s, counting %s. The line is its 95%% process "+
+			"interval, the thick bar, if switched on, its 95%% sampling interval. A choice does not need the preferences, and a visitor may open "+
+			"them more than once: their share is openings per prompt, not visitors. Recommended estimates; the extrapolation does not change them.",
 			segmentSubject(d), counted(s.Scope)),
-		Facts: []string{"A choice does not need the preferences, and a visitor may open them more than once: their share is openings per prompt, " +
-			"not visitors."},
 		Source: "analytics.overall_consent_metrics",
 		Plots:  []Panel{{Plot: funnelPlot(of)}},
 		Table:  funnelTable(of),
 	}
-	if len(d.Companies) == 1 {
+	if d.only() != nil {
 		section.Source = "analytics.company_consent_rates, analytics.extrapolation_sensitivity"
+	} else if d.Filter.isSet() {
+		section.Notes = append(section.Notes, "The filter does not apply here: this is "+d.together()+". Choose one company to see its own.")
 	}
 	return section
+}
+
+// funnelSentence has the share of choices that are opt-ins, and for one company that of all companies together.
+func funnelSentence(d *Data, scope string, of func(string) Estimate) string {
+	asked, rate := of("asked"), of("consent_rate")
+	text := plural(asked.N, "row", "rows") + " of prompts"
+	if rate.Value == nil {
+		return text + "; no consent records a choice."
+	}
+	text += "; of the choices " + withInterval(rate) + " are opt-ins"
+	if overall := d.Overall[rateKey{scope, "consent_rate", recommended}]; d.only() != nil && overall.Value != nil {
+		text += ", against " + percent(*overall.Value) + " at " + d.together()
+	}
+	return text + "."
 }
 
 // funnelTitle states what share of the prompts reaches each stage.
@@ -75,7 +90,7 @@ func funnelPlot(of func(string) Estimate) chart.Plot {
 	}
 	scale := chart.NewScale(largest, percent).WithLimit(1)
 	plot := chart.Plot{Name: "From prompt to opt-in", Unit: "share of prompts", Scale: scale,
-		Keys: []chart.Key{{Class: "c1", Shape: "dot", Text: "Recommended estimate, with 95% intervals"}}}
+		Keys: []chart.Key{{Class: "c1", Shape: "dot", Text: "Recommended estimate, 95% interval"}}, HasInner: true}
 	for i, one := range stages {
 		total := of(one.total)
 		row := chart.Row{Label: one.name, Sub: orNone(total.Value, count) + " " + one.noun, Height: 30}

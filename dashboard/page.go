@@ -69,6 +69,10 @@ func exportPolicy() string {
 // A page is what the template is given.
 type page struct {
 	Title     string
+	Heading   string
+	About     string   // what the only company is
+	ByCountry string   // where the rates by country are
+	Peers     []Option // pairs with which the only company can be compared
 	Export    bool
 	Policy    string
 	Style     template.CSS
@@ -103,7 +107,7 @@ type optionView struct {
 }
 
 func newPage() page {
-	return page{Title: "Consent by company", StyleURL: "static/" + styleName, ScriptURL: "static/" + scriptName}
+	return page{Title: "Consent by company", Heading: "Consent by company", StyleURL: "static/" + styleName, ScriptURL: "static/" + scriptName}
 }
 
 // report makes the page of a selection. Its size does not depend on how many companies there are.
@@ -117,18 +121,16 @@ func report(d *Data, s selection) page {
 	cleared.filter = filter{}
 	p.ClearHref = href(cleared)
 	p.Hidden = cleared.values()
-	if len(d.Companies) == 0 {
+	if len(d.Companies) == 0 || s.Compare != "" && d.pair() == nil {
 		p.Empty = emptyBanner(d, s)
 	}
-	if len(d.Companies) == 1 {
-		p.Title = d.Companies[0].Name + " – consent"
-	}
+	p.head(d, s)
 	p.Switches = switches(s)[1:]
 	for _, builder := range builders {
 		if !builder.isShown(d) {
 			continue
 		}
-		section := builder.build(d, s)
+		section := builder.section(d, s)
 		section.CSV = template.URL("data/" + section.ID + ".csv" + s.Query())
 		one := block{ID: section.ID, Nav: section.Nav, Variants: []variant{{Section: section}}}
 		one.Switches = builder.depends.ownSwitches(s)
@@ -137,15 +139,68 @@ func report(d *Data, s selection) page {
 	return p
 }
 
-// isShown reports whether there is something to show: without companies only the files are, and rejected rows if there are any.
-func (b builder) isShown(d *Data) bool {
-	switch b.id {
-	case "ledger":
-		return true
-	case "findings":
-		return len(d.Findings) > 0
+// head has what the page says of its companies before the numbers.
+func (p *page) head(d *Data, s selection) {
+	at := s
+	at.Dimension = "country"
+	if p.ByCountry = "#segments"; !s.offline {
+		p.ByCountry = at.Query() + p.ByCountry
 	}
-	return len(d.Companies) > 0
+	switch pair := d.pair(); {
+	case pair != nil:
+		p.Heading = pair[0].Name + " and " + pair[1].Name
+		p.About = pair[0].about() + "; " + pair[1].about()
+	case d.only() != nil:
+		c := d.only()
+		p.Heading, p.About = c.Name, c.about()+" · key "+c.short()
+		if c.First != nil && c.Last != nil {
+			p.About += " · " + period(*c.First, *c.Last)
+		}
+		for _, other := range d.CompanyOptions {
+			if other.Value != c.Key.String() {
+				p.Peers = append(p.Peers, Option{c.Key.String() + "," + other.Value, other.Text})
+			}
+		}
+	case s.words() != "" && len(d.Companies) > 0:
+		p.Heading += ": " + s.words()
+		p.Title = p.Heading
+		return
+	default:
+		return
+	}
+	p.Title, p.Coverage = p.Heading+" – consent", ""
+}
+
+// period writes the days from the first event to the last.
+func period(first, last time.Time) string {
+	from, to := first.UTC().Format("2 Jan 2006"), last.UTC().Format("2 Jan 2006")
+	if from == to {
+		return from
+	}
+	return from + " to " + to
+}
+
+// These sections are on one of the pages only; all others on that of all companies and on that of one.
+var (
+	ofOverview   = []string{"conversion", "volume", "types", "reach", "devices", "findings", "ledger"}
+	ofCompany    = []string{"standing", "traffic"}
+	ofComparison = []string{"comparison", "statuses", "quality", "time", "trend", "volume", "types", "devices"}
+)
+
+// isShown reports whether the page has the section: without companies it has the files only, and rejected rows if there are any.
+func (b builder) isShown(d *Data) bool {
+	isFiles := b.id == "ledger" || b.id == "findings" && len(d.Findings) > 0
+	switch {
+	case len(d.Companies) == 0:
+		return isFiles
+	case d.Filter.Compare != "":
+		return d.pair() != nil && slices.Contains(ofComparison, b.id)
+	case b.id == "ledger" || b.id == "findings":
+		return isFiles && (d.only() == nil || d.AllWithEvents == 1)
+	case d.only() != nil:
+		return !slices.Contains(ofOverview, b.id) && b.id != "comparison"
+	}
+	return !slices.Contains(ofCompany, b.id) && b.id != "comparison"
 }
 
 func (p *page) add(one block) {
@@ -287,7 +342,7 @@ func export(d *Data) ([]byte, error) {
 		var tables []Table
 		positions := builder.depends.positions(all)
 		for _, at := range positions {
-			section := builder.build(d, at)
+			section := builder.section(d, at)
 			one.Nav = section.Nav
 			one.Variants = append(one.Variants, variant{builder.depends.class(at), section})
 			tables = append(tables, section.Table)

@@ -77,30 +77,45 @@ func purposeSection(d *Data, s selection) Section {
 	key := purposeKey{s.Scope, s.Kind}
 	at := kinds[slices.IndexFunc(kinds, func(one kind) bool { return one.Slug == s.Kind })]
 	section := Section{
-		ID: "purposes", Nav: "Purposes", Title: purposeTitle(d, at, key), Term: "def-purposes",
-		Explain: fmt.Sprintf("Each dot is the share of consents that enable one %s, of those that enable or disable it, at %s, counting %s. The "+
-			"thick bar is the 95%% sampling interval, the thin line the 95%% process interval. Recommended estimates; the extrapolation does not "+
-			"change them.", at.Noun, segmentSubject(d), counted(s.Scope)),
-		Source: "analytics.consent_purposes, analytics.overall_consent_purposes",
-		Table:  purposeTable(d, at, key),
+		ID: "purposes", Nav: "Purposes", Title: purposeTitle(d, at, key), Term: "def-purposes", Sentence: purposeSentence(d, at, key),
+		Explain: fmt.Sprintf("Each dot is the share of consents that enable one %s, of those that enable or disable it, at %s, counting %s. "+
+			"By legitimate interest, enabled means that the visitor did not object. The line is its 95%% process interval, the thick bar, if "+
+			"switched on, its 95%% sampling interval. Recommended estimates; the extrapolation does not change them.",
+			at.Noun, segmentSubject(d), counted(s.Scope)),
+		Source:  "analytics.overall_consent_purposes",
+		Columns: true,
+		Table:   purposeTable(d, at, key),
 	}
-	if len(d.Companies) == 1 {
+	if d.only() != nil {
 		section.Source = "analytics.consent_purposes"
-	}
-	if given := d.PurposeCounts[key].Given; given > 0 {
-		section.Facts = append(section.Facts, fmt.Sprintf("There are %s in all.", plural(given, "consent", "consents")))
+	} else if d.Filter.isSet() {
+		section.Notes = append(section.Notes, "The filter does not apply here: this is "+d.together()+". Choose one company to see its own.")
 	}
 	for _, basis := range bases {
-		ranked := rankedPurposes(d.Purposes[key], basis.slug, at.shown)
-		if len(ranked) == 0 {
-			continue
-		}
-		section.Plots = append(section.Plots, Panel{Heading: basis.name, Plot: purposePlot(at, basis.name, ranked)})
-		if all := d.PurposeCounts[key].IDs[basis.slug]; all > int64(len(ranked)) {
-			section.Facts = append(section.Facts, fmt.Sprintf("%s: the %d %s with the most rows are shown, of %s.", basis.name, len(ranked), at.Nouns, whole(all)))
+		if ranked := rankedPurposes(d.Purposes[key], basis.slug, at.shown); len(ranked) > 0 {
+			section.Plots = append(section.Plots, Panel{Heading: basis.name, Plot: purposePlot(at, basis.name, ranked)})
 		}
 	}
 	return section
+}
+
+// purposeSentence says of how many consents the purposes are, and how many purposes there are beyond those that are shown.
+func purposeSentence(d *Data, at kind, key purposeKey) string {
+	counts := d.PurposeCounts[key]
+	if counts.Given == 0 {
+		return ""
+	}
+	text := plural(counts.Given, "consent", "consents")
+	var more []string
+	for _, basis := range bases {
+		if counts.IDs[basis.slug] > int64(at.shown) {
+			more = append(more, whole(counts.IDs[basis.slug])+" by "+lower(basis.name))
+		}
+	}
+	if len(more) > 0 {
+		text += fmt.Sprintf("; shown are the %d %s that the most consents decide, of %s", at.shown, at.Nouns, list(more))
+	}
+	return text + "."
 }
 
 // rankedPurposes are the first ones of a basis, that is, those with the most rows: the highest share first and those without one
@@ -145,7 +160,8 @@ func purposeTitle(d *Data, at kind, key purposeKey) string {
 
 func purposePlot(at kind, basis string, ranked []Purpose) chart.Plot {
 	scale := chart.NewScale(1, percent)
-	plot := chart.Plot{Name: at.Name + " by " + lower(basis), Unit: "share enabled", Scale: scale}
+	plot := chart.Plot{Name: at.Name + " by " + lower(basis), Unit: "share enabled", Scale: scale, HasInner: true,
+		Keys: []chart.Key{{Class: "c1", Shape: "dot", Text: "Recommended estimate, 95% interval"}}}
 	for _, one := range ranked {
 		row := chart.Row{Label: one.ID, Sub: plural(one.Decided, "consent", "consents"), Height: 24}
 		if one.Value == nil {

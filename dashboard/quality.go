@@ -12,11 +12,15 @@ import (
 func qualitySection(d *Data, _ selection) Section {
 	section := Section{
 		ID: "quality", Nav: "Data quality", Term: "def-quality", Problems: problems(d),
-		Source:  "analytics.company_consent_metrics, company_performance, consent_coding, extrapolation_sensitivity, data_quality",
-		Explain: "What the files of the companies shown reveal about how far to trust their numbers. The switches do not change this list.",
-		Title:   "No problem was found in the data",
+		Source:   "analytics.company_consent_metrics, company_performance, consent_coding, extrapolation_sensitivity, data_quality",
+		Sentence: "The intervals cover chance only, not what is listed here.",
+		Explain:  "What the files of the companies shown reveal about how far to trust their numbers. The switches do not change this list.",
+		Title:    "No problem was found in the data",
 		Table: Table{Columns: append([]Column{{"Problem", "problem", false}}, companyColumns(Column{"Of", "of", false},
 			Column{"Detail", "detail", false})...)},
+	}
+	if len(section.Problems) == 0 {
+		section.Sentence = "No double weighting, no coding gap, no rate above 100%, no file that looks cut off, no rejected row."
 	}
 	if n := len(section.Problems); n > 0 {
 		section.Title = number(n) + verb(n, " thing", " things") + " to know before you quote a number"
@@ -102,6 +106,9 @@ func findingsTitle(d *Data) string {
 	return fmt.Sprintf("%s rejected, of %s in %s%s", plural(d.Rejected, "row was", "rows were"), plural(d.Rejected+d.FileRows, "row", "rows"), files, bad)
 }
 
+// maxFileRows is how many files the chart shows, those that need attention first. The table has more.
+const maxFileRows = 12
+
 // ledgerSection shows the outcome of each file.
 func ledgerSection(d *Data, _ selection) Section {
 	section := Section{
@@ -118,17 +125,19 @@ func ledgerSection(d *Data, _ selection) Section {
 	}
 	scale := chart.NewScale(most, short)
 	plot := chart.Plot{Name: "Rows by file", Unit: "rows", Scale: scale}
-	for _, f := range d.Files {
-		plot.Rows = append(plot.Rows, fileRow(f, scale))
+	for i, f := range d.Files {
+		if i < maxFileRows {
+			plot.Rows = append(plot.Rows, fileRow(f, scale))
+		}
 		section.Table.Rows = append(section.Table.Rows, []Cell{textCell(f.Path), wholeCell(f.LoadID), textCell(f.State), wholeCell(f.Rows),
 			wholeCell(f.Rejected), wholeCell(f.Warnings), timeCell(f.Finished), yesCell(f.LooksTruncated), {Text: excerpt(f.Error), Raw: f.Error}})
 	}
 	if len(plot.Rows) > 0 {
 		section.Plots = []Panel{{Plot: plot}}
 	}
-	if shown := int64(len(d.Files)); d.FileCount > shown {
-		section.Facts = append(section.Facts, fmt.Sprintf("%d of %s are shown, those that need attention first; `consent status` lists all.", shown,
-			plural(d.FileCount, "file", "files")))
+	if shown := int64(len(plot.Rows)); d.FileCount > shown {
+		section.Facts = append(section.Facts, fmt.Sprintf("%d of %s are shown, those that need attention first; the table has %d, and `consent status` lists all.",
+			shown, plural(d.FileCount, "file", "files"), len(d.Files)))
 	}
 	if r := d.Run; r != nil {
 		state := "is still running"
@@ -141,7 +150,7 @@ func ledgerSection(d *Data, _ selection) Section {
 			fact += fmt.Sprintf(" The files of %s were not loaded, because their marker is missing; `consent status` lists them.",
 				plural(r.Waiting, "folder", "folders"))
 		}
-		section.Facts = append(section.Facts, fact)
+		section.Sentence = fact
 	}
 	return section
 }

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -11,9 +12,18 @@ import (
 	"consentpipeline.io/dashboard/chart"
 )
 
-// matches is the filter in SQL: $1 industry, $2 headquarters country, $3 company; empty for any.
+// matches is the filter in SQL: $1 industry, $2 headquarters country, $3 companies separated by commas; empty for any.
 const matches = `($1::text = '' or industry = $1) and ($2::text = '' or hq_country = $2)
-	and ($3::text = '' or api_key = nullif($3, '')::uuid)`
+	and ($3::text = '' or api_key = any (string_to_array($3, ',')::uuid[]))`
+
+// args are the parameters of matches, and $4, which is true if nothing matches.
+func (f filter) args() []any {
+	companies := cmp.Or(f.Compare, f.Company)
+	if f.nothing {
+		companies = "" // it may be no list of keys
+	}
+	return []any{f.Industry, f.HQ, companies, f.nothing}
+}
 
 // estimateColumns are the columns of an estimate, of a table with such a block whose columns have no prefix.
 const estimateColumns = `n, n_sampled, estimate, sampling_lower, sampling_upper, process_lower, process_upper,
@@ -51,9 +61,9 @@ func (d *Data) readCompanies(ctx context.Context, tx pgx.Tx) error {
 		       n_rate_unknown, coalesce(lowest_sampling_rate, 1)::float8, detectable_at_95,
 		       countries_observed, countries_certain, first_event_at, last_event_at, hours_observed, is_likely_truncated
 		from analytics.company_performance
-		where n_events > 0 and not $5 and `+matches+`
+		where n_events > 0 and not $4 and `+matches+`
 		order by n_events desc, api_key
-		limit $4`, d.Filter.Industry, d.Filter.HQ, d.Filter.Company, maxCompanies, d.Filter.nothing)
+		limit $5`, append(d.Filter.args(), maxCompanies)...)
 	if err != nil {
 		return err
 	}

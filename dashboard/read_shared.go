@@ -9,18 +9,17 @@ import (
 
 // sharedQueries read what belongs to no single company.
 func (d *Data) sharedQueries(keys []uuid.UUID) []query {
-	return slices.Concat(d.overallQueries(keys), d.segmentQueries(keys), d.purposeQueries(keys), d.filterQueries(), d.findingQueries(), d.fileQueries())
+	return slices.Concat(d.overallQueries(keys), d.groupQueries(keys), d.segmentQueries(keys), d.purposeQueries(keys), d.filterQueries(), d.findingQueries(), d.fileQueries())
 }
 
 // overallQueries read the figures of all shown companies together.
 func (d *Data) overallQueries(keys []uuid.UUID) []query {
-	filterArgs := []any{d.Filter.Industry, d.Filter.HQ, d.Filter.Company, d.Filter.nothing}
 	return []query{
 		{"companies", `
 			select count(*) filter (where matches), count(*) filter (where matches and n_events > 0),
 			       coalesce(sum(n_events) filter (where matches), 0)::bigint,
 			       count(*), count(*) filter (where n_events > 0)
-			from (select *, not $4 and ` + matches + ` as matches from analytics.company_performance) as companies`, filterArgs,
+			from (select *, not $4 and ` + matches + ` as matches from analytics.company_performance) as companies`, d.Filter.args(),
 			func(rows pgx.Rows) error {
 				return rows.Scan(&d.Known, &d.WithEvents, &d.Rows, &d.AllKnown, &d.AllWithEvents)
 			}},

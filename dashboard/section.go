@@ -1,7 +1,9 @@
 package dashboard
 
 import (
+	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 
 	"consentpipeline.io/dashboard/chart"
@@ -9,22 +11,24 @@ import (
 
 // A Section is one step of the page's story: a finding, the chart that shows it, and the table behind it.
 type Section struct {
-	ID        string
-	Nav       string // in the list of contents
-	Title     string // the finding
-	Explain   string // what the chart shows
-	Term      string // of the glossary
-	Answers   []Answer
-	Figures   []Figure
-	FiguresOf string    // what the figures are of
-	Notes     []string  // what to be careful about
-	Facts     []string  // what else there is to know
-	Problems  []Problem // of the data
-	Plots     []Panel
-	Cells     []SmallPanel
-	Table     Table
-	Source    string       // the marts
-	CSV       template.URL // where the table is downloaded
+	ID         string
+	Nav        string // in the list of contents
+	Title      string // the finding
+	Explain    string // what the chart shows
+	Term       string // of the glossary
+	Sentence   string // states the result that the chart shows
+	Rates      *RateRow
+	Doubts     string // how many problems of the data there are
+	FirstDoubt string
+	Notes      []string  // what to be careful about
+	Facts      []string  // what else there is to know
+	Problems   []Problem // of the data
+	Plots      []Panel
+	Columns    bool // the charts are beside each other where there is room
+	Cells      []SmallPanel
+	Table      Table
+	Source     string       // the marts
+	CSV        template.URL // where the table is downloaded
 }
 
 // A Panel is a chart with a heading of its own, where a section has several.
@@ -67,7 +71,12 @@ type block struct {
 	CSV      template.URL // of all variants; empty where each has its own
 }
 
-// A dependence lists the switches that change a section.
+// Half reports whether the block takes half of a wide page, beside the one before or after it.
+func (b block) Half() bool {
+	return slices.Contains([]string{"types", "reach", "countries", "ledger"}, b.ID)
+}
+
+// A dependence lists the switches that change a section. Of the rates it is that of all companies: the extrapolation changes those of one.
 type dependence struct{ definition, dimension, kind, scope, extrapolation bool }
 
 // A builder makes a section.
@@ -79,8 +88,10 @@ type builder struct {
 
 // builders are in the order of the story.
 var builders = []builder{
-	{"summary", summarySection, dependence{scope: true, extrapolation: true}},
+	{"summary", summarySection, dependence{scope: true}},
 	{"conversion", conversionSection, dependence{definition: true, scope: true, extrapolation: true}},
+	{"comparison", comparisonSection, dependence{scope: true, extrapolation: true}},
+	{"standing", standingSection, dependence{scope: true}},
 	{"funnel", funnelSection, dependence{scope: true}},
 	{"segments", segmentSection, dependence{dimension: true, scope: true}},
 	{"statuses", statusSection, dependence{scope: true}},
@@ -89,12 +100,39 @@ var builders = []builder{
 	{"time", timeSection, dependence{}},
 	{"trend", trendSection, dependence{scope: true}},
 	{"volume", volumeSection, dependence{extrapolation: true}},
+	{"traffic", trafficSection, dependence{extrapolation: true}},
+	{"devices", deviceSection, dependence{}},
 	{"types", typeSection, dependence{}},
 	{"reach", reachSection, dependence{}},
 	{"countries", countrySection, dependence{}},
-	{"devices", deviceSection, dependence{}},
-	{"findings", findingSection, dependence{}},
 	{"ledger", ledgerSection, dependence{}},
+	{"findings", findingSection, dependence{}},
+}
+
+// maxRows is how many rows a chart has on the page of all companies. Only the conversion has all that are shown.
+const maxRows = 12
+
+// section makes the section, without the rows and small charts for which there is no room.
+func (b builder) section(d *Data, s selection) Section {
+	section := b.build(d, s)
+	if b.id == "conversion" {
+		return section
+	}
+	shown, all := 0, 0
+	for i, panel := range section.Plots {
+		if len(panel.Rows) > maxRows+3 {
+			shown, all = maxRows, len(panel.Rows)
+			section.Plots[i].Rows = panel.Rows[:maxRows]
+		}
+	}
+	if len(section.Cells) > maxRows+3 {
+		shown, all = maxRows, len(section.Cells)
+		section.Cells = section.Cells[:maxRows]
+	}
+	if all > 0 {
+		section.Facts = append(section.Facts, fmt.Sprintf("The first %d of %d are shown; the table has all.", shown, all))
+	}
+	return section
 }
 
 // positions are the selections under which a section differs, those of the switches that change it.
@@ -152,7 +190,7 @@ func positionID(param, value string) string {
 
 // row is the beginning of a plot's row about a company.
 func (c *Company) row(s selection, height int) chart.Row {
-	row := chart.Row{Label: c.Name, Sub: c.about(), Height: height}
+	row := chart.Row{Label: c.Name, Height: height}
 	if !s.offline {
 		row.Href = s.of(c.Key.String()).Query()
 	}

@@ -129,8 +129,8 @@ func segmentSection(d *Data, s selection) Section {
 	segments := rankedSegments(d.Segments[key])
 	section := Section{
 		ID: "segments", Nav: "Where consent is lost", Title: segmentTitle(d, at, key, segments), Term: "def-segments",
-		Explain: fmt.Sprintf("Each dot is the consent rate (opt-ins / choices) of one %s, at %s, counting %s. The thick bar is the 95%% "+
-			"sampling interval, the thin line the 95%% process interval. Recommended estimates; the extrapolation does not change them.",
+		Explain: fmt.Sprintf("Each dot is the consent rate (opt-ins / choices) of one %s, at %s, counting %s. The line is its 95%% "+
+			"process interval, the thick bar, if switched on, its 95%% sampling interval. Recommended estimates; the extrapolation does not change them.",
 			at.Noun, segmentSubject(d), counted(s.Scope)),
 		Source: "analytics.consent_segments, analytics.overall_consent_segments, analytics.segment_comparison",
 		Plots:  []Panel{{Plot: segmentPlot(d, at, key, segments)}},
@@ -138,6 +138,10 @@ func segmentSection(d *Data, s selection) Section {
 	}
 	if len(d.Companies) == 1 {
 		section.Source = "analytics.consent_segments"
+	}
+	section.Sentence = segmentSentence(d, s.Scope)
+	if d.only() == nil && d.Filter.isSet() {
+		section.Notes = append(section.Notes, "The filter does not apply here: this is "+d.together()+". Choose one company to see its own.")
 	}
 	if disagreeing := disagreements(d, key, segments); disagreeing != "" {
 		section.Notes = append(section.Notes, disagreeing)
@@ -149,15 +153,29 @@ func segmentSection(d *Data, s selection) Section {
 	return section
 }
 
+// segmentSentence has the rate of all values together, and of all companies together, where the chart has a line.
+func segmentSentence(d *Data, scope string) string {
+	overall := d.Overall[rateKey{scope: scope, metric: "consent_rate"}]
+	if overall.Value == nil {
+		return ""
+	}
+	text := withInterval(overall) + " of choices are opt-ins at " + d.together() + " (dashed line)"
+	if c := d.only(); c != nil {
+		own := c.Rate(scope, "consent_rate", recommended)
+		if own.Value == nil {
+			return capital(text) + "."
+		}
+		return fmt.Sprintf("%s of choices are opt-ins at %s, against %s at %s (dashed line).", withInterval(own), c.Name, withInterval(overall), d.together())
+	}
+	return text + "."
+}
+
 // segmentSubject names what the segments are of.
 func segmentSubject(d *Data) string {
-	switch {
-	case len(d.Companies) == 1:
-		return d.Companies[0].Name
-	case d.Filter.isSet():
-		return "all companies together, without the filter"
+	if c := d.only(); c != nil {
+		return c.Name
 	}
-	return "all companies together"
+	return d.together()
 }
 
 // rankedSegments puts the highest consent rate first and those without one last.
@@ -305,8 +323,11 @@ func disagreements(d *Data, key segmentKey, segments []Segment) string {
 
 func segmentPlot(d *Data, at dimension, key segmentKey, segments []Segment) chart.Plot {
 	scale := chart.NewScale(1, percent)
+	if overall := d.Overall[rateKey{scope: key.scope, metric: "consent_rate"}].Value; overall != nil {
+		scale = scale.WithLimit(*overall)
+	}
 	plot := chart.Plot{Name: "Consent rate by " + at.Noun, Unit: "opt-ins / choices", Scale: scale,
-		Keys: []chart.Key{{Class: "c1", Shape: "dot", Text: "Recommended estimate, with 95% intervals"}}}
+		Keys: []chart.Key{{Class: "c1", Shape: "dot", Text: "Recommended estimate, 95% interval"}}, HasInner: true}
 	for _, one := range segments {
 		rate := one.Rates["consent_rate"]
 		row := chart.Row{Label: one.Name, Sub: plural(one.Choices, "choice", "choices"), Height: 30}

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -13,6 +14,7 @@ type filter struct {
 	Industry string
 	HQ       string
 	Company  string // a UUID; empty for all
+	Compare  string // two UUIDs, separated by a comma; empty for no comparison
 	nothing  bool   // the URL names something that no company can be
 }
 
@@ -61,6 +63,11 @@ func parseSelection(values url.Values) selection {
 			s.Company = key.String()
 		}
 	}
+	if pair := values.Get("compare"); pair != "" {
+		if s.Compare = parsePair(pair); s.Compare == noPair {
+			s.nothing = true
+		}
+	}
 	for _, definition := range definitions {
 		if values.Get("definition") == definition.Slug {
 			s.Definition = definition.Slug
@@ -87,6 +94,20 @@ func parseSelection(values url.Values) selection {
 	return s
 }
 
+// noPair stands for a comparison of something else than two companies.
+const noPair = "none"
+
+// parsePair reads the keys of two different companies, and gives noPair for anything else.
+func parsePair(text string) string {
+	a, b, _ := strings.Cut(text, ",")
+	first, err := uuid.Parse(a)
+	second, err2 := uuid.Parse(b)
+	if err != nil || err2 != nil || first == second {
+		return noPair
+	}
+	return first.String() + "," + second.String()
+}
+
 // values are the selection as parameters of a URL, without what is the default.
 func (s selection) values() url.Values {
 	values := url.Values{}
@@ -98,7 +119,8 @@ func (s selection) values() url.Values {
 	add("industry", s.Industry, "")
 	add("hq", s.HQ, "")
 	add("company", s.Company, "")
-	if s.nothing {
+	add("compare", s.Compare, "")
+	if s.nothing && s.Compare == "" {
 		values.Set("company", "none")
 	}
 	add("definition", s.Definition, defaultDefinition)
@@ -128,6 +150,11 @@ func (f filter) key() string {
 	s := defaultSelection()
 	s.filter = f
 	return s.Query()
+}
+
+// words name the filter's industry and country of headquarters.
+func (f filter) words() string {
+	return strings.Join(slices.DeleteFunc([]string{f.Industry, f.HQ}, func(text string) bool { return text == "" }), ", ")
 }
 
 func (f filter) isSet() bool { return f != filter{} }

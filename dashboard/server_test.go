@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,8 +67,9 @@ func TestSamplePage(t *testing.T) {
 		t.Fatalf("the page answers %s: %s", response.Status, body)
 	}
 	for _, builder := range builders {
-		// The sample has no rejected row to show.
-		if strings.Contains(body, `<section id="`+builder.id+`"`) != (builder.id != "findings") {
+		// The sample has no rejected row to show; some sections are on the page of one company or of two.
+		elsewhere := slices.Contains([]string{"findings", "comparison", "standing", "traffic"}, builder.id)
+		if strings.Contains(body, `<section id="`+builder.id+`"`) == elsewhere {
 			t.Errorf("section %s is on the page, or is not, where it should be the other way round", builder.id)
 		}
 	}
@@ -262,7 +264,8 @@ func FuzzURL(f *testing.F) {
 		"industry=%27%3B+drop+table+raw.load%3B+--", "company=%27or+1%3D1", "hq=%00", "hq=%ff%fe", "industry=%25_%5C",
 		"definition=%3Cscript%3E", "scope=all&definition=opt-in&extrapolation=count", "extrapolation=count_over_rate%27",
 		"industry=" + strings.Repeat("x", 5000), "company=00000000-0000-0000-0000-000000000000", "a=%zz&industry=Travel",
-		"industry=Travel&industry=Sport", ";;&&==", "industry=%C2%A0%E2%80%AE",
+		"industry=Travel&industry=Sport", "compare=956c25b5-e9a6-46f1-bb85-930c6aad171b,17c3dc4f-75f4-4f0c-b2df-2011ceec3487", "compare=,%27,",
+		";;&&==", "industry=%C2%A0%E2%80%AE",
 	} {
 		f.Add("/", seed)
 		f.Add("/data/conversion.csv", seed)
@@ -391,13 +394,26 @@ func TestDownloadsMatchMarts(t *testing.T) {
 		"conversion.csv?definition=consent&scope=all": {10, "estimate", `
 			select sum(recommended_estimate) from analytics.company_consent_rates where rate = 'consent_rate' and scope = 'all'`},
 		"conversion.csv?scope=all&extrapolation=count_over_rate": {10, "brief", "select sum(conversion) from analytics.company_consent_metrics"},
-		"summary.csv?industry=Sport": {10, "estimate", `
+		"summary.csv": {14, "estimate", `
 			select sum(estimate) + (select mean_seconds from analytics.overall_time_to_consent where within_minutes = 30)
 			    + (select estimate from analytics.overall_consent_metrics where metric = 'volume')
 			from analytics.overall_consent_metrics
-			where scope = 'notice' and metric not in ('asked', 'given', 'choices', 'opt_ins', 'opt_outs', 'no_choice_rate', 'opt_out_rate', 'preferences_opened', 'preferences_rate')`},
-		"summary.csv?company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {10, "estimate", `
-			select recommended_conversion + recommended_choice_rate + recommended_consent_rate + recommended_opt_in_rate
+			where scope = 'notice' and metric not in ('given', 'opt_outs', 'no_choice_rate', 'preferences_opened', 'preferences_rate')`},
+		// Of several companies the totals add up, and the rates divide the sums.
+		"summary.csv?industry=Sport": {9, "estimate", `
+			with sums as (
+			    select metric, sum(estimate) as total from analytics.extrapolation_sensitivity
+			    where is_recommended and industry = 'Sport' and scope = case metric when 'volume' then 'all' else 'notice' end group by metric
+			),
+			totals as (select (select total from sums where metric = 'asked') as asked, (select total from sums where metric = 'given') as given,
+			    (select total from sums where metric = 'choices') as choices, (select total from sums where metric = 'opt_ins') as opt_ins,
+			    (select total from sums where metric = 'volume') as volume)
+			select asked + choices + opt_ins + given / asked + choices / asked + opt_ins / choices + (choices - opt_ins) / choices + opt_ins / asked + volume
+			from totals`},
+		"summary.csv?company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {14, "estimate", `
+			select (select sum(estimate) from analytics.extrapolation_sensitivity as totals where is_recommended and scope = 'notice'
+			        and metric in ('asked', 'choices', 'opt_ins', 'opt_out_rate') and totals.api_key = company_consent_metrics.api_key)
+			    + recommended_conversion + recommended_choice_rate + recommended_consent_rate + recommended_opt_in_rate
 			    + recommended_full_opt_in_share + recommended_partial_opt_in_share + recommended_opt_out_share + recommended_empty_share
 			    + recommended_volume + mean_seconds
 			from analytics.company_consent_metrics join analytics.company_performance using (api_key) join analytics.time_to_consent using (api_key)
@@ -473,13 +489,25 @@ func TestSwitchesChangeTheirSections(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	d, err := readData(t.Context(), pool, filter{})
-	if err != nil {
-		t.Fatal(err)
+	of := func(f filter) *Data {
+		d, err := readData(t.Context(), pool, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
 	}
+	all := of(filter{})
+	first, second := all.Companies[3].Key.String(), all.Companies[4].Key.String()
+	one, two := of(filter{Company: first}), of(filter{Compare: first + "," + second})
 	everywhere := dependence{definition: true, dimension: true, kind: true, scope: true, extrapolation: true}
 	for _, builder := range builders {
-		seen := map[string]Section{} // by the positions of the switches that change it
+		d, seen := all, map[string]Section{} // by the positions of the switches that change it
+		switch builder.id {
+		case "standing", "traffic":
+			d = one
+		case "comparison":
+			d = two
+		}
 		for _, at := range everywhere.positions(selection{offline: true}) {
 			section, class := builder.build(d, at), builder.depends.class(at)
 			if before, there := seen[class]; there && !reflect.DeepEqual(before, section) {
@@ -491,7 +519,7 @@ func TestSwitchesChangeTheirSections(t *testing.T) {
 				}
 			}
 			seen[class] = section
-			words := section.Explain + section.FiguresOf
+			words := section.Explain
 			if on := builder.depends; (!on.extrapolation || !on.scope) && builder.id != "findings" && builder.id != "ledger" &&
 				!strings.Contains(words, "not change") {
 				t.Errorf("%s does not say which switch changes it: %s", builder.id, words)
@@ -661,7 +689,7 @@ func TestExport(t *testing.T) {
 			t.Errorf("the export has %s", outside)
 		}
 	}
-	for id, want := range map[string]int{"summary": 2 * 4, "conversion": 4 * 2 * 4, "funnel": 2, "segments": 7 * 2, "statuses": 2, "purposes": 2 * 2, "trend": 2, "volume": 4, "time": 0} {
+	for id, want := range map[string]int{"summary": 2, "conversion": 4 * 2 * 4, "funnel": 2, "segments": 7 * 2, "statuses": 2, "purposes": 2 * 2, "trend": 2, "volume": 4, "time": 0} {
 		_, section, _ := strings.Cut(body, `<section id="`+id+`"`)
 		section, _, _ = strings.Cut(section, "</section>")
 		if got := strings.Count(section, `class="variant`); got != want {

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -33,7 +34,7 @@ func stacked(d *Data, s selection, name, unit string, classes []shareClass, shar
 	plot := chart.Plot{Name: name, Unit: unit, Scale: chart.NewScale(1, percent)}
 	seen := map[string]bool{}
 	for _, c := range byShare(d, classes[0].value, shares) {
-		row := c.row(s, 30)
+		row := c.row(s, 26)
 		leads := leadingShare(shares(c))
 		if leads == nil {
 			row.Missing = "no such events"
@@ -54,7 +55,7 @@ func stacked(d *Data, s selection, name, unit string, classes []shareClass, shar
 			parts = append(parts, chart.Part{Share: *one.share.Share, Class: one.class.class, Label: percent(*one.share.Share),
 				Tip: fmt.Sprintf("%s; n = %s", tip, whole(one.share.N))})
 		}
-		row.Marks = chart.Stack(5, 20, parts)
+		row.Marks = chart.Stack(4, 18, parts)
 		plot.Rows = append(plot.Rows, row)
 	}
 	for _, class := range append(slices.Clone(classes), shareClass{class: "c5", name: "other"}) {
@@ -235,16 +236,20 @@ func statusSection(d *Data, s selection) Section {
 			"Recommended estimates; the extrapolation above does not change them.",
 		Plots: []Panel{
 			{"What visitors chose", stacked(d, s, "Statuses of consents by company", "share of consents", statusClasses, given)},
-			{"Opt-in and opt-out in page views", stacked(d, s, "States of page views by company", "share of page views", choiceClasses, pageviewChoices)},
+			{"Page views: " + lower(leadingTitle(d, pageviewChoices, "is the most frequent state", "there are none")), stacked(d, s, "States of page views by company", "share of page views", choiceClasses, pageviewChoices)},
 		},
 		Table: shareTable(d, Column{"Of", "population", false}, Column{"Status", "consent_status", false},
 			[]string{"given_in_notice", "given", "pageview", "all_events"}, func(c *Company, population string) []Share { return c.Statuses[population] }),
 	}
+	section.Sentence, section.Columns = statusSentence(d, s.Scope), true
+	if d.only() != nil {
+		section.Plots[0].Rows = append(section.Plots[0].Rows, overallStatuses(d, s.Scope)...)
+	}
 	if gap := codingGap(d); gap != nil {
-		section.Notes = append(section.Notes, gap.Title+". "+gap.Text)
+		section.Notes = append(section.Notes, gap.Title+".")
 	}
 	if problem := noChoices(d); problem != nil {
-		section.Notes = append(section.Notes, problem.Title+". "+problem.Where()+".")
+		section.Notes = append(section.Notes, problem.Title+".")
 	}
 	if problem := actionAbsent(d); problem != nil {
 		section.Notes = append(section.Notes, problem.Title+". They count as given in the notice.")
@@ -252,26 +257,88 @@ func statusSection(d *Data, s selection) Section {
 	return section
 }
 
+// statusMetric is the overall metric of a status's share of the consents.
+func statusMetric(status string) string {
+	return strings.NewReplacer(" ", "_", "-", "_").Replace(status) + "_share"
+}
+
+// statusSentence has the shares of all companies together.
+func statusSentence(d *Data, scope string) string {
+	var parts []string
+	for _, one := range statusClasses {
+		if e := d.Overall[rateKey{scope: scope, metric: statusMetric(one.value)}]; e.Value != nil {
+			parts = append(parts, withInterval(e)+" "+one.name)
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return capital(d.together()) + ": " + list(parts) + "."
+}
+
+// overallStatuses is the row of all companies together, below that of the only one.
+func overallStatuses(d *Data, scope string) []chart.Row {
+	var parts []chart.Part
+	for _, one := range statusClasses {
+		if e := d.Overall[rateKey{scope: scope, metric: statusMetric(one.value)}]; e.Value != nil {
+			parts = append(parts, chart.Part{Share: *e.Value, Class: one.class, Label: percent(*e.Value),
+				Tip: fmt.Sprintf("%s %s; n = %s", one.name, withInterval(e), whole(e.N))})
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return []chart.Row{{Label: d.together(), Height: 26, Marks: chart.Stack(4, 18, parts)}}
+}
+
+// rangeSentence says at which companies the leading value has its smallest and its largest share.
+func rangeSentence(d *Data, shares func(*Company) []Share) string {
+	first := map[string]int{}
+	for _, c := range d.Companies {
+		if leads := leadingShare(shares(c)); leads != nil {
+			first[leads.Value]++
+		}
+	}
+	if len(d.Companies) < 2 || len(first) == 0 {
+		return ""
+	}
+	value := slices.MaxFunc(slices.Sorted(maps.Keys(first)), func(a, b string) int { return cmp.Compare(first[a], first[b]) })
+	of := func(c *Company) float64 {
+		for _, share := range shares(c) {
+			if share.Value == value {
+				return orZero(share.Share)
+			}
+		}
+		return 0
+	}
+	with := slices.DeleteFunc(slices.Clone(d.Companies), func(c *Company) bool { return len(shares(c)) == 0 })
+	least := slices.MinFunc(with, func(a, b *Company) int { return cmp.Compare(of(a), of(b)) })
+	most := slices.MaxFunc(with, func(a, b *Company) int { return cmp.Compare(of(a), of(b)) })
+	return fmt.Sprintf("%s has between %s of the events at %s and %s at %s.", capital(value), percent(of(least)), least.Name, percent(of(most)), most.Name)
+}
+
 const fixed = " Recommended estimates over all events; the switches do not change them."
 
 func typeSection(d *Data, s selection) Section {
 	return breakdown(d, Section{ID: "types", Nav: "Types",
-		Title:   leadingTitle(d, ofDimension("type"), "is the most frequent type of event", "There are no events"),
-		Explain: "Types of event of each company, as shares of its volume." + fixed,
+		Title:    leadingTitle(d, ofDimension("type"), "is the most frequent type of event", "There are no events"),
+		Sentence: rangeSentence(d, ofDimension("type")),
+		Explain:  "Types of event of each company, as shares of its volume." + fixed,
 	}, []string{"type"}, Panel{"", stacked(d, s, "Types of events by company", "share of all events", typeClasses, ofDimension("type"))})
 }
 
 func deviceSection(d *Data, s selection) Section {
 	return breakdown(d, Section{ID: "devices", Nav: "Devices",
-		Title:   leadingTitle(d, ofDimension("device"), "is the most used device", "There are no events"),
-		Explain: "Device and SDK of each company’s events, as shares of its volume." + fixed,
+		Title:    leadingTitle(d, ofDimension("device"), "is the most used device", "There are no events"),
+		Sentence: rangeSentence(d, ofDimension("device")),
+		Explain:  "Device and SDK of each company’s events, as shares of its volume." + fixed,
 	}, []string{"device", "sdk"},
 		Panel{"Device", stacked(d, s, "Devices by company", "share of all events", deviceClasses, ofDimension("device"))},
-		Panel{"SDK", stacked(d, s, "SDKs by company", "share of all events", sdkClasses, ofDimension("sdk"))})
+		Panel{"SDK: " + lower(leadingTitle(d, ofDimension("sdk"), "is the most used", "there are no events")), stacked(d, s, "SDKs by company", "share of all events", sdkClasses, ofDimension("sdk"))})
 }
 
 func breakdown(d *Data, section Section, dimensions []string, plots ...Panel) Section {
-	section.Term, section.Source, section.Plots = "def-volume", "analytics.event_breakdown", plots
+	section.Term, section.Source, section.Plots, section.Columns = "def-volume", "analytics.event_breakdown", plots, true
 	section.Table = shareTable(d, Column{"Dimension", "dimension", false}, Column{"Value", "value", false}, dimensions,
 		func(c *Company, dimension string) []Share { return c.Parts[dimension] }).without(8, 9)
 	return section

@@ -12,7 +12,7 @@ import (
 
 // methods are the ways to measure a time, the first that can be trusted first.
 var methods = []struct{ name, short string }{
-	{"user_id", "by user"}, {"token_update", "by token (creation to update)"}, {"matched", "by match"},
+	{"user_id", "by user"}, {"token_update", "by token"}, {"matched", "by match"},
 }
 
 // timing is what a method says of a company.
@@ -55,9 +55,7 @@ func timeSection(d *Data, s selection) Section {
 	if len(timed) > 0 {
 		section.Plots = []Panel{{Plot: timePlot(s, timed)}}
 	}
-	if overall := overallTime(d); overall != "" {
-		section.Facts = append(section.Facts, overall)
-	}
+	section.Sentence = overallTime(d)
 	if len(without) > 0 {
 		section.Facts = append(section.Facts, fmt.Sprintf("No time for %s: no method has 20 durations, covers 20%% of the choices and can be trusted. "+
 			"The table says why.", names(without)))
@@ -82,7 +80,7 @@ func overallTime(d *Data) string {
 		}
 		means = append(means, mean)
 	}
-	return fmt.Sprintf("Mean of all companies together, without the filter: %s. A few long durations dominate the mean; the median is more robust.", list(means))
+	return fmt.Sprintf("Mean of %s: %s. A few long durations dominate the mean; the median is more robust.", d.together(), list(means))
 }
 
 // byMedian are the companies, the quickest by its headline first.
@@ -121,7 +119,7 @@ func timeScale(companies []*Company) chart.Scale {
 func timePlot(s selection, companies []*Company) chart.Plot {
 	scale := timeScale(companies)
 	plot := chart.Plot{Name: "Time to consent by company", Unit: "seconds from the prompt to the choice", Scale: scale, Keys: []chart.Key{
-		{Class: "c1", Shape: "dot", Text: "median, with its 95% interval"}, {Class: "inner c1", Shape: "line", Text: "to the 90th percentile"},
+		{Class: "c1", Shape: "dot", Text: "median, with its 95% interval"}, {Class: "tail c1", Shape: "line", Text: "to the 90th percentile"},
 		{Class: "symbol c3", Shape: "diamond", Text: "mean, an arrow if beyond the axis"}}}
 	for _, c := range companies {
 		plot.Rows = append(plot.Rows, timeRow(c, s, scale, *c.headline()))
@@ -156,7 +154,7 @@ func timeRow(c *Company, s selection, scale chart.Scale, one Timing) chart.Row {
 	mark := chart.Mark{}
 	if one.P90 != nil {
 		tip += ", 90% within " + seconds(*one.P90)
-		mark.Shapes = append(mark.Shapes, chart.Shape{Kind: "line", Class: "inner c1", X1: scale.At(*one.Median), X2: scale.At(*one.P90), Y1: y, Y2: y})
+		mark.Shapes = append(mark.Shapes, chart.Shape{Kind: "line", Class: "tail c1", X1: scale.At(*one.Median), X2: scale.At(*one.P90), Y1: y, Y2: y})
 	}
 	if one.Mean != nil {
 		tip += ", mean " + seconds(*one.Mean)

@@ -109,8 +109,8 @@ func TestRatesFollowSwitches(t *testing.T) {
 	}
 }
 
-// TestAnswersFollowSwitches checks that no sentence leads with a consent from outside the notice unless those count.
-func TestAnswersFollowSwitches(t *testing.T) {
+// TestConversionSentenceFollowsSwitches checks that no sentence leads with a consent from outside the notice unless those count.
+func TestConversionSentenceFollowsSwitches(t *testing.T) {
 	elsewhere, own := company("a", "Travel", "France"), company("b", "Gaming", "Spain")
 	for scope, values := range map[string][2]float64{"notice": {0.3, 0.6}, "all": {0.9, 0.6}} {
 		for _, extrapolation := range extrapolations {
@@ -119,17 +119,23 @@ func TestAnswersFollowSwitches(t *testing.T) {
 		}
 	}
 	own.Rates[rateKey{"notice", "conversion", "count"}] = estimated(0.1)
+	elsewhere.Rates[rateKey{"notice", "asked", recommended}] = Estimate{N: 28}
+	own.Rates[rateKey{"notice", "asked", recommended}] = Estimate{N: 95}
 	d := &Data{Companies: []*Company{elsewhere, own}}
 	for _, c := range []struct {
 		scope, extrapolation, leads string
 	}{
-		{"notice", recommended, "b.example has the highest conversion: 60% (50–70%)"},
-		{"all", recommended, "a.example has the highest conversion: 90% (80–100%)"},
-		{"notice", "count", "a.example has the highest conversion: 30% (20–40%)"},
+		{"notice", recommended, "b.example has the highest conversion, 60% (50–70%), clearly more than all others."},
+		{"all", recommended, "a.example has the highest conversion, 90% (80–100%), "},
+		{"notice", "count", "a.example has the highest conversion, 30% (20–40%), "},
 	} {
-		got := answers(d, selection{Scope: c.scope, Extrapolation: c.extrapolation})[0].Text
-		if !strings.HasPrefix(got[0], c.leads) || (c.scope == "all") != strings.Contains(strings.Join(got, " "), "outside the notice are included") {
-			t.Errorf("%s, %q: %q, want %q", c.scope, c.extrapolation, got, c.leads)
+		section := conversionSection(d, selection{Definition: "conversion", Scope: c.scope, Extrapolation: c.extrapolation})
+		if c.scope == "notice" && c.extrapolation == recommended && !strings.HasPrefix(section.Explain,
+			"Each rests on 28 to 95 rows of prompts, so the margin of error is about ± 17 to 33% of its value (95%). ") {
+			t.Errorf("the explanation is %q", section.Explain)
+		}
+		if !strings.HasPrefix(section.Sentence, c.leads) || (c.scope == "all") != strings.Contains(strings.Join(section.Notes, " "), "outside the notice are included") {
+			t.Errorf("%s, %q: %q, want %q; %q", c.scope, c.extrapolation, section.Sentence, c.leads, section.Notes)
 		}
 	}
 }
@@ -190,8 +196,8 @@ func TestProblemsAreListed(t *testing.T) {
 			t.Errorf("%s: %+v, want %q and %q", kind, got, c.title, c.case0)
 			continue
 		}
-		if text := problemAnswer(d); len(text) != 1 || text[0] != got[0].Title+"." {
-			t.Errorf("%s: the summary says %q", kind, text)
+		if summary := summarySection(d, defaultSelection()); summary.Doubts != "One thing to know before you quote a number" || summary.FirstDoubt != got[0].Title {
+			t.Errorf("%s: the summary says %q: %q", kind, summary.Doubts, summary.FirstDoubt)
 		}
 		if table := qualitySection(d, selection{}).Table; len(table.Rows) != 1 || table.Rows[0][0].Raw != kind || table.Rows[0][1].Raw != "a.example" {
 			t.Errorf("%s: the table has %v", kind, table.Rows)
@@ -320,9 +326,12 @@ func TestVolumeTitleOfTruncatedFiles(t *testing.T) {
 	slow, fast := company("a", "Travel", "France"), company("b", "Sport", "Spain")
 	slow.Rates[rateKey{"all", "volume", recommended}], slow.Hours = estimated(2000), number64(100)
 	fast.Rates[rateKey{"all", "volume", recommended}], fast.Hours, fast.LooksTruncated = estimated(1800), number64(2), true
-	const want = "Volumes cannot be compared, because files look cut off; per observed hour b.example has the most events, 900"
+	const want = "Volumes cannot be compared, because files look cut off"
 	if got := volumeTitle([]*Company{slow, fast}, recommended); got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+	if got := perHourTitle([]*Company{slow, fast}, recommended); got != "Per observed hour: b.example has the most, 900" {
+		t.Errorf("the second chart is titled %s", got)
 	}
 }
 
@@ -401,7 +410,7 @@ func TestLatestRunNamesWaitingFolders(t *testing.T) {
 		}
 	}
 	want := "1 file loaded, 0 unchanged, 1 failed. The files of 2 folders were not loaded, because their marker is missing; `consent status` lists them."
-	if facts := ledgerSection(d, selection{}).Facts; len(facts) != 1 || !strings.HasSuffix(facts[0], want) {
-		t.Errorf("the page says %q, expected at the end %q", facts, want)
+	if got := ledgerSection(d, selection{}).Sentence; !strings.HasSuffix(got, want) {
+		t.Errorf("the page says %q, expected at the end %q", got, want)
 	}
 }

@@ -1,8 +1,10 @@
 package dashboard
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
+	"slices"
 	"time"
 
 	"consentpipeline.io/dashboard/chart"
@@ -20,25 +22,53 @@ func trendSection(d *Data, s selection) Section {
 	}
 	e := extentOf(d, s.Scope)
 	section.Title = trendTitle(len(d.Companies), e.several, e.first, e.last)
+	overall := d.Overall[rateKey{scope: s.Scope, metric: "conversion"}].Value
 	var single []*Company
 	for _, c := range d.Companies {
 		for _, day := range c.Days[s.Scope] {
 			section.Table.Rows = append(section.Table.Rows, dayCells(c, day))
 		}
 		if len(c.Days[s.Scope]) > 1 {
-			section.Cells = append(section.Cells, dayPanel(c, s.Scope, e))
+			section.Cells = append(section.Cells, dayPanel(c, s.Scope, e, overall))
 		} else {
 			single = append(single, c)
 		}
 	}
+	section.Sentence = trendSentence(d, s.Scope)
 	if len(section.Cells) > 0 {
-		section.Explain += fmt.Sprintf(" Dots go from 0 to %s (the upper line is %s), columns to %s rows; all companies have the same axes.",
-			percent(e.scale.Max), percent(min(1, e.scale.Max)), count(e.mostRows))
+		section.Explain += fmt.Sprintf(" Dots go from 0 to %s (the upper line is %s), columns to %s rows; the dashed line is the "+
+			"conversion of %s. All charts have the same axes.", percent(e.scale.Max), percent(min(1, e.scale.Max)), count(e.mostRows), d.together())
 		if len(single) > 0 {
 			section.Facts = append(section.Facts, fmt.Sprintf("Not shown: %s, with events on one day only.", names(single)))
 		}
 	}
 	return section
+}
+
+// trendSentence names the companies whose highest and lowest day clearly differ, among as many pairs of days as there are.
+func trendSentence(d *Data, scope string) string {
+	var changed []string
+	compared := 0
+	for _, c := range d.Companies {
+		rated := slices.DeleteFunc(slices.Clone(c.Days[scope]), func(day Day) bool { return day.Conversion.Process == nil })
+		if len(rated) < 2 {
+			continue
+		}
+		compared++
+		by := func(a, b Day) int { return cmp.Compare(*a.Conversion.Value, *b.Conversion.Value) }
+		least, most := slices.MinFunc(rated, by), slices.MaxFunc(rated, by)
+		if differ(least.Conversion, most.Conversion, len(rated)*(len(rated)-1)/2) {
+			changed = append(changed, fmt.Sprintf("%s (%s on %s, %s on %s)", c.Name, percent(*least.Conversion.Value), least.Day.Format("2 Jan"),
+				percent(*most.Conversion.Value), most.Day.Format("2 Jan")))
+		}
+	}
+	switch {
+	case compared == 0:
+		return ""
+	case len(changed) == 0:
+		return "No conversion clearly differs between two days."
+	}
+	return "The conversion clearly differs between days at " + list(changed) + "."
 }
 
 // An extent is what the axes of all small charts have to hold.
@@ -79,8 +109,8 @@ func extentOf(d *Data, scope string) extent {
 // position is where a day is, from 0.
 func (e extent) position(day time.Time) int { return int(day.Sub(e.first).Hours() / 24) }
 
-func dayPanel(c *Company, scope string, e extent) SmallPanel {
-	panel := SmallPanel{Label: c.Name, Sub: c.about(), Missing: "no day with a conversion"}
+func dayPanel(c *Company, scope string, e extent, overall *float64) SmallPanel {
+	panel := SmallPanel{Label: c.Name, Missing: "no day with a conversion"}
 	var points, columns []chart.Point
 	for _, day := range c.Days[scope] {
 		at, name := e.position(day.Day), day.Day.Format("2 Jan")
@@ -93,12 +123,12 @@ func dayPanel(c *Company, scope string, e extent) SmallPanel {
 	if len(points) > 0 {
 		panel.Missing, panel.Value = "", plural(int64(len(points)), "day", "days")
 	}
-	panel.Chart = drawDays(e, points, columns)
+	panel.Chart = drawDays(e, points, columns, overall)
 	return panel
 }
 
 // drawDays draws the conversion over the columns of rows, with a line at 100% to compare with.
-func drawDays(e extent, points, columns []chart.Point) template.HTML {
+func drawDays(e extent, points, columns []chart.Point, overall *float64) template.HTML {
 	const top, middle, base, height = 8, 62, 88, 104
 	under := []chart.Shape{
 		{Kind: "line", Class: "zero", X2: 100, Y1: base, Y2: base},
@@ -112,6 +142,10 @@ func drawDays(e extent, points, columns []chart.Point) template.HTML {
 	reference := min(1, e.scale.Max)
 	y := middle - (middle-top)*reference/e.scale.Max
 	under = append(under, chart.Shape{Kind: "line", X2: 100, Y1: y, Y2: y})
+	if overall != nil {
+		y := middle - (middle-top)*min(*overall/e.scale.Max, 1)
+		under = append(under, chart.Shape{Kind: "line", Class: "limit", X2: 100, Y1: y, Y2: y})
+	}
 	marks := append(chart.Columns(span, base, base-middle-4, e.mostRows, columns, "c4"), chart.Line(span, top, middle, e.scale.Max, points, "c1")...)
 	return chart.Draw(height, under, marks)
 }

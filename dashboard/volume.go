@@ -48,7 +48,12 @@ func volumeSection(d *Data, s selection) Section {
 		plot.Rows = append(plot.Rows, volumeRow(c, s, scale))
 		section.Table.Rows = append(section.Table.Rows, volumeCells(c, s.Extrapolation))
 	}
-	section.Plots = []Panel{{"In all", plot}, {"Per observed hour", perHourPlot(s, companies)}}
+	if overall := d.Overall[rateKey{scope: "all", metric: "volume"}]; overall.Value != nil {
+		section.Sentence = fmt.Sprintf("%s have %s events (%s), from %s.", capital(d.together()), count(*overall.Value), interval(overall.Process, count),
+			plural(overall.N, "row", "rows"))
+	}
+	section.Columns = true
+	section.Plots = []Panel{{"In all", plot}, {perHourTitle(companies, s.Extrapolation), perHourPlot(s, companies)}}
 	return section
 }
 
@@ -101,6 +106,16 @@ func orZero(x *float64) float64 {
 	return *x
 }
 
+// perHourTitle names the company with the most events per observed hour.
+func perHourTitle(companies []*Company, extrapolation string) string {
+	if len(companies) > 0 {
+		if fastest := byPerHour(companies, extrapolation)[0]; fastest.PerHour(extrapolation) != nil {
+			return fmt.Sprintf("Per observed hour: %s has the most, %s", fastest.Name, count(*fastest.PerHour(extrapolation)))
+		}
+	}
+	return "Per observed hour"
+}
+
 func perHourPlot(s selection, companies []*Company) chart.Plot {
 	sorted := byPerHour(companies, s.Extrapolation)
 	most := 0.0
@@ -150,9 +165,8 @@ func volumeTitle(companies []*Company, extrapolation string) string {
 	case 1:
 		return fmt.Sprintf("%s events at %s", volume(companies[0]), companies[0].Name)
 	}
-	if fastest := byPerHour(companies, extrapolation)[0]; truncatedOf(companies) > 0 && fastest.PerHour(extrapolation) != nil {
-		return fmt.Sprintf("Volumes cannot be compared, because files look cut off; per observed hour %s has the most events, %s",
-			fastest.Name, count(*fastest.PerHour(extrapolation)))
+	if truncatedOf(companies) > 0 {
+		return "Volumes cannot be compared, because files look cut off"
 	}
 	first, last := companies[0], companies[len(companies)-1]
 	if volume(first) == volume(last) {
@@ -197,8 +211,17 @@ func reachSection(d *Data, s selection) Section {
 			numberCell(c.LowestRate, percent), numberCell(c.Detectable, count)))
 	}
 	section.Title = reachTitle(companies)
+	if len(companies) > 0 {
+		section.Sentence = fmt.Sprintf("The events come from %s; %s the fewest.", plural(d.CountryCount, "country", "countries"), fewest(companies))
+	}
 	section.Plots = []Panel{{Plot: plot}}
 	return section
+}
+
+// fewest names the company with the fewest countries, of companies that have the most first.
+func fewest(companies []*Company) string {
+	last := companies[len(companies)-1]
+	return fmt.Sprintf("%s has %s,", last.Name, whole(*last.Observed))
 }
 
 func reachTitle(companies []*Company) string {
@@ -248,11 +271,21 @@ func countrySection(d *Data, _ selection) Section {
 		if c.Estimate == nil {
 			continue
 		}
-		row := chart.Row{Label: c.Name, Sub: c.Code + " · " + plural(c.Companies, "company", "companies"), Height: 22, Value: count(*c.Estimate)}
+		row := chart.Row{Label: c.Name, Sub: c.Code, Height: 22, Value: count(*c.Estimate)}
+		if len(d.Companies) > 1 {
+			row.Aside = plural(c.Companies, "company", "companies")
+		}
 		row.Marks = []chart.Mark{chart.Bar(scale, 4, 14, *c.Estimate, "c1", fmt.Sprintf("%s events; n = %s", count(*c.Estimate), whole(c.N)))}
 		plot.Rows = append(plot.Rows, row)
 	}
 	section.Plots = []Panel{{Plot: plot}}
+	if all > 0 && len(d.Countries) > 0 && d.Countries[0].Estimate != nil {
+		section.Sentence = fmt.Sprintf("%s alone has %s", d.Countries[0].Name, percent(*d.Countries[0].Estimate/all))
+		if len(d.Companies) > 1 {
+			section.Sentence += ", at " + plural(d.Countries[0].Companies, "company", "companies")
+		}
+		section.Sentence += "."
+	}
 	switch {
 	case len(d.Countries) == 0:
 		section.Title = "No country is known"

@@ -51,6 +51,7 @@ func samePage(t *testing.T, database string, run runResult) {
 			p.volumes(scope, extrapolation)
 		}
 		p.overall(scope)
+		p.headlines(scope)
 		p.statuses(scope)
 		p.trend(scope)
 	}
@@ -120,8 +121,8 @@ func (p pageCheck) shown(what, text string, mart *float64) {
 }
 
 var (
-	plotRow     = regexp.MustCompile(`(?s)<div class="row"><span class="label">(?:<a [^>]*>)?([^<]*).*?<span class="figure"><b>([^<]*)</b>`)
-	firstAnswer = regexp.MustCompile(`(?s)<div class="answers">\s*<div><h2>[^<]*</h2><p>([^<]*)</p>`)
+	plotRow = regexp.MustCompile(`(?s)<div class="row"><span class="label">(?:<a [^>]*>)?([^<]*).*?<span class="figure"><b>([^<]*)</b>`)
+	lead    = regexp.MustCompile(`(?s)<section id="conversion".*?<p class="lead">([^<]*)</p>`)
 )
 
 // section is a part of a page of the server.
@@ -135,7 +136,7 @@ func (p pageCheck) section(body, id string) string {
 	return html.UnescapeString(section)
 }
 
-// rates checks every rate of every company, in the table, in the chart and in the first sentence.
+// rates checks every rate of every company, in the table, in the chart and in the sentence above it.
 func (p pageCheck) rates(scope, extrapolation string) {
 	p.t.Helper()
 	for slug, rate := range map[string]string{"conversion": "conversion", "choice": "choice_rate", "consent": "consent_rate", "opt-in": "opt_in_rate"} {
@@ -175,7 +176,7 @@ func (p pageCheck) rates(scope, extrapolation string) {
 	}
 }
 
-// leader compares the answer to "Which notice works?" with the highest conversion that is a rate.
+// leader compares the sentence above the chart with the highest conversion that is a rate.
 func (p pageCheck) leader(query, scope, extrapolation, body string) {
 	p.t.Helper()
 	var name string
@@ -188,17 +189,17 @@ func (p pageCheck) leader(query, scope, extrapolation, body string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	answer := firstAnswer.FindStringSubmatch(body)
-	if answer == nil {
-		p.t.Fatalf("%s: the page has no answer", query)
+	sentence := lead.FindStringSubmatch(body)
+	if sentence == nil {
+		p.t.Fatalf("%s: the chart has no sentence", query)
 	}
-	rest, found := strings.CutPrefix(answer[1], name+" has the highest conversion: ")
+	rest, found := strings.CutPrefix(sentence[1], name+" has the highest conversion, ")
 	if !found {
-		p.t.Errorf("%s: the page answers %q, in the mart %s leads with %v", query, answer[1], name, value)
+		p.t.Errorf("%s: the page says %q, in the mart %s leads with %v", query, sentence[1], name, value)
 		return
 	}
 	percentage, _, _ := strings.Cut(rest, "%")
-	p.shown(query+" answer", percentage+"%", &value)
+	p.shown(query+" sentence", percentage+"%", &value)
 }
 
 func (p pageCheck) volumes(scope, extrapolation string) {
@@ -220,8 +221,8 @@ func (p pageCheck) overall(scope string) {
 	p.t.Helper()
 	for _, extrapolation := range []string{"recommended", "count"} {
 		rows := p.rows("summary.csv?scope="+scope+"&extrapolation="+extrapolation, "metric")
-		if len(rows) != 10 {
-			p.t.Errorf("there are %d figures, want 10", len(rows))
+		if len(rows) != 14 {
+			p.t.Errorf("there are %d figures, want 14", len(rows))
 		}
 		for key, row := range rows {
 			metric := strings.TrimSpace(key)
@@ -244,6 +245,51 @@ func (p pageCheck) overall(scope string) {
 	}
 }
 
+var tile = regexp.MustCompile(`<dt>([^<]*)</dt><dd><b>([^<]*)</b>(?: <span class="interval">([^<]*)</span>)?`)
+
+// headlines checks the row of rates of all companies together, and of each company.
+func (p pageCheck) headlines(scope string) {
+	p.t.Helper()
+	metrics := []string{"asked", "choices", "opt_ins", "conversion", "choice_rate", "consent_rate", "opt_out_rate"}
+	check := func(what, query string, of func(column, metric string) *float64) {
+		tiles := tile.FindAllStringSubmatch(p.section(fetch(p.t, p.url+"/?scope="+scope+query), "summary"), -1)
+		if len(tiles) != len(metrics) {
+			p.t.Fatalf("%s: the page has %d rates, want %d", what, len(tiles), len(metrics))
+		}
+		for i, metric := range metrics {
+			estimate, lower, upper := of("estimate", metric), of("process_lower", metric), of("process_upper", metric)
+			from, to, hasInterval := strings.Cut(tiles[i][3], "–")
+			if hasInterval != (lower != nil) {
+				p.t.Errorf("%s, %s: the interval is %q, in the mart from %v", what, metric, tiles[i][3], deref(lower))
+				continue
+			}
+			for _, shown := range []struct {
+				text string
+				mart *float64
+			}{{tiles[i][2], estimate}, {from, lower}, {to, upper}} {
+				if i >= 3 || shown.mart == nil {
+					if shown.text != "" {
+						p.shown(what+" "+metric, shown.text, shown.mart)
+					}
+					continue
+				}
+				if value, err := strconv.ParseFloat(strings.ReplaceAll(shown.text, ",", ""), 64); err != nil || value != math.Round(*shown.mart) {
+					p.t.Errorf("%s, %s: the page shows %q, the mart has %v", what, metric, shown.text, *shown.mart)
+				}
+			}
+		}
+	}
+	check("all companies", "", func(column, metric string) *float64 {
+		return p.one("select "+column+" from analytics.overall_consent_metrics where scope = $1 and metric = $2", scope, metric)
+	})
+	for key := range p.rows("volume.csv") {
+		check(key, "&company="+key, func(column, metric string) *float64 {
+			return p.one("select "+column+" from analytics.extrapolation_sensitivity where is_recommended and api_key = $1 and scope = $2 and metric = $3",
+				key, scope, metric)
+		})
+	}
+}
+
 func (p pageCheck) statuses(scope string) {
 	p.t.Helper()
 	for key, row := range p.rows("statuses.csv?scope="+scope, "population", "consent_status") {
@@ -256,7 +302,7 @@ func (p pageCheck) statuses(scope string) {
 	}
 	// The chart has the shares of the scope.
 	body := p.section(fetch(p.t, p.url+"/?scope="+scope), "statuses")
-	chart, _, _ := strings.Cut(body, "<h3>Opt-in and opt-out in page views")
+	chart, _, _ := strings.Cut(body, "<h3>Page views")
 	population := map[string]string{"notice": "given_in_notice", "all": "given"}[scope]
 	for _, row := range plotRow.FindAllStringSubmatch(chart, -1) {
 		share, status, found := strings.Cut(row[2], " ")

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -155,37 +152,6 @@ func formatDuration(_ []string, attr slog.Attr) slog.Attr {
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
-}
-
-// release is the version, set when an image is built. A program built from a clone has its commit instead.
-var release string
-
-func newVersionCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Show the version of this program",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			v := struct {
-				Version string `json:"version"`
-				Commit  string `json:"commit,omitempty"`
-				Go      string `json:"go"`
-			}{Version: "unknown"}
-			if info, ok := debug.ReadBuildInfo(); ok {
-				v.Version, v.Go = cmp.Or(release, info.Main.Version), info.GoVersion
-				for _, setting := range info.Settings {
-					if setting.Key == "vcs.revision" {
-						v.Commit = setting.Value
-					}
-				}
-			}
-			if a.output == "json" {
-				return writeJSON(a.stdout, v)
-			}
-			_, err := fmt.Fprintln(a.stdout, strings.TrimSpace(fmt.Sprintf("consent %s %s %s", v.Version, v.Commit, v.Go)))
-			return err
-		},
-	}
 }
 
 // badConfiguration makes the error of an invalid setting.

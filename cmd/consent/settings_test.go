@@ -1,10 +1,14 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -153,29 +157,46 @@ func TestInvalidSettings(t *testing.T) {
 	}
 }
 
-// TestReleaseVersion builds the program with the version where the Dockerfile puts it.
+// TestReleaseVersion builds the program with the version, commit and date where tools/compile puts them. It does not run that
+// script, which would compile the clients of Kubernetes anew.
 func TestReleaseVersion(t *testing.T) {
-	dockerfile, err := os.ReadFile("../../Dockerfile")
+	script, err := os.ReadFile("../../tools/compile")
 	if err != nil {
 		t.Fatal(err)
 	}
-	where := regexp.MustCompile(`-X (\S+)=\$VERSION`).FindSubmatch(dockerfile)
-	if where == nil {
-		t.Fatal("the Dockerfile gives the program no version")
+	environment := map[string]string{"VERSION": "1.2.3", "COMMIT": "0123456789abcdef", "DATE": "2026-11-29T15:30:07Z"}
+	var flags []string
+	for _, match := range regexp.MustCompile(`-X (\S+)=\$\{([A-Z]+):-\}`).FindAllStringSubmatch(string(script), -1) {
+		flags = append(flags, "-X "+match[1]+"="+environment[match[2]])
 	}
 	path := filepath.Join(t.TempDir(), "consent")
-	output, err := exec.Command("go", "build", "-ldflags", "-X "+string(where[1])+"=1.2.3", "-o", path, ".").CombinedOutput()
-	if err != nil {
+	if output, err := exec.Command("go", "build", "-ldflags", strings.Join(flags, " "), "-o", path, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build the program: %v\n%s", err, output)
 	}
-	version, err := exec.Command(path, "version").Output()
-	if err != nil || !strings.HasPrefix(string(version), "consent 1.2.3 ") {
-		t.Errorf("%v: %s", err, version)
+	output, err := exec.Command(path, "version").Output()
+	want := fmt.Sprintf("consent 1.2.3 (commit 0123456789abcdef, 2026-11-29T15:30:07Z, %s, %s/%s)\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	if err != nil || strings.Replace(string(output), ", modified", "", 1) != want {
+		t.Errorf("consent version: %v, %s, want %s", err, output, want)
+	}
+	output, err = exec.Command(path, "version", "--output", "json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(output, &got); err != nil {
+		t.Fatal(err)
+	}
+	delete(got, "modified") // of a clone with changes
+	if want := map[string]any{
+		"version": "1.2.3", "commit": "0123456789abcdef", "date": "2026-11-29T15:30:07Z", "go": runtime.Version(),
+		"platform": runtime.GOOS + "/" + runtime.GOARCH,
+	}; !maps.Equal(got, want) {
+		t.Errorf("consent version -o json: %v, want %v", got, want)
 	}
 }
 
 func TestVersionAndHelp(t *testing.T) {
-	if o := consent(t, "version"); o.code != 0 || !strings.HasPrefix(o.stdout, "consent ") {
+	if o := consent(t, "version"); o.code != 0 || !strings.HasPrefix(o.stdout, "consent ") || !strings.Contains(o.stdout, runtime.Version()) {
 		t.Errorf("version gives %+v", o)
 	}
 	o := consent(t)

@@ -48,6 +48,33 @@ func TestReportedMaxPods(t *testing.T) {
 	}
 }
 
+// TestArgumentsOfEarlierOperator runs an ingestion as the operator and the chart of version 0.1.0 start it: during an upgrade, that
+// operator may still start Jobs of this version's image.
+func TestArgumentsOfEarlierOperator(t *testing.T) {
+	folder := t.TempDir()
+	write(t, filepath.Join(folder, "good.csv"), header+goodRow)
+	database := warehousetest.Database(t)
+	if o := consent(t, "migrate", "--database-url", database); o.code != report.OK {
+		t.Fatal(o.stderr)
+	}
+	file := filepath.Join(t.TempDir(), "termination-log")
+	cmd := program(t.Context(), t, "ingest", "--source="+folder, "--source-id=pvc://default/consent-input", "--max-rejected-ratio=1%", "--force",
+		"--entry=1", "--", "absent.csv", "*.csv")
+	cmd.Env = append(cmd.Environ(), "CONSENT_DATABASE_URL="+database, "CONSENT_DATABASE_WAIT=5m", "CONSENT_DATABASE_WAIT_LOGIN=true",
+		"CONSENT_DRIFT=evolve", "CONSENT_TERMINATION_MESSAGE="+file, "CONSENT_RUN_ID=5f0c1f5e-6d3c-4a39-8f8e-0c8f6f8f6a01", "CONSENT_RUN_NAME=september-1")
+	if o := finish(t, cmd); o.code != report.OK {
+		t.Fatalf("exit code %d: %s", o.code, o.stderr)
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := report.ParseIngest(content)
+	if err != nil || got.Entry != "*.csv" || got.Matched != 1 || got.Loaded != 1 || got.Rows != 1 {
+		t.Errorf("the report is %s (%v), expected one row of *.csv", content, err)
+	}
+}
+
 // TestIngestTerminationMessage checks the exit code and termination message of an ingestion.
 func TestIngestTerminationMessage(t *testing.T) {
 	folder := t.TempDir()

@@ -19,6 +19,8 @@ type Plot struct {
 	Scale Scale
 	Keys  []Key
 	Rows  []Row
+	// HasInner is true if the marks have a second interval, which the page shows on request.
+	HasInner bool
 }
 
 // A Key explains a kind of mark, where a label beside the mark cannot.

@@ -84,11 +84,13 @@
       const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("page");
       if (turn !== asked) return;
       if (!fresh) throw new Error("no page");
-      const open = [...page.querySelectorAll("details[open]")].map((one) => one.closest("section").id);
+      const open = [...page.querySelectorAll("details.numbers[open]")].map((one) => one.closest("section").id);
+      const checked = [...page.querySelectorAll("input[type=checkbox]:checked")].map((one) => one.id);
       const active = document.activeElement;
       const focused = active && page.contains(active) ? [active.closest("section, form"), active.textContent, active.name] : null;
       page.replaceWith(document.adoptNode(fresh));
-      for (const id of open) fresh.querySelector(`#${id} details`)?.setAttribute("open", "");
+      for (const id of open) fresh.querySelector(`#${id} details.numbers`)?.setAttribute("open", "");
+      for (const id of checked) { const one = document.getElementById(id); if (one) one.checked = true; }
       if (push) history.pushState(null, "", url);
       shown = location.search;
       if (focused && focused[0]) {

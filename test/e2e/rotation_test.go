@@ -86,7 +86,8 @@ func TestSlowUpgradeFromJobs(t *testing.T) {
 		r.define()
 		// That chart kept the volume of its source; with the next namespace of the name it would not work.
 		t.Cleanup(func() { _, _ = r.try("kubectl", "delete", "pv", r.namespace+"-jobs-input", "--wait=false") })
-		r.do(r.helm, append([]string{"install", r.name, "test/e2e/testdata/chart-with-jobs-0.1.0.tgz", "--namespace", r.namespace}, small...)...)
+		r.do(r.helm, append([]string{"install", r.name, "test/e2e/testdata/chart-with-jobs-0.1.0.tgz", "--namespace", r.namespace,
+			"--set", "image.tag=" + r.appVersion()}, small...)...) // the cluster has no images of 0.1.0
 		r.kubectl("rollout", "status", "statefulset/jobs-postgresql", "--timeout=4m")
 		// Its dbt Job is for a program of its time, and fails with that of today.
 		r.kubectl("wait", "--for=condition=complete", "job", "--selector", r.selector("ingest"), "--timeout=4m")

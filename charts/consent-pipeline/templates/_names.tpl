@@ -3,12 +3,19 @@
 {{- .Values.fullnameOverride | default .Release.Name | replace "." "-" | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
+{{/* The images. A digest applies only to the chart's own version: with another tag, it would silently win over it. */}}
 {{- define "consent.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- include "consent.imageOf" (list . .Values.image.repository .Values.image.digest) }}
 {{- end }}
 
 {{- define "consent.dbtImage" -}}
-{{ .Values.image.dbtRepository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- include "consent.imageOf" (list . .Values.image.dbtRepository .Values.image.dbtDigest) }}
+{{- end }}
+
+{{- define "consent.imageOf" -}}
+{{- $ := index . 0 }}
+{{- index . 1 }}:{{ $.Values.image.tag | default $.Chart.AppVersion }}
+{{- if and (index . 2) (not $.Values.image.tag) }}@{{ index . 2 }}{{ end }}
 {{- end }}
 
 {{/* The labels that never change, for pods and selectors. Usage: include "consent.podLabels" (list $ "ingest") */}}
