@@ -267,6 +267,14 @@ func (on dependence) ownSwitches(s selection) []Switch {
 			one.Choices = append(one.Choices, Choice{dimension.Name, positionID("dimension", dimension.Slug), href(next), s.Dimension == dimension.Slug})
 		}
 		return []Switch{one}
+	case on.kind:
+		one := Switch{Name: "Of", Param: "kind"}
+		for _, kind := range kinds {
+			next := s
+			next.Kind = kind.Slug
+			one.Choices = append(one.Choices, Choice{kind.Name, positionID("kind", kind.Slug), href(next), s.Kind == kind.Slug})
+		}
+		return []Switch{one}
 	}
 	return nil
 }
@@ -376,6 +384,7 @@ func together(on dependence, positions []selection, tables []Table) Table {
 		}{
 			{on.definition, "definition", positions[i].Definition},
 			{on.dimension, "counted_dimension", positions[i].Dimension},
+			{on.kind, "kind", positions[i].Kind},
 			{on.scope, "counted_scope", positions[i].Scope},
 			{on.extrapolation, "counted_by", strings.TrimPrefix(positionID("", positions[i].Extrapolation), "-")},
 		} {

@@ -24,6 +24,7 @@ type selection struct {
 	filter
 	Definition    string // conversion, choice, consent or opt-in
 	Dimension     string // of the segments
+	Kind          string // purpose or vendor
 	Scope         string // all or notice
 	Extrapolation string // count_over_rate, inverse_rate or count; empty for the recommended
 	offline       bool   // there is no server for links to lead to
@@ -37,7 +38,7 @@ const (
 
 // defaultSelection is what the address without parameters asks for.
 func defaultSelection() selection {
-	return selection{Definition: defaultDefinition, Dimension: defaultDimension, Scope: defaultScope}
+	return selection{Definition: defaultDefinition, Dimension: defaultDimension, Kind: defaultKind, Scope: defaultScope}
 }
 
 // maxFilter is the longest industry or country that a URL can ask for, in bytes.
@@ -78,6 +79,11 @@ func parseSelection(values url.Values) selection {
 	for _, dimension := range dimensions {
 		if values.Get("dimension") == dimension.Slug {
 			s.Dimension = dimension.Slug
+		}
+	}
+	for _, kind := range kinds {
+		if values.Get("kind") == kind.Slug {
+			s.Kind = kind.Slug
 		}
 	}
 	if values.Get("scope") == "all" {
@@ -123,6 +129,7 @@ func (s selection) values() url.Values {
 	s.dayFilter.addTo(values)
 	add("definition", s.Definition, defaultDefinition)
 	add("dimension", s.Dimension, defaultDimension)
+	add("kind", s.Kind, defaultKind)
 	add("scope", s.Scope, defaultScope)
 	add("extrapolation", s.Extrapolation, "")
 	return values

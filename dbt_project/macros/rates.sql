@@ -13,6 +13,7 @@
         "full_opt_ins": "event_type = 'consent.given' and consent_status = 'full opt-in'",
         "partial_opt_ins": "event_type = 'consent.given' and consent_status = 'partial opt-in'",
         "empty": "event_type = 'consent.given' and consent_status = 'empty'",
+        "preferences_opened": opens_preferences(),
     }) }}
 {% endmacro %}
 
@@ -25,10 +26,12 @@
         "choices": ("choices", none, "total"),
         "opt_ins": ("opt_ins", none, "total"),
         "opt_outs": ("opt_outs", none, "total"),
+        "preferences_opened": ("preferences_opened", none, "total"),
         "conversion": ("given", "asked", "ratio"),
         "choice_rate": ("choices", "asked", "ratio"),
         "opt_in_rate": ("opt_ins", "asked", "ratio"),
         "no_choice_rate": ("choices", "asked", "complement"),
+        "preferences_rate": ("preferences_opened", "asked", "ratio"),
         "consent_rate": ("opt_ins", "choices", "share"),
         "opt_out_rate": ("opt_outs", "choices", "share"),
         "full_opt_in_share": ("full_opt_ins", "given", "share"),

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -155,6 +156,10 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 		parameters = parametersOfGiven(random, at)
 	case "consent.asked":
 		parameters = parametersOfAsked(random, deployment)
+	case "ui.action":
+		parameters = pick(random, []string{"", `{}`, `{"action": "preferences.shownpurposes"}`, `{"action": "preferences.shownpurposes", "n": 1}`,
+			`{"action": "preferences.shownvendors"}`, `{"action": "Preferences.ShownPurposes"}`, `{"action": "external"}`,
+			`{"action": ["preferences.shownpurposes"]}`})
 	}
 	counts := p.counts
 	if counts == nil {
@@ -215,12 +220,35 @@ func parametersOfGiven(random *rand.Rand, at time.Time) string {
 	case 2:
 		created = updated.Add(time.Second)
 	}
-	action := pick(random, []string{"click", "click", "click", "external", "webview", "preferences.shownvendors", ""})
+	action := pick(random, []string{"click", "click", "click", "external", "webview", "preferences.shownpurposes", ""})
 	if random.IntN(10) == 0 {
 		return `{"action": 3}`
 	}
-	return fmt.Sprintf(`{"action": "%s", "created": "%s", "updated": "%s"}`,
-		action, created.Format(time.RFC3339Nano), updated.Format("2006-01-02 15:04:05.000"))
+	return fmt.Sprintf(`{"action": "%s", "created": "%s"%s, "updated": "%s"}`,
+		action, created.Format(time.RFC3339Nano), choicesOfGiven(random), updated.Format("2006-01-02 15:04:05.000"))
+}
+
+// choicesOfGiven returns the purposes and vendors of a consent: mostly as an export has them, and in every other form that they
+// might have.
+func choicesOfGiven(random *rand.Rand) string {
+	list := func(prefix string, from, to int) string {
+		var entries []string
+		for i := from; i < to; i++ {
+			entries = append(entries, fmt.Sprintf(`"%s-%d"`, prefix, i))
+		}
+		return "[" + strings.Join(entries, ", ") + "]"
+	}
+	purposes, vendors := random.IntN(5), pick(random, []int{0, 0, 70, 70, random.IntN(70)})
+	usual := fmt.Sprintf(`, "purposes": {"disabled": %s, "enabled": %s}, "vendors": {"enabled": %s, "disabled": %s}`,
+		list("purpose", purposes, 4), list("purpose", 0, purposes), list("vendor", 0, vendors), list("vendor", vendors, 70))
+	return pick(random, []string{"", usual, usual, usual, usual + `, "purposes_li": {"enabled": ["purpose-1"], "disabled": []}, "vendors_li": {"enabled": [1, "1", 2.50]}`,
+		`, "purposes": {"enabled": ["purpose-1", "purpose-1", "purpose-2"], "disabled": ["purpose-2", "", "p\u00fcrp\"ose", 6e1, 60]}`,
+		`, "purposes": {"enabled": ["a"], "enabled": ["b", null, true, {"id": "c"}, ["d"], -1]}`,
+		`, "purposes": {"enabled": ["lost"]}, "purp\u006fses": {"disabled": ["purpose-0"]}`,
+		`, "purposes": ["purpose-1"], "vendors": "all", "vendors_li": null, "purposes_li": {"enabled": {"purpose-1": true}, "disabled": "purpose-1"}`,
+		`, "previous_purposes": {"enabled": ["purpose-3"]}, "purposes": {"enabled": [ ], "disabled": null}`,
+		`, "vendors": {"enabled": ["` + longDomain + `", "` + longDomain + `x"], "disabled": ["` + longDomain[:300] + `"]}`,
+	})
 }
 
 func writeCSV(t *testing.T, path string, rows [][]string) {
