@@ -102,10 +102,10 @@ func (d *Data) periodQueries(keys []uuid.UUID) []query {
 			        select api_key from analytics.company_performance where not $4 and ` + matches + `) end as keys
 			)
 			select $10::uuid, scope, metric, ` + estimateColumns + `
-			from companies cross join lateral analytics.consent_rates($5, $6, $7, $8, keys, false)
+			from companies cross join lateral analytics.consent_rates($5::date, $6::date, $7::text, $8::text, keys, false)
 			union all
 			select api_key, scope, metric, ` + estimateColumns + `
-			from analytics.consent_rates($5, $6, $7, $8, $9)
+			from analytics.consent_rates($5::date, $6::date, $7::text, $8::text, $9::uuid[])
 			where api_key is not null`,
 			append(d.Filter.args(), of.First, of.Last, by, value, keys, allTogether),
 			func(rows pgx.Rows) error {

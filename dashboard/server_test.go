@@ -603,7 +603,8 @@ func TestPageWithoutMetrics(t *testing.T) {
 	if response, body := get(t, url+"/?device=desktop"); response.StatusCode != http.StatusOK || !strings.Contains(body, "No company has events yet") {
 		t.Errorf("a filter of events without events answers %s", response.Status)
 	}
-	execute(t, database, "update analytics.company_performance set n_events = 1, first_event_at = '2026-03-01', last_event_at = '2026-03-02'")
+	execute(t, database, "update analytics.company_performance set n_events = 1, n_sampled = 0, n_rate_unknown = 0, "+
+		"recommended_extrapolation = 'count_over_rate', is_likely_truncated = false, first_event_at = '2026-03-01', last_event_at = '2026-03-02'")
 	if response, body := get(t, url+"/?device=smartphone"); response.StatusCode != http.StatusServiceUnavailable ||
 		!strings.Contains(body, "The metrics were built by another version") {
 		t.Errorf("marts of a version without consent_rates() answer %s to a filter of events", response.Status)
