@@ -264,7 +264,10 @@ func estimateTip(e Estimate, by string, format func(float64) string) string {
 	case e.Because != "":
 		text += "; " + reason(e.Because)
 	}
-	text += fmt.Sprintf("; n = %s, %s of them sampled", whole(e.N), whole(e.NSampled))
+	text += "; n = " + whole(e.N)
+	if !e.Census {
+		text += fmt.Sprintf(", %s of them sampled", whole(e.NSampled))
+	}
 	if e.Conservative {
 		text += "; the interval is an upper bound"
 	}

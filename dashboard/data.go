@@ -162,7 +162,13 @@ type Data struct {
 	SegmentCount map[segmentKey]int64                 // how many values there are
 	Comparisons  map[segmentKey]map[string]Comparison // across companies, by value
 
+	FirstDay, LastDay *time.Time               // with events of any company, in UTC; nil without events
+	Period            *Period                  // nil without a filter of days or events
+	Purposes          map[purposeKey][]Purpose // of the only company, or of all together; those with the most rows
+	PurposeCounts     map[purposeKey]PurposeCounts
+
 	Industries, HQs, CompanyOptions []Option
+	DimensionOptions                map[string][]Option // by dimension: the values with the most prompts and consents
 
 	Findings       []Finding // by kind and file, the most frequent first
 	FindingCount   int64     // how many there are of those

@@ -18,7 +18,7 @@ var marts = []string{
 	"company_performance", "company_consent_metrics", "consent_status_distribution", "time_to_consent", "consent_daily",
 	"event_breakdown", "extrapolation_sensitivity", "data_quality", "overall_consent_metrics", "overall_time_to_consent",
 	"consent_segments", "overall_consent_segments", "segment_comparison",
-	"consent_coding",
+	"consent_coding", "consent_purposes", "overall_consent_purposes",
 }
 
 // sessionSettings make each session read-only with short timeouts, whatever rights its role has.
@@ -151,12 +151,18 @@ func failed(err error) status {
 	s := status{condition: away, err: err}
 	var server *pgconn.PgError
 	switch {
-	case errors.As(err, &server) && (server.Code == "42P01" || server.Code == "42703"):
+	case errors.As(err, &server) && (server.Code == "42P01" || server.Code == "42703" || server.Code == "42883"):
 		s.condition = otherMarts
 	case warehouse.IsRefused(err):
 		s.condition = refused
 	}
 	return s
+}
+
+// isSerializationFailure reports whether the transaction may succeed if it begins again.
+func isSerializationFailure(err error) bool {
+	var server *pgconn.PgError
+	return errors.As(err, &server) && server.Code == "40001"
 }
 
 // inSnapshot calls read with a transaction that sees the marts as they are at one moment. They are locked before the

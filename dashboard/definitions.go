@@ -44,12 +44,18 @@ var glossary = []term{
 		"With fewer than 5 sampled rows there is no interval; fewer than 30 are flagged as few rows. " +
 		"Two companies clearly differ if 0 is outside the 95% interval of their difference, widened for the number of companies that " +
 		"are compared. Intervals that overlap do not show that two companies are the same."},
+	{"def-funnel", "Funnel", "From the prompt to the opt-in. The preferences are opened by a ui.action event with the action " +
+		"preferences.shownpurposes. No event links a prompt to what follows it, so each share is the events of a stage divided by those of " +
+		"another: openings per prompt, choices per prompt, opt-ins per choice. A visitor who opens the preferences twice counts twice, also without a prompt."},
 	{"def-segments", "Segments", "The consent rate by device, browser, SDK, country, domain, deployment or position of the notice. " +
 		"Effective rows are the rows of equal weight that would be as certain; with fewer than 10 a rate is withheld, because its " +
 		"interval would cover half of the scale. The odds ratio (Mantel and Haenszel) compares a value with the most frequent one within " +
 		"each company, so that a company whose visitors opt in more does not favour the values that are frequent there; above 1 the value " +
 		"opts in more. A difference is clear if p times the number of comparisons is below 0.05. A consent has no position of its own: it " +
 		"has that of its deployment, if all prompts of the deployment have the same."},
+	{"def-purposes", "Purposes and vendors", "A consent lists the purposes and vendors that it enables and disables, for each legal basis. The share is " +
+		"the consents that enable one, divided by those that enable or disable it; consents that do not mention it are left out. By legitimate " +
+		"interest, enabled means that the visitor did not object. With fewer than 10 effective rows a share is withheld. Names are as in the files."},
 	{"def-standing", "Range of other companies", "From the lowest to the highest rate of the other companies of the same industry, each counted once, with " +
 		"their median. With fewer than 3 others in the industry the range is that of all other companies. All companies together are not the " +
 		"mean of the companies: a company with more events has more influence."},

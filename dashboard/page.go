@@ -86,6 +86,10 @@ type page struct {
 	Data      *Data
 	Coverage  string
 	Filters   []filterView
+	Days      dayForm
+	DaysKept  url.Values // what the form of days keeps: everything else
+	DaysSet   bool
+	AllDays   string     // the address without the filter of days and events
 	Hidden    url.Values // switches, which the form of the filters keeps
 	Filtered  bool
 	ClearHref string
@@ -118,13 +122,20 @@ func report(d *Data, s selection) page {
 	p.Filters = filters(d, s)
 	p.Filtered = s.isSet()
 	cleared := s
-	cleared.filter = filter{}
+	cleared.filter = filter{dayFilter: s.dayFilter}
 	p.ClearHref = href(cleared)
 	p.Hidden = cleared.values()
 	if len(d.Companies) == 0 || s.Compare != "" && d.pair() == nil {
 		p.Empty = emptyBanner(d, s)
 	}
 	p.head(d, s)
+	allDays := s
+	allDays.dayFilter = dayFilter{}
+	p.Days, p.DaysKept, p.DaysSet, p.AllDays = newDayForm(d, s.dayFilter), allDays.values(), s.dayFilter.isSet(), href(allDays)
+	if p.DaysSet {
+		p.addPeriod(d, s)
+		return p
+	}
 	p.Switches = switches(s)[1:]
 	for _, builder := range builders {
 		if !builder.isShown(d) {
@@ -256,6 +267,14 @@ func (on dependence) ownSwitches(s selection) []Switch {
 			one.Choices = append(one.Choices, Choice{dimension.Name, positionID("dimension", dimension.Slug), href(next), s.Dimension == dimension.Slug})
 		}
 		return []Switch{one}
+	case on.kind:
+		one := Switch{Name: "Of", Param: "kind"}
+		for _, kind := range kinds {
+			next := s
+			next.Kind = kind.Slug
+			one.Choices = append(one.Choices, Choice{kind.Name, positionID("kind", kind.Slug), href(next), s.Kind == kind.Slug})
+		}
+		return []Switch{one}
 	}
 	return nil
 }
@@ -365,6 +384,7 @@ func together(on dependence, positions []selection, tables []Table) Table {
 		}{
 			{on.definition, "definition", positions[i].Definition},
 			{on.dimension, "counted_dimension", positions[i].Dimension},
+			{on.kind, "kind", positions[i].Kind},
 			{on.scope, "counted_scope", positions[i].Scope},
 			{on.extrapolation, "counted_by", strings.TrimPrefix(positionID("", positions[i].Extrapolation), "-")},
 		} {

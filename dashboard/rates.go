@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"fmt"
-	"html/template"
 	"strings"
 
 	"consentpipeline.io/dashboard/chart"
@@ -153,12 +152,12 @@ func summarySection(d *Data, s selection) Section {
 		section.Doubts = fmt.Sprintf("%s to know before you quote a number", number(len(all))+verb(len(all), " thing", " things"))
 		section.FirstDoubt = all[0].Title
 	}
-	section.Table.Rows = summaryRows(d, s, of, time)
+	section.Table.Rows = summaryRows(s, of, time)
 	return section
 }
 
 // summaryRows are the headlines and the other figures of the same companies.
-func summaryRows(d *Data, s selection, of func(scope, metric string) Estimate, time *Estimate) [][]Cell {
+func summaryRows(s selection, of func(scope, metric string) Estimate, time *Estimate) [][]Cell {
 	var rows [][]Cell
 	add := func(name, metric, scope string, e Estimate, format func(float64) string) {
 		cells := []Cell{{Text: name, Raw: metric}, textCell(scope), wholeCell(e.N), numberCell(e.Value, format)}
@@ -217,9 +216,6 @@ func figuresOf(d *Data, s selection) string {
 	}
 	return text + ", recommended estimates, counting " + counted(s.Scope) + ". The extrapolation does not change them"
 }
-
-// swatchLabel is the key of the marks that the switch of the intervals shows.
-const swatchLabel = template.HTML(`<svg aria-hidden="true"><line class="inner c1 shown" x1="0" x2="16" y1="7" y2="7"/></svg>`)
 
 // points writes a difference of two shares in percentage points, with its sign.
 func points(x float64) string {

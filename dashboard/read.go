@@ -42,12 +42,21 @@ func (b bounds) value() *chart.Bounds {
 // readData reads all that the page of a filter is made from.
 func readData(ctx context.Context, pool *pgxpool.Pool, f filter) (*Data, error) {
 	d := &Data{Filter: f}
-	err := inSnapshot(ctx, pool, func(tx pgx.Tx) error {
+	read := func(tx pgx.Tx) error {
+		if err := d.readDays(ctx, tx); err != nil {
+			return err
+		}
 		if err := d.readCompanies(ctx, tx); err != nil {
 			return err
 		}
 		return d.readRest(ctx, tx)
-	})
+	}
+	err := inSnapshot(ctx, pool, read)
+	if isSerializationFailure(err) {
+		// A build has replaced tables that consent_rates() reads since the snapshot was taken.
+		*d = Data{Filter: f}
+		err = inSnapshot(ctx, pool, read)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the marts: %w", err)
 	}
@@ -92,7 +101,12 @@ func (d *Data) readRest(ctx context.Context, tx pgx.Tx) error {
 		keys[i] = c.Key
 		byKey[c.Key] = c
 	}
-	queries := append(d.companyQueries(keys, byKey), d.sharedQueries(keys)...)
+	queries := append(d.sharedQueries(keys), d.dimensionQuery())
+	if d.Period == nil {
+		queries = append(queries, d.companyQueries(keys, byKey)...)
+	} else {
+		queries = append(queries, d.periodQueries(keys)...)
+	}
 	batch := &pgx.Batch{}
 	for _, q := range queries {
 		batch.Queue(q.sql, q.args...)

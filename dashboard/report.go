@@ -38,9 +38,9 @@ type Report struct {
 // where there is none: of the sampling (what all events of these files would have shown) and of the process (what the company
 // does).
 type Number struct {
-	Section       string   `json:"section"` // rates, statuses, totals, time, shares or segments
+	Section       string   `json:"section"` // rates, statuses, totals, time, shares, segments or purposes
 	Metric        string   `json:"metric"`
-	Dimension     string   `json:"dimension"`  // of shares and segments, such as device
+	Dimension     string   `json:"dimension"`  // of shares, segments and purposes, such as device
 	Value         string   `json:"value"`      // of the dimension
 	ValueName     string   `json:"value_name"` // for people
 	Rows          int64    `json:"rows"`       // behind the number
@@ -78,17 +78,23 @@ func (e *UnknownCompanyError) Error() string {
 	return fmt.Sprintf("there is no company %q with events: give the name or the key of one, such as %s", e.Name, strings.Join(e.Candidates, ", "))
 }
 
-// Dimensions are those by which a report has segments.
+// maxReported is the number of purposes, or vendors, of a report, of each basis.
+const maxReported = 50
+
+// Dimensions are those by which a report has segments, and the kinds of purposes.
 func Dimensions() []string {
-	names := make([]string, len(dimensions))
-	for i, one := range dimensions {
-		names[i] = one.Slug
+	var names []string
+	for _, one := range dimensions {
+		names = append(names, one.Slug)
+	}
+	for _, one := range kinds {
+		names = append(names, one.Slug)
 	}
 	return names
 }
 
 // ReadReport reads the report of the company that is meant by its name, its key, or the beginning of its key of at least four
-// characters; of all companies together for "". Scope is notice or all. by is the dimension of the segments, or empty for none. It
+// characters; of all companies together for "". Scope is notice or all. by is one of the Dimensions, or empty for none. It
 // waits for the database as long as the configuration says. For a company that is not known it returns an *UnknownCompanyError.
 func ReadReport(ctx context.Context, c warehouse.Config, company, scope, by string) (*Report, error) {
 	var r *Report
@@ -156,8 +162,8 @@ func candidates(ctx context.Context, pool *pgxpool.Pool, condition, text string)
 
 // These are the metrics of a report, in its order.
 var (
-	rateMetrics    = []string{"conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate"}
-	totalMetrics   = []string{"asked", "given", "choices", "opt_ins", "opt_outs"}
+	rateMetrics    = []string{"conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate", "preferences_rate"}
+	totalMetrics   = []string{"asked", "given", "choices", "opt_ins", "opt_outs", "preferences_opened"}
 	shareMetrics   = []string{"full_opt_in_share", "partial_opt_in_share", "opt_out_share", "empty_share"}
 	segmentMetrics = []string{"consent_rate", "choice_rate", "conversion", "opt_in_rate"}
 )
@@ -199,6 +205,11 @@ func newReport(d *Data, scope, by string) *Report {
 	for _, metric := range segmentMetrics {
 		for _, segment := range d.Segments[segmentKey{scope, by}] {
 			r.add(Number{Section: "segments", Metric: metric, Dimension: by, Value: segment.Value, ValueName: segment.Name}, segment.Rates[metric].Estimate)
+		}
+	}
+	for _, basis := range bases {
+		for _, p := range rankedPurposes(d.Purposes[purposeKey{scope, by}], basis.slug, maxReported) {
+			r.add(Number{Section: "purposes", Metric: "share_enabled_by_" + basis.slug, Dimension: by, Value: p.ID, ValueName: p.ID}, p.Estimate)
 		}
 	}
 	for _, p := range problems(d) {

@@ -77,7 +77,7 @@ func (b block) Half() bool {
 }
 
 // A dependence lists the switches that change a section. Of the rates it is that of all companies: the extrapolation changes those of one.
-type dependence struct{ definition, dimension, scope, extrapolation bool }
+type dependence struct{ definition, dimension, kind, scope, extrapolation bool }
 
 // A builder makes a section.
 type builder struct {
@@ -92,8 +92,10 @@ var builders = []builder{
 	{"conversion", conversionSection, dependence{definition: true, scope: true, extrapolation: true}},
 	{"comparison", comparisonSection, dependence{scope: true, extrapolation: true}},
 	{"standing", standingSection, dependence{scope: true}},
+	{"funnel", funnelSection, dependence{scope: true}},
 	{"segments", segmentSection, dependence{dimension: true, scope: true}},
 	{"statuses", statusSection, dependence{scope: true}},
+	{"purposes", purposeSection, dependence{kind: true, scope: true}},
 	{"quality", qualitySection, dependence{}},
 	{"time", timeSection, dependence{}},
 	{"trend", trendSection, dependence{scope: true}},
@@ -151,6 +153,7 @@ func (on dependence) positions(s selection) []selection {
 	}
 	vary(on.definition, len(definitions), func(s *selection, i int) { s.Definition = definitions[i].Slug })
 	vary(on.dimension, len(dimensions), func(s *selection, i int) { s.Dimension = dimensions[i].Slug })
+	vary(on.kind, len(kinds), func(s *selection, i int) { s.Kind = kinds[i].Slug })
 	vary(on.scope, len(scopes), func(s *selection, i int) { s.Scope = scopes[i].Slug })
 	vary(on.extrapolation, len(extrapolations), func(s *selection, i int) { s.Extrapolation = extrapolations[i] })
 	return all
@@ -164,6 +167,9 @@ func (on dependence) class(s selection) string {
 	}
 	if on.dimension {
 		names = append(names, positionID("dimension", s.Dimension))
+	}
+	if on.kind {
+		names = append(names, positionID("kind", s.Kind))
 	}
 	if on.scope {
 		names = append(names, positionID("scope", s.Scope))

@@ -9,13 +9,14 @@ import (
 	"github.com/google/uuid"
 )
 
-// A filter selects the companies of the page.
+// A filter selects the companies, days and events of the page.
 type filter struct {
 	Industry string
 	HQ       string
 	Company  string // a UUID; empty for all
 	Compare  string // two UUIDs, separated by a comma; empty for no comparison
 	nothing  bool   // the URL names something that no company can be
+	dayFilter
 }
 
 // A selection is what the URL asks for: which companies, and how their conversion is defined and counted.
@@ -23,9 +24,11 @@ type selection struct {
 	filter
 	Definition    string // conversion, choice, consent or opt-in
 	Dimension     string // of the segments
+	Kind          string // purpose or vendor
 	Scope         string // all or notice
 	Extrapolation string // count_over_rate, inverse_rate or count; empty for the recommended
 	offline       bool   // there is no server for links to lead to
+	invalid       error  // why the filter of the URL cannot be applied
 }
 
 const (
@@ -35,14 +38,14 @@ const (
 
 // defaultSelection is what the address without parameters asks for.
 func defaultSelection() selection {
-	return selection{Definition: defaultDefinition, Dimension: defaultDimension, Scope: defaultScope}
+	return selection{Definition: defaultDefinition, Dimension: defaultDimension, Kind: defaultKind, Scope: defaultScope}
 }
 
 // maxFilter is the longest industry or country that a URL can ask for, in bytes.
 const maxFilter = 200
 
-// parseSelection reads a URL's parameters. A switch that is not known stands as if it were not there; a filter that is
-// not known selects nothing.
+// parseSelection reads a URL's parameters. A switch that is not known stands as if it were not there; a filter of companies that is
+// not known selects nothing; a filter of days or events that cannot be applied makes the selection invalid.
 func parseSelection(values url.Values) selection {
 	s := defaultSelection()
 	text := func(name string) string {
@@ -62,6 +65,7 @@ func parseSelection(values url.Values) selection {
 			s.Company = key.String()
 		}
 	}
+	s.dayFilter, s.invalid = parseDayFilter(values)
 	if pair := values.Get("compare"); pair != "" {
 		if s.Compare = parsePair(pair); s.Compare == noPair {
 			s.nothing = true
@@ -75,6 +79,11 @@ func parseSelection(values url.Values) selection {
 	for _, dimension := range dimensions {
 		if values.Get("dimension") == dimension.Slug {
 			s.Dimension = dimension.Slug
+		}
+	}
+	for _, kind := range kinds {
+		if values.Get("kind") == kind.Slug {
+			s.Kind = kind.Slug
 		}
 	}
 	if values.Get("scope") == "all" {
@@ -117,8 +126,10 @@ func (s selection) values() url.Values {
 	if s.nothing && s.Compare == "" {
 		values.Set("company", "none")
 	}
+	s.dayFilter.addTo(values)
 	add("definition", s.Definition, defaultDefinition)
 	add("dimension", s.Dimension, defaultDimension)
+	add("kind", s.Kind, defaultKind)
 	add("scope", s.Scope, defaultScope)
 	add("extrapolation", s.Extrapolation, "")
 	return values
@@ -134,7 +145,7 @@ func (s selection) Query() string {
 
 // of is the same selection of one company only.
 func (s selection) of(company string) selection {
-	s.filter = filter{Company: company}
+	s.filter = filter{Company: company, dayFilter: s.dayFilter}
 	return s
 }
 
@@ -150,4 +161,8 @@ func (f filter) words() string {
 	return strings.Join(slices.DeleteFunc([]string{f.Industry, f.HQ}, func(text string) bool { return text == "" }), ", ")
 }
 
-func (f filter) isSet() bool { return f != filter{} }
+// isSet reports whether companies are selected.
+func (f filter) isSet() bool {
+	f.dayFilter = dayFilter{}
+	return f != filter{}
+}

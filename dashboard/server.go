@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -148,6 +149,10 @@ func limited(next http.Handler) http.Handler {
 // servePage answers with the page of what the URL asks for, or with what stands in its way.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	selected := parseSelection(r.URL.Query())
+	if selected.invalid != nil {
+		s.refuse(w, r, selected)
+		return
+	}
 	now, d, ok := s.read(r, selected.filter)
 	if !ok {
 		return
@@ -189,11 +194,15 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 // serveData answers with the table of a chart.
 func (s *Server) serveData(w http.ResponseWriter, r *http.Request) {
 	id, isCSV := strings.CutSuffix(r.PathValue("file"), ".csv")
-	for _, builder := range builders {
+	for _, builder := range append(slices.Clone(builders), periodBuilder) {
 		if !isCSV || builder.id != id {
 			continue
 		}
 		selected := parseSelection(r.URL.Query())
+		if problem := mismatch(builder, selected); problem != "" {
+			http.Error(w, problem, http.StatusBadRequest)
+			return
+		}
 		now, d, ok := s.read(r, selected.filter)
 		if !ok {
 			return
@@ -217,6 +226,35 @@ func (s *Server) serveData(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.NotFound(w, r)
+}
+
+// mismatch says why a table cannot be had with a selection; empty if it can.
+func mismatch(b builder, s selection) string {
+	switch isPeriod := b.id == periodBuilder.id; {
+	case s.invalid != nil:
+		return "The filter cannot be applied: " + s.invalid.Error() + "."
+	case isPeriod && !s.dayFilter.isSet():
+		return "This table needs a filter: from, to, device, country or domain."
+	case !isPeriod && s.dayFilter.isSet():
+		return "This table has all days and events and does not follow the filter: leave out from, to, device, country and domain."
+	}
+	return ""
+}
+
+// refuse answers a URL whose filter cannot be applied.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, selected selection) {
+	p := newPage()
+	p.Banner = &banner{Title: "The filter cannot be applied", Text: capital(selected.invalid.Error()) + "."}
+	p.AllDays = href(selected)
+	body, err := p.render()
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusBadRequest)
+	_, _ = w.Write(body) // only a reader who has gone does not get it
 }
 
 // read gets the data of a filter; none where there is none to be had. ok is false where the reader has gone.

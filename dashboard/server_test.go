@@ -398,7 +398,7 @@ func TestDownloadsMatchMarts(t *testing.T) {
 			select sum(estimate) + (select mean_seconds from analytics.overall_time_to_consent where within_minutes = 30)
 			    + (select estimate from analytics.overall_consent_metrics where metric = 'volume')
 			from analytics.overall_consent_metrics
-			where scope = 'notice' and metric not in ('given', 'opt_outs', 'no_choice_rate')`},
+			where scope = 'notice' and metric not in ('given', 'opt_outs', 'no_choice_rate', 'preferences_opened', 'preferences_rate')`},
 		// Of several companies the totals add up, and the rates divide the sums.
 		"summary.csv?industry=Sport": {9, "estimate", `
 			with sums as (
@@ -424,6 +424,20 @@ func TestDownloadsMatchMarts(t *testing.T) {
 		"types.csv":  {40, "recommended_share", "select sum(recommended_share) from analytics.event_breakdown where dimension = 'type'"},
 		"trend.csv": {22, "n_events", `
 			select sum(n)::float8 from analytics.consent_daily where metric = 'volume'`},
+		"funnel.csv": {4, "events", `
+			select sum(estimate) from analytics.overall_consent_metrics where scope = 'notice' and metric in ('asked', 'preferences_opened', 'choices', 'opt_ins')`},
+		"funnel.csv?scope=all": {4, "of_prompts", `
+			select sum(estimate) from analytics.overall_consent_metrics where scope = 'all' and metric in ('preferences_rate', 'choice_rate', 'opt_in_rate')`},
+		"funnel.csv?company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {4, "of_before", `
+			select sum(recommended_estimate) from analytics.company_consent_rates
+			where scope = 'notice' and rate in ('preferences_rate', 'choice_rate', 'consent_rate') and api_key = '956c25b5-e9a6-46f1-bb85-930c6aad171b'`},
+		"purposes.csv": {20, "estimate", `
+			select sum(estimate) from analytics.overall_consent_purposes where scope = 'notice' and kind = 'purpose' and place <= 10`},
+		"purposes.csv?kind=vendor&scope=all": {10, "n_decided", `
+			select sum(n_decided)::float8 from analytics.overall_consent_purposes where scope = 'all' and kind = 'vendor' and place <= 5`},
+		"purposes.csv?kind=vendor&company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {5, "process_lower", `
+			select sum(recommended_process_lower) from analytics.consent_purposes
+			where scope = 'notice' and kind = 'vendor' and place <= 5 and api_key = '956c25b5-e9a6-46f1-bb85-930c6aad171b'`},
 		"segments.csv": {6, "consent_rate", `
 			select sum(estimate) from analytics.overall_consent_segments where scope = 'notice' and dimension = 'device' and rate = 'consent_rate'`},
 		"segments.csv?dimension=position&scope=all": {2, "conversion", `
@@ -485,7 +499,7 @@ func TestSwitchesChangeTheirSections(t *testing.T) {
 	all := of(filter{})
 	first, second := all.Companies[3].Key.String(), all.Companies[4].Key.String()
 	one, two := of(filter{Company: first}), of(filter{Compare: first + "," + second})
-	everywhere := dependence{definition: true, dimension: true, scope: true, extrapolation: true}
+	everywhere := dependence{definition: true, dimension: true, kind: true, scope: true, extrapolation: true}
 	for _, builder := range builders {
 		d, seen := all, map[string]Section{} // by the positions of the switches that change it
 		switch builder.id {
@@ -586,6 +600,15 @@ func TestPageWithoutMetrics(t *testing.T) {
 	if response, _ := get(t, url+"/?hq=Belgium"); response.StatusCode != http.StatusOK {
 		t.Errorf("marts of this version again answer %s", response.Status)
 	}
+	if response, body := get(t, url+"/?device=desktop"); response.StatusCode != http.StatusOK || !strings.Contains(body, "No company has events yet") {
+		t.Errorf("a filter of events without events answers %s", response.Status)
+	}
+	execute(t, database, "update analytics.company_performance set n_events = 1, first_event_at = '2026-03-01', last_event_at = '2026-03-02'")
+	if response, body := get(t, url+"/?device=smartphone"); response.StatusCode != http.StatusServiceUnavailable ||
+		!strings.Contains(body, "The metrics were built by another version") {
+		t.Errorf("marts of a version without consent_rates() answer %s to a filter of events", response.Status)
+	}
+	execute(t, database, "update analytics.company_performance set n_events = 0, first_event_at = null, last_event_at = null")
 
 	// dbt alone, of which the ledger knows nothing, writes comments in the transaction that changes the rows.
 	pool, err := open(t.Context(), config(database))
@@ -675,7 +698,7 @@ func TestExport(t *testing.T) {
 			t.Errorf("the export has %s", outside)
 		}
 	}
-	for id, want := range map[string]int{"summary": 2, "conversion": 4 * 2 * 4, "segments": 7 * 2, "statuses": 2, "trend": 2, "volume": 4, "time": 0} {
+	for id, want := range map[string]int{"summary": 2, "conversion": 4 * 2 * 4, "funnel": 2, "segments": 7 * 2, "statuses": 2, "purposes": 2 * 2, "trend": 2, "volume": 4, "time": 0} {
 		_, section, _ := strings.Cut(body, `<section id="`+id+`"`)
 		section, _, _ = strings.Cut(section, "</section>")
 		if got := strings.Count(section, `class="variant`); got != want {

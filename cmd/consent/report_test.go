@@ -45,8 +45,8 @@ func (p pageCheck) reports(database string) {
 						p.one("select "+prefix+columns[i]+" from analytics."+table+" and scope = $2 and "+metric+" = $3", company.APIKey, scope, n.Metric))
 				}
 			}
-			if rates != 10 {
-				p.t.Errorf("the report of %s has %d rates and shares, want 10", company.Company, rates)
+			if rates != 11 {
+				p.t.Errorf("the report of %s has %d rates and shares, want 11", company.Company, rates)
 			}
 		}
 	}

@@ -79,6 +79,7 @@ Exit codes: 0 success; 65 invalid data; 75 temporary failure, such as an unavail
 		newPipelinesCommand(a),
 		newDashboardCommand(a),
 		newReportCommand(a),
+		newAlertCommand(a),
 		newStatusCommand(a),
 		newFindingsCommand(a),
 		newRetractCommand(a),

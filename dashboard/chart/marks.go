@@ -19,7 +19,7 @@ func Interval(s Scale, y, estimate float64, inner, outer *Bounds, class, tip str
 			mark.Shapes = append(mark.Shapes, Shape{Kind: "line", Class: "whisker " + class, X1: to, X2: to, Y1: y - cap, Y2: y + cap})
 		}
 	}
-	if inner != nil {
+	if inner != nil && inner.Lower < inner.Upper { // otherwise it is behind the dot
 		mark.Shapes = append(mark.Shapes,
 			Shape{Kind: "line", Class: "inner " + class, X1: s.At(inner.Lower), X2: s.At(inner.Upper), Y1: y, Y2: y})
 	}
@@ -53,7 +53,7 @@ type Part struct {
 }
 
 // minLabelled is the least share in which a label of four characters has room on a phone.
-const minLabelled = 0.09
+const minLabelled = 0.12
 
 // Stack draws shares of a whole side by side. A share of 0 has no mark.
 func Stack(y, height float64, parts []Part) []Mark {

@@ -117,7 +117,7 @@
     choose(event.target);
   });
   document.addEventListener("change", (event) => {
-    if (event.target.form && event.target.form.classList.contains("filters")) choose(event.target.form);
+    if (event.target.form && event.target.form.matches(".filters:not(.days)")) choose(event.target.form);
   });
   const choose = (form) => {
     const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));

@@ -285,3 +285,29 @@
         else power(total, 2) / nullif({{ squares }}, 0)
     end
 {%- endmacro %}
+
+{#
+    The bound of the difference of two independent estimates, a - b, each given by its estimate and its two bounds. Their
+    distances from the bounds on the facing sides add up as squares (MOVER, Zou and Donner 2008; for two shares with
+    Wilson's bounds it is Newcombe's interval of 1998).
+#}
+{% macro difference_bound(bound, a, b) -%}
+    {%- set facing = {"lower": (a[1], b[2]), "upper": (a[2], b[1])}[bound] -%}
+    {{ a[0] }} - {{ b[0] }} {{ {"lower": "-", "upper": "+"}[bound] }} sqrt(
+        power({{ a[0] }} - {{ facing[0] }}, 2) + power({{ b[0] }} - {{ facing[1] }}, 2)
+    )
+{%- endmacro %}
+
+{#
+    The factor, in standard deviations, by which that interval would have to be widened or narrowed to end at 0.
+    erfc(factor / sqrt(2)) is the two-sided p-value.
+#}
+{% macro difference_deviations(a, b) -%}
+    case
+        when {{ a[0] }} > {{ b[0] }}
+            then {{ z() }} * ({{ a[0] }} - {{ b[0] }}) / sqrt(power({{ a[0] }} - {{ a[1] }}, 2) + power({{ b[0] }} - {{ b[2] }}, 2))
+        when {{ a[0] }} < {{ b[0] }}
+            then {{ z() }} * ({{ b[0] }} - {{ a[0] }}) / sqrt(power({{ a[0] }} - {{ a[2] }}, 2) + power({{ b[0] }} - {{ b[1] }}, 2))
+        else 0
+    end
+{%- endmacro %}

@@ -38,7 +38,7 @@
 {# The models that aggregate another model by company day. #}
 {% macro consumers() %}
     {{ return({
-        "int_events": ["int_daily__events", "int_daily__dimensions", "int_daily__domains", "int_consent_durations"],
+        "int_events": ["int_daily__events", "int_daily__dimensions", "int_daily__domains", "int_daily__choices", "int_consent_durations"],
         "int_daily__events": ["consent_daily"],
         "int_consent_durations": ["int_daily__durations"],
     }) }}

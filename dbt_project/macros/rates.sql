@@ -13,6 +13,7 @@
         "full_opt_ins": "event_type = 'consent.given' and consent_status = 'full opt-in'",
         "partial_opt_ins": "event_type = 'consent.given' and consent_status = 'partial opt-in'",
         "empty": "event_type = 'consent.given' and consent_status = 'empty'",
+        "preferences_opened": opens_preferences(),
     }) }}
 {% endmacro %}
 
@@ -25,10 +26,12 @@
         "choices": ("choices", none, "total"),
         "opt_ins": ("opt_ins", none, "total"),
         "opt_outs": ("opt_outs", none, "total"),
+        "preferences_opened": ("preferences_opened", none, "total"),
         "conversion": ("given", "asked", "ratio"),
         "choice_rate": ("choices", "asked", "ratio"),
         "opt_in_rate": ("opt_ins", "asked", "ratio"),
         "no_choice_rate": ("choices", "asked", "complement"),
+        "preferences_rate": ("preferences_opened", "asked", "ratio"),
         "consent_rate": ("opt_ins", "choices", "share"),
         "opt_out_rate": ("opt_outs", "choices", "share"),
         "full_opt_in_share": ("full_opt_ins", "given", "share"),
@@ -51,8 +54,8 @@
 {#
     The inputs of published() for some of metrics_of_events(). `scoped` is made by in_scopes(). `subjects` has the keys,
     one of which is scope, extrapolation and weighting of everything that has estimates, also without events. Each subject
-    has a row for each metric; volume exists in the scope all only. With `least_effective`, an estimate whose denominator
-    has fewer effective rows is null.
+    has a row for each metric; volume exists in the scope all only. With `least_effective`, an expression, a rate whose
+    denominator has fewer effective rows is null.
 #}
 {% macro metric_estimates(scoped, subjects, keys, metrics, least_effective=none) -%}
     {%- set by = keys | join(", ") %}
@@ -251,7 +254,7 @@
             {%- endif %}
             else 'more_choices_than_asked'
         end as missing,
-        {% if least_effective %}case when counted.n_effective >= {{ least_effective }} then bounded.estimate end as estimate
+        {% if least_effective %}case when counted.form = 'total' or counted.n_effective >= {{ least_effective }} then bounded.estimate end as estimate
         {%- else %}bounded.estimate{% endif %},
         bounded.sampling_lower,
         bounded.sampling_upper,

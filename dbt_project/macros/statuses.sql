@@ -15,3 +15,8 @@
 {% macro is_notice() -%}
     action_class not in ('external', 'webview')
 {%- endmacro %}
+
+{# Events by which a visitor opened the preferences, where purposes are chosen one by one. #}
+{% macro opens_preferences() -%}
+    event_type = 'ui.action' and action_class = 'preferences'
+{%- endmacro %}

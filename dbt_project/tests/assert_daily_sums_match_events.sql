@@ -13,7 +13,9 @@ from_events as (
         count(*) as n,
         sum(event_count) as count_sum,
         count(*) filter (where {{ is_prompt_or_consent() }}) as n_consent,
-        coalesce(sum(event_count) filter (where {{ is_prompt_or_consent() }}), 0) as count_sum_consent
+        coalesce(sum(event_count) filter (where {{ is_prompt_or_consent() }}), 0) as count_sum_consent,
+        count(choice_set) as n_choices,
+        coalesce(sum(event_count) filter (where choice_set is not null), 0) as count_sum_choices
     from {{ ref('int_events') }}
     where is_current and {{ is_on_day_to_test("select api_key, day from tested_days") }}
     group by 1, 2
@@ -39,6 +41,16 @@ from_daily as (
         sum(n) as n,
         sum(count_sum) as count_sum
     from {{ ref('int_daily__dimensions') }}
+    where {{ is_on_day_to_test("select api_key, day from tested_days") }}
+    group by 1, 2, 3
+    union all
+    select
+        'int_daily__choices' as model,
+        api_key,
+        day,
+        sum(n) as n,
+        sum(count_sum) as count_sum
+    from {{ ref('int_daily__choices') }}
     where {{ is_on_day_to_test("select api_key, day from tested_days") }}
     group by 1, 2, 3
     union all
@@ -73,6 +85,15 @@ expected as (
         ('int_daily__domains', true)
     ) as models (model, has_all)
     where models.has_all or from_events.n_consent > 0
+    union all
+    select
+        'int_daily__choices' as model,
+        api_key,
+        day,
+        n_choices as n,
+        count_sum_choices as count_sum
+    from from_events
+    where n_choices > 0
 
 )
 

@@ -2,6 +2,7 @@
 -- depends_on: {{ ref('int_daily__events') }}
 -- depends_on: {{ ref('int_daily__dimensions') }}
 -- depends_on: {{ ref('int_daily__domains') }}
+-- depends_on: {{ ref('int_daily__choices') }}
 -- depends_on: {{ ref('int_consent_durations') }}
 -- depends_on: {{ ref('int_daily__durations') }}
 -- depends_on: {{ ref('consent_daily') }}

@@ -10,7 +10,7 @@ import (
 
 // Version of the contracts. A file that was loaded under another version is loaded again, so raise it with
 // every change to what is accepted or how a value is read.
-const Version = 2
+const Version = 3
 
 // Limits of what is accepted, so that memory stays bounded whatever a file holds.
 const (
@@ -82,6 +82,7 @@ var Event = &Contract{Name: "event", Table: "raw.event", Columns: []Column{
 	{SQL: "action", Type: TypeText, derived: true},
 	{SQL: "token_created", Type: TypeTimestamp, derived: true},
 	{SQL: "token_updated", Type: TypeTimestamp, derived: true},
+	{SQL: "choice_set", Type: TypeInteger, derived: true},
 	{SQL: "extra", Type: TypeExtra, derived: true},
 }}
 

@@ -31,9 +31,10 @@ var plainASCII = func() (t [256]bool) {
 }()
 
 // parameters are the values that are taken from PARAMETERS, as they are in the JSON text, with their quotes. A value
-// that is not a string is its first byte only; a missing key is nil.
+// of the first three that is not a string is its first byte only; a missing key is nil.
 type parameters struct {
 	action, created, updated []byte
+	choices                  [4][]byte // the whole values of purposes, purposes_li, vendors and vendors_li
 }
 
 // A jsonScanner checks that Postgres accepts a text as json and casts it to jsonb. In the same pass it finds the
@@ -43,13 +44,15 @@ type jsonScanner struct {
 	b   []byte
 	pos int
 	parameters
-	seen  *seenCache // nil if nothing is remembered
-	ascii bool       // whether all of the text is ASCII, except for what is remembered
+	choice      *[]byte // the one of choices whose value is being read; nil otherwise
+	choiceStart int
+	seen        *seenCache // nil if nothing is remembered
+	ascii       bool       // whether all of the text is ASCII, except for what is remembered
 }
 
 // scan validates the whole text. It returns the reason for which it is not valid, or an empty string.
 func (s *jsonScanner) scan(b []byte) (reason string) {
-	s.b, s.pos, s.parameters, s.ascii = b, 0, parameters{}, true
+	s.b, s.pos, s.parameters, s.choice, s.ascii = b, 0, parameters{}, nil, true
 	if len(b) > MaxJSON {
 		return fmt.Sprintf("longer than %d bytes", MaxJSON)
 	}
@@ -100,6 +103,9 @@ func (s *jsonScanner) scan(b []byte) (reason string) {
 		}
 		// Here a value, or the inside of a container, has ended.
 		for {
+			if depth == 1 && s.choice != nil {
+				*s.choice, s.choice = s.b[s.choiceStart:s.pos], nil
+			}
 			s.skipSpace()
 			if depth == 0 {
 				if s.pos < len(b) {
@@ -161,6 +167,14 @@ func (s *jsonScanner) key(outermost bool) (reason string) {
 		kept = &s.created
 	case "updated":
 		kept = &s.updated
+	case "purposes":
+		return s.keepChoice(0)
+	case "purposes_li":
+		return s.keepChoice(1)
+	case "vendors":
+		return s.keepChoice(2)
+	case "vendors_li":
+		return s.keepChoice(3)
 	default:
 		return ""
 	}
@@ -175,6 +189,13 @@ func (s *jsonScanner) key(outermost bool) (reason string) {
 	}
 	*kept = s.b[start:s.pos]
 	s.pos = start // scan reads the value again, like that of any key
+	return ""
+}
+
+// keepChoice makes scan keep the value that follows.
+func (s *jsonScanner) keepChoice(i int) (reason string) {
+	s.skipSpace()
+	s.choice, s.choiceStart = &s.choices[i], s.pos
 	return ""
 }
 

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 func FuzzJSONScanner(f *testing.F) {
 	long := `{"enabled": [` + strings.Repeat("\n      \"c:vendor-aYDWPJHA\",", 4) + ` 1.5e3], "disabled": []}`
 	f.Add([]byte(`{"action": "click", "created": "2025-09-05T05:40:41.173Z", "purposes": `+long+`, "vendors": `+long+`}`), []byte(long))
+	f.Add([]byte(`{"purposes":1,"vendors_li" : null , "vendors": `+long+` , "purposes_li":"a", "purp\u006fses": [ {"vendors": 2} ]  }`), []byte(`{"purposes":{}}`))
 	f.Add([]byte(`{"a": `+long[:len(long)-3]), []byte(`[`+long+`, `+long+`]`))
 	f.Add([]byte(`{"x": "`+strings.Repeat("a", 70)+"\\ud83d\\ude00\x1f\"}"), []byte("\r\n\t        [  \"ü\\n\" ,\r\n-0.5 ]         "))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
@@ -39,6 +41,15 @@ func FuzzJSONScanner(f *testing.F) {
 			p, q := scanner.parameters, plain.parameters
 			if !bytes.Equal(p.action, q.action) || !bytes.Equal(p.created, q.created) || !bytes.Equal(p.updated, q.updated) {
 				t.Fatalf("%q: parameters %q, want %q", value, p, q)
+			}
+			var keys map[string]json.RawMessage
+			if !utf8.Valid(value) || value[0] == 'n' || json.Unmarshal(value, &keys) != nil {
+				continue
+			}
+			for i, key := range []string{"purposes", "purposes_li", "vendors", "vendors_li"} {
+				if !bytes.Equal(p.choices[i], keys[key]) {
+					t.Fatalf("%q: %s is %q, want %q", value, key, p.choices[i], keys[key])
+				}
 			}
 		}
 	})

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // Drift is the policy for columns that the contract does not know.
@@ -45,13 +47,15 @@ type Judge struct {
 	json     jsonScanner
 	extra    []byte
 	scratch  []byte
+	hash     xxhash.Digest // of the choices of a row
 
 	nulls       map[string]bool // texts that stand for null, besides the empty one
 	longestNull int
 
-	parameters, action, created, updated, extraColumn int
-	eventTime, windowStart                            int
-	inFile                                            int // the index of PARAMETERS in the file; -1 if it has none
+	parameters, action, created, updated, choiceSet, extraColumn int
+	eventType                                                    int
+	eventTime, windowStart                                       int
+	inFile                                                       int // the index of PARAMETERS in the file; -1 if it has none
 }
 
 // A memo caches a text and the value that it converts to without a finding. Most columns repeat few texts, and comparing costs a
@@ -88,6 +92,8 @@ func NewJudge(c *Contract, header []string, drift Drift) (*Judge, error) {
 		action:      c.sqlIndex("action"),
 		created:     c.sqlIndex("token_created"),
 		updated:     c.sqlIndex("token_updated"),
+		choiceSet:   c.sqlIndex("choice_set"),
+		eventType:   c.sqlIndex("type"),
 		eventTime:   c.sqlIndex("event_time"),
 		windowStart: c.sqlIndex("window_start"),
 		extraColumn: -1,

@@ -84,3 +84,39 @@ func BenchmarkJSON(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkChoices judges consents of 5 kB with few different choices; an operation is a row.
+func BenchmarkChoices(b *testing.B) {
+	header, fields := eventRow(map[string]Field{"TYPE": text("consent.given"), "PARAMETERS": text("")})
+	var values [][]byte
+	for i := range 5000 {
+		value := fmt.Appendf(nil, "{\n  \"action\": \"click\",\n  \"created\": \"2025-09-05T01:%02d:%02d.173Z\"", i/60%60, i%60)
+		for k, key := range []string{"purposes", "purposes_li", "vendors", "vendors_li"} {
+			value = fmt.Appendf(value, ",\n  %q: {\n    \"disabled\": [],\n    \"enabled\": [", key)
+			for n := range []int{10, 6, 120, 40}[k] {
+				value = append(value, ",\n      "[min(n, 1)^1:]...)
+				value = fmt.Appendf(value, `"c:vendor-%d-%d"`, i%7, n)
+			}
+			value = append(value, "\n    ]\n  }"...)
+		}
+		values = append(values, append(value, "\n}"...))
+	}
+	judge, err := NewJudge(Event, header, Evolve)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(values[0])))
+	b.ReportAllocs()
+	at := 0
+	for j, name := range header {
+		if name == "PARAMETERS" {
+			at = j
+		}
+	}
+	for i := 0; b.Loop(); i++ {
+		fields[at].Text = values[i%len(values)]
+		if _, ok := judge.Row(fields); !ok || len(judge.Findings()) > 0 {
+			b.Fatal(judge.Findings())
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -360,6 +361,55 @@ func TestParameters(t *testing.T) {
 				t.Errorf("stored is %s, want %s", stored, want)
 			}
 		})
+	}
+}
+
+// TestChoiceSets compares the keys of two consents, which differ if a choice differs, and in nothing else.
+func TestChoiceSets(t *testing.T) {
+	const purposes = `"purposes": {"enabled": ["a", "b"], "disabled": ["c"]}`
+	key := func(t *testing.T, kind, json string) string {
+		t.Helper()
+		header, fields := eventRow(map[string]Field{"TYPE": text(kind), "PARAMETERS": text(json)})
+		values, _, ok := judged(t, Evolve, header, fields)
+		if !ok {
+			t.Fatalf("%s is rejected", json)
+		}
+		return values["choice_set"]
+	}
+	reference := key(t, "consent.given", `{"action": "click", "created": "2025-09-05T05:40:41.173Z", `+purposes+`}`)
+	for name, c := range map[string]struct {
+		json string
+		same bool
+	}{
+		"another action, time and order":          {`{` + purposes + `, "action": "webview", "created": "2026-01-01T00:00:00Z", "n": [1]}`, true},
+		"blanks around a value":                   {"{" + strings.Replace(purposes, ": ", " :\n", 1) + "\t}", true},
+		"an escape in the key":                    {`{` + strings.Replace(purposes, "purposes", `purp\u006fses`, 1) + `}`, true},
+		"the last one counts":                     {`{"purposes": {"enabled": ["x"]}, ` + purposes + `}`, true},
+		"encoded twice":                           {strconv.Quote("{" + purposes + "}"), true},
+		"in a list of one":                        {`[{` + purposes + `}]`, true},
+		"another choice":                          {`{` + strings.Replace(purposes, `"b"`, `"d"`, 1) + `}`, false},
+		"an empty object besides":                 {`{` + purposes + `, "vendors": {}}`, false},
+		"the same choices of legitimate interest": {`{` + strings.Replace(purposes, "purposes", "purposes_li", 1) + `}`, false},
+		"the same choices of vendors":             {`{` + strings.Replace(purposes, "purposes", "vendors", 1) + `}`, false},
+		"the last one is another":                 {`{` + purposes + `, "purposes": 3}`, false},
+	} {
+		if got := key(t, "consent.given", c.json); got == "" || got == reference != c.same {
+			t.Errorf("%s: %s has the key %s, the reference %s; the same is %t, want %t", name, c.json, got, reference, got == reference, c.same)
+		}
+	}
+	for name, c := range map[string]struct{ kind, json string }{
+		"a prompt":            {"consent.asked", `{` + purposes + `}`},
+		"no choices":          {"consent.given", `{"action": "click", "previous_purposes": {"enabled": ["a"]}}`},
+		"choices deeper":      {"consent.given", `{"a": {` + purposes + `}}`},
+		"a list of two":       {"consent.given", `[{` + purposes + `}, {}]`},
+		"not JSON":            {"consent.given", `{` + purposes},
+		"no PARAMETERS":       {"consent.given", ""},
+		"a null of JSON":      {"consent.given", "null"},
+		"a broken one inside": {"consent.given", strconv.Quote("{" + purposes)},
+	} {
+		if got := key(t, c.kind, c.json); got != "" {
+			t.Errorf("%s has the key %s, want none", name, got)
+		}
 	}
 }
 

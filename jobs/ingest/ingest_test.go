@@ -360,12 +360,12 @@ func TestLoadedValues(t *testing.T) {
 	got := b.query("select jsonb_agg(to_jsonb(e) - 'load_id' order by row_number)::text from raw.event e")
 	want := `[{"rate": 0.1000000015, "type": "pageview", "count": -9223372036854775808, "extra": {"NEW": "a \"b\""}, "action": "clïck", "domain": null,` +
 		` "region": null, "api_key": "49af23d9-0cad-4d42-8adc-744791443345", "consent": "full opt-in", "country": "ES", "user_id": "ünï😀",` +
-		` "event_id": "91e36d4b-21b5-43a5-90c8-229b61ed22f2", "sdk_type": null, "event_time": "2025-09-04T23:14:29.602123+00:00", "experiment": null,` +
+		` "event_id": "91e36d4b-21b5-43a5-90c8-229b61ed22f2", "sdk_type": null, "choice_set": null, "event_time": "2025-09-04T23:14:29.602123+00:00", "experiment": null,` +
 		` "parameters": "{\"action\": \"cl\\u00efck\", \"created\": \"2025-09-05T05:40:41.173Z\"}", "row_number": 1, "device_type": null, "window_start": "2025-09-04T23:00:00+00:00",` +
 		` "deployment_id": null, "token_created": "2025-09-05T05:40:41.173+00:00", "token_updated": null, "browser_family": null},` +
 		` {"rate": null, "type": "pageview", "count": null, "extra": null, "action": null, "domain": null, "region": null,` +
 		` "api_key": "49af23d9-0cad-4d42-8adc-744791443345", "consent": null, "country": null, "user_id": null, "event_id": "91e36d4b-21b5-43a5-90c8-229b61ed22f3",` +
-		` "sdk_type": null, "event_time": "2100-12-31T23:59:59.999999+00:00", "experiment": null, "parameters": null, "row_number": 2, "device_type": null,` +
+		` "sdk_type": null, "choice_set": null, "event_time": "2100-12-31T23:59:59.999999+00:00", "experiment": null, "parameters": null, "row_number": 2, "device_type": null,` +
 		` "window_start": null, "deployment_id": null, "token_created": null, "token_updated": null, "browser_family": null}]`
 	if got != want {
 		t.Errorf("the rows are\n%s, want\n%s", got, want)

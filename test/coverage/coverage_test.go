@@ -79,6 +79,37 @@ func TestIntervalsCover(t *testing.T) {
 	}
 }
 
+// TestDifferencesCover draws pairs of periods from known populations, and counts how often the interval of the difference
+// contains the true one, how often a period without a change is flagged, and how often a drop is.
+func TestDifferencesCover(t *testing.T) {
+	root := testneeds.Root(t)
+	formulas, err := Compile(t.Context(), testneeds.Dbt(t), filepath.Join(root, "dbt_project"), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), warehousetest.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	var results []Changed
+	for _, c := range DifferenceCases() {
+		result, err := formulas.Change(t.Context(), conn, c, *draws)
+		if err != nil {
+			t.Fatal(err)
+		}
+		results = append(results, result)
+		if err := result.Check(); err != nil {
+			t.Error(err)
+		}
+	}
+	if *write {
+		if err := replaceBetween(filepath.Join(root, "docs", "statistics.md"), beginDifferences, endDifferences, differenceTable(results)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestDraws compares the mean and the variance of the draws with those of the distributions.
 func TestDraws(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))

@@ -90,8 +90,21 @@ const oddsRatioQuery = `
 	left join homogeneity using (draw)
 	where n_effective >= {{ least_effective_rows() }}`
 
+// differenceQuery compares two estimates with their process intervals, as int_consent_changes does.
+const differenceQuery = `
+	{%- set later, earlier = ['later', 'later_lower', 'later_upper'], ['earlier', 'earlier_lower', 'earlier_upper'] -%}
+	select difference, difference_lower, difference_upper, {{ erfc('(least(deviations, 20) / sqrt(2))') }} as p_value
+	from (
+		select
+			later - earlier as difference,
+			{{ difference_bound('lower', later, earlier) }} as difference_lower,
+			{{ difference_bound('upper', later, earlier) }} as difference_upper,
+			{{ difference_deviations(later, earlier) }} as deviations
+		from pairs
+	) as differences`
+
 // statistics are in the order of the queries.
-var statistics = []string{"total", "ratio", "share", "median", "odds ratio"}
+var statistics = []string{"total", "ratio", "share", "median", "odds ratio", "difference"}
 
 // Formulas are the queries as dbt compiles them, by statistic.
 type Formulas map[string]string
@@ -105,7 +118,7 @@ func Compile(ctx context.Context, dbt, project, folder string) (Formulas, error)
 		}
 	}
 	const separator = "-- the next query"
-	inline := strings.Join([]string{totalQuery, ratioQuery, shareQuery, medianQuery, oddsRatioQuery}, "\n"+separator+"\n")
+	inline := strings.Join([]string{totalQuery, ratioQuery, shareQuery, medianQuery, oddsRatioQuery, differenceQuery}, "\n"+separator+"\n")
 	cmd := exec.CommandContext(ctx, dbt, "--quiet", "compile", "--no-introspect", "--no-populate-cache",
 		"--project-dir", folder, "--profiles-dir", folder, "--target-path", filepath.Join(folder, "target"),
 		"--log-path", filepath.Join(folder, "logs"), "--inline", inline)
@@ -147,6 +160,7 @@ func copyTo(to, from string) error {
 
 // An estimate is what Postgres computed from one sample. A bound is nil if the formula has none.
 type estimate struct {
+	draw       int
 	value      float64
 	effective  *float64 // rows of the denominator; nil for totals and medians
 	n, sampled int64    // smallest number of rows, and of sampled rows if there are any
@@ -207,14 +221,14 @@ func (f Formulas) evaluate(ctx context.Context, conn *pgx.Conn, statistic string
 	if _, err := conn.CopyFrom(ctx, pgx.Identifier{"durations"}, columns, pgx.CopyFromRows(durations)); err != nil {
 		return nil, err
 	}
-	answer, err := conn.Query(ctx, `select estimate, n_effective, n_least, n_sampled_least,
+	answer, err := conn.Query(ctx, `select draw, estimate, n_effective, n_least, n_sampled_least,
 		sampling_lower, sampling_upper, process_lower, process_upper from (`+f[statistic]+`) as estimates`)
 	if err != nil {
 		return nil, err
 	}
 	var estimates []estimate
 	var e estimate
-	_, err = pgx.ForEachRow(answer, []any{&e.value, &e.effective, &e.n, &e.sampled,
+	_, err = pgx.ForEachRow(answer, []any{&e.draw, &e.value, &e.effective, &e.n, &e.sampled,
 		&e.sampling.lower, &e.sampling.upper, &e.process.lower, &e.process.upper}, func() error {
 		estimates = append(estimates, e)
 		return nil

@@ -14,8 +14,19 @@ const (
 	end   = "<!-- The tables end here. -->"
 )
 
-// WriteTables replaces the text between the markers of a page.
+// The same around the table of differences.
+const (
+	beginDifferences = "<!-- The table of differences is made by `make coverage`. -->"
+	endDifferences   = "<!-- The table of differences ends here. -->"
+)
+
+// WriteTables replaces the tables of a page.
 func WriteTables(path string, results []Result, compared []Compared) error {
+	return replaceBetween(path, begin, end, Tables(results)+comparisonTable(compared))
+}
+
+// replaceBetween replaces the text between two markers of a page.
+func replaceBetween(path, begin, end, text string) error {
 	page, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -25,7 +36,7 @@ func WriteTables(path string, results []Result, compared []Compared) error {
 	if !ok || !also {
 		return fmt.Errorf("%s lacks the line %q or, after it, the line %q", path, begin, end)
 	}
-	return os.WriteFile(path, []byte(before+begin+"\n\n"+Tables(results)+comparisonTable(compared)+"\n"+end+after), 0o644)
+	return os.WriteFile(path, []byte(before+begin+"\n\n"+text+"\n"+end+after), 0o644)
 }
 
 // Tables returns the results in Markdown: first the coverage by number of rows, over all cases of a kind, then each

@@ -51,7 +51,8 @@ type Event struct {
 	Created, Updated     *time.Time // of the consent token
 	Malformed            []string   // finding codes of invalid values in PARAMETERS
 	Status, Action       string
-	Position             string // of the notice, in prompts
+	Position             string           // of the notice, in prompts
+	Decisions            map[purpose]bool // of a consent: what it enables (true) and disables
 	Country, Region      string
 	Device, Browser, SDK string
 	Domain, Deployment   string
@@ -227,6 +228,9 @@ func newEvent(r record) (Event, error) {
 		}
 		if position := string(texts.Position); len(position) > 2 && position[0] == '"' {
 			e.Position = position[1 : len(position)-1] // with its escape sequences
+		}
+		if e.Type == "consent.given" {
+			e.Decisions = decisions(text)
 		}
 		e.Created = optionalTime(parameters["created"])
 		e.Updated = optionalTime(parameters["updated"])

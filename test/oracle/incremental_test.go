@@ -105,6 +105,7 @@ type raw struct {
 	rate                                    float64
 	count                                   int64
 	country, device, deployment, parameters string
+	choiceSet                               *int64
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -165,10 +166,21 @@ func (w *world) someRows(n int) []raw {
 			// Later files may show a notice in another position.
 			r.parameters = fmt.Sprintf(`{"position": %q}`, pick(w.random, []string{"popup", "popup", "popup", "popup", "popup", "bottom"}))
 		}
+		if r.kind == "ui.action" {
+			r.action = pick(w.random, []string{"preferences.shownpurposes", "preferences.purposechanged", ""})
+		}
 		if r.kind == "consent.given" {
 			created, updated := r.at.Add(-time.Duration(w.random.IntN(40))*time.Second), r.at
 			r.status, r.action = pick(w.random, allStatuses), pick(w.random, []string{"click", "external", ""})
 			r.created, r.updated = &created, &updated
+			// Few rows have the same set, so that sets come and go with files. The last set decides nothing.
+			if set := w.random.Int64N(25); set > 0 {
+				r.choiceSet = &set
+				r.parameters = fmt.Sprintf(`{"purposes": {"enabled": ["p%d"], "disabled": ["p%d", "q"]}, "vendors": {"disabled": [%d]}}`, set%4, set%3, set)
+				if set == 24 {
+					r.parameters = `{"purposes": {"enabled": [], "disabled": []}}`
+				}
+			}
 		}
 		rows = append(rows, r)
 	}
@@ -234,12 +246,12 @@ func (w *world) commit(file, load int64, rows []raw) {
 			return err
 		}
 		columns := []string{"load_id", "row_number", "event_id", "api_key", "type", "event_time", "token_created", "token_updated",
-			"rate", "count", "consent", "action", "user_id", "country", "device_type", "deployment_id", "parameters"}
+			"rate", "count", "consent", "action", "user_id", "country", "device_type", "deployment_id", "parameters", "choice_set"}
 		values := pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
 			r := rows[i]
 			return []any{load, int64(i) + 1, r.id, r.company, r.kind, r.at, r.created, r.updated, r.rate, r.count,
 				nullable(r.status), nullable(r.action), nullable(r.user), nullable(r.country),
-				nullable(r.device), nullable(r.deployment), nullable(r.parameters)}, nil
+				nullable(r.device), nullable(r.deployment), nullable(r.parameters), r.choiceSet}, nil
 		})
 		if _, err := tx.CopyFrom(w.t.Context(), pgx.Identifier{"raw", "event"}, columns, values); err != nil {
 			return err
@@ -295,7 +307,7 @@ func (w *world) commitLate() {
 
 // models are the incremental models, and the mart that refreshes only its stale days. Every build recreates the other marts.
 var models = []string{"int_events", "int_daily__events", "int_daily__dimensions", "int_consent_durations", "int_daily__domains", "int_company_loads",
-	"int_daily__durations", "consent_daily"}
+	"int_daily__durations", "consent_daily", "int_daily__choices", "int_choice_sets"}
 
 // makeGates makes each model wait when it writes its rows, while the test holds the lock with the model's number. The
 // transaction has then read its input and not yet recorded it.

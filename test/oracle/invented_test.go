@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -25,6 +26,7 @@ type profile struct {
 	notNamed bool     // in no company file
 
 	onePosition bool // of all notices
+	days        int  // on which the events are; 0: three
 }
 
 var (
@@ -68,6 +70,10 @@ var profiles = []profile{
 	{name: "has no rates", rows: 60, rates: []string{""}, counts: ones},
 	{name: "has extrapolated COUNT, some missing", rows: 400, rates: []string{"0.1"}, given: ones,
 		counts: append(slices.Repeat([]string{"10"}, 16), "9", "", "0", "-2")},
+	{name: "has events on many days", rows: 2500, rates: []string{"0.5"}, given: ones, counts: ones, days: 63},
+	{name: "has few events on many days", rows: 250, rates: ones, counts: ones, days: 16},
+	{name: "has more consents than prompts on many days", rows: 300, rates: ones, counts: ones, days: 15,
+		types: []string{"consent.asked", "consent.given", "consent.given", "consent.given"}},
 }
 
 // invent writes an export in which each company is one of the profiles.
@@ -137,6 +143,9 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 	// A few minutes in each of three days, also around midnight, so that notices and choices are close together.
 	at := time.Date(2026, 3, 1+random.IntN(3), random.IntN(2)*23, 50+random.IntN(20), random.IntN(60),
 		random.IntN(1000)*1e6, time.UTC)
+	if p.days > 0 {
+		at = at.AddDate(0, 0, -random.IntN(p.days-2))
+	}
 	deployments := []string{"", "d1", "d2", "d3"}
 	if p.onePosition {
 		deployments = []string{"d1", "d1", fmt.Sprintf("d%d", 4+n)} // most of the latter have no prompt
@@ -147,6 +156,10 @@ func (p profile) event(random *rand.Rand, key string, n int) []string {
 		parameters = parametersOfGiven(random, at)
 	case "consent.asked":
 		parameters = parametersOfAsked(random, deployment)
+	case "ui.action":
+		parameters = pick(random, []string{"", `{}`, `{"action": "preferences.shownpurposes"}`, `{"action": "preferences.shownpurposes", "n": 1}`,
+			`{"action": "preferences.shownvendors"}`, `{"action": "Preferences.ShownPurposes"}`, `{"action": "external"}`,
+			`{"action": ["preferences.shownpurposes"]}`})
 	}
 	counts := p.counts
 	if counts == nil {
@@ -207,12 +220,35 @@ func parametersOfGiven(random *rand.Rand, at time.Time) string {
 	case 2:
 		created = updated.Add(time.Second)
 	}
-	action := pick(random, []string{"click", "click", "click", "external", "webview", "preferences.shownvendors", ""})
+	action := pick(random, []string{"click", "click", "click", "external", "webview", "preferences.shownpurposes", ""})
 	if random.IntN(10) == 0 {
 		return `{"action": 3}`
 	}
-	return fmt.Sprintf(`{"action": "%s", "created": "%s", "updated": "%s"}`,
-		action, created.Format(time.RFC3339Nano), updated.Format("2006-01-02 15:04:05.000"))
+	return fmt.Sprintf(`{"action": "%s", "created": "%s"%s, "updated": "%s"}`,
+		action, created.Format(time.RFC3339Nano), choicesOfGiven(random), updated.Format("2006-01-02 15:04:05.000"))
+}
+
+// choicesOfGiven returns the purposes and vendors of a consent: mostly as an export has them, and in every other form that they
+// might have.
+func choicesOfGiven(random *rand.Rand) string {
+	list := func(prefix string, from, to int) string {
+		var entries []string
+		for i := from; i < to; i++ {
+			entries = append(entries, fmt.Sprintf(`"%s-%d"`, prefix, i))
+		}
+		return "[" + strings.Join(entries, ", ") + "]"
+	}
+	purposes, vendors := random.IntN(5), pick(random, []int{0, 0, 70, 70, random.IntN(70)})
+	usual := fmt.Sprintf(`, "purposes": {"disabled": %s, "enabled": %s}, "vendors": {"enabled": %s, "disabled": %s}`,
+		list("purpose", purposes, 4), list("purpose", 0, purposes), list("vendor", 0, vendors), list("vendor", vendors, 70))
+	return pick(random, []string{"", usual, usual, usual, usual + `, "purposes_li": {"enabled": ["purpose-1"], "disabled": []}, "vendors_li": {"enabled": [1, "1", 2.50]}`,
+		`, "purposes": {"enabled": ["purpose-1", "purpose-1", "purpose-2"], "disabled": ["purpose-2", "", "p\u00fcrp\"ose", 6e1, 60]}`,
+		`, "purposes": {"enabled": ["a"], "enabled": ["b", null, true, {"id": "c"}, ["d"], -1]}`,
+		`, "purposes": {"enabled": ["lost"]}, "purp\u006fses": {"disabled": ["purpose-0"]}`,
+		`, "purposes": ["purpose-1"], "vendors": "all", "vendors_li": null, "purposes_li": {"enabled": {"purpose-1": true}, "disabled": "purpose-1"}`,
+		`, "previous_purposes": {"enabled": ["purpose-3"]}, "purposes": {"enabled": [ ], "disabled": null}`,
+		`, "vendors": {"enabled": ["` + longDomain + `", "` + longDomain + `x"], "disabled": ["` + longDomain[:300] + `"]}`,
+	})
 }
 
 func writeCSV(t *testing.T, path string, rows [][]string) {

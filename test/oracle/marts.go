@@ -29,6 +29,10 @@ var Keys = map[string][]string{
 	"consent_segments":            {"api_key", "scope", "dimension", "value", "rate"},
 	"overall_consent_segments":    {"scope", "dimension", "value", "rate"},
 	"segment_comparison":          {"scope", "dimension", "value"},
+	"consent_changes":             {"api_key", "scope", "rate", "days"},
+	"overall_consent_changes":     {"scope", "rate", "days"},
+	"consent_purposes":            {"api_key", "scope", "kind", "basis", "id"},
+	"overall_consent_purposes":    {"scope", "kind", "basis", "id"},
 }
 
 // A company holds the input of one company's marts.
@@ -52,7 +56,7 @@ type company struct {
 func Compute(e *Export, extrapolation string) Marts {
 	all := companies(e, extrapolation)
 	marts := Marts{"data_quality": dataQuality(e), "overall_consent_metrics": overall(all), "overall_consent_segments": overallSegments(all),
-		"segment_comparison": comparisons(all)}
+		"segment_comparison": comparisons(all), "overall_consent_purposes": overallPurposes(all)}
 	var headlines []*method
 	for _, c := range all {
 		marts.add("consent_coding", c, c.coding()...)
@@ -65,12 +69,14 @@ func Compute(e *Export, extrapolation string) Marts {
 			headlines = append(headlines, headline)
 		}
 		marts.add("consent_segments", c, c.segments()...)
+		marts.add("consent_purposes", c, c.purposes()...)
 		marts.add("consent_daily", c, c.daily()...)
 		marts.add("company_performance", c, c.performance())
 		marts.add("event_breakdown", c, c.breakdown()...)
 		marts.add("extrapolation_sensitivity", c, c.sensitivity()...)
 	}
 	marts["overall_time_to_consent"] = overallTimes(headlines)
+	marts.addChanges(all)
 	return marts
 }
 
@@ -154,7 +160,7 @@ func nameCompanies(all []*company) {
 }
 
 // A stream holds the rows behind the counts of one scope.
-type stream struct{ asked, given, choices, optIns, optOuts []row }
+type stream struct{ asked, given, choices, optIns, optOuts, opened []row }
 
 func (c *company) stream(scope string) stream {
 	rows := c.rows
@@ -162,11 +168,11 @@ func (c *company) stream(scope string) stream {
 		rows = where(rows, func(r row) bool { return r.isAsked() || r.inNotice() })
 	}
 	return stream{where(rows, row.isAsked), where(rows, row.isGiven), where(rows, row.isChoice), where(rows, row.isOptIn),
-		where(rows, row.isOptOut)}
+		where(rows, row.isOptOut), where(rows, row.opensPreferences)}
 }
 
 // rateNames are the rates in the order of docs/metrics.md.
-var rateNames = []string{"conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate"}
+var rateNames = []string{"conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate", "preferences_rate"}
 
 // statusShares are the shares of consent.given, with their status.
 var statusShares = map[string]string{"full_opt_in_share": "full opt-in", "partial_opt_in_share": "partial opt-in",
@@ -188,6 +194,8 @@ func (s stream) parts(rate string) (numerator, denominator []row) {
 		return s.optOuts, s.choices
 	case "opt_in_rate":
 		return s.optIns, s.asked
+	case "preferences_rate":
+		return s.opened, s.asked
 	}
 	return where(s.given, hasStatus(statusShares[rate])), s.given
 }
@@ -218,7 +226,7 @@ func (c *company) consentMetrics() Record {
 		"n_weighting_evidence": c.evidence, "share_count_inverse_of_rate": optional(c.shareInverse),
 		"n_asked": count(s.asked), "n_given": count(s.given),
 		"asked": c.sum(s.asked), "given": c.sum(s.given), "choices": c.sum(s.choices), "opt_ins": c.sum(s.optIns),
-		"opt_outs":       c.sum(s.optOuts),
+		"opt_outs": c.sum(s.optOuts), "preferences_opened": c.sum(s.opened),
 		"has_no_choices": len(s.given) > 0 && len(s.choices) == 0,
 		"share_action_absent": optional(c.chosen.share(s.given, func(r row) bool {
 			return r.class == "absent"
@@ -246,7 +254,8 @@ func (c *company) consentMetrics() Record {
 }
 
 func (s stream) totals() map[string][]row {
-	return map[string][]row{"asked": s.asked, "given": s.given, "choices": s.choices, "opt_ins": s.optIns, "opt_outs": s.optOuts}
+	return map[string][]row{"asked": s.asked, "given": s.given, "choices": s.choices, "opt_ins": s.optIns, "opt_outs": s.optOuts,
+		"preferences_opened": s.opened}
 }
 
 func count(rows []row) int64 { return int64(len(rows)) }

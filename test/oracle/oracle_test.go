@@ -102,7 +102,13 @@ func (p *pipeline) run(ctx context.Context, args ...string) error {
 // rows reads a table by key.
 func (p *pipeline) rows(t *testing.T, table string, keys []string) map[string]Record {
 	t.Helper()
-	query, err := p.conn.Query(t.Context(), "select * from analytics."+table)
+	return p.query(t, "select * from analytics."+table, keys)
+}
+
+// query reads the result of a query by key.
+func (p *pipeline) query(t *testing.T, sql string, keys []string) map[string]Record {
+	t.Helper()
+	query, err := p.conn.Query(t.Context(), sql)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +186,7 @@ func TestMarts(t *testing.T) {
 			}
 		})
 	}
+	t.Run("periods", func(t *testing.T) { p.comparePeriods(t) })
 }
 
 // compare reports only the first differences of each column, since one mistake causes many.

@@ -87,6 +87,9 @@ func (r row) weight(extrapolation string) float64 {
 
 func (r row) isAsked() bool { return r.Type == "consent.asked" }
 func (r row) isGiven() bool { return r.Type == "consent.given" }
+func (r row) opensPreferences() bool {
+	return r.Type == "ui.action" && r.Action == "preferences.shownpurposes"
+}
 func (r row) isOptIn() bool {
 	return r.isGiven() && (r.Status == "full opt-in" || r.Status == "partial opt-in")
 }

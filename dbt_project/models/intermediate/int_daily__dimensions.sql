@@ -5,7 +5,7 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='fail',
-        indexes=[{'columns': ['api_key', 'day']}],
+        indexes=[{'columns': ['api_key', 'day']}, {'columns': ['dimension', 'value']}],
         pre_hook=[begin_repeatable_read(), '{{ delete_touched_days() }}'],
         post_hook=['{{ set_replica_identity() }}', '{{ clear_touched_days() }}']
     )

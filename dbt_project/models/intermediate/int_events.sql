@@ -96,8 +96,11 @@ select
     event_type,
     consent_status,
     action,
+    -- Opening the preferences shows their purposes. Their list of vendors is not counted: apps send both events when
+    -- they open the preferences.
     case
         when action is null then 'absent'
+        when event_type = 'ui.action' and action = 'preferences.shownpurposes' then 'preferences'
         when action in ('external', 'webview') then action
         else 'notice'
     end as action_class,
@@ -112,6 +115,7 @@ select
     user_id,
     token_created_at,
     token_updated_at,
+    choice_set,
     sampling_rate,
     event_count,
     is_rate_unknown,

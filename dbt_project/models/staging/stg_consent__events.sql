@@ -20,6 +20,7 @@ select
     nullif(domain, '') as domain,
     nullif(deployment_id, '') as deployment_id,
     nullif(user_id, '') as user_id,
+    choice_set,
     -- Of prompts only, because reading long JSON takes time, and in one step: the JSON's text, if it is a string.
     case
         when type = 'consent.asked'

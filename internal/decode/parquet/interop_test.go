@@ -95,7 +95,7 @@ func plainValue(t *testing.T, kind contract.Type, v *contract.Value) (plain any)
 // expectedEvent returns a row of the reference as a file with these columns has it.
 func expectedEvent(t *testing.T, reference map[string]any, columns []string) map[string]any {
 	t.Helper()
-	want := map[string]any{"extra": nil, "action": nil, "token_created": nil, "token_updated": nil}
+	want := map[string]any{"extra": nil, "action": nil, "token_created": nil, "token_updated": nil, "choice_set": nil}
 	for _, column := range contract.Event.Columns {
 		if column.Name != "" {
 			want[column.Name] = reference[column.Name]

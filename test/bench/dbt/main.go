@@ -155,7 +155,7 @@ func (b *bench) nextDay(ctx context.Context) (rows int64, err error) {
 }
 
 // addLoads publishes a copy of each load of events, with some of its events under new IDs and times and, with a salt,
-// other companies. The copies have no parameters, which dbt does not read.
+// other companies. The copies have no parameters: dbt reads the choices of a set from its first row, which is an original.
 func (b *bench) addLoads(ctx context.Context, suffix, time, where, companySalt string) (rows int64, err error) {
 	company := "event.api_key"
 	from := "raw.load join raw.file using (file_id) where contract = 'event'"
@@ -180,9 +180,9 @@ func (b *bench) addLoads(ctx context.Context, suffix, time, where, companySalt s
 		}
 		tag, err := tx.Exec(ctx, fmt.Sprintf(`
 			insert into raw.event (load_id, row_number, event_time, token_created, token_updated, rate, count, event_id, api_key, type,
-				consent, sdk_type, domain, deployment_id, country, region, browser_family, device_type, user_id, action)
+				consent, sdk_type, domain, deployment_id, country, region, browser_family, device_type, user_id, action, choice_set)
 			select copy_id, row_number, %s, token_created, token_updated, rate, count, md5(event_id::text || $1)::uuid, %s, type,
-				consent, sdk_type, domain, deployment_id, country, region, browser_family, device_type, user_id, action
+				consent, sdk_type, domain, deployment_id, country, region, browser_family, device_type, user_id, action, choice_set
 			from copied join raw.event using (load_id) where %s`, time, company, where), suffix)
 		if err != nil {
 			return err

@@ -1,5 +1,7 @@
-{% set totals = ["asked", "given", "choices", "opt_ins", "opt_outs"] %}
-{% set rates = ["conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate"] %}
+{% set totals = ["asked", "given", "choices", "opt_ins", "opt_outs", "preferences_opened"] %}
+{% set rates = [
+    "conversion", "choice_rate", "consent_rate", "opt_out_rate", "opt_in_rate", "no_choice_rate", "preferences_rate"
+] %}
 {% set shares = ["full_opt_in_share", "partial_opt_in_share", "opt_out_share", "empty_share"] %}
 
 with companies as (
@@ -63,11 +65,13 @@ company_estimates as (
         max(estimate) filter (where metric = 'choices') as choices,
         max(estimate) filter (where metric = 'opt_ins') as opt_ins,
         max(estimate) filter (where metric = 'opt_outs') as opt_outs,
+        max(estimate) filter (where metric = 'preferences_opened') as preferences_opened,
         max(estimate) filter (where metric = 'choice_rate') as choice_rate,
         max(estimate) filter (where metric = 'consent_rate') as consent_rate,
         max(estimate) filter (where metric = 'opt_out_rate') as opt_out_rate,
         max(estimate) filter (where metric = 'opt_in_rate') as opt_in_rate,
-        max(estimate) filter (where metric = 'no_choice_rate') as no_choice_rate
+        max(estimate) filter (where metric = 'no_choice_rate') as no_choice_rate,
+        max(estimate) filter (where metric = 'preferences_rate') as preferences_rate
     from all_events
     group by api_key
 
@@ -123,12 +127,14 @@ select
     company_estimates.choices,
     company_estimates.opt_ins,
     company_estimates.opt_outs,
+    company_estimates.preferences_opened,
     {{ metric_columns("conversions", "conversion") }},
     company_estimates.choice_rate,
     company_estimates.consent_rate,
     company_estimates.opt_out_rate,
     company_estimates.opt_in_rate,
     company_estimates.no_choice_rate,
+    company_estimates.preferences_rate,
     'notice' as recommended_scope,
     recommended.recommended_extrapolation,
     {%- for metric in totals %}

@@ -1,3 +1,10 @@
+{{ config(post_hook='{{ create_consent_rates() }}') }}
+
+-- The hook names these, too.
+-- depends_on: {{ ref('int_company_weighting') }}
+-- depends_on: {{ ref('int_daily__events') }}
+-- depends_on: {{ ref('int_daily__dimensions') }}
+
 with companies as (
 
     select * from {{ ref('int_companies') }}

@@ -61,7 +61,7 @@ estimated as (
         "scoped",
         "days",
         ["api_key", "day", "scope"],
-        ["volume", "asked", "given", "choices", "opt_ins", "conversion", "consent_rate"]
+        ["volume", "asked", "given", "choices", "opt_ins", "preferences_opened", "conversion", "consent_rate"]
     ) | indent }}
 
 ),
