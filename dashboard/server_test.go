@@ -436,9 +436,9 @@ func TestDownloadsMatchMarts(t *testing.T) {
 		"purposes.csv?kind=vendor-li&scope=all": {6, "n_decided", `
 			select sum(n_decided)::float8 from analytics.overall_consent_purposes
 			where scope = 'all' and kind = 'vendor' and basis = 'legitimate_interest' and place <= 6`},
-		"purposes.csv?kind=purpose-li&company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {0, "process_lower", `
+		"purposes.csv?company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {8, "process_lower", `
 			select sum(recommended_process_lower) from analytics.consent_purposes where scope = 'notice' and kind = 'purpose'
-			    and basis = 'legitimate_interest' and place <= 8 and api_key = '956c25b5-e9a6-46f1-bb85-930c6aad171b'`},
+			    and basis = 'consent' and place <= 8 and api_key = '956c25b5-e9a6-46f1-bb85-930c6aad171b'`},
 		"segments.csv": {6, "consent_rate", `
 			select sum(estimate) from analytics.overall_consent_segments where scope = 'notice' and dimension = 'device' and rate = 'consent_rate'`},
 		"segments.csv?dimension=position&scope=all": {2, "conversion", `
