@@ -31,6 +31,9 @@ ARG COMMIT
 ARG DATE
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     GOOS=$TARGETOS GOARCH=$TARGETARCH tools/compile /out/consent
+# Compressed, because the image consent is small: 20 kB instead of 235.
+COPY LICENSE licences/go.txt /out/doc/
+RUN gzip -9n /out/doc/go.txt
 
 FROM ${STATIC_IMAGE} AS consent
 ARG VERSION
@@ -43,7 +46,7 @@ LABEL org.opencontainers.image.title="consent" \
       org.opencontainers.image.created="${DATE}" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=program /out/consent /usr/local/bin/consent
-COPY LICENSE licences/go.txt /usr/share/doc/consent/
+COPY --from=program /out/doc /usr/share/doc/consent
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/consent"]
 
