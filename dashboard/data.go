@@ -162,6 +162,8 @@ type Data struct {
 	SegmentCount map[segmentKey]int64                 // how many values there are
 	Comparisons  map[segmentKey]map[string]Comparison // across companies, by value
 
+	Changes map[rateKey]Change // of the rates in the last days: of the only company, or of all together; without an extrapolation
+
 	FirstDay, LastDay *time.Time               // with events of any company, in UTC; nil without events
 	Period            *Period                  // nil without a filter of days or events
 	Purposes          map[purposeKey][]Purpose // of the only company, or of all together; those with the most rows

@@ -17,7 +17,7 @@ import (
 var marts = []string{
 	"company_performance", "company_consent_metrics", "consent_status_distribution", "time_to_consent", "consent_daily",
 	"event_breakdown", "extrapolation_sensitivity", "data_quality", "overall_consent_metrics", "overall_time_to_consent",
-	"consent_segments", "overall_consent_segments", "segment_comparison",
+	"consent_segments", "overall_consent_segments", "segment_comparison", "consent_changes", "overall_consent_changes",
 	"consent_coding", "consent_purposes", "overall_consent_purposes",
 }
 

@@ -105,7 +105,7 @@ func funnelPlot(of func(string) Estimate) chart.Plot {
 		}
 		row.Value = percent(*share.Value)
 		if i == 0 {
-			row.Marks = []chart.Mark{chart.Ring(scale, 15, 1, "c1", fmt.Sprintf("all prompts; n = %s", whole(total.N)))}
+			row.Marks = []chart.Mark{chart.Interval(scale, 15, 1, nil, nil, "c1", "all prompts; n = "+whole(total.N))}
 			plot.Rows = append(plot.Rows, row)
 			continue
 		}

@@ -39,29 +39,28 @@ func TestFunnelTitle(t *testing.T) {
 
 // TestPurposeTitle compares the purposes with the most and the fewest consents only if they clearly differ.
 func TestPurposeTitle(t *testing.T) {
-	purpose := func(id, basis string, value, margin float64) Purpose {
-		return Purpose{ID: id, Basis: basis, Decided: 100, Estimate: Estimate{N: 100, Value: &value,
+	purpose := func(id string, value, margin float64) Purpose {
+		return Purpose{ID: id, Decided: 100, Estimate: Estimate{N: 100, Value: &value,
 			Process: &chart.Bounds{Lower: value - margin, Upper: value + margin}}}
 	}
-	withheld := Purpose{ID: "rare", Basis: "consent", Decided: 3, Estimate: Estimate{N: 3, Because: "few_effective_rows"}}
+	withheld := Purpose{ID: "rare", Decided: 3, Estimate: Estimate{N: 3, Because: "few_effective_rows"}}
 	for name, c := range map[string]struct {
 		purposes []Purpose
 		want     string
 	}{
 		"none":          {nil, "No consent lists its purposes"},
 		"only withheld": {[]Purpose{withheld}, "No purpose has at least 10 consents that decide it"},
-		"only by interest": {[]Purpose{purpose("ads", "legitimate_interest", 0.9, 0.01)},
-			"Consents list purposes of legitimate interest only"},
-		"one": {[]Purpose{withheld, purpose("ads", "consent", 0.6, 0.05)}, "60% (55–65%) of consents enable the only purpose, ads"},
-		"alike": {[]Purpose{purpose("ads", "consent", 0.6, 0.1), purpose("cookies", "consent", 0.65, 0.1)},
+		"one":           {[]Purpose{withheld, purpose("ads", 0.6, 0.05)}, "60% (55–65%) of consents enable the only purpose, ads"},
+		"alike": {[]Purpose{purpose("ads", 0.6, 0.1), purpose("cookies", 0.65, 0.1)},
 			"No purpose is clearly enabled more than another: 60% to 65% of the consents that decide it"},
-		"different": {[]Purpose{purpose("ads", "consent", 0.4, 0.02), withheld, purpose("other", "legitimate_interest", 1, 0), purpose("cookies", "consent", 0.65, 0.02)},
+		"different": {[]Purpose{purpose("ads", 0.4, 0.02), withheld, purpose("cookies", 0.65, 0.02)},
 			"cookies is enabled the most, by 65% (63–67%) of the consents that decide it, and ads the least, by 40% (38–42%)"},
 	} {
-		key := purposeKey{"notice", "purpose"}
-		d := &Data{Purposes: map[purposeKey][]Purpose{key: c.purposes}, PurposeCounts: map[purposeKey]PurposeCounts{key: {IDs: map[string]int64{"consent": 30}}}}
-		if got := purposeTitle(d, kinds[0], key); got != c.want {
+		if got := purposeTitle(kinds[0], rankedPurposes(c.purposes, 8)); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
+	}
+	if got, want := purposeTitle(kinds[3], nil), "No consent lists its vendors by legitimate interest"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }

@@ -45,7 +45,8 @@ func periodRow(d *Data, s selection) *RateRow {
 		now, before := d.Period.of(key, s.Scope, one.Metric)
 		estimates[i] = now
 		if one.isRate() && now.Value != nil && before.Value != nil {
-			changes[i] = Change{Value: new(*now.Value - *before.Value), Interval: difference(now, before, 1), Against: "the " + d.Period.Before.length()}
+			changes[i] = Change{Value: new(*now.Value - *before.Value), Interval: difference(now, before, 1), Clear: differ(now, before, 1),
+				Against: "the " + d.Period.Before.length()}
 		}
 	}
 	return newRateRow(capital(name)+", "+s.dayFilter.words(d)+", counting "+counted(s.Scope), estimates, changes, nil)

@@ -44,13 +44,10 @@ func (h headline) isRate() bool {
 type Change struct {
 	Value    *float64      // a fraction of 1 (0.02 is 2 points); of a number of events the relative change; nil if there is none
 	Interval *chart.Bounds // 95%, of the value; nil if there is none
+	Clear    bool          // the change is beyond chance
+	Within   string        // the later period, in words, unless the headline is of that: "in the 7 days to 8 March 2026"
 	Against  string        // the earlier period, in words: "the 7 days before"
 	Because  string        // why the value is missing, in words
-}
-
-// isClear reports whether the interval leaves out 0.
-func (c Change) isClear() bool {
-	return c.Interval != nil && (c.Interval.Lower > 0 || c.Interval.Upper < 0)
 }
 
 // words are the change as the row of rates has it.
@@ -69,7 +66,7 @@ func (c Change) words(isRate bool) string {
 	if isRate {
 		text += " points"
 	}
-	return text + " against " + c.Against
+	return text + when(c.Within != "", " "+c.Within) + " against " + c.Against
 }
 
 // A RateTile is one headline of the row.
@@ -107,7 +104,7 @@ func newRateRow(of string, estimates []Estimate, changes []Change, reference []E
 			tile.Reference = "overall " + orNone(reference[i].Value, one.format)
 		}
 		if changes != nil {
-			tile.Change, tile.Clear = changes[i].words(one.isRate()), changes[i].isClear()
+			tile.Change, tile.Clear = changes[i].words(one.isRate()), changes[i].Clear
 		}
 		row.Tiles = append(row.Tiles, tile)
 	}
@@ -147,13 +144,25 @@ func summarySection(d *Data, s selection) Section {
 		section.Source = "analytics.extrapolation_sensitivity"
 		of, time = d.groupRate, nil
 	}
-	section.Rates = newRateRow(rowOf(d, s), rateEstimates(func(metric string) Estimate { return of(s.Scope, metric) }), nil, reference)
+	section.Rates = newRateRow(rowOf(d, s), rateEstimates(func(metric string) Estimate { return of(s.Scope, metric) }), d.changes(s), reference)
 	if all := problems(d); len(all) > 0 {
 		section.Doubts = fmt.Sprintf("%s to know before you quote a number", number(len(all))+verb(len(all), " thing", " things"))
 		section.FirstDoubt = all[0].Title
 	}
 	section.Table.Rows = summaryRows(s, of, time)
 	return section
+}
+
+// changes are those of the headlines in the last days; nil if there are none. They are of the recommended estimates.
+func (d *Data) changes(s selection) []Change {
+	if len(d.Changes) == 0 || d.only() != nil && s.Extrapolation != recommended {
+		return nil
+	}
+	changes := make([]Change, len(headlines))
+	for i, one := range headlines {
+		changes[i] = d.Changes[rateKey{scope: s.Scope, metric: one.Metric}]
+	}
+	return changes
 }
 
 // summaryRows are the headlines and the other figures of the same companies.

@@ -1,12 +1,15 @@
 package dashboard
 
 import (
+	"html"
 	"math"
 	"net/http"
 	"strings"
 	"testing"
 
 	"consentpipeline.io/dashboard/chart"
+	"consentpipeline.io/internal/warehouse"
+	"consentpipeline.io/test/warehousetest"
 )
 
 // TestGroupRatesEqualOverall adds up all companies: the values are those of the marts, and the intervals, which are made from the
@@ -91,8 +94,9 @@ func TestRateRow(t *testing.T) {
 		return estimated(0.5)
 	})
 	changes := make([]Change, len(headlines))
-	changes[0] = Change{Value: number64(-0.124), Interval: &chart.Bounds{Lower: -0.2, Upper: -0.05}, Against: "the 7 days before"}
-	changes[4] = Change{Value: number64(0.012), Interval: &chart.Bounds{Lower: -0.03, Upper: 0.054}, Against: "the 7 days before"}
+	changes[0] = Change{Value: number64(-0.124), Interval: &chart.Bounds{Lower: -0.2, Upper: -0.05}, Clear: true, Against: "the 7 days before"}
+	changes[4] = Change{Value: number64(0.012), Interval: &chart.Bounds{Lower: -0.03, Upper: 0.054}, Within: "in the 7 days to 8 March 2026",
+		Against: "the 7 days before"}
 	changes[5] = Change{Because: "no day before"}
 	tiles := newRateRow("all", estimates, changes, estimates).Tiles
 	for i, want := range map[int]RateTile{
@@ -101,7 +105,7 @@ func TestRateRow(t *testing.T) {
 		3: {Name: "Conversion", Value: "110%", Interval: "100–120%", Of: "consents / prompts", N: "n\u00a0=\u00a0100", Reference: "overall 110%",
 			Warn: "above 100%: not a rate"},
 		4: {Name: "Choice rate", Value: "50%", Interval: "40–60%", Of: "choices / prompts", N: "n\u00a0=\u00a0100", Reference: "overall 50%",
-			Change: "+1.2 (−3.0 to +5.4) points against the 7 days before"},
+			Change: "+1.2 (−3.0 to +5.4) points in the 7 days to 8 March 2026 against the 7 days before"},
 		5: {Name: "Consent rate", Value: none, Of: "opt-ins / choices", N: "n\u00a0=\u00a00", Reference: "overall –", Warn: "nothing to divide by",
 			Change: "no day before"},
 	} {
@@ -327,6 +331,45 @@ func TestRatesByCountry(t *testing.T) {
 		}
 		if got := strings.Join(names, ", "); got != want || !strings.Contains(got, "France") {
 			t.Errorf("the countries of %q are %s, in the mart %s", query, got, want)
+		}
+	}
+}
+
+// TestChangesOfTheLastDays checks that the row of rates has the changes of its companies, and none of some companies together.
+func TestChangesOfTheLastDays(t *testing.T) {
+	sample, database := sampleWarehouse(t), warehousetest.Database(t)
+	if _, err := warehouse.Migrate(t.Context(), config(database)); err != nil {
+		t.Fatal(err)
+	}
+	copyMarts(t, sample, database)
+	execute(t, database, `
+		insert into analytics.company_performance
+		select (jsonb_populate_record(null::analytics.company_performance, to_jsonb(p) || jsonb_build_object('api_key', key, 'company_name', name,
+		           'n_events', 10, 'n_sampled', 0, 'n_rate_unknown', 0, 'countries_observed', 1, 'countries_certain', 1,
+		           'hours_observed', 1, 'is_likely_truncated', false, 'recommended_extrapolation', 'count_over_rate'))).*
+		from analytics.company_performance as p, (values
+		    ('00000000-0000-0000-0000-000000000001', 'one'), ('00000000-0000-0000-0000-000000000002', 'two')) as added (key, name)`,
+		`insert into analytics.overall_consent_changes (scope, rate, days, last_day, difference, difference_lower, difference_upper, is_clear) values
+		    ('notice', 'consent_rate', 7, '2026-03-08', -0.05, -0.08, -0.02, true),
+		    ('notice', 'consent_rate', 28, '2026-03-08', 0.5, 0.4, 0.6, true),
+		    ('all', 'consent_rate', 7, '2026-03-08', 0.25, 0.1, 0.4, true),
+		    ('notice', 'conversion', 7, '2026-03-08', null, null, null, false)`,
+		`insert into analytics.consent_changes (api_key, scope, rate, days, last_day, difference, difference_lower, difference_upper, is_clear) values
+		    ('00000000-0000-0000-0000-000000000001', 'notice', 'conversion', 7, '2026-03-08', 0.01, -0.01, 0.03, false),
+		    ('00000000-0000-0000-0000-000000000002', 'notice', 'conversion', 7, '2026-03-08', 0.75, 0.7, 0.8, true)`)
+	_, url := serve(t, database)
+	const overall = "−5.0 (−8.0 to −2.0) points in the 7 days to 8 March 2026 against the 7 days before"
+	const ofOne = "+1.0 (−1.0 to +3.0) points in the 7 days to 8 March 2026 against the 7 days before"
+	for query, want := range map[string]string{"": overall, "?company=00000000-0000-0000-0000-000000000001": ofOne, "?industry=Technology": ""} {
+		_, body := get(t, url+"/"+query)
+		body = html.UnescapeString(body)
+		for _, text := range []string{overall, ofOne} {
+			if got := strings.Contains(body, text); got != (text == want) {
+				t.Errorf("the page %q has the change %q: %t", query, text, got)
+			}
+		}
+		if n := strings.Count(body, "against the 7 days before"); n > 1 || n == 0 && want != "" {
+			t.Errorf("the page %q has %d changes", query, n)
 		}
 	}
 }

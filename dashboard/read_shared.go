@@ -9,7 +9,8 @@ import (
 
 // sharedQueries read what belongs to no single company.
 func (d *Data) sharedQueries(keys []uuid.UUID) []query {
-	return slices.Concat(d.overallQueries(keys), d.groupQueries(keys), d.segmentQueries(keys), d.purposeQueries(keys), d.filterQueries(), d.findingQueries(), d.fileQueries())
+	return slices.Concat(d.overallQueries(keys), d.groupQueries(keys), d.segmentQueries(keys), d.purposeQueries(keys), d.changeQuery(keys),
+		d.filterQueries(), d.findingQueries(), d.fileQueries())
 }
 
 // overallQueries read the figures of all shown companies together.

@@ -87,10 +87,7 @@ func Dimensions() []string {
 	for _, one := range dimensions {
 		names = append(names, one.Slug)
 	}
-	for _, one := range kinds {
-		names = append(names, one.Slug)
-	}
-	return names
+	return append(names, "purpose", "vendor")
 }
 
 // ReadReport reads the report of the company that is meant by its name, its key, or the beginning of its key of at least four
@@ -207,9 +204,9 @@ func newReport(d *Data, scope, by string) *Report {
 			r.add(Number{Section: "segments", Metric: metric, Dimension: by, Value: segment.Value, ValueName: segment.Name}, segment.Rates[metric].Estimate)
 		}
 	}
-	for _, basis := range bases {
-		for _, p := range rankedPurposes(d.Purposes[purposeKey{scope, by}], basis.slug, maxReported) {
-			r.add(Number{Section: "purposes", Metric: "share_enabled_by_" + basis.slug, Dimension: by, Value: p.ID, ValueName: p.ID}, p.Estimate)
+	for _, basis := range []string{"consent", "legitimate_interest"} {
+		for _, p := range rankedPurposes(d.Purposes[purposeKey{scope, by, basis}], maxReported) {
+			r.add(Number{Section: "purposes", Metric: "share_enabled_by_" + basis, Dimension: by, Value: p.ID, ValueName: p.ID}, p.Estimate)
 		}
 	}
 	for _, p := range problems(d) {

@@ -73,7 +73,7 @@ type block struct {
 
 // Half reports whether the block takes half of a wide page, beside the one before or after it.
 func (b block) Half() bool {
-	return slices.Contains([]string{"types", "reach", "countries", "ledger"}, b.ID)
+	return slices.Contains([]string{"funnel", "purposes", "types", "reach", "countries", "ledger"}, b.ID)
 }
 
 // A dependence lists the switches that change a section. Of the rates it is that of all companies: the extrapolation changes those of one.
@@ -93,9 +93,9 @@ var builders = []builder{
 	{"comparison", comparisonSection, dependence{scope: true, extrapolation: true}},
 	{"standing", standingSection, dependence{scope: true}},
 	{"funnel", funnelSection, dependence{scope: true}},
+	{"purposes", purposeSection, dependence{kind: true, scope: true}},
 	{"segments", segmentSection, dependence{dimension: true, scope: true}},
 	{"statuses", statusSection, dependence{scope: true}},
-	{"purposes", purposeSection, dependence{kind: true, scope: true}},
 	{"quality", qualitySection, dependence{}},
 	{"time", timeSection, dependence{}},
 	{"trend", trendSection, dependence{scope: true}},

@@ -431,13 +431,14 @@ func TestDownloadsMatchMarts(t *testing.T) {
 		"funnel.csv?company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {4, "of_before", `
 			select sum(recommended_estimate) from analytics.company_consent_rates
 			where scope = 'notice' and rate in ('preferences_rate', 'choice_rate', 'consent_rate') and api_key = '956c25b5-e9a6-46f1-bb85-930c6aad171b'`},
-		"purposes.csv": {20, "estimate", `
-			select sum(estimate) from analytics.overall_consent_purposes where scope = 'notice' and kind = 'purpose' and place <= 10`},
-		"purposes.csv?kind=vendor&scope=all": {10, "n_decided", `
-			select sum(n_decided)::float8 from analytics.overall_consent_purposes where scope = 'all' and kind = 'vendor' and place <= 5`},
-		"purposes.csv?kind=vendor&company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {5, "process_lower", `
-			select sum(recommended_process_lower) from analytics.consent_purposes
-			where scope = 'notice' and kind = 'vendor' and place <= 5 and api_key = '956c25b5-e9a6-46f1-bb85-930c6aad171b'`},
+		"purposes.csv": {8, "estimate", `
+			select sum(estimate) from analytics.overall_consent_purposes where scope = 'notice' and kind = 'purpose' and basis = 'consent' and place <= 8`},
+		"purposes.csv?kind=vendor-li&scope=all": {6, "n_decided", `
+			select sum(n_decided)::float8 from analytics.overall_consent_purposes
+			where scope = 'all' and kind = 'vendor' and basis = 'legitimate_interest' and place <= 6`},
+		"purposes.csv?company=956c25b5-e9a6-46f1-bb85-930c6aad171b": {8, "process_lower", `
+			select sum(recommended_process_lower) from analytics.consent_purposes where scope = 'notice' and kind = 'purpose'
+			    and basis = 'consent' and place <= 8 and api_key = '956c25b5-e9a6-46f1-bb85-930c6aad171b'`},
 		"segments.csv": {6, "consent_rate", `
 			select sum(estimate) from analytics.overall_consent_segments where scope = 'notice' and dimension = 'device' and rate = 'consent_rate'`},
 		"segments.csv?dimension=position&scope=all": {2, "conversion", `
@@ -699,7 +700,7 @@ func TestExport(t *testing.T) {
 			t.Errorf("the export has %s", outside)
 		}
 	}
-	for id, want := range map[string]int{"summary": 2, "conversion": 4 * 2 * 4, "funnel": 2, "segments": 7 * 2, "statuses": 2, "purposes": 2 * 2, "trend": 2, "volume": 4, "time": 0} {
+	for id, want := range map[string]int{"summary": 2, "conversion": 4 * 2 * 4, "funnel": 2, "segments": 7 * 2, "statuses": 2, "purposes": 4 * 2, "trend": 2, "volume": 4, "time": 0} {
 		_, section, _ := strings.Cut(body, `<section id="`+id+`"`)
 		section, _, _ = strings.Cut(section, "</section>")
 		if got := strings.Count(section, `class="variant`); got != want {

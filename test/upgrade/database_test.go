@@ -159,11 +159,18 @@ func (d *database) marts() map[string][]string {
 	return marts
 }
 
-func (d *database) expectMarts(when string, want map[string][]string) {
+// expectMarts compares all marts with those of a fresh build. Those of empty have no rows yet.
+func (d *database) expectMarts(when string, want map[string][]string, empty ...string) {
 	d.Helper()
 	rows := 0
 	for mart, got := range d.marts() {
 		rows += len(got)
+		if slices.Contains(empty, mart) {
+			if len(got) != 0 {
+				d.Errorf("%s: %s has %d rows, expected none", when, mart, len(got))
+			}
+			continue
+		}
 		if len(got) != len(want[mart]) {
 			d.Errorf("%s: %s has %d rows, a fresh build %d", when, mart, len(got), len(want[mart]))
 			continue
@@ -217,7 +224,8 @@ func TestDatabase(t *testing.T) {
 				t.Errorf("the findings are %q, want %q", got, want)
 			}
 			d.build()
-			d.expectMarts("without the files", want)
+			// Earlier contracts did not load the purposes and vendors of a consent.
+			d.expectMarts("without the files", want, "consent_purposes", "overall_consent_purposes")
 			// All are loaded again if the contract has changed since, or none.
 			if got := d.ingest(); len(slices.Compact(slices.Sorted(slices.Values(got)))) != 1 || got[0] != "Loaded" && got[0] != "Unchanged" {
 				t.Errorf("the files are %q, expected all Loaded or all Unchanged", got)

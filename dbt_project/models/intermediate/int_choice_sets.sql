@@ -97,48 +97,49 @@ parts as materialized ( -- noqa: ST03
     from distinct_parts
     cross join
         lateral (
+            with entries as (
+                select
+                    lists.is_enabled,
+                    entries.entry
+                from (
+                    values
+                    (true, distinct_parts.object -> 'enabled'),
+                    (false, distinct_parts.object -> 'disabled')
+                ) as lists (is_enabled, list)
+                cross join
+                    json_array_elements(
+                        case when json_typeof(lists.list) = 'array' then lists.list end
+                    ) as entries (entry)
+            ),
+
+            ids as (
+                select
+                    is_enabled,
+                    left({{ text_of_id("entry") | indent(20) }}, 200) collate "C" as id
+                from entries
+                where {{ is_id("entry") }}
+            ),
+
+            decided as (
+                select
+                    id,
+                    bool_and(is_enabled) as is_enabled
+                from ids
+                group by id
+                having bool_and(is_enabled) = bool_or(is_enabled)
+                order by id
+            )
+
             select
                 array_agg(decided.id) as ids,
                 array_agg(decided.is_enabled) as states
-            from (
-                select
-                    ids.id,
-                    bool_and(ids.is_enabled) as is_enabled
-                from (
-                    select
-                        lists.is_enabled,
-                        left({{ text_of_id("entries.entry") | indent(24) }}, 200) collate "C" as id
-                    from (
-                        values
-                        (true, distinct_parts.object -> 'enabled'),
-                        (false, distinct_parts.object -> 'disabled')
-                    ) as lists (is_enabled, list)
-                    cross join
-                        json_array_elements(
-                            case when json_typeof(lists.list) = 'array' then lists.list end
-                        ) as entries (entry)
-                    where {{ is_id("entries.entry") }}
-                ) as ids
-                group by ids.id
-                having bool_and(ids.is_enabled) = bool_or(ids.is_enabled)
-                order by ids.id
-            ) as decided
+            from decided
         ) as decisions
 
-)
+),
 
--- A set without any decision has one row, so that it is known.
-select
-    parsed.choice_set,
-    decided.kind,
-    decided.basis,
-    decided.part,
-    -- The same for parts that list the same ids, which are most parts of a notice.
-    hashtextextended(decided.ids::text, 0) as listing,
-    decided.ids,
-    decided.states
-from parsed
-left join (
+decided_parts as (
+
     select
         objects.choice_set,
         objects.kind,
@@ -149,4 +150,18 @@ left join (
     from objects
     inner join parts on objects.part = parts.part
     where parts.ids is not null
-) as decided on parsed.choice_set = decided.choice_set
+
+)
+
+-- A set without any decision has one row, so that it is known.
+select
+    parsed.choice_set,
+    decided_parts.kind,
+    decided_parts.basis,
+    decided_parts.part,
+    -- The same for parts that list the same ids, which are most parts of a notice.
+    hashtextextended(decided_parts.ids::text, 0) as listing,
+    decided_parts.ids,
+    decided_parts.states
+from parsed
+left join decided_parts on parsed.choice_set = decided_parts.choice_set

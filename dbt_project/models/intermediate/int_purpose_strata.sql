@@ -52,7 +52,12 @@ part_sums as (
     from set_sums
     inner join choice_sets on set_sums.choice_set = choice_sets.choice_set
     where choice_sets.part is not null
-    group by 1, 2, 3, 4, 5
+    group by
+        set_sums.api_key,
+        set_sums.event_type,
+        choice_sets.part,
+        case when {{ is_notice() }} then 'notice' else 'external' end,
+        set_sums.sampling_rate
 
 ),
 
