@@ -126,7 +126,7 @@ func (s selection) values() url.Values {
 	if s.nothing && s.Compare == "" {
 		values.Set("company", "none")
 	}
-	s.dayFilter.addTo(values)
+	s.addTo(values)
 	add("definition", s.Definition, defaultDefinition)
 	add("dimension", s.Dimension, defaultDimension)
 	add("kind", s.Kind, defaultKind)

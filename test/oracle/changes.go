@@ -81,7 +81,7 @@ func rateChanges(rows []row, r reading, periods []period) []Record {
 					e.bounds(r, bounds, "", "")
 					record[prefix+"process_lower"], record[prefix+"process_upper"] = bounds["process_lower"], bounds["process_upper"]
 				}
-				reason := ""
+				var reason string
 				isRatio := rate != "consent_rate" && rate != "opt_out_rate"
 				switch {
 				case days(now) < int64(p.days) || days(before) < int64(p.days):
