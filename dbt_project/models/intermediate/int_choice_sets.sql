@@ -96,7 +96,8 @@ parts as materialized ( -- noqa: ST03
         decisions.states
     from distinct_parts
     cross join
-        lateral (
+        -- For each part on its own, which sorts few ids at a time.
+        lateral ( -- noqa: ST05
             with entries as (
                 select
                     lists.is_enabled,
