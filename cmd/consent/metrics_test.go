@@ -126,11 +126,11 @@ func TestMetricsOfSparseCompanies(t *testing.T) {
 		{3, conversion, "null no_denominator none"},
 		{3, volume, "1 few_rows census null 1"},
 		{3, daily, "asked no_events, choices no_events, consent_rate no_denominator, conversion no_denominator, given no_events, " +
-			"opt_ins no_events, volume few_rows"},
+			"opt_ins no_events, preferences_opened no_events, volume few_rows"},
 		{4, conversion, "0.5000 rate_unknown none"},
 		{4, volume, "30 rate_unknown census 3724.1 1"},
 		{5, conversion, "0.5000 fine 0.5000–0.5000"},
-		{5, daily, "fine"},
+		{5, daily, "preferences_opened no_events"},
 		{6, conversion, "null no_denominator none"},
 		{6, volume, "null no_events census null null"},
 		{6, statuses, "no_denominator"},
