@@ -214,7 +214,8 @@ func TestPeriodSection(t *testing.T) {
 		t.Errorf("%q, want %q", section.Sentence, want)
 	}
 	row := periodRow(d, s)
-	if tile := row.Tiles[5]; tile.Value != "63%" || tile.Change != "−5.0 (−6.4 to −3.6) points against the 7 days before" || !tile.Clear {
+	if tile := row.Tiles[5]; tile.Value != "63%" || tile.Change != "−5.0 (−6.4 to −3.6) points" || !tile.Clear ||
+		row.Changes != "Changes against the 7 days before, bold if beyond chance" {
 		t.Errorf("the tile of the row is %+v", tile)
 	}
 	if tile := row.Tiles[0]; tile.Change != "" {

@@ -45,8 +45,8 @@ type Change struct {
 	Value    *float64      // a fraction of 1 (0.02 is 2 points); of a number of events the relative change; nil if there is none
 	Interval *chart.Bounds // 95%, of the value; nil if there is none
 	Clear    bool          // the change is beyond chance
-	Within   string        // the later period, in words, unless the headline is of that: "in the 7 days to 8 March 2026"
-	Against  string        // the earlier period, in words: "the 7 days before"
+	Within   string        // the later period, in words, unless the headline is of that: "in the 7 days to 8 March 2026". All
+	Against  string        // changes of a row have the same periods: "the 7 days before"
 	Because  string        // why the value is missing, in words
 }
 
@@ -66,7 +66,7 @@ func (c Change) words(isRate bool) string {
 	if isRate {
 		text += " points"
 	}
-	return text + when(c.Within != "", " "+c.Within) + " against " + c.Against
+	return text
 }
 
 // A RateTile is one headline of the row.
@@ -81,8 +81,9 @@ type RateTile struct {
 
 // A RateRow is the row of rates that the page begins with.
 type RateRow struct {
-	Of    string // whose rates they are, and what is counted
-	Tiles []RateTile
+	Of      string // whose rates they are, and what is counted
+	Changes string // which periods the changes compare; empty without changes
+	Tiles   []RateTile
 }
 
 // newRateRow makes the row of estimates, which are in the order of the headlines. The changes and the reference, of all companies
@@ -104,7 +105,11 @@ func newRateRow(of string, estimates []Estimate, changes []Change, reference []E
 			tile.Reference = "overall " + orNone(reference[i].Value, one.format)
 		}
 		if changes != nil {
-			tile.Change, tile.Clear = changes[i].words(one.isRate()), changes[i].Clear
+			change := changes[i]
+			tile.Change, tile.Clear = change.words(one.isRate()), change.Clear
+			if change.Value != nil {
+				row.Changes = "Changes" + when(change.Within != "", " "+change.Within) + " against " + change.Against + ", bold if beyond chance"
+			}
 		}
 		row.Tiles = append(row.Tiles, tile)
 	}
