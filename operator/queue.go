@@ -46,6 +46,7 @@ type runQueue struct {
 	waiting  map[types.NamespacedName]time.Time  // the pipelines in the queue, and since when
 	created  map[types.NamespacedName]createdJob // the Jobs of pipelines that the cache may lack
 	stuck    map[types.NamespacedName]string     // the Jobs of pipelines of whose pods none could start for stuckAfter
+	unseen   map[types.NamespacedName]bool       // the pipelines in the queue that this operator has yet to reconcile
 	loaded   map[string]bool                     // the namespaces whose pipelines in the queue are known
 
 	mutex    sync.Mutex
@@ -68,7 +69,7 @@ type reportedLimit struct {
 func newRunQueue() *runQueue {
 	return &runQueue{
 		waiting: map[types.NamespacedName]time.Time{}, created: map[types.NamespacedName]createdJob{},
-		stuck: map[types.NamespacedName]string{}, loaded: map[string]bool{}, reported: map[string]reportedLimit{},
+		stuck: map[types.NamespacedName]string{}, unseen: map[types.NamespacedName]bool{}, loaded: map[string]bool{}, reported: map[string]reportedLimit{},
 	}
 }
 
@@ -119,6 +120,7 @@ func (q *runQueue) forget(key types.NamespacedName) (left bool) {
 	delete(q.waiting, key)
 	delete(q.created, key)
 	delete(q.stuck, key)
+	delete(q.unseen, key)
 	return left
 }
 
@@ -140,9 +142,10 @@ func (q *runQueue) remember(p *v1alpha1.ConsentPipeline, j *batchv1.Job) {
 	q.created[client.ObjectKeyFromObject(p)] = createdJob{j.Name, j.UID, podsOf(j)}
 }
 
-// place is how many other pipelines of the namespace are in the queue, and how many of them are ahead of one that waits since a
-// time.
-func (q *runQueue) place(key types.NamespacedName, since time.Time) (ahead, others int) {
+// place is how many other pipelines of the namespace are in the queue, how many of them are ahead of one that waits since a time, and
+// whether this operator has reconciled all of those.
+func (q *runQueue) place(key types.NamespacedName, since time.Time) (ahead, others int, seen bool) {
+	seen = true
 	for other, at := range q.waiting {
 		if other.Namespace != key.Namespace || other == key {
 			continue
@@ -150,9 +153,10 @@ func (q *runQueue) place(key types.NamespacedName, since time.Time) (ahead, othe
 		others++
 		if cmp.Or(at.Compare(since), cmp.Compare(other.Name, key.Name)) < 0 {
 			ahead++
+			seen = seen && !q.unseen[other]
 		}
 	}
-	return ahead, others
+	return ahead, others, seen
 }
 
 // loadQueue reads from the statuses who is in the queue of a namespace and whose pods are stuck, once.
@@ -165,8 +169,8 @@ func (r *Reconciler) loadQueue(ctx context.Context, namespace string) error {
 		return fmt.Errorf("list the pipelines in the queue: %w", err)
 	}
 	for i := range all.Items {
-		if p := &all.Items[i]; p.DeletionTimestamp == nil {
-			r.queue.update(p)
+		if p := &all.Items[i]; p.DeletionTimestamp == nil && r.queue.update(p) {
+			r.queue.unseen[client.ObjectKeyFromObject(p)] = true
 		}
 	}
 	r.queue.loaded[namespace] = true
@@ -191,8 +195,10 @@ func (r *Reconciler) admit(ctx context.Context, p *v1alpha1.ConsentPipeline, j *
 	if since == nil {
 		since = new(metav1.NewMicroTime(r.Clock().Truncate(time.Microsecond)))
 	}
-	ahead, others := r.queue.place(client.ObjectKeyFromObject(p), since.Time)
-	if ahead < free {
+	// A new operator reconciles the pipelines in any order: while those that are ahead wait for their first reconcile, it could
+	// start one after another behind them.
+	ahead, others, seen := r.queue.place(client.ObjectKeyFromObject(p), since.Time)
+	if ahead < free && seen {
 		share := max(1, free/(others+1))
 		j.Spec.Parallelism = new(min(*j.Spec.Parallelism, int32(share)))
 		return nil, nil

@@ -384,9 +384,7 @@ func TestQueueDrains(t *testing.T) {
 			t.Errorf("the status of %s is\n%s", p.Name, yamlOf(p.Status))
 		}
 	}
-	// A new operator reconciles the pipelines in any order. It keeps a pod for each that is ahead of the one it starts, and Jobs of
-	// later ones may end, and others start in their place, before it comes to those.
-	order.check(2 * limit)
+	order.check(limit)
 }
 
 // A simulatedCluster creates the pods of Jobs as the Job controller does, as many at once as the Jobs allow.

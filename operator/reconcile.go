@@ -74,6 +74,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	delete(r.queue.unseen, request.NamespacedName) // even if the rest fails: others may not wait for that
 	r.Metrics.addNamespace(p.Namespace)
 	before := p.DeepCopy()
 	out, err := r.reconcile(ctx, p)
